@@ -1,0 +1,2 @@
+//! The `llama2` command. (stub)
+fn main() {}

@@ -1,0 +1,22 @@
+//! The engine of llama2.efi: from bytes on a disk to text, without an operating system.
+//!
+//! ```text
+//! ByteSource ─► Checkpoint ─► Model ─► Session ─► logits ─► Sampler ─► token ─► Tokenizer ─► text
+//! ```
+//!
+//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) bring files, a clock and a screen.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod chat;
+pub mod checkpoint;
+pub mod config;
+pub mod generate;
+pub mod model;
+pub mod sampler;
+pub mod session;
+pub mod settings;
+pub mod source;
+pub mod tokenizer;
+pub mod utf8;
