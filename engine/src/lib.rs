@@ -9,14 +9,20 @@
 
 extern crate alloc;
 
+pub mod buffer;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod generate;
+pub mod kernels;
+pub mod math;
+pub mod matrix;
 pub mod model;
 pub mod sampler;
 pub mod session;
 pub mod settings;
 pub mod source;
 pub mod tokenizer;
+pub mod units;
 pub mod utf8;
+pub mod workers;

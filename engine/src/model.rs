@@ -1,22 +1,245 @@
-//! Weights, packed as they stream in. (stub: being written)
-use crate::{checkpoint::{Checkpoint, Error}, config::Config, source::ByteSource};
+//! A model's weights, packed for the kernels while they stream in from the file.
+
+use alloc::vec::Vec;
 use core::ops::ControlFlow;
+
+use crate::{
+    buffer::{Buffer, OutOfMemory},
+    checkpoint::{Checkpoint, Error, Role, Section},
+    config::Config,
+    matrix::{Encoding, Matrix},
+    source::ByteSource,
+};
+
+/// Largest piece that is read at once, in bytes: real firmware fails on larger ones, and the user sees progress.
+pub const PIECE: usize = 1 << 20;
 
 /// How far loading is.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress { /// Bytes read so far.
-    pub done: u64, /// Bytes to read.
-    pub total: u64 }
+pub struct Progress {
+    /// Bytes read so far.
+    pub done: u64,
+    /// Bytes to read: the file's size.
+    pub total: u64,
+}
 
-/// What was read: for the user to compare with `crc32 FILE`.
+/// What was read, for the user to compare with `crc32 FILE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digest { /// Bytes read: the whole file.
-    pub bytes: u64, /// CRC-32 (IEEE) of the whole file.
-    pub crc32: u32 }
+pub struct Digest {
+    /// Bytes read: the whole file.
+    pub bytes: u64,
+    /// CRC-32 (IEEE 802.3) of the whole file.
+    pub crc32: u32,
+}
 
-/// A loaded model.
-pub struct Model { #[allow(missing_docs)] pub config: Config }
+/// The weights of one transformer layer.
+pub struct Layer {
+    /// RMSNorm before attention, `dim`.
+    pub attention_norm: Buffer<f32>,
+    /// Queries, `dim` × `dim`.
+    pub wq: Matrix,
+    /// Keys, `kv_dim` × `dim`.
+    pub wk: Matrix,
+    /// Values, `kv_dim` × `dim`.
+    pub wv: Matrix,
+    /// Attention's output, `dim` × `dim`.
+    pub wo: Matrix,
+    /// RMSNorm before the feed-forward layer, `dim`.
+    pub ffn_norm: Buffer<f32>,
+    /// Gate, `hidden_dim` × `dim`.
+    pub w1: Matrix,
+    /// Down, `dim` × `hidden_dim`.
+    pub w2: Matrix,
+    /// Up, `hidden_dim` × `dim`.
+    pub w3: Matrix,
+}
+
+/// A loaded model: nothing in it knows which file it came from.
+pub struct Model {
+    /// Its shape.
+    pub config: Config,
+    /// Values that share a scale in activations; `None` if no matrix is quantised.
+    pub group: Option<usize>,
+    /// The vector of each token, `vocab_size` × `dim`.
+    pub embedding: Matrix,
+    /// One after another.
+    pub layers: Vec<Layer>,
+    /// RMSNorm before the classifier, `dim`.
+    pub final_norm: Buffer<f32>,
+    /// The classifier, `vocab_size` × `dim`, where it is not the embedding.
+    own_classifier: Option<Matrix>,
+}
+
 impl Model {
-    /// Streams the weights in, each byte read once, in pieces of at most 1 MiB. `progress` is called after each piece and may stop it (`Error::Stopped`).
-    pub fn load(_c: &Checkpoint, _s: &mut dyn ByteSource, _progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<(Model, Digest), Error> { todo!() }
+    /// Streams the weights in: all buffers are allocated, then every byte of the file is read once, in the file's order, in
+    /// pieces of at most [`PIECE`]. `progress` is called after each piece and may stop it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails, [`Error::Stopped`].
+    pub fn load(
+        checkpoint: &Checkpoint,
+        source: &mut dyn ByteSource,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(Model, Digest), Error> {
+        let sections = checkpoint.sections();
+        let mut model = Model::zeroed(checkpoint.config, &sections)?;
+        let mut stream = Stream::new(source, progress)?;
+        stream.pass(checkpoint.header_size(), &mut |_, _| ())?;
+        for section in &sections {
+            for index in 0..section.count {
+                let mut take = model.place(section.role, index);
+                let mut offset = 0;
+                for part in section.encoding.parts(section.rows, section.cols) {
+                    stream.pass(part, &mut |at, bytes| take(offset + at, bytes))?;
+                    offset += part as usize;
+                }
+            }
+        }
+        Ok((model, stream.digest()))
+    }
+
+    /// All buffers, zeroed.
+    fn zeroed(config: Config, sections: &[Section]) -> Result<Model, OutOfMemory> {
+        let find = |role| sections.iter().find(|s| s.role == role);
+        let matrix = |role| {
+            let s = find(role).copied().unwrap_or(Section {
+                role,
+                count: 0,
+                rows: 0,
+                cols: 1,
+                encoding: Encoding::F32,
+            });
+            Matrix::zeroed(s.rows, s.cols, s.encoding)
+        };
+        let norm = || Buffer::zeroed(config.dim);
+        let layer = || -> Result<Layer, OutOfMemory> {
+            Ok(Layer {
+                attention_norm: norm()?,
+                wq: matrix(Role::Wq)?,
+                wk: matrix(Role::Wk)?,
+                wv: matrix(Role::Wv)?,
+                wo: matrix(Role::Wo)?,
+                ffn_norm: norm()?,
+                w1: matrix(Role::W1)?,
+                w2: matrix(Role::W2)?,
+                w3: matrix(Role::W3)?,
+            })
+        };
+        Ok(Model {
+            config,
+            group: sections.iter().find_map(|s| match s.encoding {
+                Encoding::Q8 { group } => Some(group),
+                Encoding::F32 => None,
+            }),
+            embedding: matrix(Role::Embedding)?,
+            layers: (0..config.n_layers)
+                .map(|_| layer())
+                .collect::<Result<_, _>>()?,
+            final_norm: norm()?,
+            own_classifier: if config.shared_classifier {
+                None
+            } else {
+                Some(matrix(Role::Classifier)?)
+            },
+        })
+    }
+
+    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor, and what is there.
+    fn place(&mut self, role: Role, index: usize) -> impl FnMut(usize, &[u8]) {
+        enum Place<'a> {
+            Matrix(&'a mut Matrix),
+            Norm(&'a mut [f32]),
+            Nowhere,
+        }
+        let mut place = match role {
+            Role::RopeTables => Place::Nowhere,
+            Role::Embedding => Place::Matrix(&mut self.embedding),
+            Role::FinalNorm => Place::Norm(&mut self.final_norm),
+            Role::Classifier => self
+                .own_classifier
+                .as_mut()
+                .map_or(Place::Nowhere, Place::Matrix),
+            _ => {
+                let layer = &mut self.layers[index];
+                match role {
+                    Role::AttentionNorm => Place::Norm(&mut layer.attention_norm),
+                    Role::FfnNorm => Place::Norm(&mut layer.ffn_norm),
+                    Role::Wq => Place::Matrix(&mut layer.wq),
+                    Role::Wk => Place::Matrix(&mut layer.wk),
+                    Role::Wv => Place::Matrix(&mut layer.wv),
+                    Role::Wo => Place::Matrix(&mut layer.wo),
+                    Role::W1 => Place::Matrix(&mut layer.w1),
+                    Role::W2 => Place::Matrix(&mut layer.w2),
+                    _ => Place::Matrix(&mut layer.w3),
+                }
+            }
+        };
+        move |offset, bytes| match &mut place {
+            Place::Matrix(matrix) => matrix.pack(offset, bytes),
+            Place::Norm(norm) => {
+                for (value, b) in norm[offset / 4..].iter_mut().zip(bytes.chunks_exact(4)) {
+                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+            }
+            Place::Nowhere => (),
+        }
+    }
+
+    /// The matrix that turns the last state into logits.
+    pub fn classifier(&self) -> &Matrix {
+        self.own_classifier.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+/// A source read from front to back, with its checksum.
+struct Stream<'a> {
+    source: &'a mut dyn ByteSource,
+    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    piece: Buffer<u8>,
+    done: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<'a> Stream<'a> {
+    fn new(
+        source: &'a mut dyn ByteSource,
+        progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, OutOfMemory> {
+        Ok(Stream {
+            source,
+            progress,
+            piece: Buffer::zeroed(PIECE)?,
+            done: 0,
+            crc: crc32fast::Hasher::new(),
+        })
+    }
+
+    /// Reads the next `bytes` bytes and passes them on in pieces, each with its offset from the first.
+    fn pass(&mut self, bytes: u64, take: &mut dyn FnMut(usize, &[u8])) -> Result<(), Error> {
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = &mut self.piece[..(bytes - offset).min(PIECE as u64) as usize];
+            self.source.read_at(self.done, piece)?;
+            self.crc.update(piece);
+            take(offset as usize, piece);
+            offset += piece.len() as u64;
+            self.done += piece.len() as u64;
+            if (self.progress)(Progress {
+                done: self.done,
+                total: self.source.size(),
+            })
+            .is_break()
+            {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(self) -> Digest {
+        Digest {
+            bytes: self.done,
+            crc32: self.crc.finalize(),
+        }
+    }
 }

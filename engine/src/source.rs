@@ -26,7 +26,11 @@ pub struct ReadError {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reading failed at byte {} ({}): the medium may be damaged; copy the file again", self.offset, self.reason)
+        write!(
+            f,
+            "reading failed at byte {} ({}): the medium may be damaged; copy the file again",
+            self.offset, self.reason
+        )
     }
 }
 
@@ -46,7 +50,10 @@ impl ByteSource for &[u8] {
                 buf.copy_from_slice(bytes);
                 Ok(())
             }
-            None => Err(ReadError { offset: offset.min(self.size()), reason: "end of file".into() }),
+            None => Err(ReadError {
+                offset: offset.min(self.size()),
+                reason: "end of file".into(),
+            }),
         }
     }
 }

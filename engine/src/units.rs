@@ -1,0 +1,71 @@
+//! Numbers as people read them: bytes in binary units, long numbers in groups of three digits.
+
+use core::fmt;
+
+/// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`, `512 bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} bytes", self.0);
+        }
+        let power = (self.0.ilog2() / 10).min(6);
+        let unit = 1u128 << (10 * power);
+        let tenths = (u128::from(self.0) * 10 + unit / 2) / unit;
+        let name = UNITS[power as usize - 1];
+        if tenths < 100 {
+            write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
+        } else {
+            write!(f, "{} {name}", (tenths + 5) / 10)
+        }
+    }
+}
+
+/// A whole number in groups of three digits, apart by spaces: `60 816 028` (ISO 80000-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grouped(pub u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut power = 1u64;
+        while self.0 / power >= 1000 {
+            power *= 1000;
+        }
+        write!(f, "{}", self.0 / power)?;
+        while power > 1 {
+            power /= 1000;
+            write!(f, " {:03}", self.0 / power % 1000)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_round_to_two_or_more_digits() {
+        let shown = |n| format!("{}", Bytes(n));
+        assert_eq!(shown(0), "0 bytes");
+        assert_eq!(shown(1023), "1023 bytes");
+        assert_eq!(shown(1024), "1.0 KiB");
+        assert_eq!(shown(1_399_552), "1.3 MiB");
+        assert_eq!(shown(513_879_068), "490 MiB");
+        assert_eq!(shown(u64::MAX), "16 EiB");
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        let shown = |n| format!("{}", Grouped(n));
+        assert_eq!(shown(0), "0");
+        assert_eq!(shown(999), "999");
+        assert_eq!(shown(1000), "1 000");
+        assert_eq!(shown(60_816_028), "60 816 028");
+        assert_eq!(shown(1_000_007), "1 000 007");
+        assert_eq!(shown(u64::MAX), "18 446 744 073 709 551 615");
+    }
+}
