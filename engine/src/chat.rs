@@ -1,16 +1,131 @@
-//! The chat loop of run.c with Llama-2's template, driven token by token. (stub: being written)
-use crate::{generate::{PromptError, Step}, sampler::Sampler, session::Session, tokenizer::Tokenizer};
-/// Llama-2's template as run.c renders it; `system` only counts in the first turn.
-pub fn render_llama2(_system: &str, _user: &str) -> alloc::string::String { todo!() }
-/// A dialog: begin_turn, then step until TurnOver or Done.
-pub struct Chat { _p: () }
+//! run.c's chat loop with Llama 2's template, as a state machine like [`crate::generate`]'s.
+
+use alloc::{format, string::String, vec::Vec};
+
+use crate::{
+    generate::{Output, PromptError, Step, TopToken},
+    sampler::Sampler,
+    session::Session,
+    tokenizer::{EOS, Tokenizer},
+};
+
+/// One user's turn in Llama 2's chat template (Touvron et al. 2023), the system prompt where there is one.
+pub fn render_llama2(system: &str, user: &str) -> String {
+    if system.is_empty() {
+        format!("[INST] {user} [/INST]")
+    } else {
+        format!("[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{user} [/INST]")
+    }
+}
+
+/// A dialog. [`Chat::begin_turn`], then [`Chat::step`] until it gives [`Step::TurnOver`] or [`Step::Done`].
+///
+/// run.c prints what the model makes of its own EOS before the user's next turn; that is left out here.
+pub struct Chat {
+    /// The current turn's prompt, and how much of it has been passed.
+    prompt: Vec<u32>,
+    passed: usize,
+    /// The assistant's last token, to be passed next.
+    next: u32,
+    position: usize,
+    steps: usize,
+    seq_len: usize,
+    top: Option<TopToken>,
+    output: Output,
+}
+
 impl Chat {
-    /// A dialog of at most `steps` positions (<= seq_len).
-    pub fn new(_steps: usize, _seq_len: usize) -> Chat { todo!() }
-    /// Starts a turn. Error if prompt does not fit into what is left of the context.
-    pub fn begin_turn(&mut self, _tokenizer: &Tokenizer, _system: &str, _user: &str) -> Result<(), PromptError> { todo!() }
-    /// As Generation::step.
-    pub fn step(&mut self, _session: &mut Session<'_>, _tokenizer: &Tokenizer, _sampler: &mut Sampler) -> Step<'_> { todo!() }
+    /// A dialog of at most `steps` positions in a context of `seq_len`.
+    pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
+        Chat {
+            prompt: Vec::new(),
+            passed: 0,
+            next: EOS,
+            position: 0,
+            steps: steps.min(seq_len),
+            seq_len,
+            top: None,
+            output: Output::new(tokenizer),
+        }
+    }
+
+    /// Begins the user's turn. The system prompt counts in the first turn only.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] if the turn does not fit what is left of the context; the dialog is as before.
+    pub fn begin_turn(
+        &mut self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<(), PromptError> {
+        let system = if self.position == 0 { system } else { "" };
+        let prompt = tokenizer.encode(render_llama2(system, user).as_bytes(), true, false);
+        let left = self.seq_len - self.position;
+        if prompt.len() > left {
+            return Err(PromptError::TooLong {
+                tokens: prompt.len(),
+                left,
+            });
+        }
+        self.prompt = prompt;
+        self.passed = 0;
+        Ok(())
+    }
+
+    /// One forward pass and the text that follows from it. A newline follows the assistant's last word.
+    pub fn step(
+        &mut self,
+        session: &mut Session<'_>,
+        tokenizer: &Tokenizer,
+        sampler: &mut Sampler,
+    ) -> Step<'_> {
+        if self.position >= self.steps {
+            return Step::Done;
+        }
+        let forced = self.prompt.get(self.passed).copied();
+        let token = forced.unwrap_or(self.next);
+        let logits = session.forward(token, self.position);
+        if self.position == 0 {
+            self.top = Some(TopToken::of(logits));
+        }
+        self.position += 1;
+        self.passed += usize::from(forced.is_some());
+        self.output.clear();
+        if self.passed < self.prompt.len() {
+            // run.c samples here too and drops the token; only the generator shows it.
+            sampler.skip();
+            return Step::Text("");
+        }
+        if forced.is_none() && token == EOS {
+            sampler.skip();
+            return Step::TurnOver;
+        }
+        self.next = sampler.sample(logits);
+        if self.next != EOS {
+            self.output.push(tokenizer.decode(token, self.next));
+        }
+        if self.next == EOS || self.position == self.steps {
+            self.output.finish();
+        }
+        if self.next == EOS {
+            self.output.push(b"\n");
+        }
+        Step::Text(self.output.text())
+    }
+
     /// Positions used so far.
-    pub fn position(&self) -> usize { todo!() }
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Whether there is room for another pass.
+    pub fn is_over(&self) -> bool {
+        self.position >= self.steps
+    }
+
+    /// The top token of the pass at position 0, once it has been run.
+    pub fn top_token(&self) -> Option<TopToken> {
+        self.top
+    }
 }

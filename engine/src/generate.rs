@@ -1,39 +1,188 @@
-//! The generate loop of run.c as a state machine that a shell drives token by token. (stub: being written)
-use crate::{sampler::Sampler, session::Session, tokenizer::Tokenizer};
+//! run.c's generate loop as a state machine: a shell drives it pass by pass, and may look at its keyboard in between.
+
+use alloc::{string::String, vec::Vec};
 use core::fmt;
-/// Why a prompt cannot be run; a sentence.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PromptError { /// More tokens than positions.
-    TooLong { /// tokens in the prompt, BOS included
-        tokens: usize, /// the model's context
-        seq_len: usize } }
-impl fmt::Display for PromptError { fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() } }
+
+use crate::{
+    sampler::{Sampler, argmax},
+    session::Session,
+    tokenizer::{BOS, Tokenizer},
+    utf8::Utf8Stream,
+};
+
+/// Why a prompt cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PromptError {
+    /// More tokens than there are positions for.
+    TooLong {
+        /// Tokens of the prompt, BOS included.
+        tokens: usize,
+        /// Positions left in the model's context.
+        left: usize,
+    },
+}
+
+impl fmt::Display for PromptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PromptError::TooLong { tokens, left } = self;
+        write!(
+            f,
+            "the prompt has {tokens} tokens, but the model's context has room for {left}; shorten it"
+        )
+    }
+}
+
 impl core::error::Error for PromptError {}
+
 /// What one step did.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A forward pass was run; here is the text that became whole (may be empty).
+    /// A forward pass was run; this text became whole by it (often empty: half a character, or a prompt in chat).
     Text(&'a str),
-    /// Chat only: the assistant's turn is over; call `begin_turn` for the next.
+    /// Chat: the assistant has finished; the next turn can begin.
     TurnOver,
-    /// Nothing more comes. Last text first went out through Text.
+    /// It is over; nothing was run.
     Done,
 }
-/// The first pass's winner, for "Top token:".
+
+/// The likeliest token of a pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(missing_docs)]
-pub struct TopToken { pub token: u32, pub logit: f32 }
-/// One story in the making.
-pub struct Generation { _p: () }
+pub struct TopToken {
+    /// The token.
+    pub token: u32,
+    /// Its logit.
+    pub logit: f32,
+}
+
+impl TopToken {
+    pub(crate) fn of(logits: &[f32]) -> TopToken {
+        let token = argmax(logits);
+        TopToken {
+            token,
+            logit: logits[token as usize],
+        }
+    }
+}
+
+/// Text on its way out: whole characters of the tokens so far, without allocating once made.
+pub(crate) struct Output {
+    stream: Utf8Stream,
+    text: String,
+}
+
+impl Output {
+    pub(crate) fn new(tokenizer: &Tokenizer) -> Output {
+        // Each byte may turn into U+FFFD, three bytes long.
+        Output {
+            stream: Utf8Stream::default(),
+            text: String::with_capacity(3 * (tokenizer.longest_piece() + 4)),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.stream.push(bytes, &mut self.text);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.stream.finish(&mut self.text);
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// One text in the making: the prompt echoed, then what the model makes of it, until BOS or the last step.
+pub struct Generation {
+    prompt: Vec<u32>,
+    /// The token of the next pass, and its position.
+    token: u32,
+    position: usize,
+    steps: usize,
+    over: bool,
+    top: Option<TopToken>,
+    output: Output,
+}
+
 impl Generation {
-    /// Encodes the prompt. `steps` is at most seq_len.
-    pub fn new(_tokenizer: &Tokenizer, _prompt: &[u8], _steps: usize, _seq_len: usize) -> Result<Generation, PromptError> { todo!() }
-    /// One forward pass and what follows from it.
-    pub fn step(&mut self, _session: &mut Session<'_>, _tokenizer: &Tokenizer, _sampler: &mut Sampler) -> Step<'_> { todo!() }
-    /// Passes run so far (run.c's pos).
-    pub fn position(&self) -> usize { todo!() }
+    /// Encodes `prompt` for a run of at most `steps` positions in a context of `seq_len`.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] if the prompt does not fit the context. One that fits, but is longer than `steps`, is
+    /// echoed as far as the steps go, as by run.c.
+    pub fn new(
+        tokenizer: &Tokenizer,
+        prompt: &[u8],
+        steps: usize,
+        seq_len: usize,
+    ) -> Result<Generation, PromptError> {
+        let prompt = tokenizer.encode(prompt, true, false);
+        if prompt.len() > seq_len {
+            return Err(PromptError::TooLong {
+                tokens: prompt.len(),
+                left: seq_len,
+            });
+        }
+        Ok(Generation {
+            prompt,
+            token: BOS,
+            position: 0,
+            steps: steps.min(seq_len),
+            over: false,
+            top: None,
+            output: Output::new(tokenizer),
+        })
+    }
+
+    /// One forward pass and the text that follows from it.
+    pub fn step(
+        &mut self,
+        session: &mut Session<'_>,
+        tokenizer: &Tokenizer,
+        sampler: &mut Sampler,
+    ) -> Step<'_> {
+        if self.over || self.position >= self.steps {
+            return Step::Done;
+        }
+        let logits = session.forward(self.token, self.position);
+        if self.position == 0 {
+            self.top = Some(TopToken::of(logits));
+        }
+        let next = match self.prompt.get(self.position + 1) {
+            Some(&token) => token,
+            None => sampler.sample(logits),
+        };
+        self.position += 1;
+
+        // BOS stands between texts: the model has finished this one.
+        self.over = next == BOS;
+        self.output.clear();
+        if !self.over {
+            self.output.push(tokenizer.decode(self.token, next));
+        }
+        if self.over || self.position == self.steps {
+            self.output.finish();
+        }
+        self.token = next;
+        Step::Text(self.output.text())
+    }
+
+    /// Passes run so far (run.c's `pos`).
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
     /// Tokens of the prompt, BOS included.
-    pub fn prompt_tokens(&self) -> usize { todo!() }
-    /// The top token of the pass at position 0, once it has run.
-    pub fn top_token(&self) -> Option<TopToken> { todo!() }
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt.len()
+    }
+
+    /// The top token of the pass at position 0, once it has been run.
+    pub fn top_token(&self) -> Option<TopToken> {
+        self.top
+    }
 }

@@ -1,14 +1,120 @@
-//! run.c's sampler. (stub: being written)
+//! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for the same seed.
+
 use alloc::vec::Vec;
+
+use crate::kernels;
+
 /// Picks the next token from logits.
-pub struct Sampler { _scratch: Vec<(f32, u32)> }
-impl Sampler {
-    /// temperature 0 = argmax; top_p <= 0 or >= 1 = off; `seed` as run.c's rng_seed.
-    pub fn new(_vocab_size: usize, _temperature: f32, _top_p: f32, _seed: u64) -> Sampler { todo!() }
-    /// Picks a token; `logits` is used as scratch. Allocates nothing.
-    pub fn sample(&mut self, _logits: &mut [f32]) -> u32 { todo!() }
-    /// Advances the generator as `sample` would, without logits (run.c's chat samples at prompt positions too).
-    pub fn skip(&mut self) { todo!() }
+pub struct Sampler {
+    temperature: f32,
+    top_p: f32,
+    state: u64,
+    /// Candidates of top-p: probability and token. Its capacity is the vocabulary.
+    candidates: Vec<(f32, u32)>,
 }
-/// Index of the largest logit, the first of equals.
-pub fn argmax(_logits: &[f32]) -> u32 { todo!() }
+
+impl Sampler {
+    /// A sampler for `vocab_size` logits. `temperature` 0 takes the largest logit; `top_p` outside of 0 to 1 (both
+    /// excluded) draws from the whole distribution; `seed` is run.c's `rng_seed` (0 gives nothing but zeros, as there).
+    pub fn new(vocab_size: usize, temperature: f32, top_p: f32, seed: u64) -> Sampler {
+        Sampler {
+            temperature,
+            top_p,
+            state: seed,
+            candidates: Vec::with_capacity(vocab_size),
+        }
+    }
+
+    /// Picks a token; the logits are changed to probabilities on the way. Allocates nothing.
+    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+        if self.temperature == 0.0 {
+            return argmax(logits);
+        }
+        for logit in &mut *logits {
+            *logit /= self.temperature;
+        }
+        (kernels::best().softmax)(logits);
+        let coin = self.coin();
+        if self.top_p <= 0.0 || self.top_p >= 1.0 {
+            draw(logits, coin)
+        } else {
+            self.draw_top_p(logits, coin)
+        }
+    }
+
+    /// Moves the generator on as `sample` does, without logits: run.c's chat samples at the prompt's positions too.
+    pub fn skip(&mut self) {
+        if self.temperature != 0.0 {
+            self.coin();
+        }
+    }
+
+    /// A number from 0 to 1, 1 excluded (xorshift64*, Vigna 2016; the upper 24 of its 32 bits).
+    fn coin(&mut self) -> f32 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let bits = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        (bits >> 8) as f32 / 16_777_216.0
+    }
+
+    /// Draws from the smallest set of likeliest tokens whose probabilities sum to more than top-p (Holtzman et al. 2020).
+    fn draw_top_p(&mut self, probabilities: &[f32], coin: f32) -> u32 {
+        // What is below this cannot be in the set, however the rest is spread; it saves sorting most of the vocabulary.
+        let cutoff = (1.0 - self.top_p) / (probabilities.len() as f32 - 1.0);
+        let likely = (0..)
+            .zip(probabilities)
+            .filter(|&(_, &p)| p >= cutoff)
+            .map(|(token, &p)| (p, token));
+        self.candidates.clear();
+        self.candidates.extend(likely);
+        // glibc's qsort is a merge sort: equal probabilities keep the order of their tokens.
+        self.candidates
+            .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut sum = 0.0;
+        let mut last = self.candidates.len().saturating_sub(1);
+        for (i, (p, _)) in self.candidates.iter().enumerate() {
+            sum += p;
+            if sum > self.top_p {
+                last = i;
+                break;
+            }
+        }
+        let mark = coin * sum;
+        let mut reached = 0.0;
+        for (p, token) in self.candidates.iter().take(last + 1) {
+            reached += p;
+            if mark < reached {
+                return *token;
+            }
+        }
+        // Rounding may leave the sum below the mark. No candidate at all is possible with a tiny top-p over a tiny
+        // vocabulary, and with NaN; run.c then reads before its list.
+        self.candidates
+            .get(last)
+            .map_or_else(|| argmax(probabilities), |c| c.1)
+    }
+}
+
+/// Draws a token from the whole distribution.
+fn draw(probabilities: &[f32], coin: f32) -> u32 {
+    let mut reached = 0.0;
+    for (token, p) in (0..).zip(probabilities) {
+        reached += p;
+        if coin < reached {
+            return token;
+        }
+    }
+    probabilities.len().saturating_sub(1) as u32
+}
+
+/// The token of the largest logit, the first of equals.
+pub fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = token;
+        }
+    }
+    best as u32
+}

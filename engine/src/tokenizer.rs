@@ -1,27 +1,415 @@
-//! llama2.c's tokenizer.bin. (stub: being written)
-use crate::source::ByteSource;
-use alloc::vec::Vec;
-use core::fmt;
-/// What is wrong with a tokenizer file; a sentence without the file's name.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Error { #[allow(missing_docs)] Todo }
-impl fmt::Display for Error { fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result { todo!() } }
-impl core::error::Error for Error {}
-/// A vocabulary with its merges.
-pub struct Tokenizer {}
+//! llama2.c's `tokenizer.bin`: pieces with scores, byte-pair merges by score, and the way back from tokens to bytes.
+//!
+//! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many bytes, little-endian.
+//! There is no count; the file's end is the vocabulary's. Encoding and decoding follow run.c's `encode`, `decode` and
+//! `safe_printf`, in O(n log n) instead of O(n²).
+
+use alloc::{collections::BinaryHeap, vec::Vec};
+use core::{cmp::Ordering, fmt};
+
+use crate::{
+    source::{ByteSource, ReadError},
+    units::Grouped,
+};
+
 /// Beginning of sequence.
 pub const BOS: u32 = 1;
 /// End of sequence.
 pub const EOS: u32 = 2;
-impl Tokenizer {
-    /// Reads the whole file (checked).
-    pub fn load(_source: &mut dyn ByteSource) -> Result<Tokenizer, Error> { todo!() }
-    /// Number of pieces.
-    pub fn vocab_size(&self) -> usize { todo!() }
-    /// Errors unless the vocabulary has exactly `vocab_size` pieces.
-    pub fn check_model(&self, _vocab_size: usize) -> Result<(), Error> { todo!() }
-    /// run.c's encode.
-    pub fn encode(&self, _text: &[u8], _bos: bool, _eos: bool) -> Vec<u32> { todo!() }
-    /// run.c's decode followed by safe_printf's rule: the bytes to show for `token` after `prev`.
-    pub fn decode(&self, _prev: u32, _token: u32) -> &[u8] { todo!() }
+/// The first of the 256 byte tokens: behind `<unk>`, `<s>` and `</s>`.
+const FIRST_BYTE: u32 = 3;
+/// Tokens that byte fallback needs.
+const LEAST_TOKENS: usize = FIRST_BYTE as usize + 256;
+/// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
+const LARGEST_FILE: u64 = 64 << 20;
+/// Largest piece that is read at once.
+const PIECE: usize = 1 << 20;
+/// Scores at or below this never merge (run.c starts its search there).
+const LOWEST_SCORE: f32 = -1e10;
+const NONE: u32 = u32::MAX;
+
+/// Why a tokenizer cannot be used. Shown, it is a sentence without the file's name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// The medium failed.
+    Read(ReadError),
+    /// No bytes at all.
+    Empty,
+    /// More bytes than any tokenizer has.
+    TooLarge {
+        /// The file's size.
+        found: u64,
+    },
+    /// The file ends inside of a token.
+    CutShort {
+        /// The token.
+        token: usize,
+        /// Where the file ends.
+        size: u64,
+    },
+    /// A token's length is negative or leads out of the file.
+    Length {
+        /// The token.
+        token: usize,
+        /// The length found.
+        found: i32,
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// Too few tokens for byte fallback.
+    TooFew {
+        /// Tokens in the file.
+        found: usize,
+    },
+    /// Not the model's vocabulary.
+    Vocabulary {
+        /// Tokens in the file.
+        found: usize,
+        /// Tokens in the model.
+        wanted: usize,
+    },
+    /// Not enough memory to hold the file.
+    OutOfMemory {
+        /// The file's size.
+        bytes: u64,
+    },
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Read(error) => error.fmt(f),
+            Error::Empty => write!(f, "the tokenizer file is empty; fetch it again"),
+            Error::TooLarge { found } => write!(
+                f,
+                "has {} bytes, but a tokenizer has at most {}; is this the model and not its tokenizer?",
+                Grouped(*found),
+                Grouped(LARGEST_FILE)
+            ),
+            Error::CutShort { token, size } => write!(
+                f,
+                "ends inside of token {token}, at byte {}: it is cut short or not a tokenizer.bin; fetch it again",
+                Grouped(*size)
+            ),
+            Error::Length { token, found, left } => write!(
+                f,
+                "token {token} says that it is {found} bytes long, but {} are left: it is damaged or not a tokenizer.bin; fetch it again",
+                Grouped(*left)
+            ),
+            Error::TooFew { found } => write!(
+                f,
+                "has {found} tokens, but byte fallback needs at least {LEAST_TOKENS}; it is cut short or not a tokenizer.bin: fetch it again"
+            ),
+            Error::Vocabulary { found, wanted } => write!(
+                f,
+                "has {} tokens, but the model has {}; take the tokenizer that came with the model",
+                Grouped(*found as u64),
+                Grouped(*wanted as u64)
+            ),
+            Error::OutOfMemory { bytes } => {
+                write!(f, "no memory for its {} bytes", Grouped(*bytes))
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// A vocabulary with its merges. Having one proves that it holds the 256 byte tokens and that every piece lies inside of it.
+pub struct Tokenizer {
+    /// All pieces, one after another.
+    bytes: Vec<u8>,
+    /// Where each piece starts in `bytes`, and where the last one ends.
+    starts: Vec<u32>,
+    scores: Vec<f32>,
+    /// All tokens in the order of their pieces' bytes, equal pieces in the order of their ids.
+    sorted: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads and checks a whole file.
+    ///
+    /// # Errors
+    /// [`Error`], the first thing that is wrong.
+    pub fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, Error> {
+        let size = source.size();
+        match size {
+            0 => return Err(Error::Empty),
+            1..=LARGEST_FILE => (),
+            _ => return Err(Error::TooLarge { found: size }),
+        }
+        let mut file = Vec::new();
+        file.try_reserve_exact(size as usize)
+            .map_err(|_| Error::OutOfMemory { bytes: size })?;
+        file.resize(size as usize, 0);
+        for (index, piece) in file.chunks_mut(PIECE).enumerate() {
+            source
+                .read_at((index * PIECE) as u64, piece)
+                .map_err(Error::Read)?;
+        }
+        Self::parse(&file)
+    }
+
+    fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
+        let mut tokenizer = Tokenizer {
+            bytes: Vec::new(),
+            starts: alloc::vec![0],
+            scores: Vec::new(),
+            sorted: Vec::new(),
+        };
+        let size = file.len() as u64;
+        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
+        let mut rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
+        while !rest.is_empty() {
+            let token = tokenizer.scores.len();
+            let (head, tail) = rest
+                .split_at_checked(8)
+                .ok_or(Error::CutShort { token, size })?;
+            let score = f32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+            let found = i32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+            let piece = usize::try_from(found).ok().and_then(|len| tail.get(..len));
+            let piece = piece.ok_or(Error::Length {
+                token,
+                found,
+                left: tail.len() as u64,
+            })?;
+            rest = &tail[piece.len()..];
+            // A C string ends at its first NUL.
+            tokenizer
+                .bytes
+                .extend(piece.iter().take_while(|&&byte| byte != 0));
+            tokenizer.starts.push(tokenizer.bytes.len() as u32);
+            tokenizer.scores.push(score);
+        }
+        if tokenizer.scores.len() < LEAST_TOKENS {
+            return Err(Error::TooFew {
+                found: tokenizer.scores.len(),
+            });
+        }
+        let mut sorted: Vec<u32> = (0..tokenizer.scores.len() as u32).collect();
+        sorted.sort_unstable_by_key(|&token| (tokenizer.piece(token), token));
+        tokenizer.sorted = sorted;
+        Ok(tokenizer)
+    }
+
+    /// Number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Bytes of the longest piece.
+    pub fn longest_piece(&self) -> usize {
+        self.starts
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]) as usize)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Whether this is the vocabulary of a model with `vocab_size` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Vocabulary`] with both numbers if not.
+    pub fn check_model(&self, vocab_size: usize) -> Result<(), Error> {
+        let found = self.vocab_size();
+        if found == vocab_size {
+            Ok(())
+        } else {
+            Err(Error::Vocabulary {
+                found,
+                wanted: vocab_size,
+            })
+        }
+    }
+
+    /// The bytes of a token's piece as the file has them.
+    fn piece(&self, token: u32) -> &[u8] {
+        let token = token as usize;
+        &self.bytes[self.starts[token] as usize..self.starts[token + 1] as usize]
+    }
+
+    /// The token whose piece is `a` followed by `b`; of several equal ones the lowest.
+    fn find(&self, a: &[u8], b: &[u8]) -> Option<u32> {
+        let wanted = || a.iter().chain(b);
+        let at = self
+            .sorted
+            .partition_point(|&token| self.piece(token).iter().lt(wanted()));
+        let token = *self.sorted.get(at)?;
+        self.piece(token).iter().eq(wanted()).then_some(token)
+    }
+
+    /// The token of a single byte that no piece covers.
+    fn byte_token(byte: u8) -> u32 {
+        u32::from(byte) + FIRST_BYTE
+    }
+
+    /// Encodes `text` as run.c's `encode` does: a space is put before a text that is not empty (SentencePiece's dummy
+    /// prefix), characters without a token become byte tokens, then neighbours are merged, best score first, leftmost of equals.
+    pub fn encode(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
+        let mut tokens = Vec::with_capacity(text.len() + 3);
+        if bos {
+            tokens.push(BOS);
+        }
+        if !text.is_empty() {
+            tokens.push(self.find(b" ", b"").unwrap_or(Self::byte_token(b' ')));
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            // A character: any byte and the continuation bytes after it, four bytes at most.
+            let more = rest[1..]
+                .iter()
+                .take(3)
+                .take_while(|&&byte| byte & 0xc0 == 0x80)
+                .count();
+            let (character, tail) = rest.split_at(1 + more);
+            rest = tail;
+            match self.find(character, b"") {
+                Some(token) => tokens.push(token),
+                None => tokens.extend(character.iter().map(|&byte| Self::byte_token(byte))),
+            }
+        }
+        self.merge(&mut tokens);
+        if eos {
+            tokens.push(EOS);
+        }
+        tokens
+    }
+
+    /// Merges neighbours while any two make a piece: a heap of candidate pairs over a doubly linked list of tokens.
+    fn merge(&self, tokens: &mut Vec<u32>) {
+        let count = tokens.len() as u32;
+        let mut links: Vec<Link> = (0..count)
+            .map(|i| Link {
+                before: i.checked_sub(1).unwrap_or(NONE),
+                after: if i + 1 < count { i + 1 } else { NONE },
+            })
+            .collect();
+        let mut heap = BinaryHeap::new();
+        let candidate = |tokens: &[u32], left: u32, right: u32| {
+            let pair = (tokens[left as usize], tokens[right as usize]);
+            let token = self.find(self.piece(pair.0), self.piece(pair.1))?;
+            let score = self.scores[token as usize];
+            // Written so that NaN loses too.
+            if score > LOWEST_SCORE {
+                Some(Merge {
+                    score,
+                    left,
+                    right,
+                    pair,
+                    token,
+                })
+            } else {
+                None
+            }
+        };
+        heap.extend((1..count).filter_map(|right| candidate(tokens, right - 1, right)));
+
+        while let Some(Merge {
+            left,
+            right,
+            pair,
+            token,
+            ..
+        }) = heap.pop()
+        {
+            // Stale if either token has been merged since: then its place is gone or holds another token.
+            let now = (tokens[left as usize], tokens[right as usize]);
+            if now != pair || links[left as usize].after != right {
+                continue;
+            }
+            tokens[left as usize] = token;
+            tokens[right as usize] = NONE;
+            let after = links[right as usize].after;
+            links[left as usize].after = after;
+            if after != NONE {
+                links[after as usize].before = left;
+                heap.extend(candidate(tokens, left, after));
+            }
+            let before = links[left as usize].before;
+            if before != NONE {
+                heap.extend(candidate(tokens, before, left));
+            }
+        }
+        tokens.retain(|&token| token != NONE);
+    }
+
+    /// The bytes to show for `token` when it follows `before` (run.c's `decode` and `safe_printf`): after BOS a leading
+    /// space is left out, `<0xNN>` is that byte, and a lone byte that is neither printable nor white space is nothing.
+    ///
+    /// One difference: a lone byte above 0x7f is kept, since the next ones may complete a character; run.c drops it.
+    pub fn decode(&self, before: u32, token: u32) -> &[u8] {
+        if token as usize >= self.vocab_size() {
+            return &[];
+        }
+        let piece = match self.piece(token) {
+            [b' ', rest @ ..] if before == BOS => rest,
+            piece => piece,
+        };
+        let shown =
+            byte_piece(piece).map_or(piece, |byte| &BYTES[usize::from(byte)..=usize::from(byte)]);
+        match shown {
+            [byte] if byte.is_ascii_control() && !matches!(byte, b'\t'..=b'\r') => &[],
+            shown => shown,
+        }
+    }
+}
+
+/// All bytes in order, to borrow one from.
+static BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        bytes[i] = i as u8;
+        i += 1;
+    }
+    bytes
+};
+
+/// The byte that a piece `<0xNN>` stands for.
+fn byte_piece(piece: &[u8]) -> Option<u8> {
+    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
+    match piece {
+        [b'<', b'0', b'x', high, low, b'>'] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    }
+}
+
+/// A token's neighbours in the list.
+#[derive(Clone, Copy)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+/// Two neighbours that make a piece.
+struct Merge {
+    score: f32,
+    left: u32,
+    right: u32,
+    /// The two tokens when this was found.
+    pair: (u32, u32),
+    token: u32,
+}
+
+impl Ord for Merge {
+    /// Best score first, then leftmost. No score is NaN; `+ 0.0` makes the two zeros one, as they are in C.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.score + 0.0)
+            .total_cmp(&(other.score + 0.0))
+            .then(other.left.cmp(&self.left))
+    }
+}
+
+impl PartialOrd for Merge {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Merge {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Merge {}

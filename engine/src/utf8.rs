@@ -1,11 +1,86 @@
-//! Bytes to whole characters. (stub: being written)
+//! Bytes in, whole characters out: what lies between a byte tokenizer and a screen.
+
 use alloc::string::String;
-/// Gathers bytes and gives out whole UTF-8 characters only; what can never become one is U+FFFD.
-#[derive(Default)]
-pub struct Utf8Stream { _pending: [u8; 4] }
+
+/// Gathers bytes and gives out whole UTF-8 characters only. What can never become one is U+FFFD, by the same rule as
+/// [`String::from_utf8_lossy`] (Unicode's "substitution of maximal subparts").
+#[derive(Debug, Default, Clone)]
+pub struct Utf8Stream {
+    /// The beginning of a character.
+    pending: [u8; 4],
+    len: usize,
+}
+
 impl Utf8Stream {
-    /// Appends to `out` every whole character that `bytes` completes (allocates only if `out` must grow).
-    pub fn push(&mut self, _bytes: &[u8], _out: &mut String) { todo!() }
-    /// Ends the stream: an unfinished character is U+FFFD.
-    pub fn finish(&mut self, _out: &mut String) { todo!() }
+    /// Appends to `out` every character that `bytes` complete.
+    pub fn push(&mut self, bytes: &[u8], out: &mut String) {
+        for &byte in bytes {
+            self.pending[self.len] = byte;
+            self.len += 1;
+            self.settle(out);
+        }
+    }
+
+    /// Gives out what `pending` is decided to be. A character has at most four bytes, so `pending` never fills up.
+    fn settle(&mut self, out: &mut String) {
+        while self.len > 0 {
+            let error = match core::str::from_utf8(&self.pending[..self.len]) {
+                Ok(text) => {
+                    out.push_str(text);
+                    self.len = 0;
+                    return;
+                }
+                Err(error) => error,
+            };
+            // One byte came in at a time: nothing valid stands before the error.
+            let Some(wrong) = error.error_len() else {
+                return;
+            };
+            out.push(char::REPLACEMENT_CHARACTER);
+            self.pending.copy_within(wrong.., 0);
+            self.len -= wrong;
+        }
+    }
+
+    /// Ends the stream: a character that was begun is U+FFFD.
+    pub fn finish(&mut self, out: &mut String) {
+        if self.len > 0 {
+            out.push(char::REPLACEMENT_CHARACTER);
+            self.len = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_cut_gives_the_lossy_text_and_never_half_a_character() {
+        let cases: [&[u8]; 9] = [
+            "Ünïcode 日本 🙂 plain".as_bytes(),
+            b"\xff\xfe\x80",
+            b"\xe6\x97",
+            b"\xe6\x97A\xf0\x9f\x99",
+            b"\xf0\x9f\x99\xf0\x9f\x99\x82",
+            b"\xc0\xaf\xed\xa0\x80\xf5\x80\x80\x80",
+            b"\xe2\x82\xe2\x82\xac",
+            b"\xf4\x90\x80\x80",
+            b"",
+        ];
+        for bytes in cases {
+            for cut in 1..=5 {
+                let (mut stream, mut out) = (Utf8Stream::default(), String::new());
+                for piece in bytes.chunks(cut) {
+                    stream.push(piece, &mut out);
+                }
+                stream.finish(&mut out);
+                assert_eq!(
+                    out,
+                    String::from_utf8_lossy(bytes),
+                    "{bytes:x?} in pieces of {cut}"
+                );
+            }
+        }
+    }
 }

@@ -35,7 +35,10 @@ fn open(bytes: &[u8]) -> Result<Checkpoint, Error> {
 /// The sentence that `bytes` are refused with.
 fn refusal(bytes: &[u8]) -> String {
     let error = open(bytes).expect_err("this must be refused").to_string();
-    assert!(!error.contains('\n') && error.len() > 20, "not a sentence: {error:?}");
+    assert!(
+        !error.contains('\n') && error.len() > 20,
+        "not a sentence: {error:?}"
+    );
     error
 }
 
@@ -49,12 +52,22 @@ fn with_number(mut bytes: Vec<u8>, index: usize, value: i32) -> Vec<u8> {
 #[test]
 fn good_files_are_recognised_by_their_bytes() {
     let maker = small();
-    for (bytes, format) in [(maker.v0(), Format::V0), (maker.v1(), Format::V1), (maker.v2(4), Format::V2 { group_size: 4 })] {
+    for (bytes, format) in [
+        (maker.v0(), Format::V0),
+        (maker.v1(), Format::V1),
+        (maker.v2(4), Format::V2 { group_size: 4 }),
+    ] {
         let checkpoint = open(&bytes).unwrap();
         assert_eq!((checkpoint.format, checkpoint.config), (format, SMALL));
         load(&bytes).unwrap();
     }
-    let separate = Maker::random(Config { shared_classifier: false, ..SMALL }, 3);
+    let separate = Maker::random(
+        Config {
+            shared_classifier: false,
+            ..SMALL
+        },
+        3,
+    );
     for bytes in [separate.v0(), separate.v1(), separate.v2(2)] {
         assert!(!open(&bytes).unwrap().config.shared_classifier);
         load(&bytes).unwrap();
@@ -66,17 +79,28 @@ fn sizes() {
     assert!(refusal(b"").contains("empty"));
     for bytes in [small().v0(), small().v1(), small().v2(4)] {
         for len in [1, 3, 4, 27] {
-            assert!(refusal(&bytes[..len]).contains(&format!("has {len} bytes")), "{}", refusal(&bytes[..len]));
+            assert!(
+                refusal(&bytes[..len]).contains(&format!("has {len} bytes")),
+                "{}",
+                refusal(&bytes[..len])
+            );
         }
         let full = bytes.len();
         let short = refusal(&bytes[..full - 1]);
-        assert!(short.contains("cut short") && short.contains("dim 8, 2 layers, vocab 11"), "{short}");
+        assert!(
+            short.contains("cut short") && short.contains("dim 8, 2 layers, vocab 11"),
+            "{short}"
+        );
         let mut long = bytes.clone();
         long.extend([0; 7]);
         assert!(refusal(&long).contains("7 too many"), "{}", refusal(&long));
     }
     // The sentence of the style guide, with stories15M's header.
-    let header: Vec<u8> = [288, 768, 6, 6, 6, 32000, 256].into_iter().flat_map(i32::to_le_bytes).chain([0; 996]).collect();
+    let header: Vec<u8> = [288, 768, 6, 6, 6, 32000, 256]
+        .into_iter()
+        .flat_map(i32::to_le_bytes)
+        .chain([0; 996])
+        .collect();
     assert_eq!(
         refusal(&header),
         "needs 60 816 028 bytes for dim 288, 6 layers, vocab 32 000, but the file has 1 024: it is cut short; fetch it again"
@@ -85,7 +109,15 @@ fn sizes() {
 
 #[test]
 fn numbers() {
-    const NAMES: [&str; 7] = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
+    const NAMES: [&str; 7] = [
+        "dim",
+        "hidden_dim",
+        "n_layers",
+        "n_heads",
+        "n_kv_heads",
+        "vocab_size",
+        "seq_len",
+    ];
     for bytes in [small().v0(), small().v1(), small().v2(4)] {
         let v0 = !bytes.starts_with(b"24ka");
         for (index, name) in NAMES.into_iter().enumerate() {
@@ -97,8 +129,13 @@ fn numbers() {
                 assert!(found.contains(name), "{name} = {value}: {found}");
             }
         }
-        assert!(refusal(&with_number(bytes.clone(), 3, 3)).contains("n_heads 3 does not divide dim 8"));
-        assert!(refusal(&with_number(bytes.clone(), 4, 3)).contains("n_kv_heads 3 does not divide n_heads 4"));
+        assert!(
+            refusal(&with_number(bytes.clone(), 3, 3)).contains("n_heads 3 does not divide dim 8")
+        );
+        assert!(
+            refusal(&with_number(bytes.clone(), 4, 3))
+                .contains("n_kv_heads 3 does not divide n_heads 4")
+        );
         assert!(refusal(&with_number(bytes.clone(), 3, 8)).contains("heads are 1 wide"));
     }
     for version in [0, 3, -1] {
@@ -106,18 +143,29 @@ fn numbers() {
         bytes[4..8].copy_from_slice(&i32::to_le_bytes(version));
         assert!(refusal(&bytes).contains(&format!("version {version}")));
     }
-    for (group, word) in [(0, "group size is 0"), (-4, "group size is -4"), (3, "group size 3 does not divide dim 8"), (8, "hidden_dim 12")] {
+    for (group, word) in [
+        (0, "group size is 0"),
+        (-4, "group size is -4"),
+        (3, "group size 3 does not divide dim 8"),
+        (8, "hidden_dim 12"),
+    ] {
         let mut bytes = small().v2(4);
         bytes[37..41].copy_from_slice(&i32::to_le_bytes(group));
         assert!(refusal(&bytes).contains(word), "{}", refusal(&bytes));
     }
     // All numbers allowed, their product not.
     let mut huge = small().v1();
-    for (index, value) in [1 << 24, 1 << 24, 1 << 12, 1, 1, 1 << 24, 1 << 24].into_iter().enumerate() {
+    for (index, value) in [1 << 24, 1 << 24, 1 << 12, 1, 1, 1 << 24, 1 << 24]
+        .into_iter()
+        .enumerate()
+    {
         huge = with_number(huge, index, value);
     }
     let sentence = refusal(&huge);
-    assert!(sentence.contains("64 bits") || sentence.contains("cut short"), "{sentence}");
+    assert!(
+        sentence.contains("64 bits") || sentence.contains("cut short"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -126,7 +174,10 @@ fn other_formats_are_named() {
         (&b"GGUF\x03\0\0\0"[..], "GGUF"),
         (b"PK\x03\x04\x14\0", "zip"),
         (b"\x1f\x8b\x08\0", "gzip"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "git lfs pull",
+        ),
         (b"<!DOCTYPE html>", "web page"),
         (b"\x10\x27\0\0\0\0\0\0{\"__metadata__\"", "safetensors"),
     ] {
@@ -140,9 +191,18 @@ fn other_formats_are_named() {
 fn too_little_memory_is_said_before_anything_is_read() {
     let memory = open(&small().v0()).unwrap().memory();
     assert!(memory.check(memory.total()).is_ok());
-    assert!(matches!(memory.check(memory.total() - 1), Err(Error::Memory { .. })));
-    let error = Error::Memory { needed: 513_879_068, free: 190_000_000 };
-    assert!(error.to_string().starts_with("needs 490 MiB, 181 MiB free"), "{error}");
+    assert!(matches!(
+        memory.check(memory.total() - 1),
+        Err(Error::Memory { .. })
+    ));
+    let error = Error::Memory {
+        needed: 513_879_068,
+        free: 190_000_000,
+    };
+    assert!(
+        error.to_string().starts_with("needs 490 MiB, 181 MiB free"),
+        "{error}"
+    );
 }
 
 /// A medium that fails from one byte on.
@@ -158,7 +218,10 @@ impl ByteSource for Faulty {
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         if offset + buf.len() as u64 > self.broken_from {
-            return Err(ReadError { offset: self.broken_from, reason: "DEVICE_ERROR".into() });
+            return Err(ReadError {
+                offset: self.broken_from,
+                reason: "DEVICE_ERROR".into(),
+            });
         }
         (&self.bytes[..]).read_at(offset, buf)
     }
@@ -168,18 +231,29 @@ impl ByteSource for Faulty {
 fn a_medium_that_fails_and_a_user_who_stops() {
     let bytes = small().v0();
     for broken_from in [0, 10, 100, bytes.len() as u64 - 1] {
-        let mut source = Faulty { bytes: bytes.clone(), broken_from };
-        let loaded = Checkpoint::open(&mut source)
-            .and_then(|checkpoint| Model::load(&checkpoint, &mut source, &mut |_| ControlFlow::Continue(())));
+        let mut source = Faulty {
+            bytes: bytes.clone(),
+            broken_from,
+        };
+        let loaded = Checkpoint::open(&mut source).and_then(|checkpoint| {
+            Model::load(&checkpoint, &mut source, &mut |_| ControlFlow::Continue(()))
+        });
         let error = loaded.err().expect("the medium is broken").to_string();
-        assert!(error.contains(&format!("byte {broken_from}")) && error.contains("DEVICE_ERROR"), "{error}");
+        assert!(
+            error.contains(&format!("byte {broken_from}")) && error.contains("DEVICE_ERROR"),
+            "{error}"
+        );
     }
     let checkpoint = open(&bytes).unwrap();
     let mut pieces = 0;
     let stopped = Model::load(&checkpoint, &mut &bytes[..], &mut |progress| {
         assert_eq!(progress.total, bytes.len() as u64);
         pieces += 1;
-        if pieces == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if pieces == 4 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     assert_eq!((stopped.err(), pieces), (Some(Error::Stopped), 4));
 }
@@ -195,7 +269,22 @@ fn mutated_headers_never_panic() {
         seed
     };
     let originals = [small().v0(), small().v1(), small().v2(4)];
-    let interesting = [0, 1, -1, 2, 3, 7, 8, 255, 256, 65_536, 1 << 24, (1 << 24) + 1, i32::MAX, i32::MIN];
+    let interesting = [
+        0,
+        1,
+        -1,
+        2,
+        3,
+        7,
+        8,
+        255,
+        256,
+        65_536,
+        1 << 24,
+        (1 << 24) + 1,
+        i32::MAX,
+        i32::MIN,
+    ];
     let (mut opened, mut refused) = (0, 0);
     for _ in 0..200_000 {
         let mut bytes = originals[(random() % 3) as usize].clone();
@@ -228,5 +317,8 @@ fn mutated_headers_never_panic() {
             }
         }
     }
-    assert!(opened > 1000 && refused > 100_000, "{opened} opened, {refused} refused: the mutations are too tame or too wild");
+    assert!(
+        opened > 1000 && refused > 100_000,
+        "{opened} opened, {refused} refused: the mutations are too tame or too wild"
+    );
 }

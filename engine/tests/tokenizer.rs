@@ -1,0 +1,364 @@
+//! The tokenizer against run.c's algorithm, written plainly, and against what run.c itself gave.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::{bundled, reference};
+use llama2_engine::tokenizer::{BOS, Error, Tokenizer};
+
+/// run.c's `encode` as it stands: all pairs looked at after each merge.
+struct Plain {
+    pieces: Vec<Vec<u8>>,
+    scores: Vec<f32>,
+    ids: HashMap<Vec<u8>, u32>,
+}
+
+impl Plain {
+    fn new(file: &[u8]) -> Plain {
+        let mut plain = Plain {
+            pieces: Vec::new(),
+            scores: Vec::new(),
+            ids: HashMap::new(),
+        };
+        let mut at = 4;
+        while at < file.len() {
+            let word = |at: usize| file[at..at + 4].try_into().unwrap();
+            let len = u32::from_le_bytes(word(at + 4)) as usize;
+            let piece = file[at + 8..at + 8 + len].to_vec();
+            plain
+                .ids
+                .entry(piece.clone())
+                .or_insert(plain.pieces.len() as u32);
+            plain.pieces.push(piece);
+            plain.scores.push(f32::from_le_bytes(word(at)));
+            at += 8 + len;
+        }
+        plain
+    }
+
+    fn encode(&self, text: &[u8]) -> Vec<u32> {
+        let mut tokens = vec![1];
+        if !text.is_empty() {
+            tokens.push(self.ids[&b" "[..]]);
+        }
+        let mut character = Vec::new();
+        for (i, &byte) in text.iter().enumerate() {
+            if byte & 0xc0 != 0x80 {
+                character.clear();
+            }
+            character.push(byte);
+            let continues = text.get(i + 1).is_some_and(|next| next & 0xc0 == 0x80);
+            if continues && character.len() < 4 {
+                continue;
+            }
+            match self.ids.get(&character) {
+                Some(&id) => tokens.push(id),
+                None => tokens.extend(character.iter().map(|&byte| u32::from(byte) + 3)),
+            }
+            character.clear();
+        }
+        loop {
+            let mut best: Option<(f32, u32, usize)> = None;
+            for i in 0..tokens.len() - 1 {
+                let pair = [
+                    &self.pieces[tokens[i] as usize][..],
+                    &self.pieces[tokens[i + 1] as usize],
+                ]
+                .concat();
+                if let Some(&id) = self.ids.get(&pair) {
+                    let score = self.scores[id as usize];
+                    if score > best.map_or(-1e10, |best| best.0) {
+                        best = Some((score, id, i));
+                    }
+                }
+            }
+            let Some((_, id, i)) = best else {
+                return tokens;
+            };
+            tokens[i] = id;
+            tokens.remove(i + 1);
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    /// Words and characters of many scripts, repetitions, white space, control characters.
+    fn text(&mut self) -> String {
+        const WORDS: [&str; 12] = [
+            "Once upon a time",
+            " the",
+            "and ",
+            "Lily",
+            "ing",
+            "  ",
+            "\n",
+            "<0x41>",
+            "<s>",
+            "</s>",
+            "...",
+            "\t",
+        ];
+        let mut text = String::new();
+        for _ in 0..self.below(14) {
+            match self.below(8) {
+                0..3 => text.push_str(WORDS[self.below(12) as usize]),
+                3 => {
+                    let letter = char::from(b'a' + self.below(26) as u8);
+                    text.extend(std::iter::repeat_n(letter, self.below(20) as usize));
+                }
+                4 => text.push(char::from(self.below(128) as u8)),
+                5 => text.extend(char::from_u32(0xa0 + self.below(0x500) as u32)),
+                6 => text.extend(char::from_u32(0x3040 + self.below(0x6000) as u32)),
+                _ => text.extend(char::from_u32(0x1_f300 + self.below(0x400) as u32)),
+            }
+        }
+        text
+    }
+}
+
+fn files() -> Vec<std::path::PathBuf> {
+    [
+        Some(bundled("tokenizer.bin")),
+        reference("tok512.bin"),
+        reference("tokenizer.bin"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn ids_equal_run_c_s_on_10_000_random_strings() {
+    for path in files() {
+        let file = std::fs::read(&path).unwrap();
+        let (tokenizer, plain) = (Tokenizer::load(&mut &file[..]).unwrap(), Plain::new(&file));
+        assert_eq!(tokenizer.vocab_size(), plain.pieces.len());
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..10_000 {
+            let text = random.text();
+            let ids = tokenizer.encode(text.as_bytes(), true, false);
+            assert_eq!(
+                ids,
+                plain.encode(text.as_bytes()),
+                "{}: {text:?}",
+                path.display()
+            );
+            // And back: what was dropped on the way is control characters only.
+            let mut before = BOS;
+            let mut back = Vec::new();
+            for &id in &ids[1..] {
+                back.extend_from_slice(tokenizer.decode(before, id));
+                before = id;
+            }
+            if !text.chars().any(|c| c.is_ascii_control()) && !text.contains("<0x") {
+                assert_eq!(String::from_utf8_lossy(&back), text, "{}", path.display());
+            }
+        }
+        // Stray continuation bytes, cut characters, any bytes.
+        for _ in 0..2_000 {
+            let bytes: Vec<u8> = (0..random.below(30))
+                .map(|_| 1 + random.below(255) as u8)
+                .collect();
+            assert_eq!(
+                tokenizer.encode(&bytes, true, false),
+                plain.encode(&bytes),
+                "{}: {bytes:x?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn ids_that_run_c_gave() {
+    let Some(table) = reference("encodings.txt") else {
+        return;
+    };
+    let table = std::fs::read_to_string(table).unwrap();
+    let mut tokenizer = None;
+    let mut seen = 0;
+    for line in table.lines() {
+        if let Some(size) = line.strip_prefix("# vocabulary of ") {
+            let name = if size.starts_with("512 ") {
+                "tok512.bin"
+            } else {
+                "tokenizer.bin"
+            };
+            let file = std::fs::read(reference(name).unwrap()).unwrap();
+            tokenizer = Some(Tokenizer::load(&mut &file[..]).unwrap());
+            continue;
+        }
+        let (prompt, ids) = line.split_once('\t').unwrap();
+        let prompt = prompt[1..prompt.len() - 1]
+            .replace("\\t", "\t")
+            .replace("\\n", "\n");
+        let ids: Vec<u32> = ids.split(' ').map(|id| id.parse().unwrap()).collect();
+        assert_eq!(
+            tokenizer
+                .as_ref()
+                .unwrap()
+                .encode(prompt.as_bytes(), true, false),
+            ids,
+            "{prompt:?}"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, 28);
+}
+
+/// With run.c's own loop this takes hours; a second is a hundred times what it takes here.
+#[test]
+fn a_hundred_thousand_letters() {
+    for path in files() {
+        let file = std::fs::read(&path).unwrap();
+        let tokenizer = Tokenizer::load(&mut &file[..]).unwrap();
+        let text = vec![b'a'; 100_000];
+        let start = std::time::Instant::now();
+        let ids = tokenizer.encode(&text, true, true);
+        let took = start.elapsed();
+        assert_eq!((ids[0], ids[ids.len() - 1]), (1, 2));
+        let length: usize = ids[1..ids.len() - 1]
+            .windows(1)
+            .map(|id| tokenizer.decode(0, id[0]).len())
+            .sum();
+        assert_eq!(length, 100_001, "every letter and the space before them");
+        assert!(took.as_secs_f64() < 1.0, "{}: {took:?}", path.display());
+    }
+}
+
+/// A file of `pieces` with the scores 0, -1, -2, …
+fn file_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut file = 27u32.to_le_bytes().to_vec();
+    for (i, piece) in pieces.into_iter().enumerate() {
+        file.extend((-(i as f32)).to_le_bytes());
+        file.extend((piece.len() as i32).to_le_bytes());
+        file.extend(piece);
+    }
+    file
+}
+
+/// The specials, the byte tokens, and these.
+fn vocabulary(more: &[&str]) -> Vec<u8> {
+    let bytes: Vec<String> = (0..256).map(|byte| format!("<0x{byte:02X}>")).collect();
+    let specials = ["<unk>", "\n<s>\n", "\n</s>\n"];
+    let all = specials
+        .into_iter()
+        .chain(bytes.iter().map(String::as_str))
+        .chain(more.iter().copied());
+    file_of(all.map(str::as_bytes))
+}
+
+#[test]
+fn decoding_shows_what_run_c_shows() {
+    let file = vocabulary(&[" a", "b", "\u{7}", "\n", "<0x4", "<0xZZ>", "é", " "]);
+    let tokenizer = Tokenizer::load(&mut &file[..]).unwrap();
+    let shown = |before, token| tokenizer.decode(before, token).to_vec();
+    assert_eq!(shown(1, 259), b"a", "the space after BOS is left out");
+    assert_eq!(shown(5, 259), b" a");
+    assert_eq!(shown(5, 3 + 0x41), b"A", "a byte token is its byte");
+    assert_eq!(shown(5, 3 + 0xc3), b"\xc3", "half a character is passed on");
+    for silent in [3, 3 + 7, 3 + 0x1b, 3 + 0x7f, 261] {
+        assert_eq!(shown(5, silent), b"", "control character of token {silent}");
+    }
+    for space in *b"\t\n\x0b\x0c\r " {
+        assert_eq!(shown(5, 3 + u32::from(space)), [space]);
+    }
+    assert_eq!(shown(5, 263), b"<0x4");
+    assert_eq!(shown(5, 264), b"<0xZZ>");
+    assert_eq!(shown(5, 4_000_000), b"", "no such token");
+}
+
+fn refusal(file: &[u8]) -> String {
+    let error = Tokenizer::load(&mut &*file)
+        .err()
+        .expect("this must be refused")
+        .to_string();
+    assert!(!error.contains('\n') && error.len() > 20, "{error:?}");
+    error
+}
+
+#[test]
+fn bad_files_are_refused_with_a_sentence() {
+    let good = vocabulary(&[" ", "a"]);
+    assert!(refusal(b"").contains("empty"));
+    for len in [1, 3, 4 + 5, 4 + 8 + 2, good.len() - 1] {
+        let sentence = refusal(&good[..len]);
+        assert!(sentence.contains("cut short"), "{len}: {sentence}");
+    }
+    for (found, word) in [
+        (-1i32, "says that it is -1 bytes"),
+        (i32::MAX, "says that it is 2147483647 bytes"),
+    ] {
+        let mut bad = good.clone();
+        bad[8..12].copy_from_slice(&found.to_le_bytes());
+        assert!(refusal(&bad).contains(word), "{}", refusal(&bad));
+    }
+    assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
+    let tokenizer = Tokenizer::load(&mut &good[..]).unwrap();
+    assert!(tokenizer.check_model(261).is_ok());
+    let error = tokenizer.check_model(32_000).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "has 261 tokens, but the model has 32 000; take the tokenizer that came with the model"
+    );
+    // A model in place of a tokenizer.
+    let model = std::fs::read(bundled("stories1M.q80.bin")).unwrap();
+    assert!(matches!(
+        Tokenizer::load(&mut &model[..]),
+        Err(Error::Length { .. } | Error::CutShort { .. })
+    ));
+    let model = std::fs::read(bundled("stories1M.bin")).unwrap();
+    assert!(matches!(
+        Tokenizer::load(&mut &model[..]),
+        Err(Error::Length { .. } | Error::CutShort { .. })
+    ));
+}
+
+#[test]
+fn mutated_files_never_panic() {
+    let good = vocabulary(&[" ", "a", "b", "ab", " ab", "aa", "aaaa"]);
+    let mut random = Random(77);
+    let (mut loaded, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let mut file = good.clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(file.len() as u64) as usize;
+            match random.below(4) {
+                0 => file.truncate(at.max(1)),
+                // Scores of every kind, infinities and NaN among them.
+                1 => file[at] = [0, 0x7f, 0x80, 0xff][random.below(4) as usize],
+                _ => file[at] = random.below(256) as u8,
+            }
+        }
+        match Tokenizer::load(&mut &file[..]) {
+            Ok(tokenizer) => {
+                loaded += 1;
+                let ids = tokenizer.encode("aab ab\u{e9} aaaa".as_bytes(), true, true);
+                assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+                assert!(
+                    ids.windows(2)
+                        .all(|pair| tokenizer.decode(pair[0], pair[1]).len()
+                            <= tokenizer.longest_piece())
+                );
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    assert!(
+        loaded > 1000 && refused > 1000,
+        "{loaded} loaded, {refused} refused"
+    );
+}
