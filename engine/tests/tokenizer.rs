@@ -291,7 +291,7 @@ fn refusal(file: &[u8]) -> String {
 fn bad_files_are_refused_with_a_sentence() {
     let good = vocabulary(&[" ", "a"]);
     assert!(refusal(b"").contains("empty"));
-    for len in [1, 3, 4 + 5, 4 + 8 + 2, good.len() - 1] {
+    for len in [1, 3, 4 + 5, good.len() - 3] {
         let sentence = refusal(&good[..len]);
         assert!(sentence.contains("cut short"), "{len}: {sentence}");
     }
@@ -303,6 +303,7 @@ fn bad_files_are_refused_with_a_sentence() {
         bad[8..12].copy_from_slice(&found.to_le_bytes());
         assert!(refusal(&bad).contains(word), "{}", refusal(&bad));
     }
+    assert!(refusal(&good[..4 + 8 + 2]).contains("token 0 says that it is 5 bytes long, but 2 are left"));
     assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
     let tokenizer = Tokenizer::load(&mut &good[..]).unwrap();
     assert!(tokenizer.check_model(261).is_ok());
