@@ -1,2 +1,29 @@
-//! The `llama2` command. (stub)
-fn main() {}
+//! `llama2`: the engine of llama2.efi as an ordinary command, with run.c's flags.
+
+mod args;
+mod failure;
+mod file;
+mod info;
+mod load;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Info(args) => info::info(&args),
+    };
+    match done {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Input(sentence)) => {
+            eprintln!("llama2: {sentence}");
+            ExitCode::from(1)
+        }
+    }
+}

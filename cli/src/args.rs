@@ -1,0 +1,119 @@
+//! The command line: run.c's flags and what they say about themselves.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+/// Runs Llama language models: the engine of llama2.efi as an ordinary command.
+#[derive(Parser)]
+#[command(name = "llama2", version, about, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Generate text, or chat.
+    Run(RunArgs),
+    /// Show a checkpoint's format, shape, size and the memory it needs.
+    Info(InfoArgs),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  llama2 run                                   a story by the bundled model
+  llama2 run -i \"Tim found a key\" -s 7         go on from these words; the same seed gives the same story
+  llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
+  llama2 info stories15M.bin                   what is in that file";
+
+const RUN_HELP: &str = "\
+The generated text alone goes to standard output; speed and everything else to standard error.
+Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line.
+
+Examples:
+  llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
+  llama2 run stories260K.bin -z tok512.bin     a checkpoint with a tokenizer of its own
+  echo 'Once upon a time' | llama2 run -f -    the prompt from standard input
+  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template; type after \"User: \"";
+
+#[derive(Group)]
+#[command(after_help = RUN_HELP)]
+pub struct RunArgs {
+    /// llama2.c checkpoint (v0, v1 or int8 v2) [default: the bundled model, stories1M]
+    pub checkpoint: Option<PathBuf>,
+
+    /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Temperature: 0 takes the likeliest token each time, 1 draws as the model learnt
+    #[arg(
+        short,
+        default_value_t = 1.0,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub temperature: f32,
+
+    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off
+    #[arg(
+        short = 'p',
+        default_value_t = 0.9,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub top_p: f32,
+
+    /// Seed of the random numbers; the same seed gives the same text [default: the time]
+    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
+    pub seed: Option<u64>,
+
+    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds
+    #[arg(
+        short = 'n',
+        default_value_t = 256,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub steps: i64,
+
+    /// Prompt: the text to go on from
+    #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
+    pub prompt: Option<std::ffi::OsString>,
+
+    /// Prompt from a file (one newline at its end is left out); - is standard input
+    #[arg(short = 'f', value_name = "FILE", conflicts_with = "prompt")]
+    pub prompt_file: Option<PathBuf>,
+
+    /// What to do with the prompt
+    #[arg(short, value_enum, default_value_t = Mode::Generate)]
+    pub mode: Mode,
+
+    /// System prompt, in chat
+    #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
+    pub system: Option<String>,
+}
+
+#[derive(Group)]
+pub struct InfoArgs {
+    /// llama2.c checkpoint [default: the bundled model, stories1M]
+    pub checkpoint: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Go on from it
+    Generate,
+    /// Answer it, turn by turn
+    Chat,
+}
+
+/// A seed: a whole number; run.c lets negative ones wrap around.
+fn seed(text: &str) -> Result<u64, String> {
+    let wrapped = || text.parse::<i64>().ok().map(|n| n as u64);
+    text.parse::<u64>()
+        .ok()
+        .or_else(wrapped)
+        .ok_or_else(|| "a seed is a whole number".into())
+}

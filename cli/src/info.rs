@@ -1,0 +1,59 @@
+//! `llama2 info`: what a checkpoint is, without loading it.
+
+use std::io::{self, Write};
+
+use llama2_engine::units::{Bytes, Grouped};
+
+use crate::{args::InfoArgs, failure::Failure, load};
+
+pub fn info(args: &InfoArgs) -> Result<(), Failure> {
+    let opened = load::open(args.checkpoint.as_deref())?;
+    let c = &opened.checkpoint.config;
+    let memory = opened.checkpoint.memory();
+    let classifier = if c.shared_classifier {
+        "tied to the embedding"
+    } else {
+        "separate"
+    };
+    let free = match load::available_memory() {
+        Some(free) if memory.check(free).is_err() => format!(", but {} are free", Bytes(free)),
+        Some(free) => format!(" ({} are free)", Bytes(free)),
+        None => String::new(),
+    };
+    let lines = [
+        ("file", opened.name.display().to_string()),
+        ("format", opened.checkpoint.format.to_string()),
+        (
+            "size",
+            format!(
+                "{} bytes ({})",
+                Grouped(opened.size()),
+                Bytes(opened.size())
+            ),
+        ),
+        (
+            "parameters",
+            Grouped(opened.checkpoint.parameters()).to_string(),
+        ),
+        ("dim", c.dim.to_string()),
+        ("hidden_dim", c.hidden_dim.to_string()),
+        ("n_layers", c.n_layers.to_string()),
+        (
+            "n_heads",
+            format!("{} of {} elements", c.n_heads, c.head_dim()),
+        ),
+        ("n_kv_heads", c.n_kv_heads.to_string()),
+        ("vocab_size", Grouped(c.vocab_size as u64).to_string()),
+        ("seq_len", c.seq_len.to_string()),
+        ("classifier", classifier.into()),
+        ("memory", format!("{}{free}", Bytes(memory.total()))),
+        ("  weights", Bytes(memory.weights).to_string()),
+        ("  KV cache", Bytes(memory.kv_cache).to_string()),
+        ("  activations", Bytes(memory.activations).to_string()),
+    ];
+    let mut out = io::stdout().lock();
+    for (name, value) in lines {
+        writeln!(out, "{name:<14}{value}").map_err(|error| Failure::output(&error))?;
+    }
+    Ok(())
+}
