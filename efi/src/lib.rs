@@ -1,3 +1,12 @@
-//! What `llama2.efi` does that needs no firmware, so that the host can test it.
+//! What `llama2.efi` does that needs no firmware: read its configuration and command line, choose a model, understand
+//! keys. The application's binary half (`main.rs`) brings the firmware; this half is tested on the host.
 #![cfg_attr(not(test), no_std)]
+
 extern crate alloc;
+
+pub mod choose;
+pub mod command_line;
+pub mod config;
+pub mod keys;
+pub mod options;
+pub mod screen;

@@ -114,6 +114,13 @@ impl Chat {
         Step::Text(self.output.text())
     }
 
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far.
+    pub fn interrupt(&mut self) {
+        self.prompt.clear();
+        self.passed = 0;
+        self.next = EOS;
+    }
+
     /// Positions used so far.
     pub fn position(&self) -> usize {
         self.position

@@ -303,7 +303,10 @@ fn bad_files_are_refused_with_a_sentence() {
         bad[8..12].copy_from_slice(&found.to_le_bytes());
         assert!(refusal(&bad).contains(word), "{}", refusal(&bad));
     }
-    assert!(refusal(&good[..4 + 8 + 2]).contains("token 0 says that it is 5 bytes long, but 2 are left"));
+    assert!(
+        refusal(&good[..4 + 8 + 2])
+            .contains("token 0 says that it is 5 bytes long, but 2 are left")
+    );
     assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
     let tokenizer = Tokenizer::load(&mut &good[..]).unwrap();
     assert!(tokenizer.check_model(261).is_ok());

@@ -1,0 +1,247 @@
+//! The UEFI Shell's command line: `llama2 run`'s flags, and the end.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use crate::options::{Exit, MODES, Options, by_name};
+
+/// What `--help` shows.
+pub const HELP: &str = "\
+llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
+           [-n steps] [-i prompt | -f file] [-m generate|chat] [-y system]
+           [--exit key|shutdown|return] [--log]
+A word with spaces goes into quotes: -i \"Once upon a time\"
+Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a
+volume, or the model inside this file. See the README.";
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Line {
+    /// A run with these wishes.
+    Run(Options),
+    /// The help text.
+    Help,
+}
+
+/// Reads the words behind the program's name.
+///
+/// # Errors
+/// A sentence about the first word that will not do.
+pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Line, String> {
+    let mut options = Options::default();
+    let mut words = words.iter().map(AsRef::as_ref);
+    while let Some(word) = words.next() {
+        if matches!(word, "-h" | "--help" | "-?") {
+            return Ok(Line::Help);
+        }
+        if word == "--log" {
+            options.log = Some(true);
+            continue;
+        }
+        if word == "--exit" || word.starts_with("--exit=") {
+            let value = word
+                .strip_prefix("--exit=")
+                .or_else(|| words.next())
+                .unwrap_or_default();
+            options.exit = Some(
+                by_name(&Exit::NAMES, value)
+                    .map_err(|names| format!("--exit {value} is not {names}"))?,
+            );
+            continue;
+        }
+        let mut letters = word.chars();
+        match (letters.next(), letters.next()) {
+            (Some('-'), Some(letter)) if "ztpsnifmy".contains(letter) => {
+                let attached = letters.as_str();
+                let value = if attached.is_empty() {
+                    words.next()
+                } else {
+                    Some(attached)
+                };
+                let value = value.ok_or_else(|| format!("-{letter} needs a value behind it"))?;
+                flag(&mut options, letter, value)?;
+            }
+            (Some('-'), Some(_)) => {
+                return Err(format!("the option {word} is not known; --help shows all"));
+            }
+            _ if options.model.is_none() => options.model = Some(word.to_string()),
+            _ => {
+                return Err(format!(
+                    "{word} is one checkpoint too many; a text with spaces goes into quotes"
+                ));
+            }
+        }
+    }
+    if options.prompt.is_some() && options.prompt_file.is_some() {
+        return Err("-i and -f both give a prompt; take one".into());
+    }
+    Ok(Line::Run(options))
+}
+
+fn flag(options: &mut Options, letter: char, value: &str) -> Result<(), String> {
+    let number = || {
+        value
+            .parse::<f32>()
+            .map_err(|_| format!("-{letter} {value} is not a number"))
+    };
+    let whole = || {
+        value
+            .parse::<i64>()
+            .map_err(|_| format!("-{letter} {value} is not a whole number"))
+    };
+    let text = || Some(value.to_string());
+    match letter {
+        'z' => options.tokenizer = text(),
+        't' => options.temperature = Some(number()?),
+        'p' => options.top_p = Some(number()?),
+        // run.c lets negative seeds wrap around.
+        's' => {
+            options.seed = Some(
+                value
+                    .parse::<u64>()
+                    .or_else(|_| whole().map(|n| n as u64))?,
+            )
+        }
+        'n' => options.steps = Some(whole()?),
+        'i' => options.prompt = text(),
+        'f' => options.prompt_file = text(),
+        'm' => {
+            options.mode =
+                Some(by_name(&MODES, value).map_err(|names| format!("-m {value} is not {names}"))?)
+        }
+        _ => options.system = text(),
+    }
+    Ok(())
+}
+
+/// The words of an image's load options: valid UCS-2 text that begins with `-` (boot entries often hold other data).
+pub fn load_options(bytes: &[u8]) -> Option<Vec<String>> {
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    let end = units
+        .iter()
+        .position(|&unit| unit == 0)
+        .unwrap_or(units.len());
+    let text = String::from_utf16(&units[..end]).ok()?;
+    text.trim_start().starts_with('-').then(|| split(&text))
+}
+
+/// Words apart by spaces; double quotes keep spaces inside a word.
+fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for letter in text.chars() {
+        match letter {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            ' ' | '\t' if !quoted => words.extend(word.take()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llama2_engine::settings::Mode;
+
+    fn run(words: &[&str]) -> Options {
+        match parse(words) {
+            Ok(Line::Run(options)) => options,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags() {
+        let all = [
+            "m.bin", "-z", "t.bin", "-t", "0.5", "-p", "1", "-s", "7", "-n", "10", "-i", "a b",
+            "-m", "chat", "-y", "s", "--exit", "return",
+        ];
+        let options = run(&all);
+        assert_eq!(options.model.as_deref(), Some("m.bin"));
+        assert_eq!(options.tokenizer.as_deref(), Some("t.bin"));
+        assert_eq!((options.temperature, options.top_p), (Some(0.5), Some(1.0)));
+        assert_eq!((options.seed, options.steps), (Some(7), Some(10)));
+        assert_eq!(
+            (options.prompt.as_deref(), options.system.as_deref()),
+            (Some("a b"), Some("s"))
+        );
+        assert_eq!(
+            (options.mode, options.exit),
+            (Some(Mode::Chat), Some(Exit::Return))
+        );
+        assert_eq!(run(&[]), Options::default());
+        assert_eq!(run(&["-i", "-x"]).prompt.as_deref(), Some("-x"));
+        assert_eq!(
+            run(&["-t-1", "-s", "-5", "-n0"]),
+            Options {
+                temperature: Some(-1.0),
+                seed: Some(u64::MAX - 4),
+                steps: Some(0),
+                ..Options::default()
+            }
+        );
+        assert_eq!(
+            run(&["--exit=shutdown", "--log"]),
+            Options {
+                exit: Some(Exit::Shutdown),
+                log: Some(true),
+                ..Options::default()
+            }
+        );
+        assert_eq!(parse(&["-t", "1", "--help"]), Ok(Line::Help));
+    }
+
+    #[test]
+    fn mistakes() {
+        for (words, sentence) in [
+            (&["-q"][..], "the option -q is not known"),
+            (&["-t"], "-t needs a value"),
+            (&["-t", "warm"], "-t warm is not a number"),
+            (&["-n", "1.5"], "-n 1.5 is not a whole number"),
+            (&["-s", "x"], "-s x is not a whole number"),
+            (&["-m", "sing"], "-m sing is not \"generate\" or \"chat\""),
+            (&["--exit"], "--exit  is not \"key\""),
+            (&["a", "b"], "b is one checkpoint too many"),
+            (&["-i", "a", "-f", "b"], "-i and -f"),
+        ] {
+            let said = parse(words).expect_err("a mistake");
+            assert!(said.contains(sentence), "{words:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn load_options_are_taken_only_if_they_look_like_ours() {
+        let ucs2 = |text: &str| {
+            text.encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect::<Vec<u8>>()
+        };
+        assert_eq!(
+            load_options(&ucs2("-t 0 -i \"Once upon\"  -n 5\0junk")).unwrap(),
+            ["-t", "0", "-i", "Once upon", "-n", "5"]
+        );
+        assert_eq!(
+            load_options(&ucs2("-i \"\" -n 1")).unwrap(),
+            ["-i", "", "-n", "1"]
+        );
+        assert_eq!(load_options(&ucs2("\\EFI\\BOOT\\BOOTX64.EFI")), None);
+        assert_eq!(
+            load_options(&[0x2d, 0, 0, 0xd8, 0, 0]),
+            None,
+            "half a surrogate"
+        );
+        assert_eq!(load_options(b""), None);
+    }
+}

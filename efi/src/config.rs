@@ -1,0 +1,316 @@
+//! `LLAMA2.CFG`: a TOML file of wishes, in any encoding that an editor at hand may have saved it in.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use toml::{Table, Value};
+
+use crate::options::{Exit, MODES, Options, by_name};
+
+/// The file's name in a volume's root.
+pub const NAME: &str = "LLAMA2.CFG";
+
+/// Larger files are not configurations.
+pub const LARGEST: u64 = 64 << 10;
+
+/// All keys, as documented in the file that the image writer makes.
+pub const KEYS: [&str; 11] = [
+    "model",
+    "tokenizer",
+    "prompt",
+    "steps",
+    "temperature",
+    "top_p",
+    "seed",
+    "mode",
+    "system",
+    "log",
+    "exit",
+];
+
+/// Reads a configuration: the wishes, and a warning for each key that is not known.
+///
+/// # Errors
+/// A sentence without the file's name: which key or line, what was found, what is allowed.
+pub fn parse(bytes: &[u8]) -> Result<(Options, Vec<String>), String> {
+    let text = decode(bytes)?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| syntax(&text, &error))?;
+    let mut options = Options::default();
+    let mut warnings = Vec::new();
+    for (key, value) in &table {
+        if !KEYS.contains(&key.as_str()) {
+            warnings.push(unknown(key));
+            continue;
+        }
+        set(&mut options, key, value).map_err(|allowed| {
+            let found = value.to_display();
+            format!("{key} = {found} will not do: it must be {allowed}; correct that line")
+        })?;
+    }
+    Ok((options, warnings))
+}
+
+/// Sets one known key; the error says what is allowed.
+fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
+    let text = || {
+        value
+            .as_str()
+            .map(String::from)
+            .ok_or("a text in quotes".to_string())
+    };
+    let whole = |what: &str| value.as_integer().ok_or(format!("a whole number{what}"));
+    let number = |least: f64, most: f64, what: &str| {
+        let number = value.as_float().or(value.as_integer().map(|n| n as f64));
+        number
+            .filter(|n| (least..=most).contains(n))
+            .map(|n| n as f32)
+            .ok_or(format!("a number {what}"))
+    };
+    match key {
+        "model" => options.model = Some(text()?),
+        "tokenizer" => options.tokenizer = Some(text()?),
+        "prompt" => options.prompt = Some(text()?),
+        "system" => options.system = Some(text()?),
+        "steps" => {
+            let steps = whole(", 0 or more")?;
+            options.steps = Some(if steps >= 0 {
+                steps
+            } else {
+                return Err("a whole number, 0 or more".into());
+            });
+        }
+        "seed" => options.seed = Some(whole("; 0 draws one")? as u64),
+        "temperature" => {
+            options.temperature = Some(number(0.0, f64::from(f32::MAX), "of 0 or more")?)
+        }
+        "top_p" => options.top_p = Some(number(0.0, 1.0, "from 0 to 1")?),
+        "mode" => options.mode = Some(by_name(&MODES, &text()?)?),
+        "exit" => options.exit = Some(by_name(&Exit::NAMES, &text()?)?),
+        _ => options.log = Some(value.as_bool().ok_or("true or false")?),
+    }
+    Ok(())
+}
+
+/// A value as its user wrote it, shortly.
+trait Display {
+    fn to_display(&self) -> String;
+}
+
+impl Display for Value {
+    fn to_display(&self) -> String {
+        match self {
+            Value::String(text) => format!("\"{text}\""),
+            Value::Integer(n) => n.to_string(),
+            Value::Float(n) => n.to_string(),
+            Value::Boolean(truth) => truth.to_string(),
+            other => format!("(a {})", other.type_str()),
+        }
+    }
+}
+
+/// A parser's error in one line, with its line number and, where a path's backslash is the cause, what to do.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at]
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count();
+    let content = text.lines().nth(line).unwrap_or_default().trim();
+    let message = error.message().replace('\n', ", ");
+    let advice = if content.contains('\\') && content.contains('"') {
+        "; in double quotes a backslash begins an escape: write / instead, or use single quotes"
+    } else {
+        "; correct that line"
+    };
+    format!(
+        "line {} is not TOML: {message}: {content}{advice}",
+        line + 1
+    )
+}
+
+/// A warning about a key that is none, with the one that was probably meant.
+fn unknown(key: &str) -> String {
+    let nearest = KEYS
+        .into_iter()
+        .min_by_key(|known| distance(key, known))
+        .unwrap_or_default();
+    if distance(key, nearest) <= nearest.len().max(3) / 2 {
+        format!("the key \"{key}\" is not known and was left out; did you mean \"{nearest}\"?")
+    } else {
+        format!(
+            "the key \"{key}\" is not known and was left out; known are {}",
+            KEYS.join(", ")
+        )
+    }
+}
+
+/// Letters to insert, take away or change to make `b` of `a`, case aside (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // A key of a hundred letters is near to none of ours.
+    for (i, a) in a.chars().take(100).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in b.iter().enumerate() {
+            let change = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Text from UTF-8 with or without a byte order mark, or UTF-16 (which UEFI's and Windows' editors save).
+pub fn decode(bytes: &[u8]) -> Result<String, String> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Result<String, String> {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units)
+            .collect::<Result<_, _>>()
+            .map_err(|_| "is not valid UTF-16; save it as UTF-8".to_string())
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest)?,
+        // UTF-16 without its mark: Latin text has a zero in every second byte.
+        [first, 0, ..] if *first != 0 => utf16(bytes, u16::from_le_bytes)?,
+        rest => utf8(rest)?,
+    };
+    // What some editors put at a file's end.
+    Ok(text.trim_end_matches(['\0', '\u{1a}']).into())
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    core::str::from_utf8(bytes)
+        .map(String::from)
+        .map_err(|error| {
+            format!(
+                "is not valid UTF-8 at byte {}; save it as UTF-8",
+                error.valid_up_to()
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llama2_engine::settings::Mode;
+
+    const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
+                       top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n";
+
+    #[test]
+    fn every_key_in_every_encoding() {
+        let utf16 =
+            |unit: fn(u16) -> [u8; 2]| -> Vec<u8> { ALL.encode_utf16().flat_map(unit).collect() };
+        let encodings = [
+            ALL.as_bytes().to_vec(),
+            [&b"\xef\xbb\xbf"[..], ALL.as_bytes()].concat(),
+            [&b"\xff\xfe"[..], &utf16(u16::to_le_bytes)].concat(),
+            [&b"\xfe\xff"[..], &utf16(u16::to_be_bytes)].concat(),
+            utf16(u16::to_le_bytes),
+            ALL.replace('\n', "\r\n").into_bytes(),
+            [ALL.as_bytes(), b"\x1a"].concat(),
+        ];
+        for bytes in encodings {
+            let (options, warnings) = parse(&bytes).unwrap();
+            let want = Options {
+                model: Some("MODELS\\STORIES.BIN".into()),
+                tokenizer: Some("TOKEN.BIN".into()),
+                prompt: Some("Ünï 日本".into()),
+                prompt_file: None,
+                steps: Some(100),
+                temperature: Some(0.0),
+                top_p: Some(0.95),
+                seed: Some(42),
+                mode: Some(Mode::Chat),
+                system: Some("Be brief.".into()),
+                log: Some(true),
+                exit: Some(Exit::Shutdown),
+            };
+            assert_eq!((options, warnings.len()), (want, 0));
+        }
+        assert_eq!(parse(b"").unwrap().0, Options::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_warned_of_with_the_nearest() {
+        let warnings = |text: &str| parse(text.as_bytes()).unwrap().1;
+        assert!(warnings("temprature = 1")[0].contains("did you mean \"temperature\""));
+        assert!(warnings("Steps = 1")[0].contains("did you mean \"steps\""));
+        assert!(warnings("top-p = 1")[0].contains("did you mean \"top_p\""));
+        assert!(warnings("colour = 1")[0].contains("known are model, tokenizer"));
+        assert!(warnings("[section]\nsteps = 1")[0].contains("section"));
+    }
+
+    #[test]
+    fn bad_values_are_errors_that_say_what_is_allowed() {
+        for (text, words) in [
+            (
+                "steps = -1",
+                "steps = -1 will not do: it must be a whole number, 0 or more",
+            ),
+            ("steps = \"many\"", "steps = \"many\""),
+            ("temperature = \"warm\"", "a number of 0 or more"),
+            ("temperature = -0.5", "temperature = -0.5"),
+            ("temperature = nan", "a number of 0 or more"),
+            ("top_p = 1.5", "a number from 0 to 1"),
+            ("seed = 0.5", "a whole number"),
+            ("mode = \"sing\"", "\"generate\" or \"chat\""),
+            ("exit = \"never\"", "\"key\" or \"shutdown\" or \"return\""),
+            ("log = 1", "true or false"),
+            ("model = 5", "a text in quotes"),
+            ("prompt = [1]", "(a array)"),
+            ("steps = ", "line 1 is not TOML"),
+            ("steps = 1\nsteps = 2", "line 2 is not TOML"),
+            ("# a\nmodel = \"\\STORIES.BIN\"", "line 2 is not TOML"),
+            (
+                "model = \"\\STORIES.BIN\"",
+                "write / instead, or use single quotes",
+            ),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(
+                error.contains(words) && !error.contains('\n'),
+                "{text}: {error}"
+            );
+        }
+        assert!(
+            parse(b"prompt = \"\xff\"")
+                .unwrap_err()
+                .contains("UTF-8 at byte 10")
+        );
+        assert!(parse(b"\xff\xfe\x00\xd8").unwrap_err().contains("UTF-16"));
+    }
+
+    #[test]
+    fn mutated_files_never_panic() {
+        let mut seed = 9u64;
+        let mut random = move |below: usize| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        let mut refused = 0;
+        for _ in 0..20_000 {
+            let mut bytes = ALL.as_bytes().to_vec();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"\"'\\[]=#\n{}.-\0"[random(13)]),
+                }
+            }
+            refused += usize::from(parse(&bytes).is_err());
+        }
+        assert!(refused > 1000);
+    }
+}

@@ -1,0 +1,23 @@
+//! Variables of the whole application, which only the boot processor touches.
+
+use core::cell::{RefCell, RefMut};
+
+/// A value that is reached by one processor only, through checked borrows.
+pub struct Global<T>(RefCell<T>);
+
+// Safety: other processors run none of this application's code in this version; the firmware's interrupts call none of it.
+unsafe impl<T> Sync for Global<T> {}
+
+impl<T> Global<T> {
+    pub const fn new(value: T) -> Self {
+        Global(RefCell::new(value))
+    }
+
+    /// Calls `f` with the value; `None` if it is being used already (a panic in the middle of printing).
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.0
+            .try_borrow_mut()
+            .ok()
+            .map(|mut value: RefMut<'_, T>| f(&mut value))
+    }
+}

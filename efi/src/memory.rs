@@ -1,0 +1,141 @@
+//! Memory: the global allocator over the firmware's, and how much there is.
+//!
+//! # Quirks
+//! A big `AllocatePages` may fail though the memory is free, since firmware looks for it in one place only: the largest
+//! free region is then asked for by its address. The engine asks for a buffer a tensor, never for all at once.
+
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    ptr::{self, NonNull},
+};
+
+use uefi::{
+    boot::{self, AllocateType},
+    mem::memory_map::{MemoryMap, MemoryType},
+};
+
+const PAGE: usize = 4096;
+/// Sizes from here on are taken in pages.
+const LARGE: usize = 64 << 10;
+/// What the firmware's pool aligns to.
+const POOL_ALIGN: usize = 8;
+
+struct Firmware;
+
+#[global_allocator]
+static ALLOCATOR: Firmware = Firmware;
+
+/// Whether a layout is served in pages; small ones with a wide alignment from the pool, with room to move.
+fn in_pages(layout: &Layout) -> bool {
+    layout.size() >= LARGE || layout.align() > PAGE / 2
+}
+
+// Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or unwinds.
+unsafe impl GlobalAlloc for Firmware {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > PAGE {
+            return ptr::null_mut();
+        }
+        if in_pages(&layout) {
+            return pages(layout.size().div_ceil(PAGE));
+        }
+        let pool = |size| {
+            boot::allocate_pool(MemoryType::LOADER_DATA, size)
+                .map_or(ptr::null_mut(), NonNull::as_ptr)
+        };
+        if layout.align() <= POOL_ALIGN {
+            return pool(layout.size());
+        }
+        // Room for the alignment and, right before the result, the address that the pool gave.
+        let start = pool(layout.size() + layout.align() + size_of::<*mut u8>());
+        if start.is_null() {
+            return start;
+        }
+        let behind = start.wrapping_add(size_of::<*mut u8>());
+        let result = behind.wrapping_add(behind.align_offset(layout.align()));
+        // Safety: between `start` and `result` there is room for a pointer, and `result` is aligned to more than one.
+        unsafe { result.cast::<*mut u8>().sub(1).write(start) };
+        result
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let Some(start) = NonNull::new(pointer) else {
+            return;
+        };
+        // Safety: `alloc` gave this pointer for the same layout, so it came by the same of the three ways.
+        let _ = unsafe {
+            if in_pages(&layout) {
+                boot::free_pages(start, layout.size().div_ceil(PAGE))
+            } else if layout.align() <= POOL_ALIGN {
+                boot::free_pool(start)
+            } else {
+                NonNull::new(pointer.cast::<*mut u8>().sub(1).read())
+                    .map_or(Ok(()), |start| boot::free_pool(start))
+            }
+        };
+    }
+}
+
+/// `count` pages, wherever they are to be had; null if nowhere.
+fn pages(count: usize) -> *mut u8 {
+    let by_firmware = boot::allocate_pages(AllocateType::AnyPages, MemoryType::LOADER_DATA, count);
+    by_firmware
+        .or_else(|error| {
+            largest_region(count).map_or(Err(error), |at| {
+                boot::allocate_pages(AllocateType::Address(at), MemoryType::LOADER_DATA, count)
+            })
+        })
+        .map_or(ptr::null_mut(), NonNull::as_ptr)
+}
+
+/// The address of the largest free region, if it holds `count` pages.
+fn largest_region(count: usize) -> Option<u64> {
+    let map = boot::memory_map(MemoryType::LOADER_DATA).ok()?;
+    let free = map
+        .entries()
+        .filter(|entry| entry.ty == MemoryType::CONVENTIONAL);
+    let largest = free.max_by_key(|entry| entry.page_count)?;
+    (largest.page_count >= count as u64 && largest.phys_start > 0).then_some(largest.phys_start)
+}
+
+/// Bytes of memory.
+#[derive(Clone, Copy, Default)]
+pub struct Size {
+    /// What may be allocated now.
+    pub free: u64,
+    /// All of the machine's.
+    pub total: u64,
+}
+
+/// How much memory there is now.
+pub fn size() -> Size {
+    let Ok(map) = boot::memory_map(MemoryType::LOADER_DATA) else {
+        return Size::default();
+    };
+    let mut size = Size::default();
+    for entry in map.entries() {
+        let bytes = entry.page_count.saturating_mul(PAGE as u64);
+        match entry.ty {
+            MemoryType::CONVENTIONAL => size.free += bytes,
+            MemoryType::RESERVED
+            | MemoryType::UNUSABLE
+            | MemoryType::MMIO
+            | MemoryType::MMIO_PORT_SPACE
+            | MemoryType::PAL_CODE => continue,
+            _ => (),
+        }
+        size.total += bytes;
+    }
+    size
+}
+
+/// A page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there. Never freed: there is one.
+pub fn below_4_gib(bytes: usize) -> Option<&'static mut [u8]> {
+    let limit = AllocateType::MaxAddress(0xffff_ffff);
+    let start = boot::allocate_pages(limit, MemoryType::LOADER_DATA, bytes.div_ceil(PAGE)).ok()?;
+    // Safety: freshly allocated, given to nobody else and never freed; zeroed before a slice is made of it.
+    Some(unsafe {
+        start.write_bytes(0, bytes);
+        core::slice::from_raw_parts_mut(start.as_ptr(), bytes)
+    })
+}

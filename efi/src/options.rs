@@ -1,0 +1,143 @@
+//! What the user asked for, from whichever place: the configuration file, the command line, or nowhere.
+
+use alloc::{string::String, vec::Vec};
+
+use llama2_engine::settings::{Mode, Settings};
+
+/// What happens after the story, or after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exit {
+    /// Wait for a key, then return to the firmware.
+    #[default]
+    Key,
+    /// Switch the machine off.
+    Shutdown,
+    /// Return to the firmware at once.
+    Return,
+}
+
+impl Exit {
+    /// The names and what they stand for.
+    pub const NAMES: [(&str, Exit); 3] = [
+        ("key", Exit::Key),
+        ("shutdown", Exit::Shutdown),
+        ("return", Exit::Return),
+    ];
+}
+
+/// The names of the modes.
+pub const MODES: [(&str, Mode); 2] = [("generate", Mode::Generate), ("chat", Mode::Chat)];
+
+/// The wishes of one place; `None` where it is silent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    /// Checkpoint file.
+    pub model: Option<String>,
+    /// Tokenizer file.
+    pub tokenizer: Option<String>,
+    /// Prompt.
+    pub prompt: Option<String>,
+    /// File that holds the prompt.
+    pub prompt_file: Option<String>,
+    /// Positions to run for; 0: the model's context.
+    pub steps: Option<i64>,
+    /// Temperature.
+    pub temperature: Option<f32>,
+    /// Top-p.
+    pub top_p: Option<f32>,
+    /// Seed; 0: a random one.
+    pub seed: Option<u64>,
+    /// Generate or chat.
+    pub mode: Option<Mode>,
+    /// Chat's system prompt.
+    pub system: Option<String>,
+    /// Whether to write LLAMA2.LOG.
+    pub log: Option<bool>,
+    /// What happens at the end.
+    pub exit: Option<Exit>,
+}
+
+impl Options {
+    /// These wishes, and where they are silent, `other`'s.
+    pub fn over(self, other: Options) -> Options {
+        // A prompt is one wish, however it is given.
+        let own_prompt = self.prompt.is_some() || self.prompt_file.is_some();
+        let (prompt, prompt_file) = if own_prompt {
+            (self.prompt, self.prompt_file)
+        } else {
+            (other.prompt, other.prompt_file)
+        };
+        Options {
+            model: self.model.or(other.model),
+            tokenizer: self.tokenizer.or(other.tokenizer),
+            prompt,
+            prompt_file,
+            steps: self.steps.or(other.steps),
+            temperature: self.temperature.or(other.temperature),
+            top_p: self.top_p.or(other.top_p),
+            seed: self.seed.or(other.seed),
+            mode: self.mode.or(other.mode),
+            system: self.system.or(other.system),
+            log: self.log.or(other.log),
+            exit: self.exit.or(other.exit),
+        }
+    }
+
+    /// The engine's settings: run.c's defaults where nothing was wished.
+    pub fn settings(&self) -> Settings {
+        let default = Settings::default();
+        Settings {
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            seed: self.seed.or(default.seed),
+            steps: self.steps.unwrap_or(default.steps),
+            prompt: self
+                .prompt
+                .as_ref()
+                .map(|prompt| Vec::from(prompt.as_bytes()))
+                .or(default.prompt),
+            mode: self.mode.unwrap_or(default.mode),
+            system: self.system.clone().or(default.system),
+        }
+    }
+}
+
+/// The value that `name` stands for, or the allowed names in a row for an error.
+pub fn by_name<T: Copy>(names: &[(&str, T)], name: &str) -> Result<T, String> {
+    let found = names
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let all: Vec<String> = names
+            .iter()
+            .map(|(name, _)| alloc::format!("\"{name}\""))
+            .collect();
+        all.join(" or ")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = Options {
+            steps: Some(10),
+            temperature: Some(0.5),
+            prompt: Some("a".into()),
+            ..Options::default()
+        };
+        let line = Options {
+            steps: Some(20),
+            prompt_file: Some("b.txt".into()),
+            ..Options::default()
+        };
+        let both = line.over(file);
+        assert_eq!((both.steps, both.temperature), (Some(20), Some(0.5)));
+        assert_eq!(
+            (both.prompt, both.prompt_file.as_deref()),
+            (None, Some("b.txt"))
+        );
+    }
+}
