@@ -80,10 +80,6 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let about = |name: &str, error: &dyn core::fmt::Display| format!("{name}: {error}");
     let checkpoint =
         Checkpoint::open(&mut *model.bytes).map_err(|error| about(&model.name, &error))?;
-    say(&format!(
-        "Model config: {}",
-        checkpoint::describe(&checkpoint.config)
-    ));
     let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
     let tokenizer = load_tokenizer(tokenizer, vocab_size, &model.name)?;
     let steps = settings.steps_for(seq_len);
@@ -121,6 +117,10 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
             settings.temperature, settings.top_p
         ));
     }
+    say(&format!(
+        "Model config: {}",
+        checkpoint::describe(&checkpoint.config)
+    ));
     let mut sampler = Sampler::new(vocab_size, settings.temperature, settings.top_p, seed);
     match settings.mode {
         Mode::Generate => talk::story(generation, &mut session, &tokenizer, &mut sampler, steps),

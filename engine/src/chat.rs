@@ -119,6 +119,7 @@ impl Chat {
         self.prompt.clear();
         self.passed = 0;
         self.next = EOS;
+        self.output.reset();
     }
 
     /// Positions used so far.

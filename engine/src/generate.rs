@@ -87,6 +87,12 @@ impl Output {
         self.stream.push(bytes, &mut self.text);
     }
 
+    /// Forgets everything, the beginning of a character too.
+    pub(crate) fn reset(&mut self) {
+        self.text.clear();
+        self.stream = Utf8Stream::default();
+    }
+
     pub(crate) fn finish(&mut self) {
         self.stream.finish(&mut self.text);
     }

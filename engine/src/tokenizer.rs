@@ -51,6 +51,8 @@ pub enum Error {
     Length {
         /// The token.
         token: usize,
+        /// Where in the file its length stands.
+        offset: u64,
         /// The length found.
         found: i32,
         /// Bytes that are left.
@@ -91,9 +93,15 @@ impl fmt::Display for Error {
                 "ends inside of token {token}, at byte {}: it is cut short or not a tokenizer.bin; fetch it again",
                 Grouped(*size)
             ),
-            Error::Length { token, found, left } => write!(
+            Error::Length {
+                token,
+                offset,
+                found,
+                left,
+            } => write!(
                 f,
-                "token {token} says that it is {found} bytes long, but {} are left: it is damaged or not a tokenizer.bin; fetch it again",
+                "token {token} says at byte {} that it is {found} bytes long, but {} are left: it is damaged or not a tokenizer.bin; fetch it again",
+                Grouped(*offset),
                 Grouped(*left)
             ),
             Error::TooFew { found } => write!(
@@ -150,43 +158,41 @@ impl Tokenizer {
         Self::parse(&file)
     }
 
+    /// Takes a whole file apart: once to prove it and to count, once to keep it. Only what was counted is allocated.
     fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
+        let (mut count, mut length) = (0, 0);
+        for entry in Entries::of(file)? {
+            length += entry?.1.len();
+            count += 1;
+        }
+        if count < LEAST_TOKENS {
+            return Err(Error::TooFew { found: count });
+        }
+        let bytes = file.len() as u64;
+        let refused = |_| Error::OutOfMemory { bytes };
         let mut tokenizer = Tokenizer {
             bytes: Vec::new(),
-            starts: alloc::vec![0],
+            starts: Vec::new(),
             scores: Vec::new(),
             sorted: Vec::new(),
         };
-        let size = file.len() as u64;
-        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
-        let mut rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
-        while !rest.is_empty() {
-            let token = tokenizer.scores.len();
-            let (head, tail) = rest
-                .split_at_checked(8)
-                .ok_or(Error::CutShort { token, size })?;
-            let score = f32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-            let found = i32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-            let piece = usize::try_from(found).ok().and_then(|len| tail.get(..len));
-            let piece = piece.ok_or(Error::Length {
-                token,
-                found,
-                left: tail.len() as u64,
-            })?;
-            rest = &tail[piece.len()..];
-            // A C string ends at its first NUL.
-            tokenizer
-                .bytes
-                .extend(piece.iter().take_while(|&&byte| byte != 0));
+        tokenizer.bytes.try_reserve_exact(length).map_err(refused)?;
+        tokenizer
+            .starts
+            .try_reserve_exact(count + 1)
+            .map_err(refused)?;
+        tokenizer.scores.try_reserve_exact(count).map_err(refused)?;
+        tokenizer.sorted.try_reserve_exact(count).map_err(refused)?;
+
+        tokenizer.starts.push(0);
+        for entry in Entries::of(file)? {
+            let (score, piece) = entry?;
+            tokenizer.bytes.extend_from_slice(piece);
             tokenizer.starts.push(tokenizer.bytes.len() as u32);
             tokenizer.scores.push(score);
         }
-        if tokenizer.scores.len() < LEAST_TOKENS {
-            return Err(Error::TooFew {
-                found: tokenizer.scores.len(),
-            });
-        }
-        let mut sorted: Vec<u32> = (0..tokenizer.scores.len() as u32).collect();
+        let mut sorted = core::mem::take(&mut tokenizer.sorted);
+        sorted.extend(0..count as u32);
         sorted.sort_unstable_by_key(|&token| (tokenizer.piece(token), token));
         tokenizer.sorted = sorted;
         Ok(tokenizer)
@@ -245,6 +251,8 @@ impl Tokenizer {
 
     /// Encodes `text` as run.c's `encode` does: a space is put before a text that is not empty (SentencePiece's dummy
     /// prefix), characters without a token become byte tokens, then neighbours are merged, best score first, leftmost of equals.
+    ///
+    /// Any bytes will do. A NUL, where run.c's text would end, is its byte token.
     pub fn encode(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(text.len() + 3);
         if bos {
@@ -365,13 +373,70 @@ static BYTES: [u8; 256] = {
     bytes
 };
 
-/// The byte that a piece `<0xNN>` stands for.
-fn byte_piece(piece: &[u8]) -> Option<u8> {
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-    match piece {
-        [b'<', b'0', b'x', high, low, b'>'] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
+/// The tokens of a file, each checked: its score, and its piece up to the first NUL, where a C string ends.
+struct Entries<'a> {
+    rest: &'a [u8],
+    token: usize,
+    size: u64,
+}
+
+impl<'a> Entries<'a> {
+    fn of(file: &'a [u8]) -> Result<Entries<'a>, Error> {
+        let size = file.len() as u64;
+        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
+        let rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
+        Ok(Entries {
+            rest,
+            token: 0,
+            size,
+        })
     }
+
+    fn entry(&mut self) -> Result<(f32, &'a [u8]), Error> {
+        let (token, size) = (self.token, self.size);
+        let (head, tail) = self
+            .rest
+            .split_at_checked(8)
+            .ok_or(Error::CutShort { token, size })?;
+        let score = f32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let found = i32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let piece = usize::try_from(found).ok().and_then(|len| tail.get(..len));
+        let piece = piece.ok_or(Error::Length {
+            token,
+            offset: size - self.rest.len() as u64 + 4,
+            found,
+            left: tail.len() as u64,
+        })?;
+        self.rest = &tail[piece.len()..];
+        self.token += 1;
+        let end = piece.iter().position(|&byte| byte == 0);
+        Ok((score, &piece[..end.unwrap_or(piece.len())]))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(f32, &'a [u8]), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let entry = self.entry();
+        if entry.is_err() {
+            self.rest = &[];
+        }
+        Some(entry)
+    }
+}
+
+/// The byte that a piece `<0xNN>` stands for. What run.c's `sscanf(piece, "<0x%02hhX>", …) == 1` takes, this takes: one
+/// digit is enough, and what follows the digits does not matter.
+fn byte_piece(piece: &[u8]) -> Option<u8> {
+    let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
+    let digits = piece.strip_prefix(b"<0x")?;
+    let first = digit(digits.first()?)?;
+    let second = digits.get(1).and_then(digit);
+    Some(second.map_or(first, |second| first << 4 | second))
 }
 
 /// A token's neighbours in the list.

@@ -83,4 +83,37 @@ mod tests {
             }
         }
     }
+
+    /// Bytes at random, most of them such as stand at the beginning, inside and at the limits of a character.
+    #[test]
+    fn random_bytes_give_the_lossy_text() {
+        const ODD: [u8; 16] = [
+            0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xe0, 0xed, 0xf0,
+            0xf4, 0xf5,
+        ];
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 11) % below
+        };
+        for _ in 0..50_000 {
+            let bytes: alloc::vec::Vec<u8> = (0..random(12))
+                .map(|_| match random(3) {
+                    0 => random(256) as u8,
+                    _ => ODD[random(16) as usize],
+                })
+                .collect();
+            let (mut stream, mut out) = (Utf8Stream::default(), String::new());
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (piece, tail) = rest.split_at(random(rest.len() as u64 + 1) as usize);
+                stream.push(piece, &mut out);
+                rest = tail;
+            }
+            stream.finish(&mut out);
+            assert_eq!(out, String::from_utf8_lossy(&bytes), "{bytes:x?}");
+        }
+    }
 }

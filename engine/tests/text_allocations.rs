@@ -1,0 +1,95 @@
+//! A step of generation or chat allocates nothing: it may run where no allocator does.
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use common::{bundled, load_file};
+use llama2_engine::{
+    chat::Chat,
+    generate::{Generation, Step},
+    sampler::Sampler,
+    session::Session,
+    tokenizer::Tokenizer,
+};
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, with a count of each thread's calls.
+struct Counting;
+
+impl Counting {
+    fn count() {
+        // A thread that is ending has no counter any more, and nothing to count.
+        let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+    }
+}
+
+// Safety: every call goes to `System` as it came; counting neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Counting::count();
+        // Safety: the caller keeps `alloc`'s contract, which is `System`'s.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // Safety: `pointer` came from `System` by way of `alloc` or `realloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Counting::count();
+        // Safety: `pointer` came from `System` by way of `alloc` or `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `f` allocates.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = CALLS.get();
+    f();
+    CALLS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0);
+}
+
+#[test]
+fn no_step_allocates() {
+    let file = std::fs::read(bundled("tokenizer.bin")).unwrap();
+    let tokenizer = Tokenizer::load(&mut &file[..]).unwrap();
+    for name in ["stories1M.bin", "stories1M.q80.bin"] {
+        let model = load_file(&bundled(name));
+        let config = model.config;
+        for (temperature, top_p) in [(0.0, 0.9), (1.0, 0.9), (1000.0, 0.99), (1.0, 1.0)] {
+            let mut sampler = Sampler::new(config.vocab_size, temperature, top_p, 3);
+            let mut session = Session::new(&model).unwrap();
+            let prompt = "Tim found a 🔑 \u{1}key".as_bytes();
+            let mut generation = Generation::new(&tokenizer, prompt, 120, config.seq_len).unwrap();
+            let count = allocations(|| {
+                while let Step::Text(_) = generation.step(&mut session, &tokenizer, &mut sampler) {}
+            });
+            assert!(generation.position() > 20);
+            assert_eq!(count, 0, "{name}, -t {temperature} -p {top_p}");
+
+            let mut chat = Chat::new(&tokenizer, 120, config.seq_len);
+            chat.begin_turn(&tokenizer, "Be brief.", "Who?").unwrap();
+            let count = allocations(|| {
+                while let Step::Text(_) = chat.step(&mut session, &tokenizer, &mut sampler) {}
+            });
+            assert!(chat.position() > 20);
+            assert_eq!(count, 0, "{name}, chat, -t {temperature} -p {top_p}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Sees to it that a Rust compiler and a C linker are there: all that cargo needs to build xtask, which does the rest.
+# With --which: prints the cargo to use and installs nothing.
+set -eu
+
+PATH="$PATH:$HOME/.cargo/bin"
+if command -v cargo >/dev/null 2>&1; then cargo=$(command -v cargo); else cargo=/usr/bin/cargo; fi
+if [ "${1:-}" = --which ]; then
+    echo "$cargo"
+    exit 0
+fi
+
+missing=""
+[ -x "$cargo" ] || missing="$missing rustc-web cargo-web rust-web-src lld"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+[ -n "$missing" ] || exit 0
+
+line="apt-get install -y --no-install-recommends$missing"
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "llama2.efi needs Rust 1.91 or newer (https://rustup.rs) and a C compiler (cc): install them, then try again" >&2
+    exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "building needs packages that are not installed; type this, then try again:" >&2
+    echo "  sudo apt-get update && sudo $line" >&2
+    exit 1
+fi
+echo "installing with apt-get:$missing" >&2
+apt-get update -q
+DEBIAN_FRONTEND=noninteractive $line

@@ -1,0 +1,736 @@
+//! The boots: what the application does on a machine, told from its serial line, screen and disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    image::{self, Content, From},
+    maker,
+    qemu::{Accel, End, Guest, Machine},
+    shell::{check, root, target},
+    test::Count,
+};
+
+/// How long a boot may take. TCG on one busy core: half a minute is slow, this is stuck.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What all boots share.
+struct Bench {
+    efi: PathBuf,
+    /// The host's `llama2`, to compare texts with.
+    llama2: PathBuf,
+    folder: PathBuf,
+    reference: PathBuf,
+}
+
+type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
+
+/// All boots, by name.
+const BOOTS: [(&str, Check); 21] = [
+    (
+        "boot: random stories15M, text as on the host",
+        random_stories15m,
+    ),
+    ("boot: stories260K, golden text", stories260k),
+    (
+        "boot: the bare application tells a story, then waits for a key",
+        bare,
+    ),
+    (
+        "boot: no AVX (-cpu qemu64), text as on the host",
+        without_avx,
+    ),
+    ("boot: one processor", one_processor),
+    ("boot: 128 MiB", little_memory),
+    ("boot: 440 MB of weights in 256 MiB", too_little_memory),
+    ("boot: from the UEFI Shell with flags", shell),
+    ("boot: Esc on the serial line stops it", escape),
+    ("boot: Esc on the keyboard stops it", keyboard),
+    (
+        "boot: the model on another volume, log written",
+        other_volume,
+    ),
+    ("boot: chat", chat),
+    ("boot: UTF-16 configuration with a typo", utf16_typo),
+    ("boot: bad value in the configuration", bad_value),
+    ("boot: a model cut short", cut_short),
+    ("boot: not a model", not_a_model),
+    ("boot: another model's tokenizer", other_tokenizer),
+    ("boot: a prompt longer than the context", long_prompt),
+    ("boot: a folder in place of the model", folder),
+    ("boot: a model that is not there", missing),
+    (
+        "boot: a disk that fails in the middle of the weights",
+        failing_disk,
+    ),
+];
+
+/// Boots all whose name contains `only`, two at a time.
+pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
+    println!("\n== boots (QEMU, TCG)");
+    let boots: Vec<_> = BOOTS
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| name.contains(only)))
+        .collect();
+    if boots.is_empty() {
+        return Ok(());
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    check(cargo.current_dir(root()).args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "llama2-cli",
+    ]))?;
+    let bench = Bench {
+        efi: efi.to_owned(),
+        llama2: target().join("release/llama2"),
+        folder: target().join("boots"),
+        reference: std::env::var_os("LLAMA2_REFERENCE")
+            .map_or_else(|| root().join("../shared/reference"), PathBuf::from),
+    };
+    fs::create_dir_all(&bench.folder)?;
+    let (next, count) = (AtomicUsize::new(0), Mutex::new(count));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((name, check)) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let start = Instant::now();
+                    let mut trial = Trial {
+                        name,
+                        serial: String::new(),
+                        skip: None,
+                    };
+                    let result = check(&bench, &mut trial);
+                    let mut count = count
+                        .lock()
+                        .unwrap_or_else(|poisoned| poisoned.into_inner());
+                    if let Some(why) = trial.skip {
+                        count.skip(name, &why);
+                        continue;
+                    }
+                    let result = result.map_err(|error| match keep(&trial) {
+                        Ok(log) => error.context(format!("serial log in {}", log.display())),
+                        Err(_) => error,
+                    });
+                    count.add(name, start, result);
+                }
+            });
+        }
+    });
+    fs::remove_dir_all(&bench.folder)?;
+    Ok(())
+}
+
+/// Keeps the serial log of a trial that failed.
+fn keep(trial: &Trial) -> Result<PathBuf> {
+    let folder = target().join("test-logs");
+    fs::create_dir_all(&folder)?;
+    let name: String = trial
+        .name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let path = folder.join(name + ".log");
+    fs::write(&path, &trial.serial)?;
+    Ok(path)
+}
+
+/// One boot under way.
+struct Trial {
+    name: &'static str,
+    serial: String,
+    skip: Option<String>,
+}
+
+impl Trial {
+    /// An image of the application, this configuration, and these files.
+    fn image(&self, bench: &Bench, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
+        let mut content = Content::default();
+        content.file("EFI/BOOT/BOOTX64.EFI", &bench.efi);
+        if !config.is_empty() {
+            content.bytes("LLAMA2.CFG", config);
+        }
+        for (path, from) in files {
+            content.put(path, from.clone());
+        }
+        self.image_of(bench, &content, "")
+    }
+
+    fn image_of(&self, bench: &Bench, content: &Content, suffix: &str) -> Result<PathBuf> {
+        let number = BOOTS
+            .iter()
+            .position(|(name, _)| *name == self.name)
+            .unwrap_or_default();
+        let path = bench.folder.join(format!("{number}{suffix}.img"));
+        image::write(content, &path)?;
+        Ok(path)
+    }
+
+    /// Boots a machine to its end and gives its status.
+    fn boot(&mut self, machine: &Machine) -> Result<u8> {
+        let mut guest = machine.start(Accel::Tcg)?;
+        let end = guest.end(PATIENCE);
+        guest.settle(Duration::from_secs(5));
+        self.ended(&guest, end)
+    }
+
+    fn ended(&mut self, guest: &Guest, end: End) -> Result<u8> {
+        self.serial.clone_from(&guest.text);
+        match end {
+            End::Exit(status) => Ok(status),
+            End::Timeout => bail!("no last line after {} s", PATIENCE.as_secs()),
+            End::Gone(words) => bail!("QEMU ended: {words}"),
+        }
+    }
+
+    /// Boots an image that must be refused with this sentence.
+    fn refused(&mut self, machine: &Machine, words: &str) -> Result<Option<String>> {
+        let status = self.boot(machine)?;
+        ensure!(status == 1, "status {status}, not 1");
+        let error = self
+            .serial
+            .lines()
+            .find_map(|line| line.strip_prefix("error: "))
+            .context("no line begins with error:")?;
+        ensure!(
+            error.contains(words),
+            "the error is not about {words:?}: {error}"
+        );
+        Ok(Some(error.to_owned()))
+    }
+
+    /// Boots an image that must tell this story.
+    fn tells(&mut self, machine: &Machine, story: &str) -> Result<Option<String>> {
+        let status = self.boot(machine)?;
+        ensure!(status == 0, "status {status}, not 0");
+        let told = self.story()?;
+        ensure!(told == story, "it told:\n{told}\nand not:\n{story}");
+        let speed = self
+            .serial
+            .lines()
+            .find(|line| line.starts_with("achieved tok/s"))
+            .unwrap_or_default();
+        Ok(Some(speed.to_owned()))
+    }
+
+    /// The text between its two lines.
+    fn story(&self) -> Result<&str> {
+        let (_, rest) = self
+            .serial
+            .split_once("\nGenerating ")
+            .context("no Generating line")?;
+        let (_, rest) = rest
+            .split_once(" tokens:\n")
+            .context("no Generating line")?;
+        Ok(rest
+            .rsplit_once("achieved tok/s")
+            .context("no achieved line")?
+            .0)
+    }
+
+    fn says(&self, words: &str) -> Result<()> {
+        ensure!(self.serial.contains(words), "it does not say {words:?}");
+        Ok(())
+    }
+}
+
+impl Bench {
+    /// What the host's command prints.
+    fn host(&self, args: &[&str]) -> Result<String> {
+        let output = Command::new(&self.llama2)
+            .arg("run")
+            .args(args)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "llama2 run: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn models(&self, name: &str) -> PathBuf {
+        root().join("models").join(name)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        fs::read(self.models(name)).with_context(|| name.to_owned())
+    }
+}
+
+fn random_stories15m(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let (model, tokenizer) = (
+        bench.folder.join("random15M.bin"),
+        bench.folder.join("words.bin"),
+    );
+    maker::random_checkpoint(&model, &maker::STORIES15M)?;
+    fs::write(&tokenizer, maker::tokenizer(32_000))?;
+    let names = [model.display().to_string(), tokenizer.display().to_string()];
+    let want = bench.host(&[
+        &names[0],
+        "-z",
+        &names[1],
+        "-s",
+        "5",
+        "-n",
+        "24",
+        "-i",
+        "Ünï mika",
+    ])?;
+    let files = [
+        ("STORIES.BIN", From::File(model)),
+        ("TOKENIZER.BIN", From::File(tokenizer)),
+    ];
+    let image = trial.image(
+        bench,
+        "exit = \"shutdown\"\nseed = 5\nsteps = 24\nprompt = \"Ünï mika\"",
+        &files,
+    )?;
+    let told = trial.tells(&Machine::new(&image), &want)?;
+    trial.says("Model config: dim=288, n_layers=6, n_heads=6, vocab=32000")?;
+    trial.says("Read 60 816 028 bytes")?;
+    Ok(told)
+}
+
+fn stories260k(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let (model, tokenizer) = (
+        bench.reference.join("stories260K.bin"),
+        bench.reference.join("tok512.bin"),
+    );
+    let Ok(want) = fs::read_to_string(bench.reference.join("greedy_once.txt")) else {
+        trial.skip = Some(format!(
+            "{} is not there (set LLAMA2_REFERENCE)",
+            bench.reference.display()
+        ));
+        return Ok(None);
+    };
+    let files = [
+        ("MODELS/stories260K.bin", From::File(model)),
+        ("models/tokenizer.bin", From::File(tokenizer)),
+    ];
+    let config = "exit = \"shutdown\"\ntemperature = 0\nprompt = \"Once upon a time\"";
+    let image = trial.image(bench, config, &files)?;
+    let told = trial.tells(&Machine::new(&image), &want)?;
+    trial.says("Top token: 403 (logit=17.0235)")?;
+    Ok(told)
+}
+
+/// One file is enough: no configuration, no model, and the usual ending.
+fn bare(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, "", &[])?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    let asked = guest.wait(PATIENCE, |text| {
+        text.contains("\nDone! Press any key to exit.\n")
+            .then_some(())
+    });
+    if let Err(end) = asked {
+        return trial.ended(&guest, end).map(|_| None);
+    }
+    // It waits.
+    let early = guest.end(Duration::from_secs(2));
+    guest.send(b"x")?;
+    let end = guest.end(PATIENCE);
+    let status = trial.ended(&guest, end)?;
+    ensure!(early == End::Timeout, "it did not wait for a key");
+    ensure!(status == 0, "status {status}");
+    for words in [
+        "llama2.efi 0.",
+        "Model: stories1M",
+        "Running forward pass (token=1, pos=0)...",
+        "Top token: 428 (logit=12.0378)",
+        "Generating 256 tokens:",
+    ] {
+        trial.says(words)?;
+    }
+    // The seed that it drew gives the same story on the host.
+    let seed = trial
+        .serial
+        .split_once(", seed ")
+        .and_then(|(_, rest)| rest.split(' ').next())
+        .context("no seed")?
+        .to_owned();
+    let want = bench.host(&["-s", &seed])?;
+    ensure!(
+        trial.story()? == want,
+        "seed {seed} gives another story on the host:\n{want}"
+    );
+    Ok(Some(format!("seed {seed}")))
+}
+
+const GREEDY: &str =
+    "exit = \"shutdown\"\ntemperature = 0\nsteps = 120\nprompt = \"Tim found a key\"";
+
+fn greedy(bench: &Bench) -> Result<String> {
+    bench.host(&["-t", "0", "-n", "120", "-i", "Tim found a key"])
+}
+
+fn without_avx(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, GREEDY, &[])?;
+    let machine = Machine {
+        cpu: "qemu64".into(),
+        ..Machine::new(&image)
+    };
+    let told = trial.tells(&machine, &greedy(bench)?)?;
+    ensure!(!trial.serial.contains("AVX"), "there is no AVX");
+    Ok(told)
+}
+
+fn one_processor(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    // float32 this time.
+    let files = [("STORIES.BIN", From::File(bench.models("stories1M.bin")))];
+    let image = trial.image(bench, GREEDY, &files)?;
+    let model = bench.models("stories1M.bin").display().to_string();
+    let tokenizer = bench.models("tokenizer.bin").display().to_string();
+    let want = bench.host(&[
+        &model,
+        "-z",
+        &tokenizer,
+        "-t",
+        "0",
+        "-n",
+        "120",
+        "-i",
+        "Tim found a key",
+    ])?;
+    let told = trial.tells(
+        &Machine {
+            cpus: 1,
+            ..Machine::new(&image)
+        },
+        &want,
+    )?;
+    // Without a tokenizer on the volume, the one inside serves.
+    trial.says("Tokenizer: the one inside llama2.efi")?;
+    Ok(told)
+}
+
+fn little_memory(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, GREEDY, &[])?;
+    trial.tells(
+        &Machine {
+            memory: 128,
+            ..Machine::new(&image)
+        },
+        &greedy(bench)?,
+    )
+}
+
+fn too_little_memory(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let (model, tokenizer) = (
+        bench.folder.join("hollow110M.bin"),
+        bench.folder.join("words2.bin"),
+    );
+    maker::hollow_checkpoint(&model, &maker::STORIES110M)?;
+    fs::write(&tokenizer, maker::tokenizer(32_000))?;
+    let files = [
+        ("STORIES.BIN", From::File(model)),
+        ("TOKENIZER.BIN", From::File(tokenizer)),
+    ];
+    let image = trial.image(bench, "exit = \"shutdown\"", &files)?;
+    let error = trial.refused(
+        &Machine {
+            memory: 256,
+            ..Machine::new(&image)
+        },
+        "needs 491 MiB, ",
+    )?;
+    ensure!(
+        !trial.serial.contains("Loading"),
+        "it began to read the weights"
+    );
+    Ok(error)
+}
+
+fn shell(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let mut content = Content::default();
+    content.file("LLAMA2.EFI", &bench.efi);
+    // The command line wins over this.
+    content.bytes(
+        "LLAMA2.CFG",
+        "temperature = 1.0\nsteps = 5\nexit = \"key\"\n",
+    );
+    content.bytes(
+        "startup.nsh",
+        "fs0:\r\nllama2.efi -t 0 -n 120 -i \"Tim found a key\" --exit shutdown\r\n",
+    );
+    let image = trial.image_of(bench, &content, "")?;
+    trial.tells(&Machine::new(&image), &greedy(bench)?)
+}
+
+/// Boots to the middle of a story, presses Esc there, and sees it end.
+fn stop(
+    bench: &Bench,
+    trial: &mut Trial,
+    press: fn(&mut Guest) -> Result<()>,
+) -> Result<Option<String>> {
+    let image = trial.image(
+        bench,
+        "steps = 0\ntemperature = 0",
+        &[("STORIES.BIN", From::File(bench.models("stories1M.bin")))],
+    )?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    let begun = guest.wait(PATIENCE, |text| {
+        Some(text.split_once(" tokens:\n")?.1.len()).filter(|&len| len > 5)
+    });
+    if let Err(end) = begun {
+        return trial.ended(&guest, end).map(|_| None);
+    }
+    press(&mut guest)?;
+    let start = Instant::now();
+    let done = guest.wait(PATIENCE, |text| {
+        text.contains("\nStopped by a key.\nDone! Press any key")
+            .then_some(())
+    });
+    let took = start.elapsed();
+    guest.send(b"\r")?;
+    let end = if let Err(end) = done {
+        end
+    } else {
+        guest.end(PATIENCE)
+    };
+    let status = trial.ended(&guest, end)?;
+    ensure!(status == 0, "status {status}");
+    let whole = bench.host(&[
+        &bench.models("stories1M.bin").display().to_string(),
+        "-z",
+        &bench.models("tokenizer.bin").display().to_string(),
+        "-t",
+        "0",
+        "-n",
+        "0",
+    ])?;
+    let told = trial.story()?.trim_end();
+    ensure!(
+        whole.starts_with(told) && told.len() + 10 < whole.len(),
+        "not the beginning of the story: {told}"
+    );
+    Ok(Some(format!("stopped after {:.2} s", took.as_secs_f64())))
+}
+
+fn escape(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    stop(bench, trial, |guest| guest.send(b"\x1b"))
+}
+
+fn keyboard(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    stop(bench, trial, |guest| guest.press("esc"))
+}
+
+fn other_volume(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let mut models = Content::default();
+    models.file("MODELS/MODEL.BIN", &bench.models("stories1M.bin"));
+    models.file("MODELS/TOKEN.BIN", &bench.models("tokenizer.bin"));
+    let second = trial.image_of(bench, &models, "-models")?;
+    let image = trial.image(bench, &format!("{GREEDY}\nlog = true\n"), &[])?;
+    let mut machine = Machine::new(&image);
+    machine.disks.push(second);
+    let model = bench.models("stories1M.bin").display().to_string();
+    let tokenizer = bench.models("tokenizer.bin").display().to_string();
+    let want = bench.host(&[
+        &model,
+        "-z",
+        &tokenizer,
+        "-t",
+        "0",
+        "-n",
+        "120",
+        "-i",
+        "Tim found a key",
+    ])?;
+    let told = trial.tells(&machine, &want)?;
+    trial.says("Model: \\MODELS\\MODEL.BIN on volume 2 (LLAMA2)")?;
+    let log = String::from_utf8(image::read_back(&image, "LLAMA2.LOG").context("LLAMA2.LOG")?)?;
+    for words in [
+        "---- llama2.efi 0.",
+        "  memory ",
+        "Model config: dim=128",
+        "Generating 120 tokens:\r\n",
+        "achieved tok/s",
+        "llama2: exit 0\r\n",
+    ] {
+        ensure!(log.contains(words), "{words:?} is not in the log:\n{log}");
+    }
+    Ok(told)
+}
+
+fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(
+        bench,
+        "exit = \"shutdown\"\nmode = \"chat\"\ntemperature = 0\nsteps = 60",
+        &[],
+    )?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    for (question, answer) in [
+        ("optional): ", &b"\r"[..]),
+        ("\nUser: ", b"Who has a bx\x7fall?\r"),
+    ] {
+        if let Err(end) = guest.wait(PATIENCE, |text| text.ends_with(question).then_some(())) {
+            return trial.ended(&guest, end).map(|_| None);
+        }
+        guest.send(answer)?;
+    }
+    let end = guest.end(PATIENCE);
+    let status = trial.ended(&guest, end)?;
+    ensure!(status == 0, "status {status}");
+    let host = bench.host(&[
+        "-m",
+        "chat",
+        "-t",
+        "0",
+        "-n",
+        "60",
+        "-y",
+        "",
+        "-i",
+        "Who has a ball?",
+    ])?;
+    let answer = |text: &str| {
+        text.split_once("Assistant: ")
+            .map(|(_, rest)| rest.to_owned())
+            .context("no answer")
+    };
+    let (told, want) = (answer(&trial.serial)?, answer(&host)?);
+    ensure!(
+        told.starts_with(want.trim_end()),
+        "it answered:\n{told}\nand not:\n{want}"
+    );
+    Ok(None)
+}
+
+fn utf16_typo(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let text = format!("temprature = 1\r\n{}\r\n", GREEDY.replace('\n', "\r\n"));
+    let bytes: Vec<u8> = [0xfeff]
+        .into_iter()
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let image = trial.image(bench, "", &[("LLAMA2.CFG", From::Bytes(bytes))])?;
+    trial.tells(&Machine::new(&image), &greedy(bench)?)?;
+    trial.says("warning: LLAMA2.CFG on the boot volume: the key \"temprature\" is not known and was left out; did you mean \"temperature\"?")?;
+    Ok(None)
+}
+
+/// A configuration with an error in it ends by a key: it may not be trusted to name another way.
+fn bad_value(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, "exit = \"shutdown\"\nsteps = \"many\"\n", &[])?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    let asked = guest.wait(PATIENCE, |text| {
+        text.contains("\nPress any key to exit.\n").then_some(())
+    });
+    guest.send(b" ")?;
+    let end = if let Err(end) = asked {
+        end
+    } else {
+        guest.end(PATIENCE)
+    };
+    let status = trial.ended(&guest, end)?;
+    ensure!(status == 1, "status {status}");
+    trial.says("error: LLAMA2.CFG on the boot volume: steps = \"many\" will not do: it must be a whole number, 0 or more; correct that line")?;
+    Ok(None)
+}
+
+const SHUTDOWN: &str = "exit = \"shutdown\"\nmodel = \"MODEL.BIN\"\n";
+
+fn cut_short(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let bytes = bench.read("stories1M.bin")?[..3_000_000].to_vec();
+    let image = trial.image(bench, SHUTDOWN, &[("MODEL.BIN", From::Bytes(bytes))])?;
+    trial.refused(
+        &Machine::new(&image),
+        "MODEL.BIN on the boot volume: needs 5 282 332 bytes for dim 128, 6 layers, vocab 1 024, but the file has 3 000 000: it is cut short",
+    )
+}
+
+fn not_a_model(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(
+        bench,
+        SHUTDOWN,
+        &[("MODEL.BIN", From::Bytes(vec![0xff; 5000]))],
+    )?;
+    trial.refused(
+        &Machine::new(&image),
+        "is not a llama2.c checkpoint, or its header is damaged: dim is -1",
+    )
+}
+
+fn other_tokenizer(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let files = [
+        ("MODEL.BIN", From::File(bench.models("stories1M.bin"))),
+        ("TOKEN.BIN", From::Bytes(maker::tokenizer(500))),
+    ];
+    let image = trial.image(bench, SHUTDOWN, &files)?;
+    trial.refused(
+        &Machine::new(&image),
+        "has 500 tokens, but the model has 1 024",
+    )
+}
+
+fn long_prompt(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let config = format!(
+        "exit = \"shutdown\"\nprompt = \"{}\"",
+        "the cat and the dog ".repeat(200)
+    );
+    let image = trial.image(bench, &config, &[])?;
+    trial.refused(
+        &Machine::new(&image),
+        "but the model's context has room for 512",
+    )
+}
+
+fn folder(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, SHUTDOWN, &[("MODEL.BIN", From::Folder)])?;
+    trial.refused(&Machine::new(&image), "is a folder, not a file")
+}
+
+fn missing(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, SHUTDOWN, &[])?;
+    trial.refused(
+        &Machine::new(&image),
+        "MODEL.BIN was not found (looked on the boot volume)",
+    )
+}
+
+/// QEMU's blkdebug fails every read of one sector in the middle of the weights.
+fn failing_disk(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let model = bench.read("stories1M.bin")?;
+    let files = [
+        ("MODEL.BIN", From::Bytes(model.clone())),
+        ("TOKEN.BIN", From::File(bench.models("tokenizer.bin"))),
+    ];
+    let image = trial.image(bench, SHUTDOWN, &files)?;
+    let middle = &model[2_500_096..2_500_096 + 512];
+    let disk = fs::read(&image)?;
+    let at = disk
+        .windows(512)
+        .position(|window| window == middle)
+        .context("the weights are in the image")?;
+    let rules = bench.folder.join("blkdebug.conf");
+    fs::write(
+        &rules,
+        format!(
+            "[inject-error]\nevent = \"read_aio\"\nerrno = \"5\"\nsector = \"{}\"\n",
+            at / 512
+        ),
+    )?;
+    let machine = Machine {
+        blkdebug: Some(rules),
+        ..Machine::new(&image)
+    };
+    let error = trial.refused(
+        &machine,
+        "MODEL.BIN on the boot volume: reading failed at byte ",
+    )?;
+    trial.says("Loading [#")?;
+    Ok(error)
+}

@@ -1,0 +1,164 @@
+//! Builds `llama2.efi` for a hard-float x86-64 UEFI target, derived from the compiler's own.
+//!
+//! The stock target is soft-float: its scalar arithmetic calls library routines, two hundred times slower, and integer
+//! AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    shell::{check, output, root, target},
+    toolchain::{self, Toolchain},
+};
+
+/// The stock target.
+const STOCK: &str = "x86_64-unknown-uefi";
+/// Ours, by the name of its file.
+const TARGET: &str = "x86_64-llama2-uefi";
+
+/// A built application.
+pub struct Built {
+    pub efi: PathBuf,
+    /// The linker's map of it: what was linked.
+    pub map: PathBuf,
+}
+
+/// Builds it.
+pub fn build() -> Result<Built> {
+    build_for(&hard_float, "llama2")
+}
+
+/// Builds it for a target made from the stock one.
+fn build_for(
+    change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
+    name: &str,
+) -> Result<Built> {
+    let toolchain = toolchain::find()?;
+    let target_file = write_target(&toolchain, change, name)?;
+    let map = target().join(format!("{name}.map"));
+    let mut cargo = cargo(
+        &toolchain,
+        "build",
+        &target_file,
+        &[format!("-Clink-arg=/map:{}", map.display())],
+    )?;
+    eprintln!("xtask: building {name}.efi with {}", toolchain.origin);
+    check(cargo.args(["--bin", "llama2-efi"]))?;
+    let folder = target_file.file_stem().context("the target has a name")?;
+    let made = target().join(folder).join("efi/llama2-efi.efi");
+    let efi = target().join(format!("{name}.efi"));
+    std::fs::copy(&made, &efi).with_context(|| format!("{} was not made", made.display()))?;
+    Ok(Built { efi, map })
+}
+
+/// Builds it for the stock soft-float target: what `inspect` must catch.
+pub fn build_soft_float() -> Result<Built> {
+    build_for(&|_| (), "llama2-soft-float")
+}
+
+/// clippy over the application, with the very flags of its build.
+pub fn clippy() -> Result<Command> {
+    let toolchain = toolchain::find()?;
+    let target_file = write_target(&toolchain, &hard_float, "llama2")?;
+    let mut cargo = cargo(&toolchain, "clippy", &target_file, &[])?;
+    cargo.args(["--", "-D", "warnings"]);
+    Ok(cargo)
+}
+
+fn cargo(
+    toolchain: &Toolchain,
+    verb: &str,
+    target_file: &Path,
+    more_flags: &[String],
+) -> Result<Command> {
+    let mut cargo = toolchain.unstable_cargo();
+    cargo.current_dir(root()).arg(verb).args([
+        "--quiet",
+        "--package",
+        "llama2-efi",
+        "--profile",
+        "efi",
+        "--target",
+    ]);
+    cargo.arg(target_file);
+    cargo.args([
+        "-Zbuild-std=core,alloc",
+        "-Zbuild-std-features=compiler-builtins-mem",
+    ]);
+    // Some versions of cargo refuse a JSON target without this flag, older ones do not know it.
+    let known = output(toolchain.unstable_cargo().args(["-Z", "help"])).unwrap_or_default();
+    if known.contains("json-target-spec") {
+        cargo.arg("-Zjson-target-spec");
+    }
+    // The same bytes on every machine: no folder names in panic messages, no time in the header.
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let sysroot = output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]))
+        .context("rustc tells its sysroot")?;
+    let mut flags = vec![
+        "-Clink-arg=/Brepro".to_owned(),
+        format!("--remap-path-prefix={}=", root().display()),
+    ];
+    flags.push(format!(
+        "--remap-path-prefix={sysroot}/lib/rustlib/src/rust=rust"
+    ));
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    flags.extend(toolchain.linker.map(|linker| format!("-Clinker={linker}")));
+    flags.extend_from_slice(more_flags);
+    cargo
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env_remove("RUSTFLAGS");
+    Ok(cargo)
+}
+
+/// Lets the compiler use the vector registers that every x86-64 processor has.
+fn hard_float(spec: &mut serde_json::Map<String, serde_json::Value>) {
+    spec.remove("features");
+    spec.remove("rustc-abi");
+}
+
+/// Writes a target specification made from the stock one, so that it follows the compiler's changes.
+fn write_target(
+    toolchain: &Toolchain,
+    change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
+    name: &str,
+) -> Result<PathBuf> {
+    let mut rustc = toolchain.unstable_rustc();
+    rustc.args([
+        "-Z",
+        "unstable-options",
+        "--print",
+        "target-spec-json",
+        "--target",
+        STOCK,
+    ]);
+    let printed = output(&mut rustc).with_context(|| {
+        format!(
+            "{} does not tell its target {STOCK}",
+            toolchain.rustc.display()
+        )
+    })?;
+    let mut spec = match serde_json::from_str(&printed)? {
+        serde_json::Value::Object(spec) => spec,
+        _ => bail!("the target specification is not an object"),
+    };
+    change(&mut spec);
+    std::fs::create_dir_all(target())?;
+    let file = if name == "llama2" {
+        TARGET.to_owned()
+    } else {
+        format!("{TARGET}-{name}")
+    };
+    let path = target().join(format!("{file}.json"));
+    let text = serde_json::to_string_pretty(&spec)?;
+    // Cargo builds everything anew when the file's time changes.
+    if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+        std::fs::write(&path, text)?;
+    }
+    Ok(path)
+}

@@ -1,0 +1,146 @@
+//! Writes `LLAMA2.CFG`: every key with its explanation, the wished ones set.
+
+use std::fmt::Write;
+
+use llama2_efi::options::{Exit, MODES, Options};
+use toml::Value;
+
+/// Each key with what it means and what it is without it.
+const KEYS: [(&str, &str, &str); 11] = [
+    (
+        "model",
+        "Checkpoint (llama2.c's .bin). Without it: STORIES*.BIN or MODEL.BIN in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
+        "\"STORIES.BIN\"",
+    ),
+    (
+        "tokenizer",
+        "Its tokenizer. Without it: TOKENIZER.BIN or TOKEN.BIN.",
+        "\"TOKEN.BIN\"",
+    ),
+    ("prompt", "The text to go on from.", "\"Once upon a time\""),
+    (
+        "steps",
+        "Number of tokens, the prompt's among them; 0 is as many as the model's context holds.",
+        "256",
+    ),
+    (
+        "temperature",
+        "0 takes the likeliest token each time, 1 draws as the model learnt.",
+        "1.0",
+    ),
+    (
+        "top_p",
+        "Draw from the likeliest tokens that make up this probability; 1 is off.",
+        "0.9",
+    ),
+    (
+        "seed",
+        "The same seed gives the same text; 0 draws one.",
+        "0",
+    ),
+    (
+        "mode",
+        "\"generate\" goes on from the prompt; \"chat\" answers, in Llama 2's template.",
+        "\"generate\"",
+    ),
+    ("system", "System prompt, in chat.", "\"Answer briefly.\""),
+    (
+        "log",
+        "true appends each stage to LLAMA2.LOG on this volume: on a machine that hangs,\n# it ends with the last thing that worked.",
+        "false",
+    ),
+    (
+        "exit",
+        "At the end: \"key\" waits for one and returns to the firmware, \"return\" returns at once,\n# \"shutdown\" switches the machine off.",
+        "\"key\"",
+    ),
+];
+
+/// The file's text.
+pub fn text(options: &Options) -> String {
+    let mut text = String::from(
+        "# Configuration of llama2.efi (TOML). Take the # before a key away to set it.\n# The UEFI Shell's command line wins over this file: llama2.efi --help shows its flags.\n",
+    );
+    for (key, meaning, example) in KEYS {
+        let _ = writeln!(text, "\n# {meaning}");
+        let _ = match value(options, key) {
+            Some(value) => writeln!(text, "{key} = {value}"),
+            None => writeln!(text, "# {key} = {example}"),
+        };
+    }
+    text
+}
+
+fn value(options: &Options, key: &str) -> Option<Value> {
+    let text = |text: &Option<String>| text.clone().map(Value::String);
+    fn name<T: PartialEq>(names: &[(&str, T)], value: &T) -> Value {
+        let found = names.iter().find(|(_, known)| known == value);
+        Value::String(found.map_or("", |(name, _)| name).to_owned())
+    }
+    match key {
+        "model" => text(&options.model),
+        "tokenizer" => text(&options.tokenizer),
+        "prompt" => text(&options.prompt),
+        "steps" => options.steps.map(Value::Integer),
+        // Through the shortest decimal: 0.9 shall not become 0.8999999761581421.
+        "temperature" => options
+            .temperature
+            .map(|t| Value::Float(t.to_string().parse().unwrap_or(1.0))),
+        "top_p" => options
+            .top_p
+            .map(|p| Value::Float(p.to_string().parse().unwrap_or(0.9))),
+        "seed" => options.seed.map(|seed| Value::Integer(seed as i64)),
+        "mode" => options.mode.map(|mode| name(&MODES, &mode)),
+        "system" => text(&options.system),
+        "log" => options.log.map(Value::Boolean),
+        _ => options.exit.map(|exit| name(&Exit::NAMES, &exit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llama2_efi::config;
+    use llama2_engine::settings::Mode;
+
+    #[test]
+    fn the_application_reads_what_is_written() {
+        assert_eq!(
+            KEYS.map(|key| key.0),
+            config::KEYS,
+            "every key is explained"
+        );
+        assert_eq!(
+            config::parse(text(&Options::default()).as_bytes()),
+            Ok((Options::default(), vec![]))
+        );
+        let options = Options {
+            model: Some("MODELS\\A.BIN".into()),
+            tokenizer: Some("T.BIN".into()),
+            prompt: Some("He said: \"Ünï\\ 日本\"\nand\t'went'.".into()),
+            prompt_file: None,
+            steps: Some(0),
+            temperature: Some(0.7),
+            top_p: Some(0.9),
+            seed: Some(u64::MAX - 4),
+            mode: Some(Mode::Chat),
+            system: Some(String::new()),
+            log: Some(true),
+            exit: Some(Exit::Shutdown),
+        };
+        assert_eq!(
+            config::parse(text(&options).as_bytes()),
+            Ok((options, vec![]))
+        );
+        // The examples do what the comments say when their # is taken away.
+        let all = KEYS
+            .map(|(key, _, example)| format!("{key} = {example}\n"))
+            .concat();
+        let (parsed, warnings) = config::parse(all.as_bytes()).unwrap();
+        assert!(warnings.is_empty());
+        assert_eq!(
+            (parsed.steps, parsed.seed, parsed.log),
+            (Some(256), Some(0), Some(false))
+        );
+    }
+}

@@ -1,0 +1,535 @@
+//! Disk images: a GPT disk with a FAT32 EFI system partition, without root or mounting; same input, same bytes.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
+use llama2_efi::options::Options;
+use sha2::{Digest, Sha256};
+
+use crate::config_file;
+
+const SECTOR: u64 = 512;
+/// Where the partition starts: 1 MiB, as everybody's does.
+const START: u64 = 1 << 20;
+/// Room for the second partition table.
+const TAIL: u64 = 1 << 20;
+/// EDK2 takes no FAT32 with fewer clusters; the rest is for rounding.
+const LEAST_CLUSTERS: u64 = 65_525 + 1000;
+/// FAT32's largest file.
+const LARGEST_FILE: u64 = u32::MAX as u64;
+
+/// A model and its tokenizer to put in.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Files {
+    /// Checkpoint to put in [default: none, the bundled model is inside llama2.efi]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Its tokenizer
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// One file of the image.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its path there.
+    pub path: String,
+    pub from: From,
+}
+
+/// Where its bytes are.
+#[derive(Clone)]
+pub enum From {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+    Folder,
+}
+
+/// All files of an image.
+#[derive(Clone, Default)]
+pub struct Content {
+    pub entries: Vec<Entry>,
+}
+
+impl Content {
+    /// The application as what firmware boots, a configuration, and a model if there is one.
+    pub fn gather(
+        efi: &Path,
+        files: &Files,
+        config: Option<&Path>,
+        options: &Options,
+    ) -> Result<Content> {
+        let mut content = Content::default();
+        content.file("EFI/BOOT/BOOTX64.EFI", efi);
+        let mut options = options.clone();
+        if let Some(model) = &files.model {
+            let name = short_name(model).unwrap_or_else(|| "MODEL.BIN".into());
+            options.model = Some(name.clone());
+            content.file(&name, model);
+        }
+        if let Some(tokenizer) = &files.tokenizer {
+            options.tokenizer = Some("TOKEN.BIN".into());
+            content.file("TOKEN.BIN", tokenizer);
+        }
+        match config {
+            Some(config) => content.file("LLAMA2.CFG", config),
+            // Windows' editor wants CR LF.
+            None => content.bytes(
+                "LLAMA2.CFG",
+                config_file::text(&options).replace('\n', "\r\n"),
+            ),
+        }
+        Ok(content)
+    }
+
+    /// Adds a file of this machine.
+    pub fn file(&mut self, path: &str, from: &Path) {
+        self.put(path, From::File(from.to_owned()));
+    }
+
+    /// Adds bytes.
+    pub fn bytes(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.put(path, From::Bytes(bytes.into()));
+    }
+
+    /// Adds an entry, in place of one with the same path.
+    pub fn put(&mut self, path: &str, from: From) {
+        self.entries.retain(|entry| entry.path != path);
+        self.entries.push(Entry {
+            path: path.into(),
+            from,
+        });
+    }
+
+    /// What it boots, in words.
+    pub fn what(&self) -> String {
+        let model = self
+            .entries
+            .iter()
+            .find(|entry| entry.path.ends_with(".BIN") && entry.path != "TOKEN.BIN");
+        model.map_or("the bundled model".into(), |entry| entry.path.clone())
+    }
+}
+
+/// The file's own name where it is one of DOS's 8 + 3 letters and one that the application looks for.
+fn short_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?.to_ascii_uppercase();
+    let (stem, extension) = name.split_once('.')?;
+    let plain = stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    (plain && (1..=8).contains(&stem.len()) && extension == "BIN" && name != "TOKEN.BIN")
+        .then_some(name)
+}
+
+impl Entry {
+    fn size(&self) -> Result<u64> {
+        match &self.from {
+            From::File(path) => {
+                let metadata =
+                    std::fs::metadata(path).with_context(|| path.display().to_string())?;
+                if !metadata.is_file() {
+                    bail!("{} is not a file", path.display());
+                }
+                Ok(metadata.len())
+            }
+            From::Bytes(bytes) => Ok(bytes.len() as u64),
+            From::Folder => Ok(0),
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match &self.from {
+            From::File(path) => {
+                Box::new(File::open(path).with_context(|| path.display().to_string())?)
+            }
+            From::Bytes(bytes) => Box::new(&bytes[..]),
+            From::Folder => Box::new(io::empty()),
+        })
+    }
+}
+
+/// Writes the image and gives its size.
+pub fn write(content: &Content, path: &Path) -> Result<u64> {
+    let mut sizes = 0;
+    for entry in &content.entries {
+        let size = entry.size()?;
+        if size > LARGEST_FILE {
+            bail!(
+                "{}: {size} bytes, but a file on FAT32 has at most {LARGEST_FILE}",
+                entry.path
+            );
+        }
+        sizes += size;
+    }
+    let identity = identity(content)?;
+    // A sixteenth for tables and round-up, and some for the log and the user.
+    let wanted = (sizes + sizes / 16 + (4 << 20)).next_multiple_of(1 << 20);
+    let cluster = [32_768, 16_384, 8192, 4096, 2048, 1024]
+        .into_iter()
+        .find(|cluster| wanted / cluster >= LEAST_CLUSTERS);
+    let cluster = cluster.unwrap_or(512);
+    let partition = wanted.max(40 << 20);
+    let size = START + partition + TAIL;
+
+    let partial = path.with_extension("img.part");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&partial);
+    let mut disk = Sparse::new(file.with_context(|| partial.display().to_string())?, size)?;
+    write_table(&mut disk, size, partition, &identity)?;
+    write_files(&mut disk, partition, cluster as u32, content, &identity)?;
+    disk.file.sync_data().context("writing the image")?;
+    drop(disk);
+    std::fs::rename(&partial, path).with_context(|| path.display().to_string())?;
+    Ok(size)
+}
+
+/// A hash of all that goes in: the source of every number that would else be random.
+fn identity(content: &Content) -> Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    for entry in &content.entries {
+        hash.update((entry.path.len() as u64).to_le_bytes());
+        hash.update(entry.path.as_bytes());
+        hash.update(entry.size()?.to_le_bytes());
+        let mut source = entry.open()?;
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            let len = source.read(&mut piece)?;
+            if len == 0 {
+                break;
+            }
+            hash.update(&piece[..len]);
+        }
+    }
+    Ok(hash.finalize().into())
+}
+
+/// A version 8 UUID (RFC 9562: of one's own making) from 16 bytes.
+fn uuid(bytes: &[u8]) -> Result<uuid::Uuid> {
+    Ok(uuid::Builder::from_custom_bytes(bytes.try_into()?).into_uuid())
+}
+
+fn write_table(disk: &mut Sparse, size: u64, partition: u64, identity: &[u8; 32]) -> Result<()> {
+    let sectors = u32::try_from(size / SECTOR - 1).unwrap_or(u32::MAX);
+    ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(disk)?;
+    let config = GptConfig::new()
+        .writable(true)
+        .logical_block_size(LogicalBlockSize::Lb512);
+    let mut table = config.create_from_device(&mut *disk, Some(uuid(&identity[..16])?))?;
+    let (first, sectors) = (START / SECTOR, partition / SECTOR);
+    table.add_partition_at("llama2.efi", 1, first, sectors, partition_types::EFI, 0)?;
+    let mut partitions = table.take_partitions();
+    for partition in partitions
+        .values_mut()
+        .filter(|partition| partition.first_lba == first)
+    {
+        partition.part_guid = uuid(&identity[16..])?;
+    }
+    table.update_partitions(partitions)?;
+    table.write()?;
+    Ok(())
+}
+
+fn write_files(
+    disk: &mut Sparse,
+    partition: u64,
+    cluster: u32,
+    content: &Content,
+    identity: &[u8; 32],
+) -> Result<()> {
+    let id = u32::from_le_bytes([identity[0], identity[7], identity[14], identity[21]]);
+    let format = fatfs::FormatVolumeOptions::new()
+        .fat_type(fatfs::FatType::Fat32)
+        .bytes_per_cluster(cluster)
+        .volume_id(id)
+        .volume_label(*b"LLAMA2     ");
+    let mut window = Window {
+        disk,
+        start: START,
+        len: partition,
+        at: 0,
+    };
+    fatfs::format_volume(&mut window, format).context("formatting the partition")?;
+    window.at = 0;
+    let options = fatfs::FsOptions::new()
+        .time_provider(&FIXED)
+        .update_accessed_date(false);
+    let volume = fatfs::FileSystem::new(window, options)?;
+    for entry in &content.entries {
+        let mut folder = volume.root_dir();
+        let mut parts: Vec<&str> = entry.path.split('/').collect();
+        let name = parts.pop().context("an entry has a name")?;
+        for part in parts {
+            folder = folder.create_dir(part)?;
+        }
+        if matches!(entry.from, From::Folder) {
+            folder.create_dir(name)?;
+            continue;
+        }
+        let mut file = folder.create_file(name)?;
+        io::copy(
+            &mut io::BufReader::with_capacity(1 << 20, entry.open()?),
+            &mut file,
+        )
+        .with_context(|| format!("writing {} into the image", entry.path))?;
+        file.flush()?;
+    }
+    volume.unmount()?;
+    Ok(())
+}
+
+/// The one time that all files have: the first that FAT knows.
+#[derive(Debug)]
+struct Fixed;
+static FIXED: Fixed = Fixed;
+
+impl fatfs::TimeProvider for Fixed {
+    fn get_current_date(&self) -> fatfs::Date {
+        fatfs::Date {
+            year: 1980,
+            month: 1,
+            day: 1,
+        }
+    }
+
+    fn get_current_date_time(&self) -> fatfs::DateTime {
+        fatfs::DateTime {
+            date: self.get_current_date(),
+            time: fatfs::Time {
+                hour: 0,
+                min: 0,
+                sec: 0,
+                millis: 0,
+            },
+        }
+    }
+}
+
+/// A file of zeros in which zeros are not written: a big model full of them takes no room.
+#[derive(Debug)]
+struct Sparse {
+    file: File,
+    /// Blocks that have been written.
+    written: Vec<bool>,
+    at: u64,
+    size: u64,
+}
+
+impl Sparse {
+    const BLOCK: u64 = 4096;
+
+    fn new(file: File, size: u64) -> io::Result<Sparse> {
+        file.set_len(size)?;
+        Ok(Sparse {
+            file,
+            written: vec![false; size.div_ceil(Self::BLOCK) as usize],
+            at: 0,
+            size,
+        })
+    }
+}
+
+impl Read for Sparse {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let len = self.file.read(buf)?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl Write for Sparse {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.at + buf.len() as u64 > self.size {
+            return Err(io::Error::other("the image is too small for its content"));
+        }
+        let blocks = (self.at / Self::BLOCK) as usize
+            ..(self.at + buf.len() as u64).div_ceil(Self::BLOCK) as usize;
+        let fresh = self.written[blocks.clone()].iter().all(|written| !written);
+        if !(fresh && buf.iter().all(|&byte| byte == 0)) {
+            self.written[blocks].fill(true);
+            self.file.seek(SeekFrom::Start(self.at))?;
+            self.file.write_all(buf)?;
+        }
+        self.at += buf.len() as u64;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Sparse {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = sought(to, self.at, self.size)?;
+        Ok(self.at)
+    }
+}
+
+/// A partition as a device of its own.
+struct Window<'a> {
+    disk: &'a mut Sparse,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl Read for Window<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = buf.len().min((self.len - self.at.min(self.len)) as usize);
+        self.disk.at = self.start + self.at;
+        let len = self.disk.read(&mut buf[..len])?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+impl Write for Window<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let len = buf.len().min((self.len - self.at.min(self.len)) as usize);
+        self.disk.at = self.start + self.at;
+        let len = self.disk.write(&buf[..len])?;
+        self.at += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.disk.flush()
+    }
+}
+
+impl Seek for Window<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = sought(to, self.at, self.len)?;
+        Ok(self.at)
+    }
+}
+
+fn sought(to: SeekFrom, at: u64, size: u64) -> io::Result<u64> {
+    let found = match to {
+        SeekFrom::Start(at) => Some(at),
+        SeekFrom::Current(by) => at.checked_add_signed(by),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+    };
+    found.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// Reads a file back out of an image, from the partition table on.
+pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
+    let table = GptConfig::new().open(image)?;
+    let partition = table
+        .partitions()
+        .values()
+        .find(|p| p.is_used())
+        .context("a partition")?
+        .clone();
+    let file = File::options().read(true).write(true).open(image)?;
+    let size = file.metadata()?.len();
+    let mut disk = Sparse {
+        file,
+        written: vec![true; size.div_ceil(Sparse::BLOCK) as usize],
+        at: 0,
+        size,
+    };
+    let len = (partition.last_lba - partition.first_lba + 1) * SECTOR;
+    let window = Window {
+        disk: &mut disk,
+        start: partition.first_lba * SECTOR,
+        len,
+        at: 0,
+    };
+    let volume = fatfs::FileSystem::new(window, fatfs::FsOptions::new())?;
+    let mut bytes = Vec::new();
+    volume.root_dir().open_file(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("llama2-xtask-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn images_hold_what_was_put_in_and_are_the_same_each_time() {
+        let folder = folder("image");
+        let model: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let mut content = Content::default();
+        content.bytes("EFI/BOOT/BOOTX64.EFI", vec![1, 2, 3]);
+        content.bytes("LLAMA2.CFG", "steps = 1\r\n");
+        content.bytes("STORIES.BIN", model.clone());
+        content.put("TOKEN.BIN", From::Folder);
+        let (one, two) = (folder.join("one.img"), folder.join("two.img"));
+        let size = write(&content, &one).unwrap();
+        write(&content, &two).unwrap();
+        let bytes = std::fs::read(&one).unwrap();
+        assert_eq!(bytes.len() as u64, size);
+        assert!(
+            bytes == std::fs::read(&two).unwrap(),
+            "the same input gives the same bytes"
+        );
+        assert_eq!(&bytes[510..512], b"\x55\xaa");
+        assert_eq!(&bytes[512..520], b"EFI PART");
+        assert_eq!(read_back(&one, "STORIES.BIN").unwrap(), model);
+        assert_eq!(read_back(&one, "EFI/BOOT/BOOTX64.EFI").unwrap(), [1, 2, 3]);
+        assert!(read_back(&one, "TOKEN.BIN").is_err(), "a folder");
+        content.bytes("LLAMA2.CFG", "steps = 2\r\n");
+        write(&content, &two).unwrap();
+        let other = std::fs::read(&two).unwrap();
+        assert_ne!(
+            bytes[568..584],
+            other[568..584],
+            "another disk, another GUID"
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn big_files_of_zeros_take_little_room_and_too_big_ones_are_refused() {
+        let folder = folder("sparse");
+        let zeros = folder.join("zeros.bin");
+        File::create(&zeros).unwrap().set_len(700 << 20).unwrap();
+        let mut content = Content::default();
+        content.file("MODEL.BIN", &zeros);
+        let image = folder.join("big.img");
+        assert!(write(&content, &image).unwrap() > 700 << 20);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            assert!(
+                std::fs::metadata(&image).unwrap().blocks() * 512 < 32 << 20,
+                "holes stay holes"
+            );
+        }
+        File::create(&zeros).unwrap().set_len(1 << 32).unwrap();
+        let error = write(&content, &image).unwrap_err().to_string();
+        assert!(
+            error.contains("4294967296 bytes, but a file on FAT32"),
+            "{error}"
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn short_names() {
+        let short = |path: &str| short_name(Path::new(path));
+        assert_eq!(short("a/stories.bin").as_deref(), Some("STORIES.BIN"));
+        assert_eq!(short("stories15M.bin"), None);
+        assert_eq!(short("stories.v2.bin"), None);
+        assert_eq!(short("model"), None);
+        assert_eq!(short("token.bin"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Looks into a built application: vector arithmetic must be in it, software floating point must not.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use anyhow::{Context, Result, bail};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
+use object::{Object, ObjectSection, SectionKind};
+
+/// Library routines that a soft-float target calls, and the fused multiply-add that no kernel may fall back to.
+const SOFT_FLOAT: [&str; 12] = [
+    "__mulsf3",
+    "__addsf3",
+    "__subsf3",
+    "__divsf3",
+    "__muldf3",
+    "__adddf3",
+    "__subdf3",
+    "__divdf3",
+    "__floatsisf",
+    "__fixsfsi",
+    "fmaf",
+    "fma",
+];
+
+/// Packed multiplications, by instruction and register width.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    counts: BTreeMap<String, usize>,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self
+            .counts
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        write!(f, "packed multiplications: {}", all.join(", "))
+    }
+}
+
+/// Counts packed multiplications in `efi` and looks for soft-float routines in the linker's `map` of it.
+pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
+    let linked = std::fs::read_to_string(map).with_context(|| map.display().to_string())?;
+    if !linked.contains("efi_main") {
+        bail!(
+            "{}: no efi_main in it; this is not a linker's map of the application",
+            map.display()
+        );
+    }
+    let soft: Vec<&str> = SOFT_FLOAT
+        .into_iter()
+        .filter(|name| linked.split_whitespace().any(|word| word == *name))
+        .collect();
+    if !soft.is_empty() {
+        bail!(
+            "{}: soft-float routines are linked: {}",
+            efi.display(),
+            soft.join(", ")
+        );
+    }
+    let bytes = std::fs::read(efi).with_context(|| efi.display().to_string())?;
+    let found = count(&bytes)?;
+    if found.counts.values().sum::<usize>() < 10 {
+        bail!(
+            "{}: next to no packed multiplications; the kernels were not vectorised ({found})",
+            efi.display()
+        );
+    }
+    Ok(found)
+}
+
+fn count(bytes: &[u8]) -> Result<Found> {
+    let file = object::read::pe::PeFile64::parse(bytes).context("not a 64-bit PE file")?;
+    let mut counts = BTreeMap::new();
+    for section in file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+    {
+        let mut decoder =
+            Decoder::with_ip(64, section.data()?, section.address(), DecoderOptions::NONE);
+        while decoder.can_decode() {
+            let instruction = decoder.decode();
+            let packed = matches!(
+                instruction.mnemonic(),
+                Mnemonic::Mulps
+                    | Mnemonic::Mulpd
+                    | Mnemonic::Vmulps
+                    | Mnemonic::Vmulpd
+                    | Mnemonic::Pmaddwd
+                    | Mnemonic::Vpmaddwd
+                    | Mnemonic::Vpmaddubsw
+                    | Mnemonic::Vpdpbusd
+                    | Mnemonic::Vfmadd231ps
+            );
+            if packed {
+                let width = match instruction.op0_register() {
+                    register if register.is_zmm() => "zmm",
+                    register if register.is_ymm() => "ymm",
+                    Register::None => "memory",
+                    _ => "xmm",
+                };
+                *counts
+                    .entry(format!("{:?} {width}", instruction.mnemonic()).to_lowercase())
+                    .or_insert(0) += 1;
+            }
+        }
+    }
+    Ok(Found { counts })
+}

@@ -1,0 +1,494 @@
+//! QEMU with a UEFI firmware: started, watched over its serial line, and ended without leaving the terminal raw.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, IsTerminal, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A firmware image and its template of variables.
+pub struct Firmware {
+    code: PathBuf,
+    vars: PathBuf,
+}
+
+impl Firmware {
+    /// OVMF where the systems that we know put it.
+    pub fn find() -> Option<Firmware> {
+        const KNOWN: [(&str, &str); 7] = [
+            (
+                "/usr/share/OVMF/OVMF_CODE_4M.fd",
+                "/usr/share/OVMF/OVMF_VARS_4M.fd",
+            ),
+            (
+                "/usr/share/OVMF/OVMF_CODE.fd",
+                "/usr/share/OVMF/OVMF_VARS.fd",
+            ),
+            (
+                "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
+                "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
+            ),
+            (
+                "/usr/share/edk2/ovmf/OVMF_CODE.fd",
+                "/usr/share/edk2/ovmf/OVMF_VARS.fd",
+            ),
+            (
+                "/opt/homebrew/share/qemu/edk2-x86_64-code.fd",
+                "/opt/homebrew/share/qemu/edk2-i386-vars.fd",
+            ),
+            (
+                "/usr/local/share/qemu/edk2-x86_64-code.fd",
+                "/usr/local/share/qemu/edk2-i386-vars.fd",
+            ),
+            (
+                "C:\\Program Files\\qemu\\share\\edk2-x86_64-code.fd",
+                "C:\\Program Files\\qemu\\share\\edk2-i386-vars.fd",
+            ),
+        ];
+        let found = KNOWN
+            .into_iter()
+            .find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
+        Some(Firmware {
+            code: found.0.into(),
+            vars: found.1.into(),
+        })
+    }
+}
+
+/// How instructions are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Accel {
+    /// Translated: works everywhere.
+    Tcg,
+    /// By the processor, under Linux.
+    Kvm,
+}
+
+/// Where the guest's keys come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keys {
+    /// This terminal.
+    Terminal,
+    /// [`Guest::send`].
+    Pipe,
+}
+
+/// A machine to start.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Raw disks; the first is booted.
+    pub disks: Vec<PathBuf>,
+    /// MiB.
+    pub memory: u64,
+    pub cpus: u32,
+    pub cpu: String,
+    /// A window.
+    pub display: bool,
+    pub keys: Keys,
+    /// The first disk through QEMU's blkdebug, with this configuration file.
+    pub blkdebug: Option<PathBuf>,
+}
+
+impl Machine {
+    /// The usual one.
+    pub fn new(image: &Path) -> Machine {
+        Machine {
+            disks: vec![image.to_owned()],
+            memory: 512,
+            cpus: 2,
+            cpu: "max".into(),
+            display: false,
+            keys: Keys::Pipe,
+            blkdebug: None,
+        }
+    }
+
+    /// Starts it.
+    pub fn start(&self, accel: Accel) -> Result<Guest> {
+        let firmware =
+            Firmware::find().context("no OVMF firmware; `cargo xtask setup` installs it")?;
+        let scratch = Scratch::new()?;
+        let vars = scratch.0.join("vars.fd");
+        fs::copy(&firmware.vars, &vars).with_context(|| firmware.vars.display().to_string())?;
+        // A port that is free now.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args([
+            "-machine",
+            "q35",
+            "-accel",
+            if accel == Accel::Kvm { "kvm" } else { "tcg" },
+        ]);
+        qemu.args([
+            "-cpu",
+            &self.cpu,
+            "-smp",
+            &self.cpus.to_string(),
+            "-m",
+            &format!("{}M", self.memory),
+        ]);
+        qemu.arg("-drive").arg(format!(
+            "if=pflash,format=raw,readonly=on,file={}",
+            escape(&firmware.code)
+        ));
+        qemu.arg("-drive")
+            .arg(format!("if=pflash,format=raw,file={}", escape(&vars)));
+        for (index, disk) in self.disks.iter().enumerate() {
+            let file = match &self.blkdebug {
+                Some(rules) if index == 0 => {
+                    format!("file=blkdebug:{}:{}", escape(rules), escape(disk))
+                }
+                _ => format!("file={}", escape(disk)),
+            };
+            qemu.arg("-drive")
+                .arg(format!("if=none,id=disk{index},format=raw,{file}"));
+            qemu.arg("-device").arg(format!(
+                "virtio-blk-pci,drive=disk{index},bootindex={index}"
+            ));
+        }
+        qemu.args(["-net", "none", "-vga", "std", "-monitor", "none"]);
+        qemu.args([
+            "-chardev",
+            "stdio,id=serial,signal=off",
+            "-serial",
+            "chardev:serial",
+        ]);
+        qemu.arg("-qmp")
+            .arg(format!("tcp:127.0.0.1:{port},server=on,wait=off"));
+        if !self.display {
+            qemu.args(["-display", "none"]);
+        }
+        qemu.stdin(if self.keys == Keys::Terminal {
+            Stdio::inherit()
+        } else {
+            Stdio::piped()
+        });
+        let mut child = qemu
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("qemu-system-x86_64")?;
+
+        let (sender, serial) = channel();
+        let mut stdout = child.stdout.take().context("QEMU's output")?;
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(len @ 1..) = stdout.read(&mut piece) {
+                if sender.send(piece[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut stderr = child.stderr.take().context("QEMU's errors")?;
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let keys = child.stdin.take();
+        Ok(Guest {
+            child,
+            serial,
+            errors: Some(errors),
+            keys,
+            port,
+            filter: Filter::default(),
+            text: String::new(),
+            echo: None,
+            _scratch: scratch,
+        })
+    }
+
+    /// Starts it under KVM if that works here, else translated.
+    pub fn start_best(&self, wanted: Option<Accel>) -> Result<Guest> {
+        if let Some(accel) = wanted {
+            return self.start(accel);
+        }
+        if !fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_ok_and(|_| true)
+        {
+            return self.start(Accel::Tcg);
+        }
+        // It may be there and not work: QEMU ends at once, or the firmware never speaks.
+        let mut guest = self.start(Accel::Kvm)?;
+        if guest.first_byte(Duration::from_secs(10)) {
+            return Ok(guest);
+        }
+        eprintln!("xtask: KVM is here but does not work: booting without it, more slowly");
+        drop(guest);
+        self.start(Accel::Tcg)
+    }
+}
+
+/// Commas end a value on QEMU's command line.
+fn escape(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// How a guest ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The application said `llama2: exit N`.
+    Exit(u8),
+    /// It did not within the time.
+    Timeout,
+    /// QEMU ended first, with these words.
+    Gone(String),
+}
+
+/// A running machine. It ends when this is dropped.
+pub struct Guest {
+    child: Child,
+    serial: Receiver<Vec<u8>>,
+    errors: Option<std::thread::JoinHandle<String>>,
+    keys: Option<ChildStdin>,
+    port: u16,
+    filter: Filter,
+    /// All that came over the serial line, without escape sequences and carriage returns.
+    pub text: String,
+    /// Where to copy it to as it comes.
+    pub echo: Option<Box<dyn Write + Send>>,
+    _scratch: Scratch,
+}
+
+impl Guest {
+    /// Waits for the first sign of life.
+    fn first_byte(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if self.take(Duration::from_millis(100)).is_ok_and(|came| came) {
+                return true;
+            }
+            if self.child.try_wait().ok().flatten().is_some() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Takes what came within `patience`; whether anything did. An error: the line is closed.
+    fn take(&mut self, patience: Duration) -> Result<bool, ()> {
+        match self.serial.recv_timeout(patience) {
+            Ok(bytes) => {
+                let mut text = Vec::new();
+                self.filter.pass(&bytes, &mut text);
+                if let Some(echo) = &mut self.echo {
+                    let _ = echo.write_all(&text).and_then(|()| echo.flush());
+                }
+                self.text.push_str(&String::from_utf8_lossy(&text));
+                Ok(true)
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
+        }
+    }
+
+    /// Waits until `found` is content with the text so far.
+    pub fn wait<T>(
+        &mut self,
+        patience: Duration,
+        found: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, End> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(found) = found(&self.text) {
+                return Ok(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(End::Timeout);
+            }
+            if self.take(left.min(Duration::from_millis(200))).is_err() {
+                let status = self
+                    .child
+                    .wait()
+                    .map_or_else(|error| error.to_string(), |status| status.to_string());
+                let words = self
+                    .errors
+                    .take()
+                    .and_then(|errors| errors.join().ok())
+                    .unwrap_or_default();
+                return found(&self.text).ok_or(End::Gone(format!("{status}: {}", words.trim())));
+            }
+        }
+    }
+
+    /// Waits for the application's last line.
+    pub fn end(&mut self, patience: Duration) -> End {
+        let last_line = |text: &str| {
+            let rest = text.rsplit_once("\nllama2: exit ")?.1;
+            rest.split_once('\n')?.0.trim().parse().ok()
+        };
+        match self.wait(patience, last_line) {
+            Ok(status) => End::Exit(status),
+            Err(end) => end,
+        }
+    }
+
+    /// Sends keys over the serial line.
+    pub fn send(&mut self, keys: &[u8]) -> Result<()> {
+        let pipe = self
+            .keys
+            .as_mut()
+            .context("the guest's keys come from the terminal")?;
+        pipe.write_all(keys)?;
+        Ok(pipe.flush()?)
+    }
+
+    /// One command of QEMU's machine protocol, and its answer.
+    pub fn qmp(&self, command: serde_json::Value) -> Result<serde_json::Value> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).context("QEMU's control port")?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let mut stream = stream;
+        lines.next().context("QEMU's greeting")??;
+        let mut last = serde_json::Value::Null;
+        for command in [serde_json::json!({"execute": "qmp_capabilities"}), command] {
+            writeln!(stream, "{command}")?;
+            loop {
+                let line = lines.next().context("QEMU's answer")??;
+                last = serde_json::from_str(&line)?;
+                if let Some(error) = last.get("error") {
+                    bail!("QEMU refused {command}: {error}");
+                }
+                if last.get("return").is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Saves a picture of the screen as PNG.
+    pub fn screendump(&self, file: &Path) -> Result<()> {
+        let file = std::path::absolute(file)?;
+        let arguments = serde_json::json!({"filename": file, "format": "png"});
+        self.qmp(serde_json::json!({"execute": "screendump", "arguments": arguments}))
+            .map(|_| ())
+    }
+
+    /// Presses a key of the machine's own keyboard.
+    pub fn press(&self, key: &str) -> Result<()> {
+        let keys = serde_json::json!([{"type": "qcode", "data": key}]);
+        self.qmp(serde_json::json!({"execute": "send-key", "arguments": {"keys": keys}}))
+            .map(|_| ())
+    }
+
+    /// Waits a little for the machine to switch itself off, for its disk to be written.
+    pub fn settle(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline && self.child.try_wait().ok().flatten().is_none() {
+            let _ = self.take(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            // Politely first: QEMU puts the terminal back as it was.
+            let asked = self.qmp(serde_json::json!({"execute": "quit"})).is_ok();
+            let deadline = Instant::now() + Duration::from_secs(if asked { 3 } else { 0 });
+            while Instant::now() < deadline && self.child.try_wait().ok().flatten().is_none() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether somebody is there to press a key.
+pub fn somebody_types() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// A folder of one machine's own, taken away at its end.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Scratch> {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("llama2-qemu-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Takes escape sequences and carriage returns out of a stream of bytes (ECMA-48, and charset selections).
+#[derive(Default)]
+struct Filter {
+    state: State,
+}
+
+#[derive(Default, Clone, Copy)]
+enum State {
+    #[default]
+    Plain,
+    Escape,
+    Control,
+    Command,
+    CommandEscape,
+    Charset,
+}
+
+impl Filter {
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for &byte in bytes {
+            self.state = match (self.state, byte) {
+                (State::Plain, 0x1b) => State::Escape,
+                (State::Plain, b'\r' | 0) => State::Plain,
+                (State::Plain, _) => {
+                    out.push(byte);
+                    State::Plain
+                }
+                (State::Escape, b'[') => State::Control,
+                (State::Escape, b']' | b'P' | b'^' | b'_') => State::Command,
+                (State::Escape, b'(' | b')' | b'*' | b'+' | b'#' | b'%') => State::Charset,
+                (State::Control, 0x40..=0x7e) => State::Plain,
+                (State::Control, _) => State::Control,
+                (State::Command, 0x07) => State::Plain,
+                (State::Command, 0x1b) => State::CommandEscape,
+                (State::Command, _) => State::Command,
+                (State::Escape | State::CommandEscape | State::Charset, _) => State::Plain,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_are_taken_out_however_they_are_cut() {
+        let bytes = "\x1b[2J\x1b[01;01H\x1b[=3hBds\x1b]0;title\x07Dxe\x1b(B: \x1b[0m日本\r\nend\x1b]x\x1b\\!\x1bc.\r\n".as_bytes();
+        for cut in 1..bytes.len() {
+            let (mut filter, mut out) = (Filter::default(), Vec::new());
+            bytes
+                .chunks(cut)
+                .for_each(|piece| filter.pass(piece, &mut out));
+            assert_eq!(String::from_utf8(out).unwrap(), "BdsDxe: 日本\nend!.\n");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What must be installed: said, and as root on Debian done.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    qemu::Firmware,
+    shell::{check, has, output},
+    toolchain,
+};
+
+/// Everything that `run` and `test` need.
+pub fn everything() -> Result<()> {
+    for_boots()?;
+    toolchain::find().map(|_| ())
+}
+
+/// QEMU and a firmware for it.
+pub fn for_boots() -> Result<()> {
+    let mut missing = Vec::new();
+    if !has("qemu-system-x86_64") {
+        missing.push("qemu-system-x86");
+    }
+    if Firmware::find().is_none() {
+        missing.push("ovmf");
+    }
+    install(&missing, "booting in QEMU")
+}
+
+/// Installs Debian packages, or says what to type.
+pub fn install(packages: &[&str], what_for: &str) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    // Without recommends: they clash where newer packages from backports are installed.
+    let line = format!(
+        "apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
+    if !has("apt-get") {
+        bail!(
+            "{what_for} needs {}: install them with your system's package manager",
+            packages.join(", ")
+        );
+    }
+    if output(Command::new("id").arg("-u")).as_deref() != Some("0") {
+        bail!(
+            "{what_for} needs packages that are not installed; type this, then try again:\n  sudo apt-get update && sudo {line}"
+        );
+    }
+    eprintln!(
+        "xtask: {what_for} needs {}: installing them with apt-get",
+        packages.join(", ")
+    );
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    check(apt().args(["update", "-q"]))?;
+    check(
+        apt()
+            .args(["install", "-q", "-y", "--no-install-recommends"])
+            .args(packages),
+    )
+}

@@ -1,0 +1,284 @@
+//! `cargo xtask test`: every check there is, in stages, with a count at the end.
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    boots, build,
+    image::{self, Content, Files},
+    inspect, setup,
+    shell::{root, target},
+};
+
+#[derive(clap::Args)]
+pub struct TestArgs {
+    /// Only stages (or boots) whose names contain this
+    only: Option<String>,
+    /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
+    #[arg(long)]
+    soft_float: bool,
+}
+
+/// What has been counted.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+impl Count {
+    /// Adds one check's result and says it.
+    pub fn add(&mut self, name: &str, start: Instant, result: Result<Option<String>>) {
+        let took = start.elapsed().as_secs_f64();
+        match result {
+            Ok(note) => {
+                self.passed += 1;
+                println!(
+                    "  ok      {name} ({took:.1} s){}",
+                    note.map_or(String::new(), |note| format!(": {note}"))
+                );
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("  FAILED  {name} ({took:.1} s): {error:#}");
+            }
+        }
+    }
+
+    /// Says loudly that something could not be tried.
+    pub fn skip(&mut self, name: &str, why: &str) {
+        self.skipped += 1;
+        println!("  SKIPPED {name}: {why}");
+    }
+}
+
+pub fn test(args: &TestArgs) -> ExitCode {
+    let start = Instant::now();
+    let mut count = Count::default();
+    if let Err(error) = stages(args, &mut count) {
+        println!("  FAILED  {error:#}");
+        count.failed += 1;
+    }
+    println!("\nin {:.0} s", start.elapsed().as_secs_f64());
+    println!(
+        "{} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    );
+    if count.failed > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
+    let wanted = |name: &str| {
+        args.only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    };
+    setup::everything()?;
+    if wanted("format") {
+        stage("format", count, cargo(&["fmt", "--all", "--check"]), &[]);
+    }
+    if wanted("lints") {
+        stage(
+            "lints (host)",
+            count,
+            cargo(&[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+            &[],
+        );
+        stage("lints (application)", count, build::clippy()?, &[]);
+    }
+    if wanted("documentation") {
+        let documentation = cargo(&[
+            "doc",
+            "--quiet",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ]);
+        stage(
+            "documentation",
+            count,
+            documentation,
+            &[("RUSTDOCFLAGS", "-D warnings")],
+        );
+    }
+    if wanted("host tests") {
+        host_tests(count)?;
+    }
+    println!("\n== application");
+    let start = Instant::now();
+    let built = build::build();
+    let (efi, map) = built.as_ref().map_or((None, None), |built| {
+        (Some(built.efi.clone()), Some(built.map.clone()))
+    });
+    count.add(
+        "build",
+        start,
+        built.map(|built| Some(built.efi.display().to_string())),
+    );
+    let (Some(efi), Some(map)) = (efi, map) else {
+        bail!("without the application there is nothing to boot")
+    };
+    if wanted("inspect") {
+        let start = Instant::now();
+        count.add(
+            "inspect",
+            start,
+            inspect::inspect(&efi, &map).map(|found| Some(found.to_string())),
+        );
+        if args.soft_float {
+            let start = Instant::now();
+            count.add(
+                "inspect catches a soft-float build",
+                start,
+                soft_float_is_caught(),
+            );
+        }
+    }
+    if wanted("image") {
+        let start = Instant::now();
+        count.add("two images are the same", start, images_are_the_same(&efi));
+    }
+    boots::all(
+        &efi,
+        args.only.as_deref().filter(|only| *only != "boot"),
+        count,
+    )
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(args);
+    cargo
+}
+
+/// One program that must succeed.
+fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&str, &str)]) {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let status = command.envs(environment.iter().copied()).status();
+    let result = status.context("could not be started").and_then(|status| {
+        if status.success() {
+            Ok(None)
+        } else {
+            bail!("{status}")
+        }
+    });
+    count.add(name, start, result);
+}
+
+/// `cargo test`, its own counts taken over.
+fn host_tests(count: &mut Count) -> Result<()> {
+    println!("\n== host tests");
+    let start = Instant::now();
+    let mut tests = cargo(&[
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ]);
+    let output = tests
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo test")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut skipped: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(line) = line.strip_prefix("test result: ") {
+            let (passed, failed, ignored) = results(line);
+            count.passed += passed;
+            count.failed += failed;
+            count.skipped += ignored;
+        }
+        if line.starts_with("SKIPPED: ") && !skipped.contains(&line) {
+            skipped.push(line);
+        }
+        if !output.status.success()
+            || line.starts_with("test result: ")
+            || line.starts_with("worst ")
+        {
+            println!("  {line}");
+        }
+    }
+    for line in &skipped {
+        println!("  {line}");
+    }
+    count.skipped += skipped.len();
+    println!("  {:.1} s", start.elapsed().as_secs_f64());
+    if !output.status.success() && count.failed == 0 {
+        bail!("cargo test ended with {}", output.status);
+    }
+    Ok(())
+}
+
+/// Passed, failed and ignored tests of one of libtest's result lines.
+fn results(line: &str) -> (usize, usize, usize) {
+    let number = |what: &str| {
+        let before = line.split(what).next().unwrap_or_default();
+        before
+            .rsplit([' ', ';'])
+            .find(|word| !word.is_empty())
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0)
+    };
+    (number(" passed"), number(" failed"), number(" ignored"))
+}
+
+fn soft_float_is_caught() -> Result<Option<String>> {
+    let built = build::build_soft_float()?;
+    match inspect::inspect(&built.efi, &built.map) {
+        Ok(_) => bail!("it was not"),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+fn images_are_the_same(efi: &Path) -> Result<Option<String>> {
+    let content = Content::gather(efi, &Files::default(), None, &Default::default())?;
+    let (one, two) = (target().join("same-1.img"), target().join("same-2.img"));
+    let size = image::write(&content, &one)?;
+    image::write(&content, &two)?;
+    let same = std::fs::read(&one)? == std::fs::read(&two)?;
+    for image in [one, two] {
+        std::fs::remove_file(image)?;
+    }
+    if same {
+        Ok(Some(format!("{size} bytes")))
+    } else {
+        bail!("they differ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines() {
+        let line =
+            "ok. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s";
+        assert_eq!(results(line), (12, 3, 1));
+        assert_eq!(
+            results("FAILED. 0 passed; 1 failed; 0 ignored; 0 measured"),
+            (0, 1, 0)
+        );
+    }
+}
