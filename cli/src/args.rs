@@ -6,7 +6,7 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
-#[command(name = "llama2", version, about, after_help = EXAMPLES)]
+#[command(name = "llama2", version, after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -25,7 +25,9 @@ Examples:
   llama2 run                                   a story by the bundled model
   llama2 run -i \"Tim found a key\" -s 7         go on from these words; the same seed gives the same story
   llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
-  llama2 info stories15M.bin                   what is in that file";
+  llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
+
+Checkpoints are llama2.c's: https://huggingface.co/karpathy/tinyllamas has some.";
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.
@@ -38,7 +40,7 @@ Examples:
   llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template; type after \"User: \"";
 
 #[derive(Group)]
-#[command(after_help = RUN_HELP)]
+#[command(after_help = RUN_HELP, args_override_self = true)]
 pub struct RunArgs {
     /// llama2.c checkpoint (v0, v1 or int8 v2) [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
@@ -65,11 +67,11 @@ pub struct RunArgs {
     )]
     pub top_p: f32,
 
-    /// Seed of the random numbers; the same seed gives the same text [default: the time]
+    /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
     #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds
+    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner
     #[arg(
         short = 'n',
         default_value_t = 256,
@@ -99,6 +101,10 @@ pub struct RunArgs {
 pub struct InfoArgs {
     /// llama2.c checkpoint [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
+
+    /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

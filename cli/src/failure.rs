@@ -1,6 +1,15 @@
-//! Why the command ends early.
+//! Why the command ends early, and how it says things.
 
-use std::{fmt::Display, io, path::Path};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::Path,
+};
+
+/// Says a line on standard error. Nothing depends on its being heard: where standard error is closed or full, the line is lost.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// What went wrong.
 pub enum Failure {

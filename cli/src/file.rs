@@ -1,8 +1,15 @@
-//! Host files as byte sources.
+//! Host files: byte sources for models, and prompts.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
-use llama2_engine::source::{ByteSource, ReadError};
+use llama2_engine::{
+    source::{ByteSource, ReadError},
+    units::Bytes,
+};
 
 use crate::failure::Failure;
 
@@ -15,15 +22,11 @@ pub struct FileSource {
 impl FileSource {
     /// Opens `path`, which must be a file.
     pub fn open(path: &Path) -> Result<FileSource, Failure> {
-        let file = File::open(path).map_err(|error| Failure::about(path, explain(&error)))?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| Failure::about(path, explain(&error)))?;
+        let about = |error: io::Error| Failure::about(path, explain(&error));
+        // Before it is opened: opening a pipe waits for somebody to write to it.
+        let metadata = std::fs::metadata(path).map_err(about)?;
         if metadata.is_dir() {
-            return Err(Failure::about(
-                path,
-                "is a folder, not a file; name the file in it",
-            ));
+            return Err(Failure::about(path, FOLDER));
         }
         if !metadata.is_file() {
             return Err(Failure::about(
@@ -31,17 +34,19 @@ impl FileSource {
                 "is a device or a pipe, not a file; copy its contents to a file first",
             ));
         }
-        Ok(FileSource {
-            file,
-            size: metadata.len(),
-        })
+        let file = File::open(path).map_err(about)?;
+        let size = file.metadata().map_err(about)?.len();
+        Ok(FileSource { file, size })
     }
 }
+
+const FOLDER: &str = "is a folder, not a file; name the file in it";
 
 /// What the system said, and what to do about it.
 pub fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file; check the name".into(),
+        io::ErrorKind::IsADirectory => FOLDER.into(),
         io::ErrorKind::PermissionDenied => "may not be read by you; check its permissions".into(),
         _ => error.to_string(),
     }
@@ -53,21 +58,100 @@ impl ByteSource for FileSource {
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        read_exact_at(&mut self.file, buf, offset).map_err(|error| ReadError {
-            offset,
-            reason: error.to_string(),
-        })
+        let mut done = 0;
+        while done < buf.len() {
+            let offset = offset + done as u64;
+            let reason = match read_some_at(&mut self.file, &mut buf[done..], offset) {
+                Ok(0) => "end of file".into(),
+                Ok(count) => {
+                    done += count;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error.to_string(),
+            };
+            return Err(ReadError { offset, reason });
+        }
+        Ok(())
     }
 }
 
 #[cfg(unix)]
-fn read_exact_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
+fn read_some_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
 }
 
 #[cfg(not(unix))]
-fn read_exact_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
+fn read_some_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    use std::io::{Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(buf)
+    file.read(buf)
+}
+
+/// Longest prompt that is read from a file: far more than any context holds.
+pub const LONGEST_PROMPT: u64 = 16 << 20;
+
+/// Reads a prompt from `path`, or from standard input if that is `-`. One newline at its end, an editor's, is left out.
+pub fn read_prompt(path: &Path) -> Result<Vec<u8>, Failure> {
+    let about = |error: io::Error| Failure::about(path, explain(&error));
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        let input = io::stdin().lock();
+        input
+            .take(LONGEST_PROMPT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(about)?;
+    } else {
+        let file = File::open(path).map_err(about)?;
+        if file.metadata().map_err(about)?.is_dir() {
+            return Err(Failure::about(path, FOLDER));
+        }
+        file.take(LONGEST_PROMPT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(about)?;
+    }
+    if bytes.len() as u64 > LONGEST_PROMPT {
+        return Err(Failure::about(
+            path,
+            format!(
+                "is longer than {}, more than a prompt can be; is it the right file?",
+                Bytes(LONGEST_PROMPT)
+            ),
+        ));
+    }
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that turns out shorter than it was when it was opened: somebody is still copying over it.
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read() {
+        let path =
+            std::env::temp_dir().join(format!("llama2-file-test-{}.bin", std::process::id()));
+        std::fs::write(&path, [7u8; 1000]).unwrap();
+        let Ok(mut source) = FileSource::open(&path) else {
+            panic!("it can be opened");
+        };
+        let mut buf = [0u8; 600];
+        assert_eq!(source.read_at(400, &mut buf), Ok(()));
+        assert_eq!(buf, [7; 600]);
+        File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(700))
+            .unwrap();
+        assert_eq!(source.read_at(100, &mut buf), Ok(()));
+        let error = source.read_at(400, &mut buf).unwrap_err();
+        assert_eq!((error.offset, &error.reason[..]), (700, "end of file"));
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -20,6 +20,7 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         Some(free) => format!(" ({} are free)", Bytes(free)),
         None => String::new(),
     };
+    let tokenizer = tokenizer(args, c.vocab_size)?;
     let lines = [
         ("file", opened.name.display().to_string()),
         ("format", opened.checkpoint.format.to_string()),
@@ -45,6 +46,7 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         ("n_kv_heads", c.n_kv_heads.to_string()),
         ("vocab_size", Grouped(c.vocab_size as u64).to_string()),
         ("seq_len", c.seq_len.to_string()),
+        ("tokenizer", tokenizer),
         ("classifier", classifier.into()),
         ("memory", format!("{}{free}", Bytes(memory.total()))),
         ("  weights", Bytes(memory.weights).to_string()),
@@ -55,5 +57,24 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     for (name, value) in lines {
         writeln!(out, "{name:<14}{value}").map_err(|error| Failure::output(&error))?;
     }
-    Ok(())
+    out.flush().map_err(|error| Failure::output(&error))
+}
+
+/// What `llama2 run` would find. Only a tokenizer that was named has to be a good one: without it there is still a model to
+/// show.
+fn tokenizer(args: &InfoArgs, vocab_size: usize) -> Result<String, Failure> {
+    let found = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref());
+    let checked = found.and_then(|found| found.check_model(vocab_size).map(|()| found));
+    match checked {
+        Ok(found) => Ok(format!(
+            "{}, {} tokens, the longest of {} bytes",
+            found.name.display(),
+            Grouped(found.tokenizer.vocab_size() as u64),
+            found.tokenizer.longest_piece()
+        )),
+        Err(Failure::Input(sentence)) if args.tokenizer.is_none() => {
+            Ok(format!("none that fits: {sentence}"))
+        }
+        Err(failure) => Err(failure),
+    }
 }

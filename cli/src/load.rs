@@ -76,42 +76,66 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     loaded.map(|(model, _)| model).map_err(about)
 }
 
-/// The tokenizer for a checkpoint at `checkpoint` (the bundled one's own if none is named) with `vocab_size` tokens.
-pub fn tokenizer(
-    named: Option<&Path>,
-    checkpoint: Option<&Path>,
-    vocab_size: usize,
-) -> Result<Tokenizer, Failure> {
-    let (name, mut source): (PathBuf, Box<dyn ByteSource>) = match (named, checkpoint) {
-        (Some(path), _) => (path.to_owned(), Box::new(FileSource::open(path)?)),
-        (None, None) => (
+/// A tokenizer and what to call it.
+pub struct Vocabulary {
+    pub name: PathBuf,
+    pub tokenizer: Tokenizer,
+}
+
+impl Vocabulary {
+    /// Whether it is that of a model with `vocab_size` tokens; else a sentence with both numbers.
+    pub fn check_model(&self, vocab_size: usize) -> Result<(), Failure> {
+        self.tokenizer
+            .check_model(vocab_size)
+            .map_err(|error| Failure::about(&self.name, format!("{error} (-z names it)")))
+    }
+}
+
+/// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the bundled model, its own.
+pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Vocabulary, Failure> {
+    let path = match (named, checkpoint) {
+        (Some(path), _) => Some(path.to_owned()),
+        (None, Some(checkpoint)) => Some(find_tokenizer(checkpoint)?),
+        (None, None) => None,
+    };
+    let (name, mut source): (PathBuf, Box<dyn ByteSource>) = match path {
+        Some(path) => {
+            let source = FileSource::open(&path)?;
+            (path, Box::new(source))
+        }
+        None => (
             "tokenizer.bin (bundled)".into(),
             Box::new(BUNDLED_TOKENIZER),
         ),
-        (None, Some(checkpoint)) => {
-            let path = find_tokenizer(checkpoint)?;
-            (path.clone(), Box::new(FileSource::open(&path)?))
-        }
     };
-    let tokenizer = Tokenizer::load(&mut *source).map_err(|error| Failure::about(&name, error))?;
-    tokenizer
-        .check_model(vocab_size)
-        .map_err(|error| Failure::about(&name, format!("{error} (-z names it)")))?;
-    Ok(tokenizer)
+    match Tokenizer::load(&mut *source) {
+        Ok(tokenizer) => Ok(Vocabulary { name, tokenizer }),
+        Err(error) => Err(Failure::about(&name, error)),
+    }
 }
 
-/// `tokenizer.bin` in this folder, as run.c has it, else beside the checkpoint.
+/// `tokenizer.bin` in the current folder, as run.c has it, else beside the checkpoint.
 fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
     let here = PathBuf::from("tokenizer.bin");
     let beside = checkpoint.with_file_name("tokenizer.bin");
-    match [&here, &beside].into_iter().find(|path| path.exists()) {
-        Some(path) => Ok(path.clone()),
-        None => Err(Failure::Input(format!(
-            "no tokenizer: neither {} in this folder nor {} is there; name one with -z",
-            here.display(),
-            beside.display()
-        ))),
+    if here.exists() {
+        return Ok(here);
     }
+    if beside.exists() {
+        return Ok(beside);
+    }
+    let places = if beside == here {
+        "there is no tokenizer.bin in this folder".into()
+    } else {
+        format!(
+            "there is neither a tokenizer.bin in this folder nor {}",
+            beside.display()
+        )
+    };
+    Err(Failure::about(
+        checkpoint,
+        format!("needs a tokenizer, but {places}; name one with -z"),
+    ))
 }
 
 /// Bytes that a new process may use without swapping, where the system tells (Linux).

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Input(sentence)) => {
-            eprintln!("llama2: {sentence}");
+            failure::say(format_args!("llama2: {sentence}"));
             ExitCode::from(1)
         }
     }

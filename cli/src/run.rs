@@ -1,15 +1,13 @@
 //! `llama2 run`: text on standard output as it comes, everything else on standard error.
 
 use std::{
-    ffi::OsStr,
-    io::{self, BufRead, Read, Write},
-    path::Path,
+    io::{self, BufRead, IsTerminal, Read, Write},
     time::{Duration, Instant, SystemTime},
 };
 
 use llama2_engine::{
     chat::Chat,
-    generate::{Generation, Step},
+    generate::{Generation, PromptError, Step},
     sampler::Sampler,
     session::Session,
     settings::{self, Settings},
@@ -18,7 +16,7 @@ use llama2_engine::{
 
 use crate::{
     args::{Mode, RunArgs},
-    failure::Failure,
+    failure::{Failure, say},
     file, load,
 };
 
@@ -37,20 +35,19 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         system: args.system.clone(),
     };
     for said in settings.adjust() {
-        eprintln!("llama2: {said}");
+        say(format_args!("llama2: {said}"));
     }
     let opened = load::open(args.checkpoint.as_deref())?;
     let config = opened.checkpoint.config;
-    let tokenizer = load::tokenizer(
-        args.tokenizer.as_deref(),
-        args.checkpoint.as_deref(),
-        config.vocab_size,
-    )?;
     let steps = settings.steps_for(config.seq_len);
-    let prompt = settings.prompt.as_deref().unwrap_or_default();
+    if let Some(said) = settings.steps_said(config.seq_len) {
+        say(format_args!("llama2: {said}"));
+    }
+    let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
+    vocabulary.check_model(config.vocab_size)?;
+    let tokenizer = vocabulary.tokenizer;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let generation = Generation::new(&tokenizer, prompt, steps, config.seq_len);
-    let generation = generation.map_err(|error| Failure::Input(error.to_string()))?;
+    let task = Task::new(&tokenizer, &settings, steps, config.seq_len)?;
 
     let model = load::load(opened)?;
     let mut session = Session::new(&model).map_err(|error| Failure::Input(error.to_string()))?;
@@ -61,41 +58,61 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         settings.top_p,
         seed,
     );
-    match settings.mode {
-        settings::Mode::Generate => generate(generation, &mut session, &tokenizer, &mut sampler)?,
-        settings::Mode::Chat => {
-            let chat = Chat::new(&tokenizer, steps, config.seq_len);
-            converse(chat, &mut session, &tokenizer, &mut sampler, &settings)?;
-        }
+    match task {
+        Task::Story(generation) => generate(generation, &mut session, &tokenizer, &mut sampler)?,
+        Task::Dialog(chat) => converse(chat, &mut session, &tokenizer, &mut sampler, &settings)?,
     }
     if settings.seed.is_none() && settings.temperature != 0.0 {
-        eprintln!("seed: {seed}");
+        say(format_args!("seed: {seed}"));
     }
     Ok(())
 }
 
+/// What is to be done, with the prompt already encoded.
+enum Task {
+    Story(Generation),
+    Dialog(Chat),
+}
+
+impl Task {
+    fn new(
+        tokenizer: &Tokenizer,
+        settings: &Settings,
+        steps: usize,
+        seq_len: usize,
+    ) -> Result<Task, Failure> {
+        let refused = |error: PromptError| Failure::Input(error.to_string());
+        match settings.mode {
+            settings::Mode::Generate => {
+                let prompt = settings.prompt.as_deref().unwrap_or_default();
+                let generation = Generation::new(tokenizer, prompt, steps, seq_len);
+                Ok(Task::Story(generation.map_err(refused)?))
+            }
+            settings::Mode::Chat => {
+                let mut chat = Chat::new(tokenizer, steps, seq_len);
+                // Only tried here: the system prompt may still be asked for.
+                let system = settings.system.as_deref().unwrap_or_default();
+                let user = given(settings).unwrap_or_default();
+                chat.begin_turn(tokenizer, system, &user).map_err(refused)?;
+                Ok(Task::Dialog(chat))
+            }
+        }
+    }
+}
+
+/// The prompt of the command line as text.
+fn given(settings: &Settings) -> Option<String> {
+    let prompt = settings.prompt.as_deref()?;
+    Some(String::from_utf8_lossy(prompt).into_owned())
+}
+
 /// The prompt from -i or -f.
 fn prompt(args: &RunArgs) -> Result<Option<Vec<u8>>, Failure> {
-    if let Some(prompt) = &args.prompt {
-        return Ok(Some(prompt.as_encoded_bytes().to_vec()));
+    match (&args.prompt, &args.prompt_file) {
+        (Some(prompt), _) => Ok(Some(prompt.as_encoded_bytes().to_vec())),
+        (None, Some(path)) => file::read_prompt(path).map(Some),
+        (None, None) => Ok(None),
     }
-    let Some(path) = &args.prompt_file else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    let read = if path == Path::new(OsStr::new("-")) {
-        io::stdin().lock().read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
-    };
-    read.map_err(|error| Failure::about(path, file::explain(&error)))?;
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-    }
-    if bytes.ends_with(b"\r") {
-        bytes.pop();
-    }
-    Ok(Some(bytes))
 }
 
 /// run.c's seed where none is given: seconds since 1970.
@@ -134,10 +151,11 @@ fn generate(
     let passes = generation.position();
     if let (Some(after_first), 2..) = (after_first, passes) {
         let rate = (passes - 1) as f64 / after_first.elapsed().as_secs_f64();
-        eprintln!("achieved tok/s: {rate:.6}");
+        say(format_args!("achieved tok/s: {rate:.6}"));
     }
     if let Some(first_token) = first_token {
-        eprintln!("time to first token: {:.3} s", first_token.as_secs_f64());
+        let seconds = first_token.as_secs_f64();
+        say(format_args!("time to first token: {seconds:.3} s"));
     }
     Ok(())
 }
@@ -155,10 +173,7 @@ fn converse(
         Some(system) => system.clone(),
         None => ask("Enter system prompt (optional): ")?.unwrap_or_default(),
     };
-    let mut given = settings
-        .prompt
-        .as_deref()
-        .map(|prompt| String::from_utf8_lossy(prompt).into_owned());
+    let mut given = given(settings);
     while !chat.is_over() {
         let user = match given.take() {
             Some(prompt) => prompt,
@@ -168,7 +183,15 @@ fn converse(
             },
         };
         if let Err(error) = chat.begin_turn(tokenizer, &system, &user) {
-            return Err(Failure::Input(error.to_string()));
+            if !io::stdin().is_terminal() {
+                return Err(Failure::Input(error.to_string()));
+            }
+            // A person can say it in fewer words, unless there is no room for any.
+            say(format_args!("llama2: {error}"));
+            if chat.begin_turn(tokenizer, &system, "").is_err() {
+                break;
+            }
+            continue;
         }
         show("Assistant: ")?;
         let start = Instant::now();
@@ -179,10 +202,8 @@ fn converse(
     }
     show("\n")?;
     if chat.position() > 0 {
-        eprintln!(
-            "achieved tok/s: {:.6}",
-            chat.position() as f64 / busy.as_secs_f64()
-        );
+        let rate = chat.position() as f64 / busy.as_secs_f64();
+        say(format_args!("achieved tok/s: {rate:.6}"));
     }
     Ok(())
 }
@@ -191,7 +212,11 @@ fn converse(
 fn ask(question: &str) -> Result<Option<String>, Failure> {
     show(question)?;
     let mut line = Vec::new();
-    let read = io::stdin().lock().read_until(b'\n', &mut line);
+    // Whatever is longer than a context can hold is refused when the turn begins.
+    let read = io::stdin()
+        .lock()
+        .take(file::LONGEST_PROMPT)
+        .read_until(b'\n', &mut line);
     match read.map_err(|error| Failure::Input(format!("standard input: {error}")))? {
         0 => Ok(None),
         _ => Ok(Some(

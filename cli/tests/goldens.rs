@@ -1,0 +1,164 @@
+//! llama2.c's own standard output, byte for byte, through the command.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{llama2, models, reference, text};
+
+#[test]
+fn goldens_of_the_bundled_model() {
+    let long = "Lily had a cat. The cat was black. Tom had a dog. The dog was big. One day, the cat and the dog met at the park. They looked at each other and";
+    for (golden, model, options) in [
+        (
+            "f32_greedy_empty",
+            "stories1M.bin",
+            &["-t", "0", "-n", "400", "-i", ""][..],
+        ),
+        (
+            "f32_greedy_key",
+            "stories1M.bin",
+            &["-t", "0", "-n", "400", "-i", "Tim found a key"],
+        ),
+        (
+            "f32_t1_p09_s42",
+            "stories1M.bin",
+            &[
+                "-t",
+                "1.0",
+                "-p",
+                "0.9",
+                "-s",
+                "42",
+                "-n",
+                "400",
+                "-i",
+                "Once upon a time",
+            ],
+        ),
+        (
+            "f32_t08_p09_s7",
+            "stories1M.bin",
+            &[
+                "-t",
+                "0.8",
+                "-p",
+                "0.9",
+                "-s",
+                "7",
+                "-n",
+                "400",
+                "-i",
+                "The big dog",
+            ],
+        ),
+        (
+            "f32_t1_p1_s3",
+            "stories1M.bin",
+            &["-t", "1.0", "-p", "1.0", "-s", "3", "-n", "400", "-i", ""],
+        ),
+        (
+            "f32_greedy_long",
+            "stories1M.bin",
+            &["-t", "0", "-n", "512", "-i", long],
+        ),
+        (
+            "q80_greedy_empty",
+            "stories1M.q80.bin",
+            &["-t", "0", "-n", "400", "-i", ""],
+        ),
+        (
+            "q80_greedy_key",
+            "stories1M.q80.bin",
+            &["-t", "0", "-n", "400", "-i", "Tim found a key"],
+        ),
+    ] {
+        let want = std::fs::read_to_string(models("golden").join(format!("{golden}.txt"))).unwrap();
+        let command = [
+            "run".into(),
+            models(model),
+            "-z".into(),
+            models("tokenizer.bin"),
+        ];
+        let output = llama2(command.into_iter().chain(options.iter().map(PathBuf::from)));
+        assert_eq!(text(&output.stdout), want, "{golden}");
+        assert!(
+            text(&output.stderr).contains("achieved tok/s: "),
+            "{golden}"
+        );
+        assert!(output.status.success());
+        if model == "stories1M.q80.bin" {
+            let bundled = llama2(["run"].iter().chain(options));
+            assert_eq!(text(&bundled.stdout), want, "{golden}, no checkpoint named");
+        }
+    }
+}
+
+#[test]
+fn goldens_of_stories260k() {
+    let (Some(model), Some(vocabulary)) = (reference("stories260K.bin"), reference("tok512.bin"))
+    else {
+        return;
+    };
+    for (golden, options) in [
+        ("greedy_empty", &["-t", "0", "-n", "256", "-i", ""][..]),
+        (
+            "greedy_once",
+            &["-t", "0", "-n", "256", "-i", "Once upon a time"],
+        ),
+        (
+            "greedy_unicode",
+            &["-t", "0", "-n", "64", "-i", "Ünïcode 日本 🙂"],
+        ),
+        (
+            "t1.0_p0.9_s42_empty",
+            &["-t", "1.0", "-p", "0.9", "-s", "42", "-n", "256", "-i", ""],
+        ),
+        (
+            "t1.0_p0.9_s42_once",
+            &[
+                "-t",
+                "1.0",
+                "-p",
+                "0.9",
+                "-s",
+                "42",
+                "-n",
+                "256",
+                "-i",
+                "Once upon a time",
+            ],
+        ),
+        (
+            "t1.0_p0.9_s42_lily",
+            &[
+                "-t",
+                "1.0",
+                "-p",
+                "0.9",
+                "-s",
+                "42",
+                "-n",
+                "256",
+                "-i",
+                "Lily and Tom",
+            ],
+        ),
+        (
+            "t1.0_p1.0_s42_empty",
+            &["-t", "1.0", "-p", "1.0", "-s", "42", "-n", "256", "-i", ""],
+        ),
+    ] {
+        let want = std::fs::read(reference(&format!("{golden}.txt")).unwrap()).unwrap();
+        let command = [Path::new("run"), &model, Path::new("-z"), &vocabulary];
+        let output = llama2(command.into_iter().chain(options.iter().map(Path::new)));
+        let mut found = output.stdout;
+        let mut want = want;
+        if golden == "greedy_unicode" {
+            // run.c drops lone bytes above 0x7f.
+            found.retain(u8::is_ascii);
+            want.retain(u8::is_ascii);
+        }
+        assert_eq!(text(&found), text(&want), "{golden}");
+    }
+}
