@@ -27,7 +27,7 @@ Examples:
   llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
   llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
 
-Checkpoints are llama2.c's: https://huggingface.co/karpathy/tinyllamas has some.";
+Checkpoints are llama2.c's; karpathy/tinyllamas on Hugging Face has some.";
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.

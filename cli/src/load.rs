@@ -52,16 +52,24 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
+/// A file of fewer bytes is read before anybody could read a progress bar.
+const WORTH_A_BAR: u64 = 32 << 20;
+
 /// Streams the weights in, with a progress bar where standard error is a terminal.
 pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     let about = |error| Failure::about(&opened.name, error);
     if let Some(free) = available_memory() {
         opened.checkpoint.memory().check(free).map_err(about)?;
     }
-    let bar = ProgressBar::new(opened.source.size())
-        .with_message(format!("loading {}", opened.name.display()));
+    let size = opened.source.size();
+    let bar = if size < WORTH_A_BAR {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(size)
+    };
+    let bar = bar.with_message(format!("loading {}", opened.name.display()));
     let style = ProgressStyle::with_template(
-        "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
+        "{msg} [{bar:20}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
     );
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let loaded = Model::load(
