@@ -9,6 +9,9 @@ use alloc::{
 /// Folders that are searched, in this order.
 pub const FOLDERS: [&str; 2] = ["\\", "\\MODELS\\"];
 
+/// A tokenizer's usual names, the second for volumes without long names.
+pub const TOKENIZERS: [&str; 2] = ["TOKENIZER.BIN", "TOKEN.BIN"];
+
 /// One file of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -44,7 +47,7 @@ fn is_model(name: &str) -> bool {
 }
 
 fn is_tokenizer(name: &str) -> bool {
-    ["TOKENIZER.BIN", "TOKEN.BIN"]
+    TOKENIZERS
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -55,6 +55,21 @@ pub fn parse(bytes: &[u8]) -> Result<(Options, Vec<String>), String> {
     Ok((options, warnings))
 }
 
+/// What can be understood of a configuration that [`parse`] refuses: the values that are right.
+pub fn salvage(bytes: &[u8]) -> Options {
+    let mut options = Options::default();
+    let table = decode(bytes)
+        .ok()
+        .and_then(|text| text.parse::<Table>().ok());
+    for (key, value) in table.iter().flatten() {
+        if KEYS.contains(&key.as_str()) {
+            // A wrong value sets nothing; `parse` tells of it.
+            let _ = set(&mut options, key, value);
+        }
+    }
+    options
+}
+
 /// Sets one known key; the error says what is allowed.
 fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
     let text = || {
@@ -290,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_a_wrong_file_can_be_used() {
+        let wrong = b"exit = 'shutdown'\nmode = 5\nsteps = -1\nlog = true\ncolour = 1\n";
+        assert!(parse(wrong).is_err());
+        let right = Options {
+            exit: Some(Exit::Shutdown),
+            log: Some(true),
+            ..Options::default()
+        };
+        assert_eq!(salvage(wrong), right);
+        assert_eq!(salvage(b"exit = "), Options::default());
+        assert_eq!(salvage(b"\xff"), Options::default());
+    }
+
+    #[test]
     fn mutated_files_never_panic() {
         let mut seed = 9u64;
         let mut random = move |below: usize| {
@@ -310,6 +339,7 @@ mod tests {
                 }
             }
             refused += usize::from(parse(&bytes).is_err());
+            salvage(&bytes);
         }
         assert!(refused > 1000);
     }

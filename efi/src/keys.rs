@@ -37,6 +37,8 @@ enum State {
 #[derive(Debug, Default)]
 pub struct Keys {
     state: State,
+    /// Whether the last byte was a carriage return: a line feed right behind it is no second key.
+    returned: bool,
 }
 
 impl Keys {
@@ -44,11 +46,13 @@ impl Keys {
     pub const fn new() -> Keys {
         Keys {
             state: State::Plain,
+            returned: false,
         }
     }
 
     /// Takes a byte that came at `now` (milliseconds on any clock).
     pub fn byte(&mut self, byte: u8, now: u64) -> Option<Key> {
+        let returned = core::mem::replace(&mut self.returned, byte == b'\r');
         match self.state {
             State::Escape(_) => match byte {
                 b'[' => self.state = State::Sequence,
@@ -73,6 +77,7 @@ impl Keys {
                 0x1b => self.state = State::Escape(now),
                 0x03 => return Some(Key::Interrupt),
                 0x04 => return Some(Key::End),
+                b'\n' if returned => (),
                 b'\r' | b'\n' => return Some(Key::Enter),
                 0x08 | 0x7f => return Some(Key::Backspace),
                 b'\t' | 0x20.. => return Some(Key::Byte(byte)),
@@ -131,6 +136,7 @@ mod tests {
                 Other
             ]
         );
+        assert_eq!(typed(b"\r\n\n\r\r\n"), [Enter, Enter, Enter, Enter]);
         assert_eq!(typed("é".as_bytes()), [Byte(0xc3), Byte(0xa9)]);
     }
 }

@@ -1,5 +1,6 @@
 //! What `llama2.efi` does that needs no firmware: read its configuration and command line, choose a model, understand
-//! keys. The application's binary half (`main.rs`) brings the firmware; this half is tested on the host.
+//! keys, lay out text. The application itself (`main.rs` and `firmware/`) brings the firmware; this half is tested on
+//! the host.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -9,4 +10,6 @@ pub mod command_line;
 pub mod config;
 pub mod keys;
 pub mod options;
+pub mod processor;
 pub mod screen;
+pub mod wrap;

@@ -1,43 +1,17 @@
-//! `llama2.efi`: from power-on to a story. Entry, ending, and the firmware's side of everything in between.
+//! `llama2.efi`: from power-on to a story. Entry and ending; `firmware/` holds what is in between.
 #![cfg_attr(target_os = "uefi", no_std, no_main)]
 
 #[cfg(target_os = "uefi")]
 extern crate alloc;
 
 #[cfg(target_os = "uefi")]
-mod app;
-#[cfg(target_os = "uefi")]
-mod banner;
-#[cfg(target_os = "uefi")]
-mod clock;
-#[cfg(target_os = "uefi")]
-mod console;
-#[cfg(target_os = "uefi")]
-mod cores;
-#[cfg(target_os = "uefi")]
-mod cpu;
-#[cfg(target_os = "uefi")]
-mod files;
-#[cfg(target_os = "uefi")]
-mod global;
-#[cfg(target_os = "uefi")]
-mod log;
-#[cfg(target_os = "uefi")]
-mod memory;
-#[cfg(target_os = "uefi")]
-mod panic;
-#[cfg(target_os = "uefi")]
-mod random;
-#[cfg(target_os = "uefi")]
-mod serial;
-#[cfg(target_os = "uefi")]
-mod talk;
-#[cfg(target_os = "uefi")]
-mod terminal;
+mod firmware;
 
 #[cfg(target_os = "uefi")]
 #[uefi::entry]
 fn main() -> uefi::Status {
+    use firmware::{app, clock, terminal};
+
     // The firmware would reset the machine after five minutes. Where it has no watchdog there is nothing to switch off.
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
     clock::start();
@@ -52,10 +26,6 @@ fn main() -> uefi::Status {
     };
     terminal::end(told, exit)
 }
-
-/// The application's name and version.
-#[cfg(target_os = "uefi")]
-const NAME: &str = concat!("llama2.efi ", env!("CARGO_PKG_VERSION"));
 
 #[cfg(not(target_os = "uefi"))]
 fn main() {

@@ -13,10 +13,12 @@ use uefi::{
 };
 use uefi_raw::protocol::console::serial::{ControlBits, SerialIoProtocol};
 
+use super::clock;
+
 /// Bytes handed to the firmware at once; a 16550's queue holds 16.
 const PIECE: usize = 64;
-/// Attempts without any progress after which the line counts as dead.
-const PATIENCE: u32 = 40;
+/// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow control waits.
+const PATIENCE: u64 = 2_000;
 
 /// An open port.
 pub struct Serial {
@@ -51,18 +53,23 @@ impl Serial {
     pub fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {
             let mut rest = piece;
-            let mut idle = 0;
+            let mut moved = clock::milliseconds();
             while !rest.is_empty() && !self.dead {
                 let raw = self.raw();
                 let mut sent = rest.len();
                 // Safety: `Port` is the protocol itself (transparent), open and exclusively ours; `sent` is `rest`'s length.
                 let status = unsafe { ((*raw).write)(raw, &mut sent, rest.as_ptr()) };
-                let sent = sent.min(rest.len());
+                // On a time-out `sent` says how far it came; on other errors it may say anything.
+                let sent = match status {
+                    Status::SUCCESS | Status::TIMEOUT => sent.min(rest.len()),
+                    _ => 0,
+                };
                 rest = &rest[sent..];
-                if status != Status::SUCCESS && sent == 0 {
-                    idle += 1;
-                    self.dead = idle > PATIENCE;
-                    boot::stall(Duration::from_millis(5));
+                if sent > 0 {
+                    moved = clock::milliseconds();
+                } else {
+                    self.dead = clock::milliseconds() - moved >= PATIENCE;
+                    boot::stall(Duration::from_millis(1));
                 }
             }
         }
@@ -87,10 +94,23 @@ impl Serial {
         (status == Status::SUCCESS && len == 1).then_some(byte)
     }
 
-    /// Gives the port back to the firmware's own driver.
-    pub fn close(self) {
+    /// Gives the port back to the firmware's own driver, once the last byte has left: that driver resets the port.
+    pub fn close(mut self) {
+        let start = clock::milliseconds();
+        while !self.dead && !self.is_drained() && clock::milliseconds() - start < PATIENCE {
+            boot::stall(Duration::from_millis(1));
+        }
         let handle = self.handle;
         drop(self.port);
         let _ = boot::connect_controller(handle, &[], None, true);
+    }
+
+    /// Whether everything that was written has been sent; also if the port does not tell.
+    fn is_drained(&mut self) -> bool {
+        let raw = self.raw();
+        let mut bits = ControlBits::empty();
+        // Safety: as in `write`.
+        let status = unsafe { ((*raw).get_control_bits)(raw, &mut bits) };
+        status != Status::SUCCESS || bits.contains(ControlBits::OUTPUT_BUFFER_EMPTY)
     }
 }

@@ -1,13 +1,15 @@
-//! When the program itself is wrong: the message, a key, and back to the firmware. uefi's own handler would power off.
+//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the firmware. uefi's own
+//! handler would power off.
 
 use core::{
     panic::PanicInfo,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
 };
 
 use uefi::{Status, boot};
 
-use crate::terminal;
+use super::terminal;
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -30,6 +32,6 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         )
     };
     loop {
-        boot::stall(core::time::Duration::from_secs(1));
+        boot::stall(Duration::from_secs(1));
     }
 }

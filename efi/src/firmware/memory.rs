@@ -6,7 +6,9 @@
 
 use core::{
     alloc::{GlobalAlloc, Layout},
+    ops::{Deref, DerefMut},
     ptr::{self, NonNull},
+    slice,
 };
 
 use uefi::{
@@ -17,6 +19,8 @@ use uefi::{
 const PAGE: usize = 4096;
 /// Sizes from here on are taken in pages.
 const LARGE: usize = 64 << 10;
+/// Largest alignment that is served: a large page of x86-64 and AArch64.
+const WIDEST_ALIGN: usize = 2 << 20;
 /// What the firmware's pool aligns to.
 const POOL_ALIGN: usize = 8;
 
@@ -33,11 +37,8 @@ fn in_pages(layout: &Layout) -> bool {
 // Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.align() > PAGE {
-            return ptr::null_mut();
-        }
         if in_pages(&layout) {
-            return pages(layout.size().div_ceil(PAGE));
+            return pages(layout.size().div_ceil(PAGE), layout.align());
         }
         let pool = |size| {
             boot::allocate_pool(MemoryType::LOADER_DATA, size)
@@ -76,16 +77,37 @@ unsafe impl GlobalAlloc for Firmware {
     }
 }
 
-/// `count` pages, wherever they are to be had; null if nowhere.
-fn pages(count: usize) -> *mut u8 {
-    let by_firmware = boot::allocate_pages(AllocateType::AnyPages, MemoryType::LOADER_DATA, count);
-    by_firmware
-        .or_else(|error| {
-            largest_region(count).map_or(Err(error), |at| {
-                boot::allocate_pages(AllocateType::Address(at), MemoryType::LOADER_DATA, count)
-            })
+/// `count` pages at a multiple of `align`, wherever they are to be had; null if nowhere.
+fn pages(count: usize, align: usize) -> *mut u8 {
+    if align > WIDEST_ALIGN {
+        return ptr::null_mut();
+    }
+    // Pages are at multiples of a page; for a wider alignment take more and give back what is before and behind.
+    let spare = align.div_ceil(PAGE) - 1;
+    let Some(all) = count.checked_add(spare) else {
+        return ptr::null_mut();
+    };
+    let by_firmware = boot::allocate_pages(AllocateType::AnyPages, MemoryType::LOADER_DATA, all);
+    let Ok(start) = by_firmware.or_else(|error| {
+        largest_region(all).map_or(Err(error), |at| {
+            boot::allocate_pages(AllocateType::Address(at), MemoryType::LOADER_DATA, all)
         })
-        .map_or(ptr::null_mut(), NonNull::as_ptr)
+    }) else {
+        return ptr::null_mut();
+    };
+    let before = start.as_ptr().align_offset(align) / PAGE;
+    let result = start.as_ptr().wrapping_add(before * PAGE);
+    give_back(start.as_ptr(), before);
+    give_back(result.wrapping_add(count * PAGE), spare - before);
+    result
+}
+
+/// Frees the `count` pages at `start`, part of what `pages` was given.
+fn give_back(start: *mut u8, count: usize) {
+    if let (Some(start), 1..) = (NonNull::new(start), count) {
+        // Safety: allocated by `pages` a moment ago, and no part of what it returns. UEFI frees parts of an allocation.
+        let _ = unsafe { boot::free_pages(start, count) };
+    }
 }
 
 /// The address of the largest free region, if it holds `count` pages.
@@ -116,7 +138,7 @@ pub fn size() -> Size {
     for entry in map.entries() {
         let bytes = entry.page_count.saturating_mul(PAGE as u64);
         match entry.ty {
-            MemoryType::CONVENTIONAL => size.free += bytes,
+            MemoryType::CONVENTIONAL => size.free = size.free.saturating_add(bytes),
             MemoryType::RESERVED
             | MemoryType::UNUSABLE
             | MemoryType::MMIO
@@ -124,18 +146,47 @@ pub fn size() -> Size {
             | MemoryType::PAL_CODE => continue,
             _ => (),
         }
-        size.total += bytes;
+        size.total = size.total.saturating_add(bytes);
     }
     size
 }
 
-/// A page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there. Never freed: there is one.
-pub fn below_4_gib(bytes: usize) -> Option<&'static mut [u8]> {
-    let limit = AllocateType::MaxAddress(0xffff_ffff);
-    let start = boot::allocate_pages(limit, MemoryType::LOADER_DATA, bytes.div_ceil(PAGE)).ok()?;
-    // Safety: freshly allocated, given to nobody else and never freed; zeroed before a slice is made of it.
-    Some(unsafe {
-        start.write_bytes(0, bytes);
-        core::slice::from_raw_parts_mut(start.as_ptr(), bytes)
-    })
+/// A page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there.
+pub struct Below {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Below {
+    /// `len` zeroed bytes, if there is room for them.
+    pub fn new(len: usize) -> Option<Below> {
+        let limit = AllocateType::MaxAddress(0xffff_ffff);
+        let start =
+            boot::allocate_pages(limit, MemoryType::LOADER_DATA, len.div_ceil(PAGE)).ok()?;
+        // Safety: freshly allocated, and that many bytes long at least.
+        unsafe { start.write_bytes(0, len) };
+        Some(Below { start, len })
+    }
+}
+
+impl Deref for Below {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // Safety: `start` holds `len` bytes, initialised by `new`, and lives as long as `self`.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Below {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // Safety: as in `deref`; `&mut self` makes it the only reference.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        // Safety: `new` allocated these pages, and no reference to them outlives `self`.
+        let _ = unsafe { boot::free_pages(self.start, self.len.div_ceil(PAGE)) };
+    }
 }

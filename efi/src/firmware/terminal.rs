@@ -1,19 +1,25 @@
 //! Everything that people see and type, on screen and serial line alike, and the application's ending.
 
-use alloc::string::String;
+use alloc::{format, string::String};
 use core::{fmt, time::Duration};
 
 use llama2_efi::{
     keys::{Key, Keys},
     options::Exit,
+    wrap::Wrap,
 };
 use uefi::{
-    Status, boot,
+    Status,
+    boot::{self, EventType, TimerTrigger, Tpl},
     proto::console::text::Color,
-    runtime::{self, ResetType},
+    runtime::ResetType,
+    table,
 };
 
-use crate::{clock, console, files::Volume, global::Global, log::Log, serial::Serial};
+use super::{NAME, clock, console, files::Volume, global::Global, log::Log, serial::Serial, shell};
+
+/// Where a pair's second half begins.
+const PAIR: usize = 13;
 
 /// The serial line and what was typed.
 struct Line {
@@ -29,6 +35,9 @@ static LINE: Global<Line> = Global::new(Line {
     rest: ([0; 4], 0),
 });
 
+/// The screen's lines, broken between words.
+static SCREEN: Global<Wrap> = Global::new(Wrap::new(79));
+
 /// The log, or what it will begin with.
 enum Record {
     /// Not decided yet: kept for the case that there will be one.
@@ -39,10 +48,12 @@ enum Record {
 
 static RECORD: Global<Record> = Global::new(Record::Kept(String::new()));
 
-/// Opens the serial line and empties the screen.
+/// Opens serial line and screen. The Shell's screen is not emptied: it is its user's.
 pub fn open() {
     LINE.with(|line| line.port = Serial::open());
-    console::clear();
+    console::open(!shell::is_parent());
+    // A character in the last column makes some consoles break the line by themselves.
+    SCREEN.with(|screen| screen.set_width(console::columns() - 1));
 }
 
 /// Sends text to the serial line as it is, but for line ends.
@@ -61,10 +72,37 @@ pub fn to_serial(text: &str) {
     });
 }
 
+/// Shows text on the screen; `whole` if nothing that belongs to its last word follows.
+fn to_screen(colour: Color, text: &str, whole: bool) {
+    let wrapped = SCREEN.with(|screen| {
+        let mut out = String::new();
+        screen.push(text, &mut out);
+        if whole {
+            screen.flush(&mut out);
+        }
+        out
+    });
+    console::set_colour(colour, Color::Black);
+    console::write(wrapped.as_deref().unwrap_or(text));
+}
+
+/// Redraws the current line of the screen; the serial line has none to redraw.
+pub fn redraw(line: &str) {
+    console::set_colour(Color::LightGray, Color::Black);
+    console::write("\r");
+    console::write(line);
+}
+
 /// Shows text of the model or the user: not for the log.
 pub fn text(text: &str) {
     to_serial(text);
-    console::write(text);
+    to_screen(Color::White, text, true);
+}
+
+/// Shows part of a longer text. On the screen its last word waits until it is whole.
+pub fn stream(text: &str) {
+    to_serial(text);
+    to_screen(Color::White, text, false);
 }
 
 /// Says a line about what is going on.
@@ -76,8 +114,8 @@ pub fn say(line: &str) {
 pub fn say_in(colour: Color, line: &str) {
     to_serial(line);
     to_serial("\n");
-    console::write_in(colour, line);
-    console::write("\n");
+    to_screen(colour, line, true);
+    to_screen(colour, "\n", true);
     record(line);
 }
 
@@ -88,20 +126,37 @@ pub fn complain(kind: &str, sentence: &str) {
     } else {
         Color::Yellow
     };
-    say_in(colour, &alloc::format!("{kind}: {sentence}"));
+    say_in(colour, &format!("{kind}: {sentence}"));
 }
 
-/// Puts a line into the log.
+/// Says a name and what it stands for, in columns.
+pub fn say_pair(name: &str, what: &str) {
+    let name = format!("  {name:<0$}", PAIR - 2);
+    to_serial(&format!("{name}{what}\n"));
+    to_screen(Color::LightCyan, &name, true);
+    to_screen(Color::LightGray, what, true);
+    to_screen(Color::LightGray, "\n", true);
+    record(&format!("{name}{what}"));
+}
+
+/// Says the first line, on the screen as a bar of the screen's width.
+pub fn title(line: &str) {
+    to_serial(line);
+    to_serial("\n");
+    record(line);
+    console::set_colour(Color::White, Color::Blue);
+    let width = console::columns() - 2;
+    console::write(&format!(" {line:<width$}"));
+    to_screen(Color::LightGray, "\n\n", true);
+}
+
+/// Puts a line into the log, with the seconds since the application's start.
 pub fn record(line: &str) {
+    let now = clock::milliseconds();
+    let line = format!("[{:>5}.{:03}] {line}\n", now / 1000, now % 1000);
     RECORD.with(|record| match record {
-        Record::Kept(text) => {
-            text.push_str(line);
-            text.push('\n');
-        }
-        Record::Open(log) => {
-            log.write(line);
-            log.write("\n");
-        }
+        Record::Kept(text) => text.push_str(&line),
+        Record::Open(log) => log.write(&line),
         Record::None => (),
     });
 }
@@ -119,7 +174,7 @@ pub fn keep_log(volume: Option<&mut Volume>) -> Result<(), String> {
     RECORD.with(|record| {
         let kept = core::mem::replace(record, Record::None);
         if let (Some(mut log), Record::Kept(text)) = (opened, kept) {
-            log.write(&alloc::format!("---- {}\n{text}", crate::NAME));
+            log.write(&format!("---- {NAME}\n{text}"));
             *record = Record::Open(log);
         }
     });
@@ -167,31 +222,40 @@ pub fn stopped() -> bool {
     false
 }
 
-/// Waits for a key.
+/// Waits for a key; the processor rests meanwhile, where the firmware has a timer.
 pub fn wait_for_key() -> Key {
-    loop {
+    const NAP: Duration = Duration::from_millis(10);
+    // Safety: a timer without a function to be called.
+    let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }.ok();
+    let key = loop {
         if let Some(key) = key() {
-            return key;
+            break key;
         }
-        boot::stall(Duration::from_millis(5));
+        let napped = timer.as_ref().is_some_and(|timer| {
+            boot::set_timer(timer, TimerTrigger::Relative(NAP)).is_ok()
+                && boot::wait_for_event(core::slice::from_ref(timer)).is_ok()
+        });
+        if !napped {
+            boot::stall(NAP);
+        }
+    };
+    if let Some(timer) = timer {
+        let _ = boot::close_event(timer);
     }
-}
-
-/// Waits for any key; those typed before do not count.
-fn wait_for_any_key() {
-    while key().is_some() {}
-    wait_for_key();
+    key
 }
 
 /// The end of every run: the key prompt where one is wanted, the last line, and the way out.
 pub fn end(told: bool, exit: Exit) -> Status {
     if exit == Exit::Key {
+        // Before the prompt is shown, not after it: whoever reads it may answer at once.
+        while key().is_some() {}
         say(if told {
             "Done! Press any key to exit."
         } else {
             "Press any key to exit."
         });
-        wait_for_any_key();
+        wait_for_key();
     }
     say(if told {
         "llama2: exit 0"
@@ -200,7 +264,7 @@ pub fn end(told: bool, exit: Exit) -> Status {
     });
     close();
     if exit == Exit::Shutdown {
-        runtime::reset(ResetType::SHUTDOWN, Status::SUCCESS, None);
+        switch_off();
     }
     if told {
         Status::SUCCESS
@@ -215,6 +279,29 @@ fn close() {
     if let Some(port) = LINE.with(|line| line.port.take()).flatten() {
         port.close();
     }
+    console::close();
+}
+
+/// Switches the machine off.
+///
+/// # Quirks
+/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware without a way to
+/// switch off does return.
+fn switch_off() -> ! {
+    type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
+    if let Some(table) = table::system_table_raw() {
+        // Safety: the firmware's own tables, valid for good. The two function types differ in the result only, and a
+        // function that may return is what the firmware's is.
+        unsafe {
+            let reset = (*table.as_ref().runtime_services).reset_system;
+            let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());
+            reset(ResetType::SHUTDOWN, Status::SUCCESS, 0, core::ptr::null());
+        }
+    }
+    console::write("The machine can be switched off now.\n");
+    loop {
+        boot::stall(Duration::from_secs(1));
+    }
 }
 
 /// Shows a message without the heap, waits for a key and gives everything back.
@@ -222,15 +309,18 @@ pub fn last_words(message: fmt::Arguments<'_>) {
     struct Direct;
     impl fmt::Write for Direct {
         fn write_str(&mut self, piece: &str) -> fmt::Result {
-            text(piece);
+            to_serial(piece);
+            console::write(piece);
             Ok(())
         }
     }
+    console::set_colour(Color::LightRed, Color::Black);
+    while key().is_some() {}
     let _ = fmt::write(
         &mut Direct,
         format_args!("\n{message}\nPress any key to exit.\n"),
     );
-    wait_for_any_key();
+    wait_for_key();
     let _ = fmt::write(&mut Direct, format_args!("llama2: exit 1\n"));
     close();
 }

@@ -1,0 +1,109 @@
+//! The main job, from top to bottom: banner, wishes, model, tokenizer, memory, weights, text.
+
+use alloc::{format, string::String};
+use core::fmt::Display;
+
+use llama2_efi::{
+    command_line::{self, Line},
+    options::Exit,
+};
+use llama2_engine::{
+    checkpoint::{self, Checkpoint, Error},
+    sampler::Sampler,
+    session::Session,
+    units::Bytes,
+};
+
+use super::{
+    banner,
+    files::Volumes,
+    find, load, memory, random, shell,
+    talk::{Task, Voice},
+    terminal::{complain, say},
+    wishes,
+};
+
+/// Memory that stays the firmware's: its drivers allocate while they read.
+const RESERVE: u64 = 8 << 20;
+
+/// Runs the application. `exit` is set as soon as it is known, for errors end by it too.
+///
+/// # Errors
+/// The sentence to show.
+pub fn run(exit: &mut Exit) -> Result<(), String> {
+    banner::show();
+    let line = match shell::command_line()? {
+        Line::Run(line) => line,
+        Line::Help => {
+            say(command_line::HELP);
+            *exit = Exit::Return;
+            return Ok(());
+        }
+    };
+
+    let mut volumes = Volumes::new();
+    let options = wishes::wishes(&mut volumes, line, exit)?;
+    *exit = options.exit.unwrap_or_default();
+    let mut settings = options.settings();
+    for said in settings.adjust() {
+        complain("warning", &said);
+    }
+    if let Some(path) = &options.prompt_file {
+        settings.prompt = Some(find::prompt(&mut volumes, path)?);
+    }
+
+    let mut pair = find::choose(&mut volumes, &options)?;
+    let name = pair.model.name.clone();
+    let about = |error: &dyn Display| format!("{name}: {error}");
+    let checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
+    say(&format!(
+        "Model config: {}",
+        checkpoint::describe(&checkpoint.config)
+    ));
+    let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
+    let needed = checkpoint.memory();
+    needed
+        .check(memory::size().free.saturating_sub(RESERVE))
+        .map_err(|error| about(&error))?;
+    let tokenizer = pair.load_tokenizer(vocab_size)?;
+    // Before the weights are read: a mistake in the prompt should not cost their loading.
+    let task = Task::new(&tokenizer, &settings, seq_len).map_err(|error| about(&error))?;
+
+    let weights = match load::load(&checkpoint, &mut pair.model) {
+        // Not an error: the user wants to leave.
+        Err(Error::Stopped) => {
+            say("Stopped by a key.");
+            return Ok(());
+        }
+        loaded => loaded.map_err(|error| about(&error))?,
+    };
+    drop(pair);
+    let mut session = Session::new(&weights).map_err(|error| about(&error))?;
+    say(&format!(
+        "Memory: {} for the model, {} free",
+        Bytes(needed.total()),
+        Bytes(memory::size().free)
+    ));
+
+    let (seed, source) = settings
+        .seed
+        .map_or_else(random::seed, |seed| (seed, "given"));
+    if settings.temperature == 0.0 {
+        say("Sampling: the likeliest token each time (temperature 0)");
+    } else {
+        say(&format!(
+            "Sampling: temperature {}, top-p {}, seed {seed} ({source})",
+            settings.temperature, settings.top_p
+        ));
+    }
+    let mut sampler = Sampler::new(vocab_size, settings.temperature, settings.top_p, seed);
+    task.run(
+        &mut Voice {
+            session: &mut session,
+            tokenizer: &tokenizer,
+            sampler: &mut sampler,
+        },
+        &settings,
+    );
+    Ok(())
+}

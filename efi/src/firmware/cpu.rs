@@ -1,0 +1,137 @@
+//! What the processor is and can do, and its vector units switched on.
+//!
+//! # Quirks
+//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every other core.
+//! EDK2's EmulatorPkg runs applications in an ordinary process, where privileged instructions fault: there we only look.
+
+use alloc::{string::String, vec::Vec};
+
+#[cfg(target_arch = "x86_64")]
+use core::arch::{
+    asm,
+    x86_64::{__cpuid, __cpuid_count},
+};
+
+#[cfg(target_arch = "x86_64")]
+use llama2_efi::processor::{self, Registers};
+
+/// The processor's name.
+#[cfg(target_arch = "x86_64")]
+pub fn name() -> String {
+    if __cpuid(0x8000_0000).eax < 0x8000_0004 {
+        return "unnamed x86-64".into();
+    }
+    let words = (0x8000_0002..=0x8000_0004).flat_map(|leaf| {
+        let found = __cpuid(leaf);
+        [found.eax, found.ebx, found.ecx, found.edx]
+    });
+    processor::name(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn registers() -> Registers {
+    let leaves = __cpuid(0).eax;
+    let mut registers = Registers {
+        leaf1_ecx: __cpuid(1).ecx,
+        ..Registers::default()
+    };
+    if leaves >= 7 {
+        let found = __cpuid_count(7, 0);
+        (registers.leaf7_ebx, registers.leaf7_ecx) = (found.ebx, found.ecx);
+        if found.eax >= 1 {
+            registers.leaf7_1_eax = __cpuid_count(7, 1).eax;
+        }
+    }
+    if leaves >= 13 {
+        registers.leaf13_eax = __cpuid_count(13, 0).eax;
+    }
+    registers
+}
+
+/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and names the units beyond SSE2
+/// that can be used afterwards. May be called again.
+#[cfg(target_arch = "x86_64")]
+pub fn switch_on_vectors() -> Vec<&'static str> {
+    const OSXSAVE_IN_CR4: u64 = 1 << 18;
+    const OSXSAVE_IN_CPUID: u32 = 1 << 27;
+    let registers = registers();
+    if registers.can_switch_on() && is_privileged() {
+        let cr4: u64;
+        // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It changes nothing
+        // for code that does not use XSAVE.
+        unsafe {
+            asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
+            if cr4 & OSXSAVE_IN_CR4 == 0 {
+                asm!("mov cr4, {}", in(reg) cr4 | OSXSAVE_IN_CR4, options(nomem, nostack, preserves_flags));
+            }
+        }
+        let state = extended_state();
+        let wanted = state | registers.wanted_state();
+        if wanted != state {
+            // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is taken away.
+            unsafe {
+                asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
+            }
+        }
+    }
+    // Asked again: the bit follows CR4.
+    if __cpuid(1).ecx & OSXSAVE_IN_CPUID == 0 {
+        return Vec::new();
+    }
+    registers.usable(extended_state())
+}
+
+/// Whether privileged instructions may be used.
+#[cfg(target_arch = "x86_64")]
+fn is_privileged() -> bool {
+    let cs: u16;
+    // Safety: the code segment's selector may be read at every level.
+    unsafe { asm!("mov {:x}, cs", out(reg) cs, options(nomem, nostack, preserves_flags)) };
+    cs & 3 == 0
+}
+
+/// XCR0. Only where OSXSAVE is set.
+#[cfg(target_arch = "x86_64")]
+fn extended_state() -> u64 {
+    let (low, high): (u32, u32);
+    // Safety: both callers have seen to OSXSAVE; reading changes nothing.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// A random number from the processor, if it makes any.
+#[cfg(target_arch = "x86_64")]
+pub fn random() -> Option<u64> {
+    if __cpuid(1).ecx & 1 << 30 == 0 {
+        return None;
+    }
+    // Ten attempts, as Intel advises. Some old AMD processors say yes and give nothing but ones.
+    (0..10).find_map(|_| {
+        let (number, ok): (u64, u8);
+        // Safety: the processor says that it has the instruction, which changes these two registers and the flags.
+        unsafe {
+            asm!("rdrand {}", "setc {}", out(reg) number, out(reg_byte) ok, options(nomem, nostack))
+        };
+        (ok == 1 && number != u64::MAX && number != 0).then_some(number)
+    })
+}
+
+/// The processor's name.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn name() -> String {
+    "AArch64".into()
+}
+
+/// Names the vector units beyond those that every processor of this kind has.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn switch_on_vectors() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// A random number from the processor, if it makes any.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn random() -> Option<u64> {
+    None
+}

@@ -1,0 +1,306 @@
+//! Which model and which tokenizer: named, else found on a volume, else the ones inside this file.
+
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use llama2_efi::{
+    choose::{self, Choice, TOKENIZERS, normalise},
+    config,
+    options::Options,
+};
+use llama2_engine::{
+    source::ByteSource,
+    tokenizer::Tokenizer,
+    units::{Bytes, Grouped},
+};
+
+use super::{
+    files::{Found, Volumes},
+    shell,
+    terminal::{complain, say},
+};
+
+/// The model inside this file.
+const BUNDLED: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
+const BUNDLED_NAME: &str = "stories1M (inside llama2.efi)";
+const BUNDLED_TOKENIZER: &[u8] = include_bytes!("../../../models/tokenizer.bin");
+const BUNDLED_TOKENIZER_NAME: &str = "the tokenizer inside llama2.efi";
+
+/// Largest prompt file.
+const LARGEST_PROMPT: u64 = 1 << 20;
+
+/// Bytes to be read, and what to call them.
+pub struct Source {
+    pub name: String,
+    pub bytes: Box<dyn ByteSource>,
+}
+
+/// A model, and the tokenizer that goes with it if there is one.
+pub struct Pair {
+    pub model: Source,
+    tokenizer: Option<Source>,
+}
+
+/// A file that the user named: its volume's place in the list, its path there, itself.
+struct Named {
+    index: usize,
+    path: String,
+    source: Source,
+}
+
+/// Chooses the model and its tokenizer, and says which.
+///
+/// # Errors
+/// A sentence about a file that was named.
+pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> {
+    let tokenizer = options
+        .tokenizer
+        .as_ref()
+        .map(|path| Ok::<_, String>(named(volumes, path)?.source))
+        .transpose()?;
+    let pair = match &options.model {
+        Some(path) => {
+            let model = named(volumes, path)?;
+            let tokenizer = tokenizer.or_else(|| beside(volumes, model.index, &model.path));
+            say(&describe(&model.source, &[]));
+            Pair {
+                model: model.source,
+                tokenizer,
+            }
+        }
+        None => match found(volumes)? {
+            Some(found) => Pair {
+                tokenizer: tokenizer.or(found.tokenizer),
+                ..found
+            },
+            None => bundled(tokenizer),
+        },
+    };
+    Ok(pair)
+}
+
+fn bundled(tokenizer: Option<Source>) -> Pair {
+    say(&format!("Model: {BUNDLED_NAME}"));
+    Pair {
+        model: Source {
+            name: BUNDLED_NAME.into(),
+            bytes: Box::new(BUNDLED),
+        },
+        tokenizer: tokenizer.or_else(|| {
+            Some(Source {
+                name: BUNDLED_TOKENIZER_NAME.into(),
+                bytes: Box::new(BUNDLED_TOKENIZER),
+            })
+        }),
+    }
+}
+
+/// `Model: NAME, SIZE (also there: …)`.
+fn describe(model: &Source, others: &[String]) -> String {
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" (also there: {})", others.join(", "))
+    };
+    format!(
+        "Model: {}, {}{others}",
+        model.name,
+        Bytes(model.bytes.size())
+    )
+}
+
+/// The first volume's model with the usual names, and what else there is.
+fn found(volumes: &mut Volumes) -> Result<Option<Pair>, String> {
+    let mut choice: Option<(usize, Choice)> = None;
+    let mut others = Vec::new();
+    for (index, volume) in volumes.list.iter_mut().enumerate() {
+        let (entries, troubles) = volume.entries();
+        for trouble in troubles {
+            complain("warning", &trouble);
+        }
+        let Some(mut here) = choose::choose(&entries) else {
+            continue;
+        };
+        if choice.is_none() {
+            others.append(&mut here.others);
+            choice = Some((index, here));
+        } else {
+            let all = core::iter::once(here.model.path()).chain(here.others);
+            others.extend(all.map(|path| format!("{path} on {}", volume.name)));
+        }
+    }
+    let Some((index, choice)) = choice else {
+        return Ok(None);
+    };
+    let volume = &mut volumes.list[index];
+    let mut open = |path: String| match volume.find(&path)? {
+        Found::File(file) => Ok(Source {
+            name: format!("{path} on {}", volume.name),
+            bytes: Box::new(file),
+        }),
+        _ => Err(format!(
+            "{path} on {} was there a moment ago and is gone",
+            volume.name
+        )),
+    };
+    let model = open(choice.model.path())?;
+    let tokenizer = choice
+        .tokenizer
+        .map(|entry| open(entry.path()))
+        .transpose()?;
+    say(&describe(&model, &others));
+    Ok(Some(Pair { model, tokenizer }))
+}
+
+/// A tokenizer with a usual name: in the model's folder, then where models are looked for, then on the other volumes.
+fn beside(volumes: &mut Volumes, index: usize, model: &str) -> Option<Source> {
+    let folder = model.rfind('\\').map_or("\\", |end| &model[..=end]);
+    let order = core::iter::once(index).chain((0..volumes.list.len()).filter(|&i| i != index));
+    for index in order {
+        let volume = &mut volumes.list[index];
+        for folder in core::iter::once(folder).chain(choose::FOLDERS) {
+            for name in TOKENIZERS {
+                let path = format!("{folder}{name}");
+                // What cannot be opened is not there, for a file that nobody named.
+                if let Ok(Found::File(file)) = volume.find(&path) {
+                    return Some(Source {
+                        name: format!("{path} on {}", volume.name),
+                        bytes: Box::new(file),
+                    });
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A file that the user named: in the Shell's current folder, then from the root; on the volumes that are up, then on
+/// those that can be started.
+fn named(volumes: &mut Volumes, path: &str) -> Result<Named, String> {
+    let mut places = Vec::new();
+    let relative = !path.trim_start().starts_with(['\\', '/']) && !path.contains(':');
+    if let Some(folder) = shell::current_folder().filter(|_| relative) {
+        places.push(normalise(&format!("{folder}{path}")));
+    }
+    let from_root = normalise(path);
+    if !places.contains(&from_root) {
+        places.push(from_root);
+    }
+    let wanted = path
+        .split_once(':')
+        .and_then(|(volume, _)| shell::mapped(&format!("{volume}:")));
+    let mut trouble = None;
+    loop {
+        let mut order: Vec<usize> = (0..volumes.list.len()).collect();
+        order.sort_by_key(|&index| Some(volumes.list[index].handle) != wanted);
+        for (index, path) in order
+            .into_iter()
+            .flat_map(|index| places.iter().map(move |path| (index, path)))
+        {
+            let volume = &mut volumes.list[index];
+            match volume.find(path) {
+                Ok(Found::Nothing) => (),
+                Ok(Found::Folder) => {
+                    return Err(format!(
+                        "{path} on {}: is a folder, not a file; name the file in it",
+                        volume.name
+                    ));
+                }
+                Ok(Found::File(file)) => {
+                    return Ok(Named {
+                        index,
+                        path: path.clone(),
+                        source: Source {
+                            name: format!("{path} on {}", volume.name),
+                            bytes: Box::new(file),
+                        },
+                    });
+                }
+                Err(sentence) => trouble = Some(sentence),
+            }
+        }
+        if !volumes.connect_everything() {
+            break;
+        }
+    }
+    // It may be the one that could not be opened.
+    if let Some(sentence) = trouble {
+        return Err(sentence);
+    }
+    let looked: Vec<&str> = volumes.list.iter().map(|v| v.name.as_str()).collect();
+    let looked = if looked.is_empty() {
+        "there is no volume".to_string()
+    } else {
+        format!("looked on {}", looked.join(", "))
+    };
+    let places = places.join(" and ");
+    Err(format!(
+        "{places}: no such file ({looked}); check its name and that it was copied"
+    ))
+}
+
+/// The prompt in a file, without the line end that editors put at a file's end.
+///
+/// # Errors
+/// A sentence about the file.
+pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
+    let Source { name, mut bytes } = named(volumes, path)?.source;
+    let about = |error: &dyn core::fmt::Display| format!("{name}: {error}");
+    let size = bytes.size();
+    if size > LARGEST_PROMPT {
+        return Err(about(&format_args!(
+            "has {} bytes, but a prompt may have {} at most; is it the right file?",
+            Grouped(size),
+            Grouped(LARGEST_PROMPT)
+        )));
+    }
+    let mut content = alloc::vec![0; size as usize];
+    bytes
+        .read_at(0, &mut content)
+        .map_err(|error| about(&error))?;
+    let text = config::decode(&content).map_err(|error| about(&error))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).as_bytes().to_vec())
+}
+
+impl Pair {
+    /// Loads the tokenizer for a model of `vocab_size` tokens; where none goes with it, the one inside if it may do.
+    ///
+    /// # Errors
+    /// A sentence about the tokenizer, or about there being none.
+    pub fn load_tokenizer(&mut self, vocab_size: usize) -> Result<Tokenizer, String> {
+        let Some(mut source) = self.tokenizer.take() else {
+            let inside = Tokenizer::load(&mut &*BUNDLED_TOKENIZER)
+                .map_err(|error| format!("{BUNDLED_TOKENIZER_NAME}: {error}"))?;
+            let found = inside.vocab_size();
+            if found == vocab_size {
+                complain(
+                    "warning",
+                    "no tokenizer goes with the model; taking the one inside llama2.efi, which has as many tokens",
+                );
+                return Ok(inside);
+            }
+            return Err(format!(
+                "{}: no tokenizer goes with it: neither {} is in its folder, \\ or \\MODELS, and the one inside llama2.efi has {} tokens instead of {}; copy the model's own to the volume, or name it in {}",
+                self.model.name,
+                TOKENIZERS.join(" nor "),
+                Grouped(found as u64),
+                Grouped(vocab_size as u64),
+                config::NAME
+            ));
+        };
+        let about = |error| format!("{}: {error}", source.name);
+        let tokenizer = Tokenizer::load(&mut *source.bytes).map_err(about)?;
+        tokenizer.check_model(vocab_size).map_err(about)?;
+        say(&format!(
+            "Tokenizer: {}, {} tokens",
+            source.name,
+            Grouped(vocab_size as u64)
+        ));
+        Ok(tokenizer)
+    }
+}

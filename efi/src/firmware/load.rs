@@ -1,0 +1,79 @@
+//! Reading a checkpoint's weights, with a bar: redrawn on the screen, growing on the serial line.
+
+use alloc::format;
+use core::ops::ControlFlow;
+
+use llama2_efi::screen;
+use llama2_engine::{
+    checkpoint::{Checkpoint, Error},
+    model::{Model, Progress},
+    units::Grouped,
+};
+
+use super::{
+    clock,
+    find::Source,
+    terminal::{self, say},
+};
+
+/// Microseconds between two looks at the keyboard, and between two drawings of the bar.
+const PERIOD: u64 = 100_000;
+/// Places of the bar.
+const WIDTH: usize = 40;
+
+/// Reads the weights.
+///
+/// # Errors
+/// As [`Model::load`]; [`Error::Stopped`] if the user pressed Esc or Ctrl-C.
+pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error> {
+    let total = source.bytes.size();
+    terminal::record(&format!(
+        "Loading {}: {} bytes",
+        source.name,
+        Grouped(total)
+    ));
+    terminal::to_serial("Loading [");
+    let start = clock::microseconds();
+    let (mut drawn, mut sent, mut recorded) = (0, 0, 0);
+    let loaded = Model::load(
+        checkpoint,
+        &mut *source.bytes,
+        &mut |Progress { done, total }| {
+            let filled = screen::filled(done, total, WIDTH);
+            while sent < filled {
+                terminal::to_serial("#");
+                sent += 1;
+            }
+            let now = clock::microseconds();
+            if now.saturating_sub(drawn) < PERIOD && done < total {
+                return ControlFlow::Continue(());
+            }
+            drawn = now;
+            let speed = screen::megabytes_per_second(done, now - start);
+            let percent = screen::filled(done, total, 100);
+            terminal::redraw(&format!(
+                "Loading {} {percent:3} % {speed}   ",
+                screen::bar(done, total, WIDTH)
+            ));
+            if percent / 10 > recorded {
+                recorded = percent / 10;
+                terminal::record(&format!("Read {percent} % at {speed}"));
+            }
+            if terminal::stopped() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    );
+    terminal::to_serial("]");
+    terminal::text("\n");
+    let (model, digest) = loaded?;
+    let speed = screen::megabytes_per_second(total, clock::microseconds() - start);
+    say(&format!(
+        "Read {} bytes at {speed}, CRC-32 {:08x}",
+        Grouped(digest.bytes),
+        digest.crc32
+    ));
+    Ok(model)
+}

@@ -1,0 +1,45 @@
+//! `LLAMA2.LOG`: each stage as it is reached, written through at once. On a laptop that hangs it is the only witness.
+
+use alloc::{format, string::String};
+
+use uefi::{
+    Status, cstr16,
+    proto::media::file::{File, FileAttribute, FileMode, RegularFile},
+};
+
+use super::files::Volume;
+
+/// An open log.
+pub struct Log(RegularFile);
+
+impl Log {
+    /// Opens the log on a volume for appending, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// A sentence about the volume.
+    pub fn open(volume: &mut Volume) -> Result<Log, String> {
+        let refused = |name: &str, status: Status| {
+            format!("LLAMA2.LOG cannot be written on {name} ({status:?}); going on without it")
+        };
+        let opened = volume.root.open(
+            cstr16!("\\LLAMA2.LOG"),
+            FileMode::CreateReadWrite,
+            FileAttribute::empty(),
+        );
+        let name = &volume.name;
+        let handle = opened.map_err(|error| refused(name, error.status()))?;
+        let mut file = handle
+            .into_regular_file()
+            .ok_or_else(|| format!("LLAMA2.LOG on {name} is a folder; going on without a log"))?;
+        file.set_position(RegularFile::END_OF_FILE)
+            .map_err(|error| refused(name, error.status()))?;
+        Ok(Log(file))
+    }
+
+    /// Appends text and sees to it that it reaches the medium. A volume that fails now is not worth stopping for.
+    pub fn write(&mut self, text: &str) {
+        let text = text.replace('\n', "\r\n");
+        let _ = self.0.write(text.as_bytes());
+        let _ = self.0.flush();
+    }
+}

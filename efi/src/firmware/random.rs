@@ -1,0 +1,22 @@
+//! A seed for who gave none: from the firmware, else the processor, else the clock.
+
+use uefi::{boot, proto::rng::Rng};
+
+use super::{clock, cpu, shell::open};
+
+/// A seed that is not 0, and where it came from.
+pub fn seed() -> (u64, &'static str) {
+    let drawn = firmware()
+        .map(|seed| (seed, "drawn by the firmware"))
+        .or_else(|| cpu::random().map(|seed| (seed, "drawn by the processor")));
+    let (seed, source) = drawn.unwrap_or((clock::ticks(), "from the time stamp counter"));
+    // Short, so that it can be typed again.
+    ((seed % 1_000_000_000).max(1), source)
+}
+
+fn firmware() -> Option<u64> {
+    let mut rng = open::<Rng>(boot::get_handle_for_protocol::<Rng>().ok()?)?;
+    let mut bytes = [0; 8];
+    rng.get_mut()?.get_rng(None, &mut bytes).ok()?;
+    Some(u64::from_le_bytes(bytes)).filter(|&seed| seed != 0)
+}

@@ -1,0 +1,96 @@
+//! Where the application came from and what was typed behind its name: the image's own protocols and the UEFI Shell's.
+
+use alloc::{format, string::String, vec::Vec};
+
+use llama2_efi::command_line::{self, Line};
+use uefi::{
+    CStr16, CString16, Handle,
+    boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol},
+    proto::{
+        Protocol, device_path::DevicePath, loaded_image::LoadedImage, media::fs::SimpleFileSystem,
+        shell::Shell, shell_params::ShellParameters,
+    },
+};
+use uefi_raw::protocol::shell::ShellProtocol;
+
+/// Opens a protocol that others go on using, as applications do by the specification's GetProtocol.
+pub fn open<P: Protocol>(handle: Handle) -> Option<ScopedProtocol<P>> {
+    // Safety: nothing in this application takes drivers or protocols away while one of these is open: `Serial::close`
+    // and `files::connect` only add drivers.
+    unsafe {
+        boot::open_protocol::<P>(
+            OpenProtocolParams {
+                handle,
+                agent: boot::image_handle(),
+                controller: None,
+            },
+            OpenProtocolAttributes::GetProtocol,
+        )
+    }
+    .ok()
+}
+
+/// The firmware's text as ours.
+///
+/// # Quirks
+/// uefi's own conversion panics on half a surrogate pair, and firmware passes through whatever a disk or a boot entry
+/// holds: a file named with an emoji is enough.
+pub fn text(text: &CStr16) -> String {
+    String::from_utf16_lossy(text.to_u16_slice())
+}
+
+/// The device that the application was read from.
+pub fn own_device() -> Option<Handle> {
+    open::<LoadedImage>(boot::image_handle())?.get()?.device()
+}
+
+/// Whether the UEFI Shell started us: it owns the screen.
+pub fn is_parent() -> bool {
+    open::<ShellParameters>(boot::image_handle()).is_some()
+}
+
+/// The command line: the Shell's, else the boot entry's.
+///
+/// # Errors
+/// A sentence about a word that will not do.
+pub fn command_line() -> Result<Line, String> {
+    let image = boot::image_handle();
+    let words: Vec<String> = if let Some(shell) = open::<ShellParameters>(image) {
+        shell
+            .get()
+            .map_or(Vec::new(), |shell| shell.args().skip(1).map(text).collect())
+    } else {
+        let image = open::<LoadedImage>(image);
+        image
+            .as_ref()
+            .and_then(|image| image.get()?.load_options_as_bytes())
+            .and_then(command_line::load_options)
+            .unwrap_or_default()
+    };
+    command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"))
+}
+
+/// The Shell's current folder, `\` first and last, without its volume; `None` outside of the Shell.
+pub fn current_folder() -> Option<String> {
+    let shell = open::<Shell>(boot::get_handle_for_protocol::<Shell>().ok()?)?;
+    let folder = shell.get()?.current_dir(None).ok().map(text)?;
+    let folder = folder
+        .split_once(':')
+        .map_or(folder.as_str(), |split| split.1);
+    Some(format!("\\{}\\", folder.trim_matches('\\')).replace("\\\\", "\\"))
+}
+
+/// The volume that the Shell calls `name` (`fs1:`).
+pub fn mapped(name: &str) -> Option<Handle> {
+    let mut shell = open::<Shell>(boot::get_handle_for_protocol::<Shell>().ok()?)?;
+    let raw: *mut ShellProtocol = (&raw mut *shell.get_mut()?).cast();
+    let name = CString16::try_from(name).ok()?;
+    // Safety: `Shell` is the protocol itself (transparent) and open; the name is null-terminated.
+    let path = unsafe { ((*raw).get_device_path_from_map)(name.as_ptr().cast()) };
+    if path.is_null() {
+        return None;
+    }
+    // Safety: the Shell's own device path, which it keeps as long as the mapping; it is only read.
+    let mut path = unsafe { DevicePath::from_ffi_ptr(path.cast()) };
+    boot::locate_device_path::<SimpleFileSystem>(&mut path).ok()
+}

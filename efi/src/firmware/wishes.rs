@@ -1,0 +1,90 @@
+//! What the user wants: `LLAMA2.CFG` from a volume, the command line over it.
+
+use alloc::{format, string::String};
+
+use llama2_efi::{
+    config,
+    options::{Exit, Options},
+};
+
+use super::{
+    files::{Found, Volumes},
+    terminal::{self, complain, say},
+};
+
+/// A configuration file, read.
+struct File {
+    /// The volume that it is on: its place in the list.
+    index: usize,
+    name: String,
+    bytes: alloc::vec::Vec<u8>,
+}
+
+/// The command line's wishes over the configuration file's, if there is one. `exit` is set as soon as it is known.
+///
+/// # Errors
+/// A sentence, if there is a file and it will not do.
+pub fn wishes(volumes: &mut Volumes, line: Options, exit: &mut Exit) -> Result<Options, String> {
+    *exit = line.exit.unwrap_or_default();
+    let mut file = find(volumes)?;
+    // Started over the network, all drives may still be asleep.
+    if file.is_none() && !volumes.has_own() && volumes.connect_everything() {
+        file = find(volumes)?;
+    }
+    let Some(file) = file else {
+        let own = volumes.list.iter().position(|volume| volume.is_own);
+        keep_log(volumes, own, &line);
+        return Ok(line);
+    };
+    // What can be understood of a file that is not right still says how to end and whether to keep a log.
+    let partly = line.clone().over(config::salvage(&file.bytes));
+    *exit = partly.exit.unwrap_or_default();
+    keep_log(volumes, Some(file.index), &partly);
+    let about = |error: String| format!("{}: {error}", file.name);
+    let (options, warnings) = config::parse(&file.bytes).map_err(about)?;
+    say(&format!("Configuration: {}", file.name));
+    for warning in warnings {
+        complain("warning", &about(warning));
+    }
+    Ok(line.over(options))
+}
+
+/// The first configuration file on the volumes.
+fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
+    for (index, volume) in volumes.list.iter_mut().enumerate() {
+        let name = format!("{} on {}", config::NAME, volume.name);
+        let bytes = match volume.find(config::NAME) {
+            Ok(Found::Nothing) => continue,
+            Ok(Found::Folder) => {
+                Err("is a folder, not a file; rename it, or put the file in its place".into())
+            }
+            Ok(Found::File(mut source)) => source.read_all(config::LARGEST),
+            // A stranger's broken volume is no reason to stop; the own one's is.
+            Err(sentence) if !volume.is_own => {
+                complain("warning", &sentence);
+                continue;
+            }
+            Err(sentence) => return Err(sentence),
+        };
+        let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
+        return Ok(Some(File { index, name, bytes }));
+    }
+    Ok(None)
+}
+
+/// Begins the log, if it is wanted.
+fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Options) {
+    let wanted = options.log == Some(true);
+    let volume = index
+        .filter(|_| wanted)
+        .and_then(|index| volumes.list.get_mut(index));
+    if wanted && volume.is_none() {
+        complain(
+            "warning",
+            "no volume of our own to write LLAMA2.LOG on; going on without it",
+        );
+    }
+    if let Err(sentence) = terminal::keep_log(volume) {
+        complain("warning", &sentence);
+    }
+}

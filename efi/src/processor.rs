@@ -1,0 +1,146 @@
+//! What CPUID's numbers say: a processor's name and its vector units.
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// A processor's name as people write it: without the padding and the marks that vendors put in.
+pub fn name(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    let name = String::from_utf8_lossy(&bytes[..end])
+        .replace("(R)", "")
+        .replace("(TM)", "")
+        .replace("(tm)", "");
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.is_empty() {
+        "unnamed".to_string()
+    } else {
+        name
+    }
+}
+
+/// The registers that tell of vector units (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Registers {
+    /// CPUID.1:ECX.
+    pub leaf1_ecx: u32,
+    /// CPUID.(7,0):EBX, 0 without that leaf.
+    pub leaf7_ebx: u32,
+    /// CPUID.(7,0):ECX, 0 without that leaf.
+    pub leaf7_ecx: u32,
+    /// CPUID.(7,1):EAX, 0 without that leaf.
+    pub leaf7_1_eax: u32,
+    /// CPUID.(13,0):EAX, the state components that XCR0 may hold; 0 without that leaf.
+    pub leaf13_eax: u32,
+}
+
+/// XCR0: x87, SSE and AVX state.
+const AVX_STATE: u64 = 0b111;
+/// XCR0: AVX-512's mask registers and both halves of its vectors.
+const AVX512_STATE: u64 = 0xe0;
+
+impl Registers {
+    fn has(register: u32, bit: u32) -> bool {
+        register & (1 << bit) != 0
+    }
+
+    /// Whether the processor has AVX and a way to switch its state on. Without XSAVE, XSETBV is no instruction.
+    pub fn can_switch_on(&self) -> bool {
+        Self::has(self.leaf1_ecx, 26) && Self::has(self.leaf1_ecx, 28)
+    }
+
+    /// The bits of XCR0 that its vector units need.
+    pub fn wanted_state(&self) -> u64 {
+        let avx512 = if Self::has(self.leaf7_ebx, 16) {
+            AVX512_STATE
+        } else {
+            0
+        };
+        let allowed = u64::from(self.leaf13_eax);
+        let avx = AVX_STATE & allowed;
+        // Part of either set is an invalid value.
+        let avx = if avx == AVX_STATE { avx } else { 0 };
+        let avx512 = if avx512 & allowed == AVX512_STATE && avx != 0 {
+            avx512
+        } else {
+            0
+        };
+        avx | avx512
+    }
+
+    /// Units beyond SSE2 that the processor has and `state` (XCR0) allows.
+    pub fn usable(&self, state: u64) -> Vec<&'static str> {
+        let avx = state & AVX_STATE == AVX_STATE && Self::has(self.leaf1_ecx, 28);
+        let avx512 = avx && state & AVX512_STATE == AVX512_STATE && Self::has(self.leaf7_ebx, 16);
+        let units = [
+            (avx, "AVX"),
+            (avx && Self::has(self.leaf1_ecx, 12), "FMA"),
+            (avx && Self::has(self.leaf7_ebx, 5), "AVX2"),
+            (avx && Self::has(self.leaf7_1_eax, 4), "AVX-VNNI"),
+            (avx512, "AVX-512"),
+            (avx512 && Self::has(self.leaf7_ecx, 11), "AVX-512 VNNI"),
+        ];
+        let there = units.into_iter().filter(|unit| unit.0);
+        there.map(|unit| unit.1).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(
+            name(b"  Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz\0junk"),
+            "Intel Core i7-8650U CPU @ 1.90GHz"
+        );
+        assert_eq!(
+            name(b"QEMU Virtual CPU version 2.5+"),
+            "QEMU Virtual CPU version 2.5+"
+        );
+        assert_eq!(name(b"  \0"), "unnamed");
+        assert_eq!(name(b"\xff"), "\u{fffd}");
+    }
+
+    const AVX512: Registers = Registers {
+        leaf1_ecx: 1 << 26 | 1 << 28 | 1 << 12,
+        leaf7_ebx: 1 << 5 | 1 << 16,
+        leaf7_ecx: 1 << 11,
+        leaf7_1_eax: 0,
+        leaf13_eax: 0xe7,
+    };
+
+    #[test]
+    fn units_count_only_with_their_state() {
+        assert_eq!(AVX512.wanted_state(), 0xe7);
+        assert_eq!(
+            AVX512.usable(0xe7),
+            ["AVX", "FMA", "AVX2", "AVX-512", "AVX-512 VNNI"]
+        );
+        assert_eq!(AVX512.usable(7), ["AVX", "FMA", "AVX2"]);
+        assert!(AVX512.usable(3).is_empty());
+        assert!(AVX512.usable(0).is_empty());
+    }
+
+    #[test]
+    fn nothing_invalid_is_wanted() {
+        // qemu64: no XSAVE at all.
+        assert!(!Registers::default().can_switch_on());
+        assert_eq!(Registers::default().wanted_state(), 0);
+        let half = Registers {
+            leaf13_eax: 0x27,
+            ..AVX512
+        };
+        assert_eq!(half.wanted_state(), 7);
+        let none = Registers {
+            leaf13_eax: 3,
+            ..AVX512
+        };
+        assert_eq!(none.wanted_state(), 0);
+    }
+}
