@@ -293,6 +293,32 @@ fn ids_equal_run_c_s_on_odd_vocabularies() {
     assert!(merged > 2_000, "{merged} texts became shorter");
 }
 
+/// A character ends after four bytes, however many continuation bytes follow; those begin one of their own.
+#[test]
+fn a_character_has_four_bytes_at_most() {
+    let mut file = vocabulary(&[" ", "🙂"]);
+    let stray = [0x80u8; 4];
+    file.extend((-1f32).to_le_bytes());
+    file.extend(4i32.to_le_bytes());
+    file.extend(stray);
+    let (tokenizer, plain) = (Tokenizer::load(&mut &file[..]).unwrap(), Plain::new(&file));
+    let byte = 3 + 0x80;
+    for (text, ids) in [
+        (
+            ["🙂".as_bytes(), &stray[..1]].concat(),
+            &[1, 259, 260, byte][..],
+        ),
+        (["🙂".as_bytes(), &stray].concat(), &[1, 259, 260, 261]),
+        (
+            [&stray[..], &stray[..3]].concat(),
+            &[1, 259, 261, byte, byte, byte],
+        ),
+    ] {
+        assert_eq!(tokenizer.encode(&text, true, false), ids, "{text:x?}");
+        assert_eq!(plain.encode(&text), ids, "{text:x?}");
+    }
+}
+
 /// The `<s>` that begins a text takes part in merges, as in run.c.
 #[test]
 fn bos_merges_with_what_follows() {
