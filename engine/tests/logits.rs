@@ -138,12 +138,14 @@ fn random_checkpoints() {
         ("random_stories15M_seed1", F32),
         ("random_stories15M_seed1_v2", INT8),
     ] {
-        let (Some(model), Some(golden)) = (
-            reference(&format!("{name}.bin")),
-            reference(&format!("logits_{name}.txt")),
-        ) else {
+        let Some(golden) = reference(&format!("logits_{name}.txt")) else {
             continue;
         };
+        let model = golden.with_file_name(format!("{name}.bin"));
+        if !model.exists() {
+            println!("not made, not tried: {}", model.display());
+            continue;
+        }
         check(
             &load_file(&model),
             &std::fs::read_to_string(golden).unwrap(),

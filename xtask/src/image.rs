@@ -466,7 +466,7 @@ mod tests {
     #[test]
     fn images_hold_what_was_put_in_and_are_the_same_each_time() {
         let folder = folder("image");
-        let model: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let model: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         let mut content = Content::default();
         content.bytes("EFI/BOOT/BOOTX64.EFI", vec![1, 2, 3]);
         content.bytes("LLAMA2.CFG", "steps = 1\r\n");

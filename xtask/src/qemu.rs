@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use llama2_engine::utf8::Utf8Stream;
 
 /// A firmware image and its template of variables.
 pub struct Firmware {
@@ -201,6 +202,7 @@ impl Machine {
             port,
             filter: Filter::default(),
             text: String::new(),
+            characters: Utf8Stream::default(),
             echo: None,
             _scratch: scratch,
         })
@@ -256,6 +258,8 @@ pub struct Guest {
     filter: Filter,
     /// All that came over the serial line, without escape sequences and carriage returns.
     pub text: String,
+    /// A character may come in two pieces.
+    characters: Utf8Stream,
     /// Where to copy it to as it comes.
     pub echo: Option<Box<dyn Write + Send>>,
     _scratch: Scratch,
@@ -285,7 +289,7 @@ impl Guest {
                 if let Some(echo) = &mut self.echo {
                     let _ = echo.write_all(&text).and_then(|()| echo.flush());
                 }
-                self.text.push_str(&String::from_utf8_lossy(&text));
+                self.characters.push(&text, &mut self.text);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),
