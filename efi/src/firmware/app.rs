@@ -56,10 +56,6 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let name = pair.model.name.clone();
     let about = |error: &dyn Display| format!("{name}: {error}");
     let checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
-    say(&format!(
-        "Model config: {}",
-        checkpoint::describe(&checkpoint.config)
-    ));
     let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
     let needed = checkpoint.memory();
     needed
@@ -96,6 +92,10 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
             settings.temperature, settings.top_p
         ));
     }
+    say(&format!(
+        "Model config: {}",
+        checkpoint::describe(&checkpoint.config)
+    ));
     let mut sampler = Sampler::new(vocab_size, settings.temperature, settings.top_p, seed);
     task.run(
         &mut Voice {

@@ -108,9 +108,9 @@ impl Stream {
         stopped
     }
 
-    /// Shows what is left and ends the line.
-    fn end(&mut self) {
-        self.text.push('\n');
+    /// Shows what is left, and this behind it.
+    fn end(&mut self, last: &str) {
+        self.text.push_str(last);
         terminal::text(&self.text);
         self.text.clear();
     }
@@ -152,7 +152,7 @@ fn tell(mut generation: Generation, steps: usize, voice: &mut Voice<'_, '_>) {
         }
     }
     let took = clock::microseconds() - after_first;
-    stream.end();
+    stream.end("\n");
     // run.c's measure: the first pass is left out.
     say_speed(generation.position().saturating_sub(1), took, first_token);
     if stopped {
@@ -207,7 +207,7 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
     }
     let begun = clock::microseconds();
     let mut stream = Stream::new();
-    let (mut stopped, mut first_token) = (false, None);
+    let (mut stopped, mut first_token, mut line_ended) = (false, None, false);
     while !stopped {
         let Step::Text(text) = chat.step(voice.session, voice.tokenizer, voice.sampler) else {
             break;
@@ -215,18 +215,21 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
         if first_token.is_none() && !text.is_empty() {
             first_token = Some(clock::microseconds() - begun);
         }
-        // The newline behind the last word is `end`'s to give.
-        let text = String::from(text.strip_suffix('\n').unwrap_or(text));
+        let text = String::from(text);
         if chat.position() == before + 1 {
             if before == 0 {
                 say_top_token(chat.top_token());
             }
             terminal::text("Assistant: ");
         }
+        if let Some(last) = text.chars().next_back() {
+            line_ended = last == '\n';
+        }
         stopped = stream.push(&text);
     }
     let took = clock::microseconds() - begun;
-    stream.end();
+    // A turn that ended by itself has its newline already.
+    stream.end(if line_ended { "" } else { "\n" });
     say_speed(chat.position() - before, took, first_token);
     if stopped {
         say("Stopped by a key.");
