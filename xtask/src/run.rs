@@ -48,7 +48,7 @@ pub struct RunArgs {
     /// Seconds until the machine is given up; 0: never [default: 1800 headless, else never]
     #[arg(long)]
     timeout: Option<u64>,
-    /// Save a picture of the screen when the text is complete
+    /// Save a picture of the screen when the text is complete (then nobody need press a key)
     #[arg(long, value_name = "PNG")]
     screendump: Option<PathBuf>,
     /// Flags of `llama2 run`, put into the image's configuration
@@ -127,9 +127,11 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
         Some(memory) => memory,
         None => needed(&files)?,
     };
-    let unattended = args.headless || (!somebody_types() && !args.display);
+    // For a picture the machine has to wait until it is taken; then we press the key.
+    let picture = args.screendump.is_some();
+    let unattended = args.headless || picture || (!somebody_types() && !args.display);
     if unattended {
-        options.exit = Some(Exit::Shutdown);
+        options.exit = Some(if picture { Exit::Key } else { Exit::Shutdown });
     }
     let built = build::build()?;
     let image = target().join("llama2-run.img");
@@ -160,18 +162,21 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
         seconds => Duration::from_secs(seconds),
     };
     if let Some(file) = &args.screendump {
-        let told = guest.wait(patience, |text| {
-            text.contains("\nachieved tok/s").then_some(())
-        });
-        if told.is_ok() {
-            // The console is drawn before the serial line's next word, but not before this one.
-            std::thread::sleep(Duration::from_millis(300));
+        let waiting = |text: &str| text.contains("ress any key to exit.\n").then_some(());
+        if guest.wait(patience, waiting).is_ok() {
+            // The screen is drawn after the serial line.
+            std::thread::sleep(Duration::from_millis(500));
             guest.screendump(file)?;
+            guest.send(b"\r")?;
         }
     }
     Ok(match guest.end(patience) {
         End::Exit(status) => {
-            guest.settle(Duration::from_secs(if unattended { 5 } else { 0 }));
+            guest.settle(Duration::from_secs(if unattended && !picture {
+                5
+            } else {
+                0
+            }));
             status
         }
         End::Timeout => {
