@@ -17,6 +17,7 @@ use crate::{
     image::{self, Content, From},
     maker,
     qemu::{Accel, End, Guest, Machine},
+    setup,
     shell::{check, root, target},
     test::Count,
 };
@@ -85,7 +86,7 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     if boots.is_empty() {
         return Ok(());
     }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(setup::cargo());
     check(cargo.current_dir(root()).args([
         "build",
         "--quiet",

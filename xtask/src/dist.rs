@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     build, fetch,
     image::{self, Content, Files},
+    setup,
     shell::{output, root, target},
 };
 
@@ -69,7 +70,7 @@ fn compress(from: &Path, to: &Path) -> Result<()> {
 
 /// The licence texts of everything that is linked into the application.
 fn licences() -> Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let cargo = setup::cargo();
     let metadata = output(Command::new(&cargo).current_dir(root()).args([
         "metadata",
         "--format-version",

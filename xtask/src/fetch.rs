@@ -158,8 +158,6 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
         "--location",
         "--show-error",
         "--progress-bar",
-        "--retry",
-        "3",
         "--connect-timeout",
         "20",
     ]);

@@ -1,6 +1,6 @@
 //! What must be installed: said, and as root on Debian done.
 
-use std::process::Command;
+use std::{ffi::OsString, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -26,6 +26,24 @@ pub fn for_boots() -> Result<()> {
         missing.push("ovmf");
     }
     install(&missing, "booting in QEMU")
+}
+
+/// rustfmt and clippy, which minimal installations leave out.
+pub fn for_lints() -> Result<()> {
+    let works = |tool: &str| output(Command::new(cargo()).args([tool, "--version"])).is_some();
+    if works("fmt") && works("clippy") {
+        return Ok(());
+    }
+    if std::env::var_os("RUSTUP_TOOLCHAIN").is_some() {
+        eprintln!("xtask: the lints need rustfmt and clippy: rustup component add rustfmt clippy");
+        return check(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]));
+    }
+    install(&["rustfmt-web", "rust-web-clippy"], "linting")
+}
+
+/// The cargo that runs us.
+pub fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Installs Debian packages, or says what to type.

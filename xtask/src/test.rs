@@ -84,6 +84,9 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             .is_none_or(|only| name.contains(only.as_str()))
     };
     setup::everything()?;
+    if wanted("format") || wanted("lints") {
+        setup::for_lints()?;
+    }
     if wanted("format") {
         stage("format", count, cargo(&["fmt", "--all", "--check"]), &[]);
     }
@@ -164,7 +167,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
 }
 
 fn cargo(args: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(root()).args(args);
     cargo
 }
