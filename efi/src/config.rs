@@ -58,10 +58,13 @@ pub fn parse(bytes: &[u8]) -> Result<(Options, Vec<String>), String> {
 /// What can be understood of a configuration that [`parse`] refuses: the values that are right.
 pub fn salvage(bytes: &[u8]) -> Options {
     let mut options = Options::default();
-    let table = decode(bytes)
-        .ok()
-        .and_then(|text| text.parse::<Table>().ok());
-    for (key, value) in table.iter().flatten() {
+    let text = decode(bytes).unwrap_or_default();
+    let tables: Vec<Table> = match text.parse::<Table>() {
+        Ok(table) => [table].into(),
+        // No TOML as a whole: the lines that are.
+        Err(_) => text.lines().filter_map(|line| line.parse().ok()).collect(),
+    };
+    for (key, value) in tables.iter().flatten() {
         if KEYS.contains(&key.as_str()) {
             // A wrong value sets nothing; `parse` tells of it.
             let _ = set(&mut options, key, value);
@@ -314,6 +317,10 @@ mod tests {
             ..Options::default()
         };
         assert_eq!(salvage(wrong), right);
+        assert_eq!(
+            salvage(b"log = true\nmodel = \"\\S\"\nexit = 'shutdown'\r\n"),
+            right
+        );
         assert_eq!(salvage(b"exit = "), Options::default());
         assert_eq!(salvage(b"\xff"), Options::default());
     }

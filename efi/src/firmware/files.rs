@@ -3,6 +3,11 @@
 //! # Quirks
 //! - Some firmware fails on reads of more than 1 MiB, some on buffers above 4 GiB: a read that fails is tried again in
 //!   pieces of 64 KiB through a buffer below.
+//! - EDK2's AHCI driver (OVMF 2022.11, tried with QEMU's blkdebug on q35) reports success for sectors that the drive
+//!   failed to read, and leaves the buffer as it was. So sectors are marked before they are read, and one that still has
+//!   its mark was not read. What EDK2's FAT driver takes through its cache, up to 64 KiB at both ends of a read, hides
+//!   the marks: reads overlap by as much, and only their middles are used. A second attempt in small pieces would get
+//!   what the cache has made of the failure.
 //! - Fast boot leaves drives without their drivers. File systems on disks that are up already are started always (OVMF:
 //!   5 ms); what is switched off altogether only when something that was named is not found, or when we did not come
 //!   from a volume: on real machines that takes seconds.
@@ -12,9 +17,11 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::ops::Range;
 
 use llama2_efi::choose::{Entry, FOLDERS, normalise};
 use llama2_engine::{
+    buffer::Buffer,
     source::{ByteSource, ReadError},
     units::Grouped,
 };
@@ -42,6 +49,10 @@ use super::{
 const PIECE: usize = 1 << 20;
 /// Largest read of the second attempt.
 const SMALL_PIECE: usize = 64 << 10;
+/// Bytes at both ends of a read that may come from a cache of the firmware's.
+const MARGIN: u64 = 64 << 10;
+/// The smallest unit that drives read, or a part of it.
+const SECTOR: usize = 512;
 /// Entries of a folder that are looked at: a damaged one may go round in circles.
 const MOST_ENTRIES: usize = 10_000;
 
@@ -209,12 +220,7 @@ impl Volume {
                     .get_boxed_info::<FileInfo>()
                     .map_err(|error| describe(error.status()))?
                     .file_size();
-                Ok(Found::File(FileSource {
-                    file,
-                    size,
-                    position: None,
-                    below: None,
-                }))
+                Ok(Found::File(FileSource::new(file, size)))
             }
         }
     }
@@ -295,17 +301,38 @@ impl Volume {
     }
 }
 
-/// An open file.
+/// An open file, read in pieces of [`PIECE`] bytes from aligned places: drivers need no bounce buffers then.
 pub struct FileSource {
     file: RegularFile,
     size: u64,
     /// Where the firmware stands in it, if that is known.
     position: Option<u64>,
-    /// The buffer of the second attempt, once there was one.
-    below: Option<memory::Below>,
+    /// The piece that was read last, where it begins in the file, and the part of the file that is taken from it.
+    window: Option<Buffer<u8>>,
+    window_at: u64,
+    used: Range<u64>,
+}
+
+/// A read that failed.
+enum Trouble {
+    /// The firmware says so.
+    Told(ReadError),
+    /// The firmware says otherwise.
+    Silent(ReadError),
 }
 
 impl FileSource {
+    fn new(file: RegularFile, size: u64) -> FileSource {
+        FileSource {
+            file,
+            size,
+            position: None,
+            window: None,
+            window_at: 0,
+            used: 0..0,
+        }
+    }
+
     /// Reads the whole file, which is at most `most` bytes long.
     ///
     /// # Errors
@@ -324,56 +351,106 @@ impl FileSource {
         Ok(bytes)
     }
 
+    /// Moves the window to the piece whose middle holds `offset`, which is inside of the file.
+    fn move_window(&mut self, offset: u64) -> Result<(), ReadError> {
+        const STEP: u64 = PIECE as u64 - 2 * MARGIN;
+        let start = offset - offset % STEP;
+        let at = start.saturating_sub(MARGIN);
+        let end = self.size.min(start + STEP + MARGIN);
+        let no_memory = |_| ReadError {
+            offset,
+            reason: "no memory to read into".into(),
+        };
+        let mut window = match self.window.take() {
+            Some(window) => window,
+            None => Buffer::zeroed(self.size.min(PIECE as u64) as usize).map_err(no_memory)?,
+        };
+        self.used = 0..0;
+        let piece = &mut window[..(end - at) as usize];
+        let read = self.read_piece(at, piece).or_else(|trouble| {
+            let (Trouble::Told(error) | Trouble::Silent(error)) = &trouble;
+            terminal::record(&format!("{error}; trying again"));
+            match trouble {
+                Trouble::Told(_) => self.read_carefully(at, piece),
+                Trouble::Silent(_) => self.read_piece(at, piece),
+            }
+        });
+        self.window = Some(window);
+        read.map_err(|(Trouble::Told(error) | Trouble::Silent(error))| error)?;
+        self.window_at = at;
+        self.used = start..self.size.min(start + STEP);
+        Ok(())
+    }
+
     /// One read of the firmware, checked.
-    fn read_piece(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+    fn read_piece(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
+        let told = |status: Status| {
+            Trouble::Told(ReadError {
+                offset,
+                reason: format!("{status:?}"),
+            })
+        };
         if self.position != Some(offset) {
             self.file
                 .set_position(offset)
-                .map_err(|error| failed(offset, error.status()))?;
+                .map_err(|error| told(error.status()))?;
         }
         self.position = None;
-        match self.file.read(buf) {
-            Ok(len) if len == buf.len() => {
-                self.position = Some(offset + len as u64);
-                Ok(())
-            }
-            Ok(len) => Err(ReadError {
+        mark(buf);
+        let len = self.file.read(buf).map_err(|error| told(error.status()))?;
+        if len != buf.len() {
+            return Err(Trouble::Told(ReadError {
                 offset: offset + len as u64,
                 reason: "end of file".into(),
-            }),
-            Err(error) => Err(failed(offset, error.status())),
+            }));
         }
+        if let Some(sector) = first_marked(buf) {
+            return Err(Trouble::Silent(ReadError {
+                offset: offset + sector as u64,
+                reason: "the firmware says that it has read, but nothing came".into(),
+            }));
+        }
+        self.position = Some(offset + len as u64);
+        Ok(())
     }
 
     /// The second attempt: small pieces through a buffer below 4 GiB.
-    fn read_carefully(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        let below = self
-            .below
-            .take()
-            .or_else(|| memory::Below::new(SMALL_PIECE));
-        let Some(mut below) = below else {
+    fn read_carefully(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
+        let Some(mut below) = memory::Below::new(SMALL_PIECE) else {
             return self.read_piece(offset, buf);
         };
-        let mut read = Ok(());
         let mut at = offset;
         for piece in buf.chunks_mut(SMALL_PIECE) {
-            read = self.read_piece(at, &mut below[..piece.len()]);
-            if read.is_err() {
-                break;
-            }
-            piece.copy_from_slice(&below[..piece.len()]);
+            let below = &mut below[..piece.len()];
+            self.read_piece(at, below)?;
+            piece.copy_from_slice(below);
             at += piece.len() as u64;
         }
-        self.below = Some(below);
-        read
+        Ok(())
     }
 }
 
-fn failed(offset: u64, status: Status) -> ReadError {
-    ReadError {
-        offset,
-        reason: format!("{status:?}"),
+/// The mark of the sector at `index`: eight bytes that no file has there, but by a chance of 2^-64.
+fn mark_of(index: usize) -> [u8; 8] {
+    (index as u64 + 1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .to_le_bytes()
+}
+
+/// Marks each sector of a buffer, so that one that is not read can be told.
+fn mark(buf: &mut [u8]) {
+    for (index, sector) in buf.chunks_mut(SECTOR).enumerate() {
+        if let Some(start) = sector.first_chunk_mut() {
+            *start = mark_of(index);
+        }
     }
+}
+
+/// Where the first sector begins that still has its mark.
+fn first_marked(buf: &[u8]) -> Option<usize> {
+    let mut sectors = buf.chunks(SECTOR).enumerate();
+    let (index, _) = sectors.find(|(index, sector)| sector.starts_with(&mark_of(*index)))?;
+    Some(index * SECTOR)
 }
 
 impl ByteSource for FileSource {
@@ -383,12 +460,25 @@ impl ByteSource for FileSource {
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         let mut at = offset;
-        for piece in buf.chunks_mut(PIECE) {
-            if let Err(error) = self.read_piece(at, piece) {
-                terminal::record(&format!("{error}; trying again in small pieces"));
-                self.read_carefully(at, piece)?;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            if at >= self.size {
+                return Err(ReadError {
+                    offset: self.size,
+                    reason: "end of file".into(),
+                });
             }
-            at += piece.len() as u64;
+            if !self.used.contains(&at) {
+                self.move_window(at)?;
+            }
+            let window = self.window.as_deref().unwrap_or_default();
+            let there = (at - self.window_at) as usize..(self.used.end - self.window_at) as usize;
+            let there = &window[there];
+            let len = there.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(len);
+            now.copy_from_slice(&there[..len]);
+            rest = later;
+            at += len as u64;
         }
         Ok(())
     }
