@@ -81,6 +81,22 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Line, String> {
     Ok(Line::Run(options))
 }
 
+/// The end that the words ask for, even where [`parse`] refuses them.
+pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let mut wished = None;
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix("--exit") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        let known = value.and_then(|value| by_name(&Exit::NAMES, value).ok());
+        wished = known.or(wished);
+    }
+    wished
+}
+
 fn flag(options: &mut Options, letter: char, value: &str) -> Result<(), String> {
     let number = || {
         value
@@ -218,6 +234,16 @@ mod tests {
         ] {
             let said = parse(words).expect_err("a mistake");
             assert!(said.contains(sentence), "{words:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_known_among_mistakes_too() {
+        assert_eq!(exit(&["-q", "--exit", "return"]), Some(Exit::Return));
+        assert_eq!(exit(&["--exit=shutdown", "-t"]), Some(Exit::Shutdown));
+        assert_eq!(exit(&["--exit=key", "--exit"]), Some(Exit::Key));
+        for words in [&["--exit"][..], &["--exit", "never"], &["--exits=key"], &[]] {
+            assert_eq!(exit(words), None, "{words:?}");
         }
     }
 

@@ -32,7 +32,10 @@ const RESERVE: u64 = 8 << 20;
 /// The sentence to show.
 pub fn run(exit: &mut Exit) -> Result<(), String> {
     banner::show();
-    let line = match shell::command_line()? {
+    let words = shell::words();
+    *exit = command_line::exit(&words).unwrap_or_default();
+    let line = command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
+    let line = match line? {
         Line::Run(line) => line,
         Line::Help => {
             say(command_line::HELP);

@@ -36,9 +36,13 @@ impl Log {
         Ok(Log(file))
     }
 
-    /// Appends text and sees to it that it reaches the medium. A volume that fails now is not worth stopping for.
+    /// Appends lines and sees to it that they reach the medium. A volume that fails now is not worth stopping for.
     pub fn write(&mut self, text: &str) {
-        let text = text.replace('\n', "\r\n");
+        self.write_piece(&text.replace('\n', "\r\n"));
+    }
+
+    /// Appends a piece of text as it is, without the heap.
+    pub fn write_piece(&mut self, text: &str) {
         let _ = self.0.write(text.as_bytes());
         let _ = self.0.flush();
     }

@@ -9,6 +9,7 @@ use core::{
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     slice,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use uefi::{
@@ -34,36 +35,29 @@ fn in_pages(layout: &Layout) -> bool {
     layout.size() >= LARGE || layout.align() > PAGE / 2
 }
 
+/// Bytes of the allocation that failed last; 0 if none did.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of the allocation that failed last; 0 if none did.
+pub fn last_failed() -> usize {
+    FAILED.load(Relaxed)
+}
+
 // Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if in_pages(&layout) {
-            return pages(layout.size().div_ceil(PAGE), layout.align());
-        }
-        let pool = |size| {
-            boot::allocate_pool(MemoryType::LOADER_DATA, size)
-                .map_or(ptr::null_mut(), NonNull::as_ptr)
-        };
-        if layout.align() <= POOL_ALIGN {
-            return pool(layout.size());
-        }
-        // Room for the alignment and, right before the result, the address that the pool gave.
-        let start = pool(layout.size() + layout.align() + size_of::<*mut u8>());
+        let start = allocate(layout);
         if start.is_null() {
-            return start;
+            FAILED.store(layout.size(), Relaxed);
         }
-        let behind = start.wrapping_add(size_of::<*mut u8>());
-        let result = behind.wrapping_add(behind.align_offset(layout.align()));
-        // Safety: between `start` and `result` there is room for a pointer, and `result` is aligned to more than one.
-        unsafe { result.cast::<*mut u8>().sub(1).write(start) };
-        result
+        start
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         let Some(start) = NonNull::new(pointer) else {
             return;
         };
-        // Safety: `alloc` gave this pointer for the same layout, so it came by the same of the three ways.
+        // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the three ways.
         let _ = unsafe {
             if in_pages(&layout) {
                 boot::free_pages(start, layout.size().div_ceil(PAGE))
@@ -75,6 +69,29 @@ unsafe impl GlobalAlloc for Firmware {
             }
         };
     }
+}
+
+/// Memory for a layout, null if there is none: pages, pool, or pool with room to move.
+fn allocate(layout: Layout) -> *mut u8 {
+    if in_pages(&layout) {
+        return pages(layout.size().div_ceil(PAGE), layout.align());
+    }
+    let pool = |size| {
+        boot::allocate_pool(MemoryType::LOADER_DATA, size).map_or(ptr::null_mut(), NonNull::as_ptr)
+    };
+    if layout.align() <= POOL_ALIGN {
+        return pool(layout.size());
+    }
+    // Room for the alignment and, right before the result, the address that the pool gave.
+    let start = pool(layout.size() + layout.align() + size_of::<*mut u8>());
+    if start.is_null() {
+        return start;
+    }
+    let behind = start.wrapping_add(size_of::<*mut u8>());
+    let result = behind.wrapping_add(behind.align_offset(layout.align()));
+    // Safety: between `start` and `result` there is room for a pointer, and `result` is aligned to more than one.
+    unsafe { result.cast::<*mut u8>().sub(1).write(start) };
+    result
 }
 
 /// `count` pages at a multiple of `align`, wherever they are to be had; null if nowhere.

@@ -7,9 +7,10 @@ use core::{
     time::Duration,
 };
 
+use llama2_engine::units::Bytes;
 use uefi::{Status, boot};
 
-use super::terminal;
+use super::{memory, terminal};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -18,9 +19,18 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 fn panic(info: &PanicInfo<'_>) -> ! {
     // A panic inside of this handler leaves at once.
     if !PANICKED.swap(true, Relaxed) {
-        terminal::last_words(format_args!(
-            "error: internal error: {info}; please report it, with the model's name"
-        ));
+        let place = info.location().map_or("", |location| location.file());
+        // Where the standard library ends up when the allocator has nothing left.
+        if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
+            terminal::last_words(format_args!(
+                "error: out of memory: {} could not be had; take a smaller model, or give the machine more memory",
+                Bytes(memory::last_failed() as u64)
+            ));
+        } else {
+            terminal::last_words(format_args!(
+                "error: internal error: {info}; please report it, with the model's name"
+            ));
+        }
     }
     // Safety: the image's own handle; nothing of it runs afterwards.
     let _ = unsafe {

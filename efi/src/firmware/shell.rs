@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use llama2_efi::command_line::{self, Line};
+use llama2_efi::command_line;
 use uefi::{
     CStr16, CString16, Handle,
     boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol},
@@ -49,25 +49,21 @@ pub fn is_parent() -> bool {
     open::<ShellParameters>(boot::image_handle()).is_some()
 }
 
-/// The command line: the Shell's, else the boot entry's.
-///
-/// # Errors
-/// A sentence about a word that will not do.
-pub fn command_line() -> Result<Line, String> {
+/// The words of the command line: the Shell's, else the boot entry's.
+pub fn words() -> Vec<String> {
     let image = boot::image_handle();
-    let words: Vec<String> = if let Some(shell) = open::<ShellParameters>(image) {
-        shell
+    if let Some(shell) = open::<ShellParameters>(image) {
+        return shell
             .get()
-            .map_or(Vec::new(), |shell| shell.args().skip(1).map(text).collect())
-    } else {
-        let image = open::<LoadedImage>(image);
-        image
-            .as_ref()
-            .and_then(|image| image.get()?.load_options_as_bytes())
-            .and_then(command_line::load_options)
-            .unwrap_or_default()
-    };
-    command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"))
+            .map_or(Vec::new(), |shell| shell.args().skip(1).map(text).collect());
+    }
+    let image = open::<LoadedImage>(image);
+    let options = image
+        .as_ref()
+        .and_then(|image| image.get()?.load_options_as_bytes());
+    options
+        .and_then(command_line::load_options)
+        .unwrap_or_default()
 }
 
 /// The Shell's current folder, `\` first and last, without its volume; `None` outside of the Shell.

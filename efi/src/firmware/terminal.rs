@@ -311,6 +311,11 @@ pub fn last_words(message: fmt::Arguments<'_>) {
         fn write_str(&mut self, piece: &str) -> fmt::Result {
             to_serial(piece);
             console::write(piece);
+            RECORD.with(|record| {
+                if let Record::Open(log) = record {
+                    log.write_piece(piece);
+                }
+            });
             Ok(())
         }
     }

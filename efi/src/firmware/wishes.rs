@@ -25,7 +25,6 @@ struct File {
 /// # Errors
 /// A sentence, if there is a file and it will not do.
 pub fn wishes(volumes: &mut Volumes, line: Options, exit: &mut Exit) -> Result<Options, String> {
-    *exit = line.exit.unwrap_or_default();
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
     if file.is_none() && !volumes.has_own() && volumes.connect_everything() {
