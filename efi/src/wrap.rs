@@ -88,7 +88,7 @@ impl Wrap {
 
 /// Columns that a console gives a character: two to East Asian wide ones (Unicode Annex 11, its main ranges), none to
 /// control characters, which are not shown.
-fn columns(letter: char) -> usize {
+pub fn columns(letter: char) -> usize {
     match u32::from(letter) {
         _ if letter.is_control() => 0,
         0x1100..=0x115f

@@ -7,14 +7,14 @@ use uefi::{
     CStr16, CString16, Handle,
     boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol},
     proto::{
-        Protocol, device_path::DevicePath, loaded_image::LoadedImage, media::fs::SimpleFileSystem,
-        shell::Shell, shell_params::ShellParameters,
+        ProtocolPointer, device_path::DevicePath, loaded_image::LoadedImage,
+        media::fs::SimpleFileSystem, shell::Shell, shell_params::ShellParameters,
     },
 };
 use uefi_raw::protocol::shell::ShellProtocol;
 
 /// Opens a protocol that others go on using, as applications do by the specification's GetProtocol.
-pub fn open<P: Protocol>(handle: Handle) -> Option<ScopedProtocol<P>> {
+pub fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<ScopedProtocol<P>> {
     // Safety: nothing in this application takes drivers or protocols away while one of these is open: `Serial::close`
     // and `files::connect` only add drivers.
     unsafe {

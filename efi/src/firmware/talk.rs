@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use llama2_efi::keys::Key;
+use llama2_efi::{keys::Key, wrap::columns};
 use llama2_engine::{
     chat::Chat,
     generate::{Generation, PromptError, Step, TopToken},
@@ -195,7 +195,7 @@ fn converse(mut chat: Chat, voice: &mut Voice<'_, '_>, settings: &Settings) {
         answer(&mut chat, voice);
     }
     if chat.is_over() {
-        say("The context is full: the chat ends here.");
+        say("The chat ends here: its steps are used up (0 steps are the model's whole context).");
     }
 }
 
@@ -254,8 +254,11 @@ fn ask(question: &str) -> Option<String> {
                 // A whole character: its continuation bytes and the byte before them.
                 let character = line.iter().rposition(|byte| byte & 0xc0 != 0x80);
                 if let Some(start) = character {
+                    let gone = String::from_utf8_lossy(&line[start..]).into_owned();
                     line.truncate(start);
-                    terminal::text("\u{8} \u{8}");
+                    for _ in 0..gone.chars().map(columns).sum() {
+                        terminal::text("\u{8} \u{8}");
+                    }
                 }
             }
             Key::Byte(byte) => {

@@ -27,7 +27,7 @@ struct File {
 pub fn wishes(volumes: &mut Volumes, line: Options, exit: &mut Exit) -> Result<Options, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
-    if file.is_none() && !volumes.has_own() && volumes.connect_everything() {
+    if file.is_none() && !volumes.started_from_disk() && volumes.connect_everything() {
         file = find(volumes)?;
     }
     let Some(file) = file else {
