@@ -37,7 +37,7 @@ struct Bench {
 type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
-const BOOTS: [(&str, Check); 21] = [
+const BOOTS: [(&str, Check); 22] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -73,6 +73,10 @@ const BOOTS: [(&str, Check); 21] = [
     (
         "boot: a disk that fails in the middle of the weights",
         failing_disk,
+    ),
+    (
+        "boot: a SATA disk that fails without a word of the firmware",
+        failing_sata,
     ),
 ];
 
@@ -692,8 +696,8 @@ fn missing(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     )
 }
 
-/// QEMU's blkdebug fails every read of one sector in the middle of the weights.
-fn failing_disk(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// Boots from a disk of which QEMU's blkdebug fails every read of one sector in the middle of the weights.
+fn fails_to_read(bench: &Bench, trial: &mut Trial, sata: bool) -> Result<Option<String>> {
     let model = bench.read("stories1M.bin")?;
     let files = [
         ("MODEL.BIN", From::Bytes(model.clone())),
@@ -702,20 +706,14 @@ fn failing_disk(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let image = trial.image(bench, SHUTDOWN, &files)?;
     let middle = &model[2_500_096..2_500_096 + 512];
     let disk = fs::read(&image)?;
-    let at = disk
-        .windows(512)
-        .position(|window| window == middle)
-        .context("the weights are in the image")?;
-    let rules = bench.folder.join("blkdebug.conf");
-    fs::write(
-        &rules,
-        format!(
-            "[inject-error]\nevent = \"read_aio\"\nerrno = \"5\"\nsector = \"{}\"\n",
-            at / 512
-        ),
-    )?;
+    let at = disk.windows(512).position(|window| window == middle);
+    let at = at.context("the weights are in the image")?;
+    let rules = image.with_extension("blkdebug");
+    let rule = "[inject-error]\nevent = \"read_aio\"\nerrno = \"5\"\n";
+    fs::write(&rules, format!("{rule}sector = \"{}\"\n", at / 512))?;
     let machine = Machine {
         blkdebug: Some(rules),
+        sata,
         ..Machine::new(&image)
     };
     let error = trial.refused(
@@ -724,4 +722,13 @@ fn failing_disk(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     )?;
     trial.says("Loading [#")?;
     Ok(error)
+}
+
+fn failing_disk(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    fails_to_read(bench, trial, false)
+}
+
+/// EDK2's AHCI driver calls a failed read a success.
+fn failing_sata(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    fails_to_read(bench, trial, true)
 }

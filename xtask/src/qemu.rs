@@ -94,6 +94,8 @@ pub struct Machine {
     pub keys: Keys,
     /// The first disk through QEMU's blkdebug, with this configuration file.
     pub blkdebug: Option<PathBuf>,
+    /// Disks as SATA drives instead of virtio's.
+    pub sata: bool,
 }
 
 impl Machine {
@@ -107,6 +109,7 @@ impl Machine {
             display: false,
             keys: Keys::Pipe,
             blkdebug: None,
+            sata: false,
         }
     }
 
@@ -150,9 +153,13 @@ impl Machine {
             };
             qemu.arg("-drive")
                 .arg(format!("if=none,id=disk{index},format=raw,{file}"));
-            qemu.arg("-device").arg(format!(
-                "virtio-blk-pci,drive=disk{index},bootindex={index}"
-            ));
+            let device = if self.sata {
+                format!("ide-hd,bus=ide.{index}")
+            } else {
+                "virtio-blk-pci".to_owned()
+            };
+            qemu.arg("-device")
+                .arg(format!("{device},drive=disk{index},bootindex={index}"));
         }
         qemu.args(["-net", "none", "-vga", "std", "-monitor", "none"]);
         qemu.args([
