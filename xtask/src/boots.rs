@@ -267,6 +267,13 @@ impl Bench {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The same, of the bundled model in float32.
+    fn host_f32(&self, args: &[&str]) -> Result<String> {
+        let model = self.models("stories1M.bin").display().to_string();
+        let tokenizer = self.models("tokenizer.bin").display().to_string();
+        self.host(&[&[&model, "-z", &tokenizer], args].concat())
+    }
+
     fn models(&self, name: &str) -> PathBuf {
         root().join("models").join(name)
     }
@@ -397,19 +404,7 @@ fn one_processor(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     // float32 this time.
     let files = [("STORIES.BIN", From::File(bench.models("stories1M.bin")))];
     let image = trial.image(bench, GREEDY, &files)?;
-    let model = bench.models("stories1M.bin").display().to_string();
-    let tokenizer = bench.models("tokenizer.bin").display().to_string();
-    let want = bench.host(&[
-        &model,
-        "-z",
-        &tokenizer,
-        "-t",
-        "0",
-        "-n",
-        "120",
-        "-i",
-        "Tim found a key",
-    ])?;
+    let want = bench.host_f32(&["-t", "0", "-n", "120", "-i", "Tim found a key"])?;
     let told = trial.tells(
         &Machine {
             cpus: 1,
@@ -508,15 +503,7 @@ fn stop(
     };
     let status = trial.ended(&guest, end)?;
     ensure!(status == 0, "status {status}");
-    let whole = bench.host(&[
-        &bench.models("stories1M.bin").display().to_string(),
-        "-z",
-        &bench.models("tokenizer.bin").display().to_string(),
-        "-t",
-        "0",
-        "-n",
-        "0",
-    ])?;
+    let whole = bench.host_f32(&["-t", "0", "-n", "0"])?;
     let told = trial.story()?.trim_end();
     ensure!(
         whole.starts_with(told) && told.len() + 10 < whole.len(),
@@ -541,19 +528,7 @@ fn other_volume(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let image = trial.image(bench, &format!("{GREEDY}\nlog = true\n"), &[])?;
     let mut machine = Machine::new(&image);
     machine.disks.push(second);
-    let model = bench.models("stories1M.bin").display().to_string();
-    let tokenizer = bench.models("tokenizer.bin").display().to_string();
-    let want = bench.host(&[
-        &model,
-        "-z",
-        &tokenizer,
-        "-t",
-        "0",
-        "-n",
-        "120",
-        "-i",
-        "Tim found a key",
-    ])?;
+    let want = bench.host_f32(&["-t", "0", "-n", "120", "-i", "Tim found a key"])?;
     let told = trial.tells(&machine, &want)?;
     trial.says("Model: \\MODELS\\MODEL.BIN on volume 2 (LLAMA2)")?;
     let log = String::from_utf8(image::read_back(&image, "LLAMA2.LOG").context("LLAMA2.LOG")?)?;
