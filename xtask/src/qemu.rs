@@ -162,12 +162,15 @@ impl Machine {
                 .arg(format!("{device},drive=disk{index},bootindex={index}"));
         }
         qemu.args(["-net", "none", "-vga", "std", "-monitor", "none"]);
-        qemu.args([
-            "-chardev",
-            "stdio,id=serial,signal=off",
-            "-serial",
-            "chardev:serial",
-        ]);
+        // Ctrl-C is the guest's. With the multiplexer, Ctrl-A X ends a machine that hangs; in a pipe Ctrl-A is a byte.
+        let mux = if self.keys == Keys::Terminal {
+            "on"
+        } else {
+            "off"
+        };
+        qemu.arg("-chardev")
+            .arg(format!("stdio,id=serial,signal=off,mux={mux}"));
+        qemu.args(["-serial", "chardev:serial"]);
         qemu.arg("-qmp")
             .arg(format!("tcp:127.0.0.1:{port},server=on,wait=off"));
         if !self.display {

@@ -153,6 +153,9 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
         ..Machine::new(&image)
     };
     eprintln!("xtask: booting in QEMU with {memory} MiB");
+    if !unattended {
+        eprintln!("xtask: Esc or Ctrl-C stops the story; Ctrl-A X switches the machine off");
+    }
     let mut guest = machine.start_best(args.accel)?;
     // What came while KVM was tried.
     print!("{}", guest.text);

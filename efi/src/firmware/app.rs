@@ -60,6 +60,9 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let about = |error: &dyn Display| format!("{name}: {error}");
     let checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
     let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
+    if let Some(said) = settings.steps_said(seq_len) {
+        complain("warning", &said);
+    }
     let needed = checkpoint.memory();
     needed
         .check(memory::size().free.saturating_sub(RESERVE))
