@@ -10,10 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    setup,
-    shell::{has, root},
-};
+use crate::{setup, shell::root};
 
 const HUB: &str = "https://huggingface.co/karpathy/tinyllamas/resolve/main";
 const LLAMA2_C: &str = "https://raw.githubusercontent.com/karpathy/llama2.c/master";
@@ -99,9 +96,7 @@ impl Name {
 }
 
 pub fn fetch(args: &FetchArgs) -> Result<()> {
-    if !has("curl") {
-        setup::install(&["curl", "ca-certificates"], "downloading")?;
-    }
+    setup::for_fetch()?;
     let folder = args
         .output
         .clone()

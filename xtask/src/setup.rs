@@ -28,6 +28,14 @@ pub fn for_boots() -> Result<()> {
     install(&missing, "booting in QEMU")
 }
 
+/// curl, which downloads.
+pub fn for_fetch() -> Result<()> {
+    if has("curl") {
+        return Ok(());
+    }
+    install(&["curl", "ca-certificates"], "downloading")
+}
+
 /// rustfmt and clippy, which minimal installations leave out.
 pub fn for_lints() -> Result<()> {
     let works = |tool: &str| output(Command::new(cargo()).args([tool, "--version"])).is_some();

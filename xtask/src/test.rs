@@ -123,6 +123,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         );
     }
     if wanted("host tests") {
+        setup::for_fetch()?;
         host_tests(count)?;
     }
     println!("\n== application");
