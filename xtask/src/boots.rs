@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     image::{self, Content, From},
@@ -20,19 +20,8 @@ use crate::{
     setup,
     shell::{check, root, target},
     test::Count,
+    trial::{Bench, PATIENCE, Trial, keep},
 };
-
-/// How long a boot may take. TCG on one busy core: half a minute is slow, this is stuck.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// What all boots share.
-struct Bench {
-    efi: PathBuf,
-    /// The host's `llama2`, to compare texts with.
-    llama2: PathBuf,
-    folder: PathBuf,
-    reference: PathBuf,
-}
 
 type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
@@ -110,10 +99,15 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some((name, check)) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((name, check)) = boots.get(number) else {
+                        break;
+                    };
                     let start = Instant::now();
                     let mut trial = Trial {
                         name,
+                        number,
                         serial: String::new(),
                         skip: None,
                     };
@@ -136,151 +130,6 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     });
     fs::remove_dir_all(&bench.folder)?;
     Ok(())
-}
-
-/// Keeps the serial log of a trial that failed.
-fn keep(trial: &Trial) -> Result<PathBuf> {
-    let folder = target().join("test-logs");
-    fs::create_dir_all(&folder)?;
-    let name: String = trial
-        .name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let path = folder.join(name + ".log");
-    fs::write(&path, &trial.serial)?;
-    Ok(path)
-}
-
-/// One boot under way.
-struct Trial {
-    name: &'static str,
-    serial: String,
-    skip: Option<String>,
-}
-
-impl Trial {
-    /// An image of the application, this configuration, and these files.
-    fn image(&self, bench: &Bench, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
-        let mut content = Content::default();
-        content.file("EFI/BOOT/BOOTX64.EFI", &bench.efi);
-        if !config.is_empty() {
-            content.bytes("LLAMA2.CFG", config);
-        }
-        for (path, from) in files {
-            content.put(path, from.clone());
-        }
-        self.image_of(bench, &content, "")
-    }
-
-    fn image_of(&self, bench: &Bench, content: &Content, suffix: &str) -> Result<PathBuf> {
-        let number = BOOTS
-            .iter()
-            .position(|(name, _)| *name == self.name)
-            .unwrap_or_default();
-        let path = bench.folder.join(format!("{number}{suffix}.img"));
-        image::write(content, &path)?;
-        Ok(path)
-    }
-
-    /// Boots a machine to its end and gives its status.
-    fn boot(&mut self, machine: &Machine) -> Result<u8> {
-        let mut guest = machine.start(Accel::Tcg)?;
-        let end = guest.end(PATIENCE);
-        guest.settle(Duration::from_secs(5));
-        self.ended(&guest, end)
-    }
-
-    fn ended(&mut self, guest: &Guest, end: End) -> Result<u8> {
-        self.serial.clone_from(&guest.text);
-        match end {
-            End::Exit(status) => Ok(status),
-            End::Timeout => bail!("no last line after {} s", PATIENCE.as_secs()),
-            End::Gone(words) => bail!("QEMU ended: {words}"),
-        }
-    }
-
-    /// Boots an image that must be refused with this sentence.
-    fn refused(&mut self, machine: &Machine, words: &str) -> Result<Option<String>> {
-        let status = self.boot(machine)?;
-        ensure!(status == 1, "status {status}, not 1");
-        let error = self
-            .serial
-            .lines()
-            .find_map(|line| line.strip_prefix("error: "))
-            .context("no line begins with error:")?;
-        ensure!(
-            error.contains(words),
-            "the error is not about {words:?}: {error}"
-        );
-        Ok(Some(error.to_owned()))
-    }
-
-    /// Boots an image that must tell this story.
-    fn tells(&mut self, machine: &Machine, story: &str) -> Result<Option<String>> {
-        let status = self.boot(machine)?;
-        ensure!(status == 0, "status {status}, not 0");
-        let told = self.story()?;
-        ensure!(told == story, "it told:\n{told}\nand not:\n{story}");
-        let speed = self
-            .serial
-            .lines()
-            .find(|line| line.starts_with("achieved tok/s"))
-            .unwrap_or_default();
-        Ok(Some(speed.to_owned()))
-    }
-
-    /// The text between its two lines.
-    fn story(&self) -> Result<&str> {
-        let (_, rest) = self
-            .serial
-            .split_once("\nGenerating ")
-            .context("no Generating line")?;
-        let (_, rest) = rest
-            .split_once(" tokens:\n")
-            .context("no Generating line")?;
-        Ok(rest
-            .rsplit_once("achieved tok/s")
-            .context("no achieved line")?
-            .0)
-    }
-
-    fn says(&self, words: &str) -> Result<()> {
-        ensure!(self.serial.contains(words), "it does not say {words:?}");
-        Ok(())
-    }
-}
-
-impl Bench {
-    /// What the host's command prints.
-    fn host(&self, args: &[&str]) -> Result<String> {
-        let output = Command::new(&self.llama2)
-            .arg("run")
-            .args(args)
-            .stdin(Stdio::null())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "llama2 run: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// The same, of the bundled model in float32.
-    fn host_f32(&self, args: &[&str]) -> Result<String> {
-        let model = self.models("stories1M.bin").display().to_string();
-        let tokenizer = self.models("tokenizer.bin").display().to_string();
-        self.host(&[&[&model, "-z", &tokenizer], args].concat())
-    }
-
-    fn models(&self, name: &str) -> PathBuf {
-        root().join("models").join(name)
-    }
-
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        fs::read(self.models(name)).with_context(|| name.to_owned())
-    }
 }
 
 fn random_stories15m(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
