@@ -281,7 +281,83 @@ fn write_files(
         .with_context(|| format!("writing {} into the image", entry.path))?;
         file.flush()?;
     }
+    // Counted, so that the volume says how much of it is free.
+    volume.stats()?;
     volume.unmount()?;
+    mend(disk)
+}
+
+/// Mends what fatfs leaves otherwise than the FAT specification (Microsoft 2000) has it: the partition's place on the disk,
+/// and each folder's `.` and `..`, which are its first two entries, short, `..` of what lies in the root as cluster 0.
+///
+/// # Quirks
+/// fatfs 0.3.6 gives both a long name, so that `.` stands second and `..` fourth. Firmware does not mind; Windows and
+/// fsck offer to repair the stick.
+fn mend(disk: &mut Sparse) -> Result<()> {
+    const SLOT: usize = 32;
+    // Both copies of the boot sector say where on the disk the partition is.
+    for copy in [0, 6] {
+        disk.seek(SeekFrom::Start(START + copy * SECTOR + 28))?;
+        disk.write_all(&((START / SECTOR) as u32).to_le_bytes())?;
+    }
+    let mut boot = [0; SECTOR as usize];
+    disk.seek(SeekFrom::Start(START))?;
+    disk.read_exact(&mut boot)?;
+    let short = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
+    let long = |at: usize| short(at) | short(at + 2) << 16;
+    let (cluster_size, root) = (u64::from(boot[13]) * SECTOR, long(44));
+    let table = START + short(14) * SECTOR;
+    let data = table + u64::from(boot[16]) * long(36) * SECTOR;
+
+    // A cluster, what it is to its folder, and whether that folder is the root or lies in it.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Is {
+        Root,
+        First { in_root: bool },
+        Later,
+    }
+    let mut clusters = vec![(root, Is::Root)];
+    while let Some((cluster, is)) = clusters.pop() {
+        let mut slots = vec![0; cluster_size as usize];
+        let place = SeekFrom::Start(data + (cluster - 2) * cluster_size);
+        disk.seek(place)?;
+        disk.read_exact(&mut slots)?;
+        let named =
+            |slots: &[u8], slot: usize, name: &[u8; 11]| slots[slot * SLOT..].starts_with(name);
+        let first = matches!(is, Is::First { .. });
+        if first && named(&slots, 1, b".          ") && named(&slots, 3, b"..         ") {
+            slots.copy_within(SLOT..2 * SLOT, 0);
+            slots.copy_within(3 * SLOT..4 * SLOT, SLOT);
+            if is == (Is::First { in_root: true }) {
+                slots[SLOT + 20..SLOT + 22].fill(0);
+                slots[SLOT + 26..SLOT + 28].fill(0);
+            }
+            // What stood there is deleted, not the end of the folder.
+            (slots[2 * SLOT], slots[3 * SLOT]) = (0xe5, 0xe5);
+            disk.seek(place)?;
+            disk.write_all(&slots)?;
+        }
+        for slot in slots.chunks_exact(SLOT) {
+            let is_folder = slot[11] & 0x18 == 0x10 && !matches!(slot[0], b'.' | 0 | 0xe5);
+            if is_folder {
+                let number = |at: usize| u64::from(u16::from_le_bytes([slot[at], slot[at + 1]]));
+                clusters.push((
+                    number(20) << 16 | number(26),
+                    Is::First {
+                        in_root: is == Is::Root,
+                    },
+                ));
+            }
+        }
+        // A long folder goes on elsewhere.
+        let mut next = [0; 4];
+        disk.seek(SeekFrom::Start(table + 4 * cluster))?;
+        disk.read_exact(&mut next)?;
+        let next = u64::from(u32::from_le_bytes(next) & 0x0fff_ffff);
+        if (2..0x0fff_fff7).contains(&next) {
+            clusters.push((next, if is == Is::Root { Is::Root } else { Is::Later }));
+        }
+    }
     Ok(())
 }
 
@@ -485,6 +561,20 @@ mod tests {
         assert_eq!(&bytes[512..520], b"EFI PART");
         assert_eq!(read_back(&one, "STORIES.BIN").unwrap(), model);
         assert_eq!(read_back(&one, "EFI/BOOT/BOOTX64.EFI").unwrap(), [1, 2, 3]);
+        // All three folders begin with their dots, and nothing else does.
+        let dots = |slot: &[u8]| slot.starts_with(b".          \x10");
+        let slots = bytes.chunks(32).enumerate();
+        let places: Vec<usize> = slots
+            .filter(|(_, slot)| dots(slot))
+            .map(|(index, _)| index)
+            .collect();
+        assert!(
+            places.len() == 3 && places.iter().all(|index| index % 16 == 0),
+            "{places:?}"
+        );
+        for index in places {
+            assert!(bytes[32 * (index + 1)..].starts_with(b"..         \x10"));
+        }
         assert!(read_back(&one, "TOKEN.BIN").is_err(), "a folder");
         content.bytes("LLAMA2.CFG", "steps = 2\r\n");
         write(&content, &two).unwrap();
