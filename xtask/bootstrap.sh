@@ -11,11 +11,18 @@ if [ "${1:-}" = --which ]; then
 fi
 
 missing=""
-[ -x "$cargo" ] || missing="$missing rustc-web cargo-web rust-web-src lld"
+if [ ! -x "$cargo" ]; then
+    # Debian 12 has a new compiler under names of its own.
+    if grep -qs '^VERSION_ID="12"' /etc/os-release; then
+        missing="rustc-web cargo-web rust-web-src lld"
+    else
+        missing="rustc cargo rust-src lld"
+    fi
+fi
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
-line="apt-get install -y --no-install-recommends$missing"
+line="apt-get install -y --no-install-recommends $missing"
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "llama2.efi needs Rust 1.91 or newer (https://rustup.rs) and a C compiler (cc): install them, then try again" >&2
     exit 1
@@ -25,6 +32,6 @@ if [ "$(id -u)" != 0 ]; then
     echo "  sudo apt-get update && sudo $line" >&2
     exit 1
 fi
-echo "installing with apt-get:$missing" >&2
+echo "installing with apt-get: $missing" >&2
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive $line

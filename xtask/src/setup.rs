@@ -46,7 +46,18 @@ pub fn for_lints() -> Result<()> {
         eprintln!("xtask: the lints need rustfmt and clippy: rustup component add rustfmt clippy");
         return check(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]));
     }
-    install(&["rustfmt-web", "rust-web-clippy"], "linting")
+    let packages = if is_debian_12() {
+        ["rustfmt-web", "rust-web-clippy"]
+    } else {
+        ["rustfmt", "rust-clippy"]
+    };
+    install(&packages, "linting")
+}
+
+/// Whether this is Debian 12, which has a new compiler under names of its own.
+pub fn is_debian_12() -> bool {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().any(|line| line == "VERSION_ID=\"12\"")
 }
 
 /// The cargo that runs us.

@@ -15,8 +15,10 @@ use crate::{
     shell::{check, has, output},
 };
 
-/// Debian's packages for the second way.
-const DEBIAN: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
+/// Debian's packages for the second way: Debian 12 has a new compiler under these names (for its browsers), …
+const DEBIAN_WEB: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
+/// … others under the usual ones.
+const DEBIAN: [&str; 4] = ["rustc", "cargo", "rust-src", "lld"];
 /// The oldest compiler that will do.
 const LEAST: (u32, u32) = (1, 91);
 
@@ -75,13 +77,18 @@ pub fn find() -> Result<Toolchain> {
     if let Some(debian) = debian() {
         return Ok(debian);
     }
-    setup::install(&DEBIAN, "building the standard library")?;
+    let packages = if setup::is_debian_12() {
+        DEBIAN_WEB
+    } else {
+        DEBIAN
+    };
+    setup::install(&packages, "building the standard library")?;
     match debian() {
         Some(debian) => Ok(debian),
         None => bail!(
             "no compiler with its standard library's source: tried rustup's rust-src and Debian's {}; \
              with a network, `rustup component add rust-src` is all it takes",
-            DEBIAN.join(", ")
+            packages.join(", ")
         ),
     }
 }
