@@ -21,6 +21,10 @@ if [ ! -x "$cargo" ]; then
 fi
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
+# So that one line is enough: what xtask would ask for next.
+command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
+[ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
+command -v curl >/dev/null 2>&1 || missing="$missing curl ca-certificates"
 
 line="apt-get install -y --no-install-recommends $missing"
 if ! command -v apt-get >/dev/null 2>&1; then
