@@ -116,13 +116,14 @@ impl Content {
     }
 }
 
-/// The file's own name where it is one of DOS's 8 + 3 letters and one that the application looks for.
+/// The file's own name where it is one of DOS's 8 + 3 letters and one that the application looks for: with a configuration
+/// of the user's own, nothing else tells it which file is the model.
 fn short_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.to_ascii_uppercase();
     let (stem, extension) = name.split_once('.')?;
     let plain = stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (plain && (1..=8).contains(&stem.len()) && extension == "BIN" && name != "TOKEN.BIN")
-        .then_some(name)
+    let looked_for = stem.starts_with("STORIES") || stem == "MODEL";
+    (plain && stem.len() <= 8 && looked_for && extension == "BIN").then_some(name)
 }
 
 impl Entry {
@@ -426,15 +427,21 @@ impl Write for Sparse {
         if self.at + buf.len() as u64 > self.size {
             return Err(io::Error::other("the image is too small for its content"));
         }
-        let blocks = (self.at / Self::BLOCK) as usize
-            ..(self.at + buf.len() as u64).div_ceil(Self::BLOCK) as usize;
-        let fresh = self.written[blocks.clone()].iter().all(|written| !written);
-        if !(fresh && buf.iter().all(|&byte| byte == 0)) {
-            self.written[blocks].fill(true);
-            self.file.seek(SeekFrom::Start(self.at))?;
-            self.file.write_all(buf)?;
+        // Block by block: clusters do not begin where blocks do, and zeros beside something written must not fill the
+        // block after it, and so the next write's, to the end of the file.
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let left = Self::BLOCK - self.at % Self::BLOCK;
+            let (piece, later) = rest.split_at(rest.len().min(left as usize));
+            let block = (self.at / Self::BLOCK) as usize;
+            if self.written[block] || piece.iter().any(|&byte| byte != 0) {
+                self.written[block] = true;
+                self.file.seek(SeekFrom::Start(self.at))?;
+                self.file.write_all(piece)?;
+            }
+            self.at += piece.len() as u64;
+            rest = later;
         }
-        self.at += buf.len() as u64;
         Ok(buf.len())
     }
 
@@ -591,18 +598,21 @@ mod tests {
     fn big_files_of_zeros_take_little_room_and_too_big_ones_are_refused() {
         let folder = folder("sparse");
         let zeros = folder.join("zeros.bin");
-        File::create(&zeros).unwrap().set_len(700 << 20).unwrap();
+        let image = folder.join("big.img");
         let mut content = Content::default();
         content.file("MODEL.BIN", &zeros);
-        let image = folder.join("big.img");
-        assert!(write(&content, &image).unwrap() > 700 << 20);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            assert!(
-                std::fs::metadata(&image).unwrap().blocks() * 512 < 32 << 20,
-                "holes stay holes"
-            );
+        // Clusters of several sizes, which lie differently to the blocks; a header, beside which the zeros begin.
+        for mib in [300, 440, 700] {
+            let mut file = File::create(&zeros).unwrap();
+            file.write_all(&[7; 28]).unwrap();
+            file.set_len(mib << 20).unwrap();
+            assert!(write(&content, &image).unwrap() > mib << 20);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::MetadataExt;
+                let taken = std::fs::metadata(&image).unwrap().blocks() * 512;
+                assert!(taken < 16 << 20, "{mib} MiB of zeros take {taken} bytes");
+            }
         }
         File::create(&zeros).unwrap().set_len(1 << 32).unwrap();
         let error = write(&content, &image).unwrap_err().to_string();
@@ -621,5 +631,12 @@ mod tests {
         assert_eq!(short("stories.v2.bin"), None);
         assert_eq!(short("model"), None);
         assert_eq!(short("token.bin"), None);
+        assert_eq!(short("model.bin").as_deref(), Some("MODEL.BIN"));
+        assert_eq!(short("stories1.bin").as_deref(), Some("STORIES1.BIN"));
+        assert_eq!(
+            short("mine.bin"),
+            None,
+            "the application would not look for it"
+        );
     }
 }
