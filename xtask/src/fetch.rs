@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -147,21 +147,14 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     }
     let url = format!("{}/{}", base.trim_end_matches('/'), item.path);
     println!("{url} ({} bytes)", item.size);
-    let mut curl = Command::new("curl");
-    curl.args([
-        "--fail",
-        "--location",
-        "--show-error",
-        "--progress-bar",
-        "--connect-timeout",
-        "20",
-    ]);
-    curl.args(["--continue-at", "-", "--output"])
-        .arg(&part)
-        .arg(&url);
-    let status = curl.status().context("curl could not be started")?;
-    if !status.success() {
-        bail!("{}", explain(status.code(), &url));
+    let mut ended = curl(&url, &part)?;
+    if matches!(ended, Err((Some(33 | 36), _))) && part.exists() {
+        eprintln!("xtask: the server cannot go on from a part; fetching all of it");
+        fs::remove_file(&part)?;
+        ended = curl(&url, &part)?;
+    }
+    if let Err((code, answer)) = ended {
+        bail!("{}", explain(code, &answer, &url));
     }
     if let Err(what) = check(&part, item) {
         // Kept if it is only short: the next attempt goes on from there.
@@ -175,17 +168,53 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// curl's exit status (its manual, "EXIT CODES") in a sentence.
-fn explain(code: Option<i32>, url: &str) -> String {
-    let reason = match code {
-        Some(6) => "the host's name cannot be looked up: is there a network?",
-        Some(7 | 28) => "the host does not answer: is there a network?",
-        Some(18) => "the connection broke off; the same command goes on from there",
-        Some(22) => "the server has no such file",
-        Some(33 | 36) => "the server cannot resume; take the .part file away and try again",
-        Some(35 | 51 | 58..=60) => "the server's certificate is not to be trusted",
-        Some(23) => "the file could not be written: is the disk full?",
-        _ => "curl failed",
+/// How curl failed: its exit status, and the server's last answer (an HTTP status, 000 for none).
+type Failure = (Option<i32>, String);
+
+/// Downloads the rest of `url` to the end of `part`.
+fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--fail",
+        "--location",
+        "--show-error",
+        "--progress-bar",
+        "--connect-timeout",
+        "20",
+        "--write-out",
+        "%{http_code}",
+    ]);
+    curl.args(["--continue-at", "-", "--output"])
+        .arg(part)
+        .arg(url);
+    let output = curl
+        .stderr(Stdio::inherit())
+        .output()
+        .context("curl could not be started")?;
+    if output.status.success() {
+        return Ok(Ok(()));
+    }
+    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(Err((output.status.code(), answer)))
+}
+
+/// curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
+fn explain(code: Option<i32>, answer: &str, url: &str) -> String {
+    let reason = match (code, answer) {
+        (Some(6), _) => "the host's name cannot be looked up: is there a network?",
+        (Some(7 | 28), _) => "the host does not answer: is there a network?",
+        (Some(18), _) => "the connection broke off; the same command goes on from there",
+        (Some(22), "404" | "410") => "the server has no such file",
+        (Some(22), "401" | "403") => "the server does not give it to you",
+        (Some(22), "429") => "the server has been asked too often; try again later",
+        (Some(22), _) => {
+            return format!("{url}: the server answers HTTP {answer}; try again later");
+        }
+        (Some(33 | 36), _) => "the server cannot resume",
+        (Some(35 | 51 | 58..=60), _) => "the server's certificate is not to be trusted",
+        (Some(23), _) => "the file could not be written: is the disk full?",
+        (Some(code), _) => return format!("{url}: curl failed with exit status {code}"),
+        (None, _) => "curl was ended by a signal; the same command goes on from there",
     };
     format!("{url}: {reason}")
 }
@@ -239,6 +268,27 @@ mod tests {
             size: BODY.len() as u64,
             sha256,
         }
+    }
+
+    /// A server that gives `count` requests this answer, whatever they ask for; it knows no ranges.
+    fn answer(head: &'static str, body: &'static [u8], count: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for _ in 0..count {
+                let (mut stream, _) = listener.accept().unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                lines
+                    .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+                    .count();
+                let length = body.len();
+                let fields = format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
+                // curl hangs up when it sees that it cannot resume.
+                let _ = stream.write_all(format!("HTTP/1.1 {head}\r\n{fields}").as_bytes());
+                let _ = stream.write_all(body);
+            }
+        });
+        url
     }
 
     /// A server for `count` requests, which cuts its first answer after `cut` bytes; the requests' heads.
@@ -367,6 +417,33 @@ mod tests {
         let path = get(&item(sha_of_body()), &url, &folder).unwrap();
         assert_eq!(fs::read(path).unwrap(), BODY);
         assert!(seen.lock().unwrap()[0].contains("Range: bytes=10-"));
+    }
+
+    #[test]
+    fn a_server_that_cannot_resume_gives_all_of_it() {
+        let folder = folder("whole");
+        fs::write(folder.join("file.bin.part"), &BODY[..10]).unwrap();
+        let url = answer("200 OK", BODY, 2);
+        let path = get(&item(sha_of_body()), &url, &folder).unwrap();
+        assert_eq!(fs::read(path).unwrap(), BODY);
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_sentence() {
+        let folder = folder("refused");
+        for (head, words) in [
+            ("404 Not Found", "the server has no such file"),
+            ("403 Forbidden", "does not give it to you"),
+            ("429 Too Many Requests", "asked too often; try again later"),
+            (
+                "503 Service Unavailable",
+                "answers HTTP 503; try again later",
+            ),
+        ] {
+            let url = answer(head, b"", 1);
+            let error = get(&item(SHA256), &url, &folder).unwrap_err().to_string();
+            assert!(error.ends_with(words), "{head}: {error}");
+        }
     }
 
     #[test]
