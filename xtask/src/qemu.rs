@@ -463,28 +463,38 @@ enum State {
     Control,
     Command,
     CommandEscape,
-    Charset,
+    Intermediate,
 }
 
 impl Filter {
     fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &byte in bytes {
             self.state = match (self.state, byte) {
-                (State::Plain, 0x1b) => State::Escape,
+                // Inside a command string it may be the string's end; elsewhere a sequence begins, whatever was cut off.
+                (State::Command, 0x1b) => State::CommandEscape,
+                (_, 0x1b) => State::Escape,
                 (State::Plain, b'\r' | 0) => State::Plain,
                 (State::Plain, _) => {
                     out.push(byte);
                     State::Plain
                 }
-                (State::Escape, b'[') => State::Control,
-                (State::Escape, b']' | b'P' | b'^' | b'_') => State::Command,
-                (State::Escape, b'(' | b')' | b'*' | b'+' | b'#' | b'%') => State::Charset,
+                // CAN and SUB end any sequence. A line's end does too: no sequence holds one, and a string that is
+                // never ended must not swallow the story.
+                (_, 0x18 | 0x1a) => State::Plain,
+                (_, b'\n') => {
+                    out.push(byte);
+                    State::Plain
+                }
+                (State::Escape | State::CommandEscape, b'[') => State::Control,
+                (State::Escape | State::CommandEscape, b']' | b'P' | b'X' | b'^' | b'_') => {
+                    State::Command
+                }
+                (State::Escape | State::Intermediate, 0x20..=0x2f) => State::Intermediate,
                 (State::Control, 0x40..=0x7e) => State::Plain,
                 (State::Control, _) => State::Control,
                 (State::Command, 0x07) => State::Plain,
-                (State::Command, 0x1b) => State::CommandEscape,
                 (State::Command, _) => State::Command,
-                (State::Escape | State::CommandEscape | State::Charset, _) => State::Plain,
+                (State::Escape | State::CommandEscape | State::Intermediate, _) => State::Plain,
             };
         }
     }
@@ -503,6 +513,26 @@ mod tests {
                 .chunks(cut)
                 .for_each(|piece| filter.pass(piece, &mut out));
             assert_eq!(String::from_utf8(out).unwrap(), "BdsDxe: 日本\nend!.\n");
+        }
+    }
+
+    #[test]
+    fn broken_escape_sequences_leave_nothing_behind_and_swallow_no_line() {
+        let filtered = |text: &str| {
+            let (mut filter, mut out) = (Filter::default(), Vec::new());
+            filter.pass(text.as_bytes(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        for (text, want) in [
+            ("\x1b\x1b[2Ja", "a"),
+            ("\x1b[12\x1b[0ma", "a"),
+            ("\x1b F\x1b$(Ba", "a"),
+            ("\x1b[1\x18a\x1b]0;t\x1aa", "aa"),
+            ("\x1b]0;never ended\nOnce\n", "\nOnce\n"),
+            ("\x1b[\r\nOnce\n", "\nOnce\n"),
+            ("\x1bPq\x1b[1ma", "a"),
+        ] {
+            assert_eq!(filtered(text), want, "{text:?}");
         }
     }
 }
