@@ -94,7 +94,8 @@ fn cargo(
     if known.contains("json-target-spec") {
         cargo.arg("-Zjson-target-spec");
     }
-    // The same bytes on every machine: no folder names in panic messages, no time in the header.
+    // The same bytes in every folder: no folder names in panic messages, no time in the header, and no debug directory,
+    // which carries a hash over folder names though strip leaves nothing to debug.
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home =
         home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -102,6 +103,7 @@ fn cargo(
         .context("rustc tells its sysroot")?;
     let mut flags = vec![
         "-Clink-arg=/Brepro".to_owned(),
+        "-Clink-arg=/DEBUG:NONE".to_owned(),
         format!("--remap-path-prefix={}=", root().display()),
     ];
     flags.push(format!(
