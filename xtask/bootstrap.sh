@@ -3,7 +3,7 @@
 # With --which: prints the cargo to use and installs nothing.
 set -eu
 
-PATH="$PATH:$HOME/.cargo/bin"
+PATH="$PATH:${HOME:-/root}/.cargo/bin"
 if command -v cargo >/dev/null 2>&1; then cargo=$(command -v cargo); else cargo=/usr/bin/cargo; fi
 if [ "${1:-}" = --which ]; then
     echo "$cargo"
