@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use llama2_engine::session::KvType;
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
@@ -95,6 +96,35 @@ pub struct RunArgs {
     /// System prompt, in chat
     #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
+
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// How to use the machine.
+#[derive(Group)]
+pub struct MachineArgs {
+    /// Threads [default: as many as are fastest, found out over the first tokens]
+    #[arg(long, value_name = "NUMBER", value_parser = threads, help_heading = MACHINE)]
+    pub threads: Option<usize>,
+
+    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
+    #[arg(long, value_name = "NAME", help_heading = MACHINE)]
+    pub kernels: Option<String>,
+
+    /// Numbers that keys and values are kept in: f32, or f16 in half the memory
+    #[arg(long, value_name = "TYPE", default_value = "f32", help_heading = MACHINE)]
+    pub kv: KvType,
+}
+
+const MACHINE: &str = "Machine";
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|threads| (1..=255).contains(threads))
+        .ok_or_else(|| "a number of threads is 1 to 255".into())
 }
 
 #[derive(Group)]

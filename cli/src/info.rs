@@ -2,14 +2,17 @@
 
 use std::io::{self, Write};
 
-use llama2_engine::units::{Bytes, Grouped};
+use llama2_engine::{
+    session::KvType,
+    units::{Bytes, Grouped},
+};
 
 use crate::{args::InfoArgs, failure::Failure, load};
 
 pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     let opened = load::open(args.checkpoint.as_deref())?;
     let c = &opened.checkpoint.config;
-    let memory = opened.checkpoint.memory();
+    let memory = opened.checkpoint.memory(KvType::F32, 1);
     let classifier = if c.shared_classifier {
         "tied to the embedding"
     } else {

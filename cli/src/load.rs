@@ -11,9 +11,10 @@ use llama2_engine::{
     model::{Model, Progress},
     source::ByteSource,
     tokenizer::Tokenizer,
+    workers::Workers,
 };
 
-use crate::{failure::Failure, file::FileSource};
+use crate::{failure::Failure, file::FileSource, machine::Machine};
 
 /// The bundled model's name and bytes.
 const BUNDLED: (&str, &[u8]) = (
@@ -56,10 +57,13 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
 const WORTH_A_BAR: u64 = 32 << 20;
 
 /// Streams the weights in, with a progress bar where standard error is a terminal.
-pub fn load(mut opened: Opened) -> Result<Model, Failure> {
+pub fn load(mut opened: Opened, machine: &Machine) -> Result<Model, Failure> {
     let about = |error| Failure::about(&opened.name, error);
+    let memory = opened
+        .checkpoint
+        .memory(machine.kv, machine.threads.count());
     if let Some(free) = available_memory() {
-        opened.checkpoint.memory().check(free).map_err(about)?;
+        memory.check(free).map_err(about)?;
     }
     let size = opened.source.size();
     let bar = if size < WORTH_A_BAR {

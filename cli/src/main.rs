@@ -5,11 +5,18 @@ mod failure;
 mod file;
 mod info;
 mod load;
+mod machine;
+mod memory;
 mod run;
+mod threads;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+/// Large pages for the weights.
+#[global_allocator]
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 use args::{Args, Command};
 use failure::Failure;

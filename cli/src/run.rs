@@ -18,6 +18,7 @@ use crate::{
     args::{Mode, RunArgs},
     failure::{Failure, say},
     file, load,
+    machine::Machine,
 };
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -49,8 +50,10 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(&tokenizer, &settings, steps, config.seq_len)?;
 
-    let model = load::load(opened)?;
-    let mut session = Session::new(&model).map_err(|error| Failure::Input(error.to_string()))?;
+    let machine = Machine::new(&args.machine)?;
+    let model = load::load(opened, &machine)?;
+    let mut session = Session::new(&model, machine.options())
+        .map_err(|error| Failure::Input(error.to_string()))?;
     let seed = settings.seed.unwrap_or_else(time_seed);
     let mut sampler = Sampler::new(
         config.vocab_size,

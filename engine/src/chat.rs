@@ -5,7 +5,7 @@ use alloc::{format, string::String, vec::Vec};
 use crate::{
     generate::{Output, PromptError, Step, TopToken},
     sampler::Sampler,
-    session::Session,
+    session::{BATCH, Session},
     tokenizer::{EOS, Tokenizer},
 };
 
@@ -30,6 +30,8 @@ pub struct Chat {
     position: usize,
     steps: usize,
     seq_len: usize,
+    /// Most tokens of a pass.
+    batch: usize,
     top: Option<TopToken>,
     output: Output,
 }
@@ -44,8 +46,9 @@ impl Chat {
             position: 0,
             steps: steps.min(seq_len),
             seq_len,
+            batch: BATCH,
             top: None,
-            output: Output::new(tokenizer),
+            output: Output::new(tokenizer, 1),
         }
     }
 
@@ -73,7 +76,13 @@ impl Chat {
         Ok(())
     }
 
-    /// One forward pass and the text that follows from it. A newline follows the assistant's last word.
+    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    pub fn limit_batch(&mut self, tokens: usize) {
+        self.batch = tokens.clamp(1, BATCH);
+    }
+
+    /// One pass, over a token or a batch of the prompt's (the dialog's first goes alone), and the text that follows from it. A
+    /// newline follows the assistant's last word.
     pub fn step(
         &mut self,
         session: &mut Session<'_>,
@@ -85,16 +94,30 @@ impl Chat {
         }
         let forced = self.prompt.get(self.passed).copied();
         let token = forced.unwrap_or(self.next);
-        let logits = session.forward(token, self.position);
+        let prompt = self.prompt.get(self.passed..).unwrap_or_default();
+        let known = prompt.len().min(self.batch).min(self.steps - self.position);
+        let (logits, count) = if self.position == 0 || known < 2 {
+            (session.forward(token, self.position), 1)
+        } else {
+            (session.prefill(&prompt[..known], self.position), known)
+        };
         if self.position == 0 {
             self.top = Some(TopToken::of(logits));
         }
-        self.position += 1;
-        self.passed += usize::from(forced.is_some());
+        let token = if forced.is_some() {
+            prompt[count - 1]
+        } else {
+            token
+        };
+        self.position += count;
+        self.passed += if forced.is_some() { count } else { 0 };
         self.output.clear();
-        if self.passed < self.prompt.len() {
-            // run.c samples here too and drops the token; only the generator shows it.
+        // run.c samples after each token of the prompt and drops what comes; only the generator shows it.
+        let whole = self.passed == self.prompt.len();
+        for _ in 0..count - usize::from(whole) {
             sampler.skip();
+        }
+        if !whole {
             return Step::Text("");
         }
         if forced.is_none() && token == EOS {

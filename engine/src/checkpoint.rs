@@ -15,7 +15,8 @@ use core::fmt;
 
 use crate::{
     buffer::OutOfMemory,
-    config::Config,
+    cache::{self, KvType},
+    config::{Config, NORM_EPSILON, ROPE_THETA},
     matrix::Encoding,
     session,
     source::{ByteSource, ReadError},
@@ -302,7 +303,7 @@ pub(crate) struct Section {
 
 /// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that the file is exactly
 /// as long as that shape needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The file's layout.
     pub format: Format,
@@ -382,6 +383,8 @@ impl Checkpoint {
             vocab_size: dimension("vocab_size", vocab_size, LARGEST_DIMENSION)?,
             seq_len: dimension("seq_len", field(6)?, LARGEST_DIMENSION)?,
             shared_classifier,
+            rope_theta: ROPE_THETA,
+            norm_epsilon: NORM_EPSILON,
         };
         divides(("n_heads", config.n_heads), ("dim", config.dim))?;
         divides(
@@ -514,15 +517,15 @@ impl Checkpoint {
     }
 
     /// Memory needed to load and run it, its whole context included.
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self, kv: KvType, workers: usize) -> Memory {
         let packed = |s: &Section| match s.role {
             Role::RopeTables => Some(0),
             _ => s.encoding.packed_bytes(s.rows, s.cols),
         };
         Memory {
             weights: self.sum(packed).unwrap_or(u64::MAX),
-            kv_cache: session::kv_cache_bytes(&self.config),
-            activations: session::activation_bytes(&self.config)
+            kv_cache: cache::kv_cache_bytes(&self.config, kv),
+            activations: session::activation_bytes(&self.config, workers)
                 .saturating_add(crate::model::PIECE as u64),
         }
     }

@@ -2,7 +2,7 @@
 
 /// A model's hyper-parameters. Having one proves that they passed the checks of the format that they were read from:
 /// all are at least 1 and small enough to multiply in `u64`, `n_heads` divides `dim` into even heads and `n_kv_heads` divides `n_heads`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// Width of the residual stream.
     pub dim: usize,
@@ -20,7 +20,16 @@ pub struct Config {
     pub seq_len: usize,
     /// Whether the classifier is the embedding table (tied) or a matrix of its own.
     pub shared_classifier: bool,
+    /// Base of RoPE's frequencies; llama2.c's is 10 000.
+    pub rope_theta: f32,
+    /// What RMSNorm adds to the mean of the squares; llama2.c's is 1e-5.
+    pub norm_epsilon: f32,
 }
+
+/// llama2.c's [`Config::rope_theta`].
+pub const ROPE_THETA: f32 = 10_000.0;
+/// llama2.c's [`Config::norm_epsilon`].
+pub const NORM_EPSILON: f32 = 1e-5;
 
 impl Config {
     /// Elements of one attention head.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{
     sampler::{Sampler, argmax},
-    session::Session,
+    session::{BATCH, Session},
     tokenizer::{BOS, Tokenizer},
     utf8::Utf8Stream,
 };
@@ -37,7 +37,8 @@ impl core::error::Error for PromptError {}
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A forward pass was run; this text became whole by it (often empty: half a character, or a prompt in chat).
+    /// A pass was run, over one token or a batch of the prompt's; this text became whole by it (often empty: half a
+    /// character, or a prompt in chat).
     Text(&'a str),
     /// Chat: the assistant has finished; the next turn can begin.
     TurnOver,
@@ -71,11 +72,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(tokenizer: &Tokenizer) -> Output {
+    /// Room for the text of `tokens` tokens at once.
+    pub(crate) fn new(tokenizer: &Tokenizer, tokens: usize) -> Output {
         // Each byte may turn into U+FFFD, three bytes long.
         Output {
             stream: Utf8Stream::default(),
-            text: String::with_capacity(3 * (tokenizer.longest_piece() + 4)),
+            text: String::with_capacity(3 * (tokens * tokenizer.longest_piece() + 4)),
         }
     }
 
@@ -110,6 +112,8 @@ pub struct Generation {
     position: usize,
     steps: usize,
     over: bool,
+    /// Most tokens of a pass.
+    batch: usize,
     top: Option<TopToken>,
     output: Output,
 }
@@ -139,12 +143,19 @@ impl Generation {
             position: 0,
             steps: steps.min(seq_len),
             over: false,
+            batch: BATCH,
             top: None,
-            output: Output::new(tokenizer),
+            output: Output::new(tokenizer, BATCH.min(steps).max(1)),
         })
     }
 
-    /// One forward pass and the text that follows from it.
+    /// Lets a pass over the prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    pub fn limit_batch(&mut self, tokens: usize) {
+        self.batch = tokens.clamp(1, BATCH);
+    }
+
+    /// One pass and the text that follows from it. The first is over the first token alone; the prompt's others go in
+    /// batches.
     pub fn step(
         &mut self,
         session: &mut Session<'_>,
@@ -154,19 +165,29 @@ impl Generation {
         if self.over || self.position >= self.steps {
             return Step::Done;
         }
-        let logits = session.forward(self.token, self.position);
+        self.output.clear();
+        let prompt = self.prompt.get(self.position..).unwrap_or_default();
+        let known = prompt.len().min(self.batch).min(self.steps - self.position);
+        let (logits, passed) = if self.position == 0 || known < 2 {
+            (session.forward(self.token, self.position), 1)
+        } else {
+            (session.prefill(&prompt[..known], self.position), known)
+        };
         if self.position == 0 {
             self.top = Some(TopToken::of(logits));
         }
-        let next = match self.prompt.get(self.position + 1) {
+        for i in 1..passed {
+            self.output.push(tokenizer.decode(prompt[i - 1], prompt[i]));
+            self.token = prompt[i];
+        }
+        self.position += passed;
+        let next = match self.prompt.get(self.position) {
             Some(&token) => token,
             None => sampler.sample(logits),
         };
-        self.position += 1;
 
         // BOS stands between texts: the model has finished this one.
         self.over = next == BOS;
-        self.output.clear();
         if !self.over {
             self.output.push(tokenizer.decode(self.token, next));
         }

@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod buffer;
+mod cache;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
@@ -18,11 +19,14 @@ pub mod kernels;
 pub mod math;
 pub mod matrix;
 pub mod model;
+mod rope;
 pub mod sampler;
 pub mod session;
 pub mod settings;
 pub mod source;
+pub mod team;
 pub mod tokenizer;
+pub mod tune;
 pub mod units;
 pub mod utf8;
 pub mod workers;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use crate::{
-    buffer::{Buffer, OutOfMemory},
+    buffer::{ALIGN, Arena, Buffer, OutOfMemory},
     checkpoint::{Checkpoint, Error, Role, Section},
     config::Config,
     matrix::{Encoding, Matrix},
@@ -101,7 +101,17 @@ impl Model {
     /// All buffers, zeroed.
     fn zeroed(config: Config, sections: &[Section]) -> Result<Model, OutOfMemory> {
         let find = |role| sections.iter().find(|s| s.role == role);
-        let matrix = |role| {
+        // All weights side by side, on large pages.
+        let bytes = sections
+            .iter()
+            .filter(|s| s.role != Role::RopeTables)
+            .fold(0u64, |sum, s| {
+                let one = s.encoding.packed_bytes(s.rows, s.cols).unwrap_or(u64::MAX);
+                let one = one.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64;
+                sum.saturating_add(one.saturating_mul(s.count as u64))
+            });
+        let arena = &mut Arena::new(bytes);
+        let matrix = |role, arena: &mut Arena| {
             let s = find(role).copied().unwrap_or(Section {
                 role,
                 count: 0,
@@ -109,37 +119,33 @@ impl Model {
                 cols: 1,
                 encoding: Encoding::F32,
             });
-            Matrix::zeroed(s.rows, s.cols, s.encoding)
+            Matrix::zeroed(s.rows, s.cols, s.encoding, arena)
         };
-        let norm = || Buffer::zeroed(config.dim);
-        let layer = || -> Result<Layer, OutOfMemory> {
+        let layer = |arena: &mut Arena| -> Result<Layer, OutOfMemory> {
             Ok(Layer {
-                attention_norm: norm()?,
-                wq: matrix(Role::Wq)?,
-                wk: matrix(Role::Wk)?,
-                wv: matrix(Role::Wv)?,
-                wo: matrix(Role::Wo)?,
-                ffn_norm: norm()?,
-                w1: matrix(Role::W1)?,
-                w2: matrix(Role::W2)?,
-                w3: matrix(Role::W3)?,
+                attention_norm: arena.zeroed(config.dim)?,
+                wq: matrix(Role::Wq, arena)?,
+                wk: matrix(Role::Wk, arena)?,
+                wv: matrix(Role::Wv, arena)?,
+                wo: matrix(Role::Wo, arena)?,
+                ffn_norm: arena.zeroed(config.dim)?,
+                w1: matrix(Role::W1, arena)?,
+                w2: matrix(Role::W2, arena)?,
+                w3: matrix(Role::W3, arena)?,
             })
         };
         Ok(Model {
             config,
-            group: sections.iter().find_map(|s| match s.encoding {
-                Encoding::Q8 { group } => Some(group),
-                Encoding::F32 => None,
-            }),
-            embedding: matrix(Role::Embedding)?,
+            group: sections.iter().find_map(|s| s.encoding.group()),
+            embedding: matrix(Role::Embedding, arena)?,
             layers: (0..config.n_layers)
-                .map(|_| layer())
+                .map(|_| layer(arena))
                 .collect::<Result<_, _>>()?,
-            final_norm: norm()?,
+            final_norm: arena.zeroed(config.dim)?,
             own_classifier: if config.shared_classifier {
                 None
             } else {
-                Some(matrix(Role::Classifier)?)
+                Some(matrix(Role::Classifier, arena)?)
             },
         })
     }
@@ -183,6 +189,18 @@ impl Model {
             }
             Place::Nowhere => (),
         }
+    }
+
+    /// Bytes of weights that a decode step reads: every layer's matrices and norms, and the classifier.
+    pub fn bytes_per_token(&self) -> u64 {
+        let layers = self.layers.iter().map(|layer| {
+            let norms = size_of_val(&layer.attention_norm[..]) + size_of_val(&layer.ffn_norm[..]);
+            let matrices = [
+                &layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.w1, &layer.w2, &layer.w3,
+            ];
+            norms as u64 + matrices.map(Matrix::bytes).iter().sum::<u64>()
+        });
+        layers.sum::<u64>() + self.classifier().bytes() + size_of_val(&self.final_norm[..]) as u64
     }
 
     /// The matrix that turns the last state into logits.

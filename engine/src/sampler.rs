@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 
-use crate::kernels;
+use crate::kernels::{self, Features, Kernels};
 
 /// Picks the next token from logits.
 pub struct Sampler {
     temperature: f32,
     top_p: f32,
     state: u64,
+    kernels: &'static Kernels,
     /// Candidates of top-p: probability and token. Its capacity is the vocabulary.
     candidates: Vec<(f32, u32)>,
 }
@@ -21,6 +22,7 @@ impl Sampler {
             temperature,
             top_p,
             state: seed,
+            kernels: kernels::best(Features::of_this_core()),
             candidates: Vec::with_capacity(vocab_size),
         }
     }
@@ -28,12 +30,9 @@ impl Sampler {
     /// Picks a token; the logits are changed to probabilities on the way. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         if self.temperature == 0.0 {
-            return argmax(logits);
+            return (self.kernels.argmax)(logits) as u32;
         }
-        for logit in &mut *logits {
-            *logit /= self.temperature;
-        }
-        (kernels::best().softmax)(logits);
+        (self.kernels.softmax)(logits, self.temperature);
         let coin = self.coin();
         if self.top_p <= 0.0 || self.top_p >= 1.0 {
             draw(logits, coin)
@@ -110,11 +109,5 @@ fn draw(probabilities: &[f32], coin: f32) -> u32 {
 
 /// The token of the largest logit, the first of equals.
 pub fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = token;
-        }
-    }
-    best as u32
+    (kernels::scalar::KERNELS.argmax)(logits) as u32
 }

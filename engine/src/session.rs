@@ -1,131 +1,158 @@
-//! One conversation with a model: the KV cache and the forward pass of Llama 2.
+//! One conversation with a model: the forward pass of Llama 2, for one token or a batch of them.
 //!
 //! The pass follows run.c's `forward` (Touvron et al. 2023, "Llama 2"). All state is allocated by [`Session::new`];
-//! a step allocates nothing and calls nothing outside the engine.
+//! a step allocates nothing and calls nothing outside the engine. Every worker goes through [`Pass::run`] from top to
+//! bottom; each `deal` in it is a step of the computation that has to be complete before the next.
 
 use crate::{
-    buffer::{Buffer, OutOfMemory},
+    buffer::{Arena, Buffer, OutOfMemory},
+    cache::{Cache, SharedCache},
     checkpoint::Error,
     config::Config,
-    kernels::{self, Kernels},
-    math,
-    matrix::{Activations, PANEL, q8_0::padded},
+    kernels::{self, Features, Kernels, Quantized},
+    matrix::{Activations, Matrix, PANEL, padded},
     model::{Layer, Model},
-    workers::{Single, Workers, deal},
+    rope::{Angles, SharedAngles},
+    team::{Member, Shared, Team},
+    tune::{Threads, Tuner},
+    workers::{Single, Workers},
 };
 
-/// Bytes of keys and values for the whole context.
-pub(crate) fn kv_cache_bytes(c: &Config) -> u64 {
-    let rows = c.seq_len.next_multiple_of(PANEL) + c.seq_len;
-    let factors = [c.n_layers, rows, c.kv_dim(), size_of::<f32>()];
-    factors
-        .iter()
-        .fold(1u64, |bytes, &factor| bytes.saturating_mul(factor as u64))
+pub use crate::cache::KvType;
+
+/// Most tokens of one pass over the weights.
+pub const BATCH: usize = 64;
+
+/// Results that a worker holds before it passes them on: 256 panels of one token, 4 of [`BATCH`].
+const CHUNK: usize = 4 * BATCH * PANEL;
+
+/// How a session computes.
+#[derive(Clone, Copy)]
+pub struct Options<'w> {
+    /// The arithmetic.
+    pub kernels: &'static Kernels,
+    /// Who does it.
+    pub workers: &'w dyn Workers,
+    /// How many of them.
+    pub threads: Threads,
+    /// What keys and values are kept in.
+    pub kv: KvType,
 }
 
-/// Bytes of everything else in a session, and of the sampler's list.
-pub(crate) fn activation_bytes(c: &Config) -> u64 {
-    // x, normed, attended, q, out of attention and feed-forward; k and v; gate and up; int8 forms.
-    let per_width = 6 * c.dim as u64
-        + 2 * c.kv_dim() as u64
-        + 2 * c.hidden_dim as u64
-        + 2 * c.hidden_dim.max(c.dim) as u64;
-    let scores = c.n_heads as u64 * c.seq_len as u64;
+impl Default for Options<'_> {
+    /// This core's best kernels, the calling core alone, keys and values in single precision.
+    fn default() -> Self {
+        Options {
+            kernels: kernels::best(Features::of_this_core()),
+            workers: &Single,
+            threads: Threads::Fixed(1),
+            kv: KvType::F32,
+        }
+    }
+}
+
+/// Rows that activations are kept for: one for each token of a batch, or one for each worker.
+fn rows(workers: usize) -> usize {
+    BATCH.max(workers)
+}
+
+/// Bytes of everything in a session but its keys and values, for `workers` workers, and of the sampler's list.
+pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
+    let rows = rows(workers) as u64;
+    // x, normed, q and attended; gate; their int8 forms with scales and sums (at most 9 bytes a number).
+    let numbers = 4 * c.dim as u64 + c.hidden_dim as u64;
+    let quantised = 9 * (2 * c.dim as u64 + c.hidden_dim as u64);
+    let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
+    let own = workers as u64 * 4 * (2 * CHUNK as u64 + c.seq_len as u64 + PANEL as u64);
     let vocabulary = c.vocab_size as u64 * (4 + 8);
-    4 * (per_width + scores) + vocabulary
+    rows * (4 * numbers + quantised) + angles + own + vocabulary
 }
 
-/// A vector beside its int8 form, which is filled only for models with int8 matrices.
-struct Input {
-    values: Buffer<f32>,
+/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix reads them so.
+struct Quants {
+    group: Option<usize>,
+    cols: usize,
     quants: Buffer<i8>,
     scales: Buffer<f32>,
-    group: Option<usize>,
+    sums: Buffer<i32>,
 }
 
-impl Input {
-    fn zeroed(len: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
-        let groups = group.map_or(0, |group| len / group);
-        Ok(Input {
-            values: Buffer::zeroed(len)?,
-            quants: Buffer::zeroed(groups * padded(group.unwrap_or(1)))?,
-            scales: Buffer::zeroed(groups)?,
+impl Quants {
+    /// For vectors of `cols` numbers, in groups of `group` where these divide them.
+    fn new(rows: usize, cols: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
+        let group = group.filter(|&group| cols.is_multiple_of(group));
+        let groups = group.map_or(0, |group| cols / group);
+        Ok(Quants {
             group,
+            cols,
+            quants: Buffer::zeroed(rows * groups * padded(group.unwrap_or(1)))?,
+            scales: Buffer::zeroed(rows * groups)?,
+            sums: Buffer::zeroed(rows * groups)?,
         })
     }
 
-    /// Quantises `values`, once for all the matrices that read them.
-    fn ready(&mut self, kernels: &Kernels) -> Activations<'_> {
-        if let Some(group) = self.group {
-            (kernels.quantize)(&self.values, group, &mut self.quants, &mut self.scales);
-        }
-        Activations {
-            values: &self.values,
-            quants: &self.quants,
-            scales: &self.scales,
+    fn share(&mut self) -> SharedQuants<'_> {
+        SharedQuants {
+            group: self.group,
+            groups: self.group.map_or(0, |group| self.cols / group),
+            quants: Shared::new(&mut self.quants),
+            scales: Shared::new(&mut self.scales),
+            sums: Shared::new(&mut self.sums),
         }
     }
 }
 
-/// Keys and values of all positions, laid out so that attention streams: for each layer and KV head the keys as a packed
-/// matrix of `seq_len` rows (16 positions interleaved, as in [`crate::matrix::float32`]), and the values row after row.
-struct Cache {
-    keys: Buffer<f32>,
-    values: Buffer<f32>,
-    /// Positions, filled up to whole panels.
-    rows: usize,
-    seq_len: usize,
-    head_dim: usize,
-    kv_heads: usize,
+/// [`Quants`] in a pass.
+struct SharedQuants<'a> {
+    group: Option<usize>,
+    groups: usize,
+    quants: Shared<'a, i8>,
+    scales: Shared<'a, f32>,
+    sums: Shared<'a, i32>,
 }
 
-impl Cache {
-    fn zeroed(c: &Config) -> Result<Self, OutOfMemory> {
-        let rows = c.seq_len.next_multiple_of(PANEL);
-        let buffer = |rows: usize| {
-            let len = [c.n_layers, c.kv_dim()]
-                .iter()
-                .try_fold(rows, |n, &factor| n.checked_mul(factor));
-            Buffer::zeroed(len.ok_or(OutOfMemory { bytes: u64::MAX })?)
+impl SharedQuants<'_> {
+    /// Quantises `values` into row `row`, if they are to be.
+    ///
+    /// # Safety
+    /// Until the next meeting no other worker touches this row.
+    unsafe fn fill(&self, kernels: &Kernels, row: usize, values: &[f32]) {
+        let Some(group) = self.group else { return };
+        let (length, groups) = (self.groups * padded(group), self.groups);
+        // Safety: as the caller says.
+        let out = unsafe {
+            Quantized {
+                quants: self.quants.write(row * length..(row + 1) * length),
+                scales: self.scales.write(row * groups..(row + 1) * groups),
+                sums: self.sums.write(row * groups..(row + 1) * groups),
+            }
         };
-        Ok(Cache {
-            keys: buffer(rows)?,
-            values: buffer(c.seq_len)?,
-            rows,
-            seq_len: c.seq_len,
-            head_dim: c.head_dim(),
-            kv_heads: c.n_kv_heads,
-        })
+        (kernels.quantize)(values, group, out);
     }
 
-    /// Puts one position's keys and values of all heads (`kv_dim` each) in.
-    fn put(&mut self, layer: usize, pos: usize, keys: &[f32], values: &[f32]) {
-        for head in 0..self.kv_heads {
-            let vector = head * self.head_dim..(head + 1) * self.head_dim;
-            let start = (layer * self.kv_heads + head) * self.rows * self.head_dim;
-            let panel = start + (pos / PANEL) * PANEL * self.head_dim;
-            let places = self.keys[panel..]
-                .iter_mut()
-                .skip(pos % PANEL)
-                .step_by(PANEL);
-            places
-                .zip(&keys[vector.clone()])
-                .for_each(|(place, key)| *place = *key);
-            let start = ((layer * self.kv_heads + head) * self.seq_len + pos) * self.head_dim;
-            self.values[start..start + self.head_dim].copy_from_slice(&values[vector]);
+    /// `values` (`tokens` vectors) beside their int8 forms, which are in the rows from `row` on.
+    ///
+    /// # Safety
+    /// Until the next meeting no worker writes to these rows.
+    unsafe fn beside<'b>(
+        &'b self,
+        row: usize,
+        tokens: usize,
+        values: &'b [f32],
+    ) -> Activations<'b> {
+        let length = self.groups * padded(self.group.unwrap_or(1));
+        let groups = row * self.groups..(row + tokens) * self.groups;
+        // Safety: as the caller says.
+        unsafe {
+            Activations {
+                tokens,
+                cols: values.len() / tokens,
+                values,
+                quants: self.quants.read(row * length..(row + tokens) * length),
+                scales: self.scales.read(groups.clone()),
+                sums: self.sums.read(groups),
+            }
         }
-    }
-
-    /// One head's keys in panels.
-    fn keys(&self, layer: usize, head: usize) -> &[f32] {
-        let len = self.rows * self.head_dim;
-        &self.keys[(layer * self.kv_heads + head) * len..][..len]
-    }
-
-    /// One head's values, a position after another.
-    fn values(&self, layer: usize, head: usize) -> impl Iterator<Item = &[f32]> {
-        let len = self.seq_len * self.head_dim;
-        self.values[(layer * self.kv_heads + head) * len..][..len].chunks_exact(self.head_dim)
     }
 }
 
@@ -134,66 +161,57 @@ pub struct Session<'m> {
     model: &'m Model,
     kernels: &'static Kernels,
     workers: &'m dyn Workers,
-    /// The residual stream, `dim`.
+    team: Team,
+    tuner: Tuner,
+    /// The residual stream: `dim` numbers for each token; likewise below.
     x: Buffer<f32>,
-    /// What attention and the feed-forward layer read, `dim`.
-    normed: Input,
-    /// What a layer adds to the stream, `dim`.
-    delta: Buffer<f32>,
-    /// Queries, `dim`; one position's keys and values, `kv_dim`.
+    /// What attention, the feed-forward layer and the classifier read.
+    normed: Buffer<f32>,
+    normed_quants: Quants,
+    /// Queries.
     q: Buffer<f32>,
-    k: Buffer<f32>,
-    v: Buffer<f32>,
-    /// Attention's weights, `n_heads` × `seq_len`, and its result, `dim`.
-    scores: Buffer<f32>,
-    attended: Input,
-    /// The feed-forward layer's two halves, `hidden_dim`.
-    gate: Input,
-    up: Buffer<f32>,
-    /// Cosines and sines of the current position's angles, `head_dim / 2`.
-    cos: Buffer<f32>,
-    sin: Buffer<f32>,
+    /// Attention's result.
+    attended: Buffer<f32>,
+    attended_quants: Quants,
+    /// The feed-forward layer's middle, `hidden_dim`.
+    gate: Buffer<f32>,
+    gate_quants: Quants,
+    /// For each worker: two times [`CHUNK`] results, and attention's weights for one head.
+    own: Buffer<f32>,
+    angles: Angles,
     logits: Buffer<f32>,
     cache: Cache,
 }
 
 impl<'m> Session<'m> {
-    /// A session on this machine's best kernels and the calling core alone.
+    /// A session with `options`.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn new(model: &'m Model) -> Result<Session<'m>, Error> {
-        Self::with(model, kernels::best(), &Single)
-    }
-
-    /// A session on these kernels and workers.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn with(
-        model: &'m Model,
-        kernels: &'static Kernels,
-        workers: &'m dyn Workers,
-    ) -> Result<Session<'m>, Error> {
+    pub fn new(model: &'m Model, options: Options<'m>) -> Result<Session<'m>, Error> {
         let c = &model.config;
+        let workers = options.workers.count();
+        let rows = rows(workers);
+        // Numbers of each kind, side by side on large pages.
+        let mut arena = Arena::new(activation_bytes(c, workers) + 64 * 64);
         Ok(Session {
             model,
-            kernels,
-            workers,
-            x: Buffer::zeroed(c.dim)?,
-            normed: Input::zeroed(c.dim, model.group)?,
-            delta: Buffer::zeroed(c.dim)?,
-            q: Buffer::zeroed(c.dim)?,
-            k: Buffer::zeroed(c.kv_dim())?,
-            v: Buffer::zeroed(c.kv_dim())?,
-            scores: Buffer::zeroed(c.n_heads * c.seq_len)?,
-            attended: Input::zeroed(c.dim, model.group)?,
-            gate: Input::zeroed(c.hidden_dim, model.group)?,
-            up: Buffer::zeroed(c.hidden_dim)?,
-            cos: Buffer::zeroed(c.head_dim() / 2)?,
-            sin: Buffer::zeroed(c.head_dim() / 2)?,
-            logits: Buffer::zeroed(c.vocab_size)?,
-            cache: Cache::zeroed(c)?,
+            kernels: options.kernels,
+            workers: options.workers,
+            team: Team::new(workers),
+            tuner: Tuner::new(options.threads, workers),
+            x: arena.zeroed(rows * c.dim)?,
+            normed: arena.zeroed(rows * c.dim)?,
+            normed_quants: Quants::new(rows, c.dim, model.group)?,
+            q: arena.zeroed(rows * c.dim)?,
+            attended: arena.zeroed(rows * c.dim)?,
+            attended_quants: Quants::new(rows, c.dim, model.group)?,
+            gate: arena.zeroed(rows * c.hidden_dim)?,
+            gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
+            own: arena.zeroed(workers * (2 * CHUNK + c.seq_len.next_multiple_of(PANEL)))?,
+            angles: Angles::new(c)?,
+            logits: arena.zeroed(c.vocab_size)?,
+            cache: Cache::zeroed(c, options.kv)?,
         })
     }
 
@@ -202,113 +220,378 @@ impl<'m> Session<'m> {
         self.model
     }
 
+    /// Its kernels.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// Workers of the next pass.
+    pub fn threads(&self) -> usize {
+        self.tuner.threads()
+    }
+
+    /// Whether [`threads`](Session::threads) is still being found out.
+    pub fn is_tuning(&self) -> bool {
+        self.tuner.is_tuning()
+    }
+
+    /// Bytes of keys and values that a step at position `pos` reads.
+    pub fn kv_bytes(&self, pos: usize) -> u64 {
+        self.cache.bytes_at(pos)
+    }
+
     /// One forward pass: the logits (`vocab_size`) of what follows `token` at position `pos`, given the tokens that were
     /// passed at positions 0 to `pos` - 1. The caller may change them. Allocates nothing.
     ///
     /// # Panics
     /// If `token` is outside of the vocabulary or `pos` outside of the context.
     pub fn forward(&mut self, token: u32, pos: usize) -> &mut [f32] {
-        let model = self.model;
-        assert!((token as usize) < model.config.vocab_size && pos < model.config.seq_len);
-
-        // The token's vector starts the residual stream.
-        model.embedding.row(token as usize, &mut self.x);
-        self.set_angles(pos);
-
-        let (kernels, workers) = (self.kernels, self.workers);
-        for (index, layer) in model.layers.iter().enumerate() {
-            // x += attention(norm(x))
-            (kernels.rmsnorm)(&mut self.normed.values, &self.x, &layer.attention_norm);
-            self.attention(layer, index, pos);
-            (kernels.add)(&mut self.x, &self.delta);
-
-            // x += feed_forward(norm(x))
-            (kernels.rmsnorm)(&mut self.normed.values, &self.x, &layer.ffn_norm);
-            self.feed_forward(layer);
-            (kernels.add)(&mut self.x, &self.delta);
-        }
-
-        // The last state against every token's row.
-        (kernels.rmsnorm)(&mut self.normed.values, &self.x, &model.final_norm);
-        model.classifier().multiply(
-            &self.normed.ready(kernels),
-            &mut self.logits,
-            kernels,
-            workers,
-        );
+        let before = self.tuner.begin();
+        self.pass(&[token], pos, true);
+        self.tuner.end(before);
         &mut self.logits
     }
 
-    /// The angles of position `pos`: pair i of a head turns by pos / 10000^(2i / head_dim) (Su et al. 2021, RoPE).
-    fn set_angles(&mut self, pos: usize) {
-        let head_dim = self.model.config.head_dim() as f32;
-        for (i, (cos, sin)) in self.cos.iter_mut().zip(self.sin.iter_mut()).enumerate() {
-            let frequency = 1.0 / math::pow(10_000.0, (2 * i) as f32 / head_dim);
-            (*sin, *cos) = math::sin_cos(pos as f32 * frequency);
+    /// The same for `tokens` (at least one) at positions `pos` and following: the logits after the last. All weights are
+    /// read once for each [`BATCH`] tokens, and the numbers are those of [`forward`](Session::forward) token by token, to
+    /// the last bit.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn prefill(&mut self, tokens: &[u32], pos: usize) -> &mut [f32] {
+        assert!(!tokens.is_empty());
+        for (index, batch) in tokens.chunks(BATCH).enumerate() {
+            let done = index * BATCH;
+            self.pass(batch, pos + done, done + batch.len() == tokens.len());
         }
+        &mut self.logits
     }
 
-    /// `delta` = attention of `normed` over all positions up to `pos`.
-    fn attention(&mut self, layer: &Layer, index: usize, pos: usize) {
-        let (kernels, workers, c) = (self.kernels, self.workers, &self.model.config);
-        let input = self.normed.ready(kernels);
-        layer.wq.multiply(&input, &mut self.q, kernels, workers);
-        layer.wk.multiply(&input, &mut self.k, kernels, workers);
-        layer.wv.multiply(&input, &mut self.v, kernels, workers);
-        (kernels.rope)(&mut self.q, &self.cos, &self.sin);
-        (kernels.rope)(&mut self.k, &self.cos, &self.sin);
-        self.cache.put(index, pos, &self.k, &self.v);
+    /// Passes at most [`BATCH`] tokens; the logits of the last one, if they are wanted.
+    fn pass(&mut self, tokens: &[u32], pos: usize, want_logits: bool) {
+        let c = &self.model.config;
+        assert!(tokens.iter().all(|&token| (token as usize) < c.vocab_size));
+        assert!(tokens.len() <= BATCH && pos + tokens.len() <= c.seq_len);
+        self.angles.reach(pos + tokens.len());
+        let pass = Pass {
+            model: self.model,
+            config: c,
+            kernels: self.kernels,
+            tokens,
+            pos,
+            want_logits,
+            x: Shared::new(&mut self.x),
+            normed: Shared::new(&mut self.normed),
+            normed_quants: self.normed_quants.share(),
+            q: Shared::new(&mut self.q),
+            attended: Shared::new(&mut self.attended),
+            attended_quants: self.attended_quants.share(),
+            gate: Shared::new(&mut self.gate),
+            gate_quants: self.gate_quants.share(),
+            own: Shared::new(&mut self.own),
+            angles: self.angles.share(),
+            logits: Shared::new(&mut self.logits),
+            cache: self.cache.share(),
+        };
+        let threads = self.tuner.threads();
+        self.team
+            .run(self.workers, threads, |member| pass.run(member));
+    }
+}
 
-        // Each head's weights: softmax(q·k / √head_dim). Several query heads share one KV head.
-        let (q, cache) = (&self.q, &self.cache);
-        let root = math::sqrt(c.head_dim() as f32);
-        deal(workers, &mut self.scores, c.seq_len, |first, scores| {
-            for (head, scores) in (first..).zip(scores.chunks_exact_mut(c.seq_len)) {
-                let q = &q[head * c.head_dim()..(head + 1) * c.head_dim()];
-                let scores = &mut scores[..=pos];
-                (kernels.matvec_f32)(cache.keys(index, head / c.kv_group()), q, scores);
-                scores.iter_mut().for_each(|score| *score /= root);
-                (kernels.softmax)(scores);
+/// One pass over the weights, as all workers see it.
+///
+/// Between two meetings (the ends of `deal`s) each row of a buffer, or each part of it that belongs to a panel or to a head,
+/// is written by the one worker that it was dealt to, and read by nobody else: that is what the `Safety` lines rely on.
+struct Pass<'a> {
+    model: &'a Model,
+    config: &'a Config,
+    kernels: &'static Kernels,
+    tokens: &'a [u32],
+    /// The position of the first token.
+    pos: usize,
+    want_logits: bool,
+    x: Shared<'a, f32>,
+    normed: Shared<'a, f32>,
+    normed_quants: SharedQuants<'a>,
+    q: Shared<'a, f32>,
+    attended: Shared<'a, f32>,
+    attended_quants: SharedQuants<'a>,
+    gate: Shared<'a, f32>,
+    gate_quants: SharedQuants<'a>,
+    own: Shared<'a, f32>,
+    angles: SharedAngles<'a>,
+    logits: Shared<'a, f32>,
+    cache: SharedCache<'a>,
+}
+
+impl Pass<'_> {
+    /// What each worker does.
+    fn run(&self, member: &Member<'_>) {
+        let (model, dim) = (self.model, self.config.dim);
+
+        // Each token's vector starts its residual stream.
+        member.deal(self.tokens.len(), 1, |tokens| {
+            for t in tokens {
+                // Safety: the token was dealt to this worker.
+                let x = unsafe { self.x.write(t * dim..(t + 1) * dim) };
+                model.embedding.row(self.tokens[t] as usize, x);
             }
         });
 
-        // Each head's result: the values, weighed.
-        let scores = &self.scores;
-        deal(
-            workers,
-            &mut self.attended.values,
-            c.head_dim(),
-            |first, attended| {
-                for (head, attended) in (first..).zip(attended.chunks_exact_mut(c.head_dim())) {
-                    attended.fill(0.0);
-                    let scores = &scores[head * c.seq_len..][..=pos];
-                    for (&score, value) in
-                        scores.iter().zip(cache.values(index, head / c.kv_group()))
-                    {
-                        (kernels.add_scaled)(attended, score, value);
-                    }
-                }
-            },
-        );
-        layer.wo.multiply(
-            &self.attended.ready(kernels),
-            &mut self.delta,
-            kernels,
-            workers,
-        );
+        for (index, layer) in model.layers.iter().enumerate() {
+            // x += attention(norm(x))
+            let input = self.normalise(member, &layer.attention_norm, 0..self.tokens.len());
+            self.project(member, layer, index, &input);
+            self.attend(member, index);
+            let input = self.ready(member, &self.attended, &self.attended_quants);
+            self.add_product(member, &layer.wo, &input);
+
+            // x += feed_forward(norm(x))
+            let input = self.normalise(member, &layer.ffn_norm, 0..self.tokens.len());
+            self.gate(member, layer, &input);
+            let input = self.ready(member, &self.gate, &self.gate_quants);
+            self.add_product(member, &layer.w2, &input);
+        }
+
+        // The last state against every token's row.
+        if self.want_logits {
+            let last = self.tokens.len() - 1;
+            let input = self.normalise(member, &model.final_norm, last..last + 1);
+            self.product(
+                member,
+                &[model.classifier()],
+                &input,
+                |_, _, row, logits| {
+                    // Safety: the panel was dealt to this worker.
+                    unsafe { self.logits.write(row..row + logits.len()) }.copy_from_slice(logits);
+                },
+            );
+        }
     }
 
-    /// `delta` = w2 · (silu(w1 · normed) ⊙ (w3 · normed)).
-    fn feed_forward(&mut self, layer: &Layer) {
-        let (kernels, workers) = (self.kernels, self.workers);
-        let input = self.normed.ready(kernels);
-        layer
-            .w1
-            .multiply(&input, &mut self.gate.values, kernels, workers);
-        layer.w3.multiply(&input, &mut self.up, kernels, workers);
-        (kernels.swiglu)(&mut self.gate.values, &self.up);
-        layer
-            .w2
-            .multiply(&self.gate.ready(kernels), &mut self.delta, kernels, workers);
+    /// The tokens' streams, normalised and, if need be, quantised.
+    fn normalise(
+        &self,
+        member: &Member<'_>,
+        weight: &[f32],
+        tokens: core::ops::Range<usize>,
+    ) -> Activations<'_> {
+        let dim = self.config.dim;
+        let make = |t: usize, row: usize| {
+            // Safety: nobody writes to x now; the row is this worker's.
+            unsafe {
+                let x = self.x.read(t * dim..(t + 1) * dim);
+                let normed = self.normed.write(row * dim..(row + 1) * dim);
+                (self.kernels.rmsnorm)(normed, x, weight, self.config.norm_epsilon);
+                self.normed_quants.fill(self.kernels, row, normed);
+            }
+        };
+        let row = if tokens.len() == 1 {
+            // Each worker makes its own: that is sooner done than waited for.
+            make(tokens.start, member.index);
+            member.index
+        } else {
+            member.deal(tokens.len(), 1, |tokens| tokens.for_each(|t| make(t, t)));
+            0
+        };
+        // Safety: nobody writes to these rows before the next meeting.
+        unsafe {
+            let normed = self.normed.read(row * dim..(row + tokens.len()) * dim);
+            self.normed_quants.beside(row, tokens.len(), normed)
+        }
+    }
+
+    /// The tokens' rows of `values`, if need be quantised.
+    fn ready<'b>(
+        &self,
+        member: &Member<'_>,
+        values: &'b Shared<'_, f32>,
+        quants: &'b SharedQuants<'_>,
+    ) -> Activations<'b> {
+        let tokens = self.tokens.len();
+        let cols = if core::ptr::eq(values, &self.gate) {
+            self.config.hidden_dim
+        } else {
+            self.config.dim
+        };
+        // Safety: nobody writes to them now.
+        let all = unsafe { values.read(0..tokens * cols) };
+        let row = if tokens == 1 {
+            // Safety: a row for each worker.
+            unsafe { quants.fill(self.kernels, member.index, all) };
+            member.index
+        } else {
+            if quants.group.is_some() {
+                member.deal(tokens, 1, |tokens| {
+                    for t in tokens {
+                        // Safety: the token was dealt to this worker.
+                        unsafe { quants.fill(self.kernels, t, &all[t * cols..(t + 1) * cols]) };
+                    }
+                });
+            }
+            0
+        };
+        // Safety: nobody writes to these rows before the next meeting.
+        unsafe { quants.beside(row, tokens, all) }
+    }
+
+    /// This worker's room for results: two times [`CHUNK`], and one head's weights.
+    ///
+    /// # Safety
+    /// A worker may have it once at a time.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn own(&self, member: &Member<'_>) -> (&mut [f32], &mut [f32], &mut [f32]) {
+        let scores = self.config.seq_len.next_multiple_of(PANEL);
+        let size = 2 * CHUNK + scores;
+        // Safety: each worker has its own, once, as the caller says.
+        let own = unsafe {
+            self.own
+                .write(member.index * size..(member.index + 1) * size)
+        };
+        let (first, rest) = own.split_at_mut(CHUNK);
+        let (second, scores) = rest.split_at_mut(CHUNK);
+        (first, second, scores)
+    }
+
+    /// Panels that are dealt at once, of `panels`: some for everybody to the last, and results for no more than [`CHUNK`].
+    fn chunk(&self, member: &Member<'_>, panels: usize, tokens: usize) -> usize {
+        let fair = if member.parts == 1 {
+            panels
+        } else {
+            panels.div_ceil(8 * member.parts)
+        };
+        fair.clamp(1, CHUNK / PANEL / tokens)
+    }
+
+    /// Multiplies `matrices`, which read the same `input`, and hands on every panel's results: `each(matrix, token, first
+    /// row, results)`.
+    fn product(
+        &self,
+        member: &Member<'_>,
+        matrices: &[&Matrix],
+        input: &Activations<'_>,
+        mut each: impl FnMut(usize, usize, usize, &[f32]),
+    ) {
+        let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
+        member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
+            let mut before = 0;
+            for (index, matrix) in matrices.iter().enumerate() {
+                let first = range.start.max(before) - before;
+                let end = range.end.min(before + matrix.panels()).max(before) - before;
+                before += matrix.panels();
+                if first >= end {
+                    continue;
+                }
+                // Safety: `each` has no use for it.
+                let (results, _, _) = unsafe { self.own(member) };
+                let results = &mut results[..(end - first) * input.tokens * PANEL];
+                matrix.multiply(self.kernels, first, input, results);
+                for (i, results) in results.chunks_exact(PANEL).enumerate() {
+                    let row = (first + i / input.tokens) * PANEL;
+                    let results = &results[..PANEL.min(matrix.rows() - row)];
+                    each(index, i % input.tokens, row, results);
+                }
+            }
+        });
+    }
+
+    /// x += matrix · input.
+    fn add_product(&self, member: &Member<'_>, matrix: &Matrix, input: &Activations<'_>) {
+        let dim = self.config.dim;
+        self.product(member, &[matrix], input, |_, t, row, results| {
+            let place = t * dim + row;
+            // Safety: the panel was dealt to this worker.
+            let x = unsafe { self.x.write(place..place + results.len()) };
+            (self.kernels.add)(x, results);
+        });
+    }
+
+    /// Queries, turned by their positions, to `q`; keys, likewise, and values to the cache.
+    fn project(&self, member: &Member<'_>, layer: &Layer, index: usize, input: &Activations<'_>) {
+        let dim = self.config.dim;
+        let matrices = [&layer.wq, &layer.wk, &layer.wv];
+        self.product(member, &matrices, input, |which, t, row, results| {
+            let pos = self.pos + t;
+            let mut turned = [0.0; PANEL];
+            let turned = &mut turned[..results.len()];
+            turned.copy_from_slice(results);
+            if which < 2 {
+                self.angles.turn(self.kernels, pos, row, turned);
+            }
+            // Safety: the panel was dealt to this worker.
+            unsafe {
+                match which {
+                    0 => self
+                        .q
+                        .write(t * dim + row..t * dim + row + results.len())
+                        .copy_from_slice(turned),
+                    1 => self.cache.put_keys(self.kernels, index, pos, row, turned),
+                    _ => self.cache.put_values(self.kernels, index, pos, row, turned),
+                }
+            }
+        });
+    }
+
+    /// attended = attention of q over all positions up to each token's own.
+    fn attend(&self, member: &Member<'_>, index: usize) {
+        let (c, tokens) = (self.config, self.tokens.len());
+        let head_dim = c.head_dim();
+        member.deal(c.n_heads * tokens, tokens.min(8), |items| {
+            // Safety: the only one in this step; likewise below.
+            let (_, _, scores) = unsafe { self.own(member) };
+            for item in items {
+                let (head, t) = (item / tokens, item % tokens);
+                let place = t * c.dim + head * head_dim;
+                // Safety: nobody writes to q or the cache now; the token's head was dealt to this worker.
+                let (q, attended) = unsafe {
+                    (
+                        self.q.read(place..place + head_dim),
+                        self.attended.write(place..place + head_dim),
+                    )
+                };
+                // softmax(q·k / √head_dim), then the values, so weighed. Several query heads share one KV head.
+                let positions = self.pos + t + 1;
+                let kv_head = head / c.kv_group();
+                // Safety: as above.
+                unsafe {
+                    self.cache.scores(
+                        self.kernels,
+                        index,
+                        kv_head,
+                        q,
+                        &mut scores[..positions.next_multiple_of(PANEL)],
+                    )
+                };
+                let scores = &mut scores[..positions];
+                (self.kernels.softmax)(scores, crate::math::sqrt(head_dim as f32));
+                // Safety: as above.
+                unsafe {
+                    self.cache
+                        .weigh(self.kernels, index, kv_head, scores, attended)
+                };
+            }
+        });
+    }
+
+    /// gate = silu(w1 · input) ⊙ (w3 · input).
+    fn gate(&self, member: &Member<'_>, layer: &Layer, input: &Activations<'_>) {
+        let (hidden_dim, panels) = (self.config.hidden_dim, layer.w1.panels());
+        member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
+            // Safety: the only one in this step.
+            let (gate, up, _) = unsafe { self.own(member) };
+            let len = range.len() * input.tokens * PANEL;
+            let (gate, up) = (&mut gate[..len], &mut up[..len]);
+            layer.w1.multiply(self.kernels, range.start, input, gate);
+            layer.w3.multiply(self.kernels, range.start, input, up);
+            (self.kernels.swiglu)(gate, up);
+            for (i, gate) in gate.chunks_exact(PANEL).enumerate() {
+                let (row, t) = ((range.start + i / input.tokens) * PANEL, i % input.tokens);
+                let gate = &gate[..PANEL.min(hidden_dim - row)];
+                let place = t * hidden_dim + row;
+                // Safety: the panel was dealt to this worker.
+                unsafe { self.gate.write(place..place + gate.len()) }.copy_from_slice(gate);
+            }
+        });
     }
 }

@@ -10,6 +10,7 @@ use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
     config::Config,
     model::Model,
+    session::KvType,
     source::{ByteSource, ReadError},
 };
 
@@ -22,6 +23,8 @@ const SMALL: Config = Config {
     vocab_size: 11,
     seq_len: 5,
     shared_classifier: true,
+    rope_theta: 10_000.0,
+    norm_epsilon: 1e-5,
 };
 
 fn small() -> Maker {
@@ -189,7 +192,7 @@ fn other_formats_are_named() {
 
 #[test]
 fn too_little_memory_is_said_before_anything_is_read() {
-    let memory = open(&small().v0()).unwrap().memory();
+    let memory = open(&small().v0()).unwrap().memory(KvType::F32, 1);
     assert!(memory.check(memory.total()).is_ok());
     assert!(matches!(
         memory.check(memory.total() - 1),
@@ -306,8 +309,10 @@ fn mutated_headers_never_panic() {
         match open(&bytes) {
             Ok(checkpoint) => {
                 opened += 1;
-                assert!(checkpoint.memory().total() > 0 && checkpoint.parameters() > 0);
-                if checkpoint.memory().total() < 1 << 24 {
+                assert!(
+                    checkpoint.memory(KvType::F32, 1).total() > 0 && checkpoint.parameters() > 0
+                );
+                if checkpoint.memory(KvType::F32, 1).total() < 1 << 24 {
                     load(&bytes).unwrap();
                 }
             }

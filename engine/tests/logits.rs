@@ -6,11 +6,13 @@ use common::{Maker, bundled, load, load_file, reference};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     config::Config,
-    kernels,
+    kernels::{self, Features, Kernels},
     model::Model,
-    session::Session,
+    session::{BATCH, KvType, Options, Session},
+    tune::Threads,
     workers::Workers,
 };
+use std::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 /// One reference pass: sum, sum of squares and the largest logits with their tokens.
 struct Pass {
@@ -53,7 +55,7 @@ const TOKENS: [u32; 8] = [1, 403, 407, 261, 378, 300, 42, 17];
 
 fn check(model: &Model, golden: &str, bound: f64) {
     let passes = parse(golden);
-    let mut session = Session::new(model).unwrap();
+    let mut session = Session::new(model, Options::default()).unwrap();
     let mut worst = 0.0f64;
     for (pos, token) in TOKENS.into_iter().enumerate() {
         let logits = session.forward(token, pos);
@@ -163,34 +165,60 @@ const SMALL: Config = Config {
     vocab_size: 37,
     seq_len: 9,
     shared_classifier: true,
+    rope_theta: 10_000.0,
+    norm_epsilon: 1e-5,
 };
 
-fn all_logits(bytes: &[u8], kernels: &'static kernels::Kernels, workers: &dyn Workers) -> Vec<u32> {
+/// All logits of a session over the whole context, its first `prefilled` tokens in one go.
+fn all_logits(bytes: &[u8], options: Options<'_>, prefilled: usize) -> Vec<u32> {
     let (model, digest) = load(bytes).unwrap();
     assert_eq!(digest.bytes, bytes.len() as u64);
     assert_eq!(digest.crc32, crc32fast::hash(bytes));
-    let mut session = Session::with(&model, kernels, workers).unwrap();
-    (0..model.config.seq_len)
-        .flat_map(|pos| session.forward((pos * 5 % 37) as u32, pos).to_vec())
-        .map(f32::to_bits)
-        .collect()
+    let mut session = Session::new(&model, options).unwrap();
+    let tokens: Vec<u32> = (0..model.config.seq_len as u32)
+        .map(|pos| pos * 5 % 37)
+        .collect();
+    let mut logits = Vec::new();
+    if prefilled > 0 {
+        logits.extend_from_slice(session.prefill(&tokens[..prefilled], 0));
+    }
+    for (pos, token) in tokens.iter().enumerate().skip(prefilled) {
+        logits.extend_from_slice(session.forward(*token, pos));
+    }
+    logits.into_iter().map(f32::to_bits).collect()
 }
 
-struct Threads(usize);
+/// Host threads, started for each pass.
+struct Scoped(usize);
 
-impl Workers for Threads {
+impl Workers for Scoped {
     fn count(&self) -> usize {
         self.0
     }
 
-    fn run(&self, f: &(dyn Fn(usize) + Sync)) {
-        std::thread::scope(|scope| (0..self.0).for_each(|part| drop(scope.spawn(move || f(part)))));
+    fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| (0..parts).for_each(|part| drop(scope.spawn(move || f(part)))));
     }
+
+    fn wait(&self, word: &AtomicU32, seen: u32) {
+        while word.load(Acquire) == seen {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The kernel sets that this machine has.
+fn sets() -> Vec<&'static Kernels> {
+    let features = Features::of_this_core();
+    let named = |name| kernels::named(name, features).ok();
+    ["scalar", "sse2", "avx2", "avx512"]
+        .into_iter()
+        .filter_map(named)
+        .collect()
 }
 
 #[test]
 fn layouts_kernels_and_workers_agree_bit_for_bit() {
-    use llama2_engine::workers::Single;
     for shared_classifier in [true, false] {
         let maker = Maker::random(
             Config {
@@ -199,35 +227,127 @@ fn layouts_kernels_and_workers_agree_bit_for_bit() {
             },
             5,
         );
-        let portable = kernels::best();
-        let v0 = all_logits(&maker.v0(), portable, &Single);
-        assert_eq!(v0, all_logits(&maker.v1(), portable, &Single), "v1");
-        assert_eq!(
-            v0,
-            all_logits(&maker.v0(), &kernels::scalar::KERNELS, &Single),
-            "scalar"
-        );
-        for group in [1, 2, 3, 4, 6, 12] {
-            let v2 = all_logits(&maker.v2(group), portable, &Single);
-            assert_eq!(
-                v2,
-                all_logits(&maker.v2(group), &kernels::scalar::KERNELS, &Single),
-                "v2 scalar, groups of {group}"
-            );
-            assert_eq!(
-                v2,
-                all_logits(&maker.v2(group), portable, &Threads(3)),
-                "v2, three workers, groups of {group}"
-            );
+        let default = Options::default();
+        let v0 = all_logits(&maker.v0(), default, 0);
+        assert_eq!(v0, all_logits(&maker.v1(), default, 0), "v1");
+        for kv in [KvType::F32, KvType::F16] {
+            for group in [1, 2, 3, 4, 6, 12] {
+                let v2 = maker.v2(group);
+                let want = all_logits(&v2, Options { kv, ..default }, 0);
+                for kernels in sets() {
+                    let options = Options {
+                        kernels,
+                        kv,
+                        ..default
+                    };
+                    assert_eq!(
+                        want,
+                        all_logits(&v2, options, 0),
+                        "v2 {} {group}",
+                        kernels.name
+                    );
+                }
+                let workers = &Scoped(3);
+                let threads = Threads::Fixed(3);
+                let options = Options {
+                    workers,
+                    threads,
+                    kv,
+                    ..default
+                };
+                assert_eq!(
+                    want,
+                    all_logits(&v2, options, 0),
+                    "v2, three workers, {group}"
+                );
+            }
+        }
+        for kernels in sets() {
+            let options = Options { kernels, ..default };
+            assert_eq!(v0, all_logits(&maker.v0(), options, 0), "{}", kernels.name);
         }
         for count in [2, 3, 8] {
-            assert_eq!(
-                v0,
-                all_logits(&maker.v0(), portable, &Threads(count)),
-                "{count} workers"
-            );
+            let workers = &Scoped(count);
+            let threads = Threads::Fixed(count);
+            let options = Options {
+                workers,
+                threads,
+                ..default
+            };
+            assert_eq!(v0, all_logits(&maker.v0(), options, 0), "{count} workers");
         }
     }
+}
+
+/// A prompt in batches gives the numbers of the same prompt token by token, whatever its length, in every way to compute.
+#[test]
+fn batches_give_the_numbers_of_single_tokens() {
+    let long = Config {
+        seq_len: 3 * BATCH + 7,
+        ..SMALL
+    };
+    let maker = Maker::random(long, 6);
+    for bytes in [maker.v0(), maker.v2(4)] {
+        for kernels in sets() {
+            let options = Options {
+                kernels,
+                ..Options::default()
+            };
+            let single = all_logits(&bytes, options, 0);
+            for prefilled in [
+                1,
+                2,
+                7,
+                8,
+                9,
+                BATCH - 1,
+                BATCH,
+                BATCH + 1,
+                2 * BATCH,
+                3 * BATCH + 7,
+            ] {
+                let batched = all_logits(&bytes, options, prefilled);
+                assert!(
+                    single[(prefilled - 1) * 37..] == batched,
+                    "{} prefill of {prefilled}",
+                    kernels.name
+                );
+            }
+        }
+        let single = all_logits(&bytes, Options::default(), 0);
+        for count in [2, 3, 5] {
+            let workers = &Scoped(count);
+            let threads = Threads::Fixed(count);
+            let options = Options {
+                workers,
+                threads,
+                ..Options::default()
+            };
+            let batched = all_logits(&bytes, options, BATCH + 1);
+            assert!(single[BATCH * 37..] == batched, "{count} workers");
+        }
+    }
+}
+
+/// A second turn goes on where the first one ended.
+#[test]
+fn a_second_turn_is_prefilled_behind_the_first() {
+    let long = Config {
+        seq_len: 2 * BATCH + 20,
+        ..SMALL
+    };
+    let (model, _) = load(&Maker::random(long, 7).v2(4)).unwrap();
+    let tokens: Vec<u32> = (0..2 * BATCH as u32 + 15).map(|i| i * 7 % 37).collect();
+    let mut single = Session::new(&model, Options::default()).unwrap();
+    let mut last = Vec::new();
+    for (pos, token) in tokens.iter().enumerate() {
+        last = single.forward(*token, pos).to_vec();
+    }
+    let mut turns = Session::new(&model, Options::default()).unwrap();
+    turns.prefill(&tokens[..11], 0);
+    turns.forward(tokens[11], 11);
+    turns.forward(tokens[12], 12);
+    assert_eq!(turns.prefill(&tokens[13..], 13), last);
 }
 
 #[test]
@@ -239,10 +359,13 @@ fn memory_is_what_is_allocated() {
     let rows_24 = 48 + 2 * (2 * 32 + 2 * 16 + 2 * 48);
     let norms = (2 * 2 + 1) * 24 * 4;
     assert_eq!(
-        checkpoint.memory().weights,
+        checkpoint.memory(KvType::F32, 1).weights,
         rows_24 * 24 * 2 + 2 * 32 * 36 * 2 + norms
     );
-    assert_eq!(checkpoint.memory().kv_cache, 2 * 12 * (16 + 9) * 4);
+    assert_eq!(
+        checkpoint.memory(KvType::F32, 1).kv_cache,
+        2 * 12 * (16 + 9) * 4
+    );
     assert_eq!(
         checkpoint.parameters(),
         37 * 24 + 2 * (24 * 24 * 2 + 12 * 24 * 2 + 36 * 24 * 3) + 5 * 24

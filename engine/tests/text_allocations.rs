@@ -12,7 +12,7 @@ use llama2_engine::{
     chat::Chat,
     generate::{Generation, Step},
     sampler::Sampler,
-    session::Session,
+    session::{Options, Session},
     tokenizer::Tokenizer,
 };
 
@@ -74,7 +74,7 @@ fn no_step_allocates() {
         let config = model.config;
         for (temperature, top_p) in [(0.0, 0.9), (1.0, 0.9), (1000.0, 0.99), (1.0, 1.0)] {
             let mut sampler = Sampler::new(config.vocab_size, temperature, top_p, 3);
-            let mut session = Session::new(&model).unwrap();
+            let mut session = Session::new(&model, Options::default()).unwrap();
             let prompt = "Tim found a 🔑 \u{1}key".as_bytes();
             let mut generation = Generation::new(&tokenizer, prompt, 120, config.seq_len).unwrap();
             let count = allocations(|| {

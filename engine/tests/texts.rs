@@ -9,7 +9,7 @@ use llama2_engine::{
     generate::{Generation, PromptError, Step},
     model::Model,
     sampler::Sampler,
-    session::Session,
+    session::{Options, Session},
     tokenizer::{EOS, Tokenizer},
 };
 
@@ -26,7 +26,7 @@ fn generate(
     steps: usize,
     prompt: &str,
 ) -> String {
-    let mut session = Session::new(model).unwrap();
+    let mut session = Session::new(model, Options::default()).unwrap();
     let mut sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
     let mut generation =
         Generation::new(tokenizer, prompt.as_bytes(), steps, model.config.seq_len).unwrap();
@@ -161,7 +161,7 @@ fn run_c_chat(
     turns: &[&str],
 ) -> (Vec<Vec<u8>>, usize) {
     let mut sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
-    let mut session = Session::new(model).unwrap();
+    let mut session = Session::new(model, Options::default()).unwrap();
     let mut turns = turns.iter();
     let (mut user_turn, mut user_idx, mut next) = (true, 0, 0);
     let (mut prompt, mut said) = (Vec::new(), Vec::new());
@@ -210,7 +210,7 @@ fn our_chat(
     turns: &[&str],
 ) -> (Vec<String>, usize) {
     let mut sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
-    let mut session = Session::new(model).unwrap();
+    let mut session = Session::new(model, Options::default()).unwrap();
     let mut chat = Chat::new(tokenizer, steps, model.config.seq_len);
     let mut said = Vec::new();
     for user in turns {
@@ -242,6 +242,8 @@ fn chat_speaks_as_run_c_s() {
             vocab_size: 1024,
             seq_len: 512,
             shared_classifier: true,
+            rope_theta: 10_000.0,
+            norm_epsilon: 1e-5,
         },
         9,
     );
@@ -279,7 +281,7 @@ fn chat_refuses_a_turn_that_does_not_fit_and_goes_on() {
     let model = load_file(&bundled("stories1M.q80.bin"));
     let tokenizer = tokenizer(&bundled("tokenizer.bin"));
     let mut sampler = Sampler::new(model.config.vocab_size, 0.0, 0.9, 7);
-    let mut session = Session::new(&model).unwrap();
+    let mut session = Session::new(&model, Options::default()).unwrap();
     let mut chat = Chat::new(&tokenizer, 400, model.config.seq_len);
     let long = "word ".repeat(600);
     assert!(matches!(

@@ -19,6 +19,8 @@ pub const STORIES15M: Config = Config {
     vocab_size: 32_000,
     seq_len: 256,
     shared_classifier: true,
+    rope_theta: 10_000.0,
+    norm_epsilon: 1e-5,
 };
 
 /// stories110M's shape.

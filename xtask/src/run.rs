@@ -7,7 +7,7 @@ use llama2_efi::{
     command_line::{self, Line},
     options::{Exit, Options},
 };
-use llama2_engine::checkpoint::Checkpoint;
+use llama2_engine::{checkpoint::Checkpoint, session::KvType};
 
 use crate::{
     build,
@@ -203,8 +203,8 @@ fn needed(files: &Files) -> Result<u64> {
     };
     let bytes = HostFile(std::fs::File::open(path).with_context(|| path.display().to_string())?);
     // A bad file is the application's to refuse.
-    let memory =
-        Checkpoint::open(&mut { bytes }).map_or(0, |checkpoint| checkpoint.memory().total());
+    let memory = Checkpoint::open(&mut { bytes })
+        .map_or(0, |checkpoint| checkpoint.memory(KvType::F32, 1).total());
     Ok(((memory >> 20) + 160).next_multiple_of(64).max(512))
 }
 

@@ -10,7 +10,7 @@ use llama2_efi::{
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Error},
     sampler::Sampler,
-    session::Session,
+    session::{KvType, Options, Session},
     units::Bytes,
 };
 
@@ -63,7 +63,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     if let Some(said) = settings.steps_said(seq_len) {
         complain("warning", &said);
     }
-    let needed = checkpoint.memory();
+    let needed = checkpoint.memory(KvType::F32, 1);
     needed
         .check(memory::size().free.saturating_sub(RESERVE))
         .map_err(|error| about(&error))?;
@@ -80,7 +80,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         loaded => loaded.map_err(|error| about(&error))?,
     };
     drop(pair);
-    let mut session = Session::new(&weights).map_err(|error| about(&error))?;
+    let mut session = Session::new(&weights, Options::default()).map_err(|error| about(&error))?;
     say(&format!(
         "Memory: {} for the model, {} free",
         Bytes(needed.total()),

@@ -2,7 +2,10 @@
 
 use alloc::{format, string::String};
 
-use llama2_engine::{kernels, units::Bytes};
+use llama2_engine::{
+    kernels::{self, Features},
+    units::Bytes,
+};
 use uefi::system;
 
 use super::{
@@ -31,7 +34,10 @@ pub fn show() {
     } else {
         format!("; switched on, not used yet: {}", others.join(", "))
     };
-    say_pair("vectors", &format!("{}{others}", kernels::best().name));
+    say_pair(
+        "vectors",
+        &format!("{}{others}", kernels::best(Features::of_this_core()).title),
+    );
     say_pair(
         "cores",
         &match cores::count() {

@@ -2,58 +2,202 @@
 //!
 //! A kernel knows slices, not layers. Every set adds up each sum in the order of its terms, without contraction to FMA:
 //! what runs side by side in a vector are sixteen sums, never the terms of one. So the numbers are the same on every
-//! machine, and they are run.c's and runq.c's own: with int8 activations a difference in the last bit flips a rounding,
-//! and the text departs.
+//! machine and for any number of tokens at once, and they are run.c's and runq.c's own: with int8 activations a difference
+//! in the last bit flips a rounding, and the text departs.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod features;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod portable;
 pub mod scalar;
 
-use crate::matrix::PANEL;
+use core::fmt;
+
+pub use features::Features;
+
+use crate::matrix::{Activations, PANEL};
 
 /// One implementation of every operation.
+///
+/// The first six multiply packed panels (from the first one's start; more may follow behind the last) with each of the
+/// vectors in `x`. `out` says how many panels: 16 results for each token, panel after panel.
 pub struct Kernels {
-    /// The set's name, as shown to the user.
+    /// The set's name, as [`named`] takes it.
     pub name: &'static str,
-    /// `out[r] = Σ_c w[r][c]·x[c]` for f32 panels; `w` starts at the panel of `out[0]` and may go on behind the last.
-    pub matvec_f32: fn(w: &[f32], x: &[f32], out: &mut [f32]),
-    /// The same for int8 panels: `out[r] = Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]`, the inner sum in whole numbers
-    /// and the outer one in the order of the groups (runq.c's `matmul`).
-    pub matvec_q8: MatvecQ8,
-    /// Quantises groups of `group` values symmetrically to -127..=127, halves away from zero (runq.c's `quantize`);
-    /// each group of `quants` is padded to a multiple of 4 with zeros. Arguments: values, group size, quants, scales.
-    pub quantize: fn(x: &[f32], group: usize, quants: &mut [i8], scales: &mut [f32]),
-    /// `out[i] += a·x[i]`.
-    pub add_scaled: fn(out: &mut [f32], a: f32, x: &[f32]),
+    /// What it uses, for people.
+    pub title: &'static str,
+    /// `Σ_c w[r][c]·x[c]` for f32 panels.
+    pub f32: fn(w: &[f32], x: &Activations<'_>, out: &mut [f32]),
+    /// The same for panels of half-precision floats' bits.
+    pub f16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
+    /// The same for panels of bfloat16's bits.
+    pub bf16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
+    /// `Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]` for int8 in groups, the inner sum in whole numbers and the outer one in
+    /// the order of the groups (runq.c's `matmul`). `x` is quantised in the same groups.
+    pub q8: fn(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]),
+    /// The same for GGUF's Q8_0; `x` is quantised in groups of 32.
+    pub q8_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
+    /// The same for GGUF's Q4_0.
+    pub q4_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
+    /// Quantises groups of `group` values symmetrically to -127..=127, halves away from zero (runq.c's `quantize`).
+    pub quantize: fn(x: &[f32], group: usize, out: Quantized<'_>),
+    /// `out = Σ_i weights[i]·rows[i]`, the rows as long as `out`, in the order of the weights.
+    pub weigh_f32: fn(rows: &[f32], weights: &[f32], out: &mut [f32]),
+    /// The same for rows of half-precision floats' bits.
+    pub weigh_f16: fn(rows: &[u16], weights: &[f32], out: &mut [f32]),
+    /// To half precision's bits, halves to even.
+    pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.
     pub add: fn(out: &mut [f32], x: &[f32]),
-    /// RMSNorm: `out[i] = weight[i]·x[i]/√(mean(x²) + 1e-5)` (Zhang and Sennrich 2019; run.c's `rmsnorm`).
-    pub rmsnorm: fn(out: &mut [f32], x: &[f32], weight: &[f32]),
-    /// Softmax in place.
-    pub softmax: fn(x: &mut [f32]),
+    /// RMSNorm: `out[i] = weight[i]·x[i]/√(mean(x²) + epsilon)` (Zhang and Sennrich 2019; run.c's `rmsnorm`).
+    pub rmsnorm: fn(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32),
+    /// Softmax of `x[i]/divisor`, in place.
+    pub softmax: fn(x: &mut [f32], divisor: f32),
     /// SwiGLU in place: `gate[i] = gate[i]·σ(gate[i])·up[i]` (Shazeer 2020).
     pub swiglu: fn(gate: &mut [f32], up: &[f32]),
-    /// RoPE in place: turns each pair (2i, 2i+1) of every head by the angle whose cosine and sine are at i.
-    pub rope: fn(heads: &mut [f32], cos: &[f32], sin: &[f32]),
+    /// RoPE in place: turns each pair (2i, 2i+1). `cos` holds each pair's cosine twice, `sin` its sine negated and as it is:
+    /// `out[i] = x[i]·cos[i] + x[i^1]·sin[i]`.
+    pub rope: fn(values: &mut [f32], cos: &[f32], sin: &[f32]),
+    /// The place of the largest number, the first of equals; 0 if there is none.
+    pub argmax: fn(x: &[f32]) -> usize,
 }
 
-/// `matvec_q8`'s type: packed panels, group size, int8 values and their scales, results.
-pub type MatvecQ8 = fn(w: &[u8], group: usize, x: &[i8], xs: &[f32], out: &mut [f32]);
-
-/// The best set that this machine allows.
-pub fn best() -> &'static Kernels {
-    &portable::KERNELS
+/// Where the int8 form of a vector goes.
+pub struct Quantized<'a> {
+    /// The values; each group is padded with zeros to whole quads.
+    pub quants: &'a mut [i8],
+    /// One a group.
+    pub scales: &'a mut [f32],
+    /// The sum of each group's values.
+    pub sums: &'a mut [i32],
 }
 
-/// RMSNorm's epsilon in llama2.c.
-const EPSILON: f32 = 1e-5;
+/// A set that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No set has this name.
+    Unknown,
+    /// The machine lacks something that the set needs.
+    Lacking {
+        /// The set's name.
+        set: &'static str,
+        /// What is not there.
+        what: &'static str,
+    },
+}
 
-/// Panels of `w` beside the up to 16 results each gives.
-fn panels<'a, T>(
-    w: &'a [T],
-    size: usize,
-    out: &'a mut [f32],
-) -> impl Iterator<Item = (&'a [T], &'a mut [f32])> {
-    w.chunks_exact(size).zip(out.chunks_mut(PANEL))
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unavailable::Unknown => {
+                write!(f, "there are no kernels of that name; known are")?;
+                let mut last = "";
+                for (set, _) in SETS.iter().filter(|(set, _)| set.name != "scalar") {
+                    if set.name != last {
+                        write!(f, " {},", set.name)?;
+                    }
+                    last = set.name;
+                }
+                write!(f, " scalar")
+            }
+            Unavailable::Lacking { set, what } => write!(
+                f,
+                "the {set} kernels need {what}, which this machine does not have or its system has not switched on"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Unavailable {}
+
+/// A set beside what it needs, in words if it is not there.
+type Needs = fn(Features) -> Option<&'static str>;
+
+/// All sets, the plainest first; the last one that a machine has is its best.
+static SETS: &[(&Kernels, Needs)] = &[
+    (&scalar::KERNELS, |_| None),
+    (&portable::KERNELS, |_| None),
+    #[cfg(target_arch = "x86_64")]
+    (&avx2::KERNELS, |f| {
+        (!f.avx2).then_some("AVX2, FMA and F16C")
+    }),
+    #[cfg(target_arch = "x86_64")]
+    (&avx512::KERNELS, |f| {
+        (!f.avx512).then_some("AVX-512 F, BW, DQ and VL")
+    }),
+    #[cfg(target_arch = "x86_64")]
+    (&avx512::VNNI_KERNELS, |f| {
+        (!f.vnni).then_some("AVX-512 VNNI")
+    }),
+];
+
+/// The best set for these features.
+pub fn best(features: Features) -> &'static Kernels {
+    let usable = SETS.iter().rfind(|(_, needs)| needs(features).is_none());
+    usable.map_or(&scalar::KERNELS, |(set, _)| set)
+}
+
+/// The best set of this name (`scalar`, `sse2`, `avx2`, `avx512`) for these features.
+///
+/// # Errors
+/// [`Unavailable`], a sentence.
+pub fn named(name: &str, features: Features) -> Result<&'static Kernels, Unavailable> {
+    let mut error = Unavailable::Unknown;
+    for (set, needs) in SETS.iter().rev().filter(|(set, _)| set.name == name) {
+        match needs(features) {
+            None => return Ok(set),
+            Some(what) => {
+                error = Unavailable::Lacking {
+                    set: set.name,
+                    what,
+                }
+            }
+        }
+    }
+    Err(error)
+}
+
+/// Calls `f` with each panel's part of `w` (`size` elements) and of the results.
+fn panels<T>(w: &[T], size: usize, tokens: usize, out: &mut [f32], f: impl Fn(&[T], &mut [f32])) {
+    for (panel, out) in w
+        .chunks_exact(size)
+        .zip(out.chunks_exact_mut(PANEL * tokens))
+    {
+        f(panel, out);
+    }
+}
+
+/// Whether the slices are as long as the numbers say: what the kernels that read through pointers rely on.
+///
+/// # Panics
+/// If they are not.
+#[cfg(target_arch = "x86_64")]
+fn check<T>(
+    w: &[T],
+    panel: usize,
+    group: Option<usize>,
+    x: &Activations<'_>,
+    out: &[f32],
+) -> usize {
+    let panels = out.len() / (PANEL * x.tokens);
+    assert!(w.len() >= panels * panel, "panels");
+    match group {
+        None => assert!(x.values.len() >= x.tokens * x.cols, "activations"),
+        Some(group) => {
+            let groups = x.cols / group;
+            assert!(
+                x.quants.len() >= x.tokens * groups * crate::matrix::padded(group)
+                    && x.scales.len() >= x.tokens * groups
+                    && x.sums.len() >= x.tokens * groups,
+                "quantised activations"
+            );
+        }
+    }
+    panels
 }
 
 #[cfg(test)]

@@ -1,87 +1,183 @@
 //! Kernels in plain Rust, shaped so that the compiler vectorises them for whatever the target has at least (SSE2, NEON).
 //!
 //! Sixteen sums stand side by side in an array, which LLVM keeps in vector registers; one sum alone it would never
-//! reorder, hence never vectorise.
+//! reorder, hence never vectorise. The functions over plain vectors are inlined into the sets for wider vectors as well,
+//! which compile them anew for those.
 
-use super::{Kernels, panels, scalar};
+use half::{bf16, f16};
+
+use super::{Kernels, Quantized, panels, scalar};
 use crate::{
     math,
-    matrix::{
-        PANEL,
-        q8_0::{QUAD, block_bytes, padded},
-    },
+    matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
 };
 
 /// The portable set.
 pub static KERNELS: Kernels = Kernels {
     name: NAME,
-    matvec_f32,
-    matvec_q8,
-    quantize,
-    add_scaled: scalar::KERNELS.add_scaled,
-    add: scalar::KERNELS.add,
-    rmsnorm: scalar::KERNELS.rmsnorm,
-    softmax,
-    swiglu: scalar::KERNELS.swiglu,
-    rope: scalar::KERNELS.rope,
+    title: TITLE,
+    f32: |w, x, out| floats(w, x, out, |w| w),
+    f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
+    bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
+    q8,
+    q8_0: blocks_q8_0,
+    q4_0: blocks_q4_0,
+    quantize: |x, group, out| quantize(x, group, out),
+    weigh_f32: |rows, weights, out| weigh(rows, weights, out, |x| x),
+    weigh_f16: scalar::KERNELS.weigh_f16,
+    to_f16: scalar::KERNELS.to_f16,
+    add: |out, x| add(out, x),
+    rmsnorm: |out, x, weight, epsilon| rmsnorm(out, x, weight, epsilon),
+    softmax: |x, divisor| softmax(x, divisor),
+    swiglu: |gate, up| swiglu(gate, up),
+    rope: |values, cos, sin| rope(values, cos, sin),
+    argmax: |x| argmax(x),
 };
 
 const NAME: &str = if cfg!(target_arch = "x86_64") {
-    "SSE2 (portable)"
+    "sse2"
 } else if cfg!(target_arch = "aarch64") {
-    "NEON (portable)"
+    "neon"
 } else {
     "portable"
 };
 
-fn matvec_f32(w: &[f32], x: &[f32], out: &mut [f32]) {
-    for (panel, out) in panels(w, PANEL * x.len(), out) {
-        let mut sums = [0.0f32; PANEL];
-        for (column, &x) in panel.chunks_exact(PANEL).zip(x) {
-            for (sum, w) in sums.iter_mut().zip(column) {
-                *sum += w * x;
-            }
-        }
-        out.copy_from_slice(&sums[..out.len()]);
-    }
-}
+const TITLE: &str = if cfg!(target_arch = "x86_64") {
+    "SSE2"
+} else if cfg!(target_arch = "aarch64") {
+    "NEON"
+} else {
+    "portable"
+};
 
-fn matvec_q8(w: &[u8], group: usize, x: &[i8], xs: &[f32], out: &mut [f32]) {
-    let block = block_bytes(group);
-    for (panel, out) in panels(w, block * xs.len(), out) {
-        let mut sums = [0.0f32; PANEL];
-        for ((block, x), &scale) in panel
-            .chunks_exact(block)
-            .zip(x.chunks_exact(padded(group)))
-            .zip(xs)
+fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
+    panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
+        for (x, out) in x
+            .values
+            .chunks_exact(x.cols)
+            .zip(out.chunks_exact_mut(PANEL))
         {
-            let (values, scales) = block.split_at(PANEL * padded(group));
-            let mut whole = [0i32; PANEL];
-            for (quad, x) in values.chunks_exact(PANEL * QUAD).zip(x.chunks_exact(QUAD)) {
-                for (sum, w) in whole.iter_mut().zip(quad.chunks_exact(QUAD)) {
-                    for i in 0..QUAD {
-                        *sum += i32::from(w[i] as i8) * i32::from(x[i]);
-                    }
+            let mut sums = [0.0f32; PANEL];
+            for (column, &x) in panel.chunks_exact(PANEL).zip(x) {
+                for (sum, w) in sums.iter_mut().zip(column) {
+                    *sum += value(*w) * x;
                 }
             }
-            for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales.chunks_exact(4)) {
-                *sum += whole as f32 * f32::from_le_bytes([w[0], w[1], w[2], w[3]]) * scale;
-            }
+            out.copy_from_slice(&sums);
         }
-        out.copy_from_slice(&sums[..out.len()]);
+    });
+}
+
+/// Adds the products of a quad of columns to the sums of 16 rows.
+#[inline(always)]
+fn quad(sums: &mut [i32; PANEL], x: &[i8], value: impl Fn(usize) -> i8) {
+    for (r, sum) in sums.iter_mut().enumerate() {
+        for (i, x) in x.iter().enumerate().take(QUAD) {
+            *sum += i32::from(value(r * QUAD + i)) * i32::from(*x);
+        }
     }
 }
 
-fn quantize(x: &[f32], group: usize, quants: &mut [i8], scales: &mut [f32]) {
-    for ((x, quants), scale) in x
-        .chunks_exact(group)
-        .zip(quants.chunks_exact_mut(padded(group)))
-        .zip(scales)
-    {
-        let mut largest = 0.0f32;
-        for x in x {
-            largest = if x.abs() > largest { x.abs() } else { largest };
+fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
+    let (groups, block) = (x.cols / group, q8::block_bytes(group));
+    panels(w, groups * block, x.tokens, out, |panel, out| {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            let mut sums = [0.0f32; PANEL];
+            for (g, block) in panel.chunks_exact(block).enumerate() {
+                let (values, scales) = block.split_at(PANEL * padded(group));
+                let g = t * groups + g;
+                let x_group = &x.quants[g * padded(group)..][..padded(group)];
+                let mut whole = [0i32; PANEL];
+                for (w, x) in values
+                    .chunks_exact(PANEL * QUAD)
+                    .zip(x_group.chunks_exact(QUAD))
+                {
+                    quad(&mut whole, x, |i| w[i] as i8);
+                }
+                for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales.chunks_exact(4)) {
+                    let w_scale = f32::from_le_bytes([w[0], w[1], w[2], w[3]]);
+                    *sum += whole as f32 * w_scale * x.scales[g];
+                }
+            }
+            out.copy_from_slice(&sums);
         }
+    });
+}
+
+fn blocks_q8_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    blocks(&q8_0::LAYOUT, w, x, out, |values, x, whole| {
+        for (w, x) in values.chunks_exact(PANEL * QUAD).zip(x.chunks_exact(QUAD)) {
+            quad(whole, x, |i| w[i] as i8);
+        }
+    });
+}
+
+fn blocks_q4_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    blocks(&q4_0::LAYOUT, w, x, out, |values, x, whole| {
+        let (lower, upper) = x.split_at(BLOCK / 2);
+        let quads = lower.chunks_exact(QUAD).zip(upper.chunks_exact(QUAD));
+        for (w, (lower, upper)) in values.chunks_exact(PANEL * QUAD).zip(quads) {
+            quad(whole, lower, |i| (w[i] & 15) as i8 - q4_0::OFFSET as i8);
+            quad(whole, upper, |i| (w[i] >> 4) as i8 - q4_0::OFFSET as i8);
+        }
+    });
+}
+
+#[inline(always)]
+fn blocks(
+    layout: &q8_0::Layout,
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut [f32],
+    products: impl Fn(&[u8], &[i8], &mut [i32; PANEL]),
+) {
+    let groups = x.cols / BLOCK;
+    let size = layout.panel_bytes(x.cols).unwrap_or(0);
+    panels(w, size, x.tokens, out, |panel, out| {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            let mut sums = [0.0f32; PANEL];
+            for g in 0..groups {
+                let (scales, values) = layout.places(x.cols, 0, g);
+                let g = t * groups + g;
+                let mut whole = [0i32; PANEL];
+                products(
+                    &panel[values..][..layout.values],
+                    &x.quants[g * BLOCK..][..BLOCK],
+                    &mut whole,
+                );
+                let scales = panel[scales..][..2 * PANEL].chunks_exact(2);
+                for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales) {
+                    *sum += whole as f32 * f16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];
+                }
+            }
+            out.copy_from_slice(&sums);
+        }
+    });
+}
+
+#[inline(always)]
+pub(super) fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+    let quants = out.quants.chunks_exact_mut(padded(group));
+    for (((x, quants), scale), sum) in x
+        .chunks_exact(group)
+        .zip(quants)
+        .zip(out.scales)
+        .zip(out.sums)
+    {
+        let mut largest = [0.0f32; 16];
+        let (whole, rest) = x.as_chunks::<16>();
+        for chunk in whole {
+            for (largest, x) in largest.iter_mut().zip(chunk) {
+                *largest = if x.abs() > *largest {
+                    x.abs()
+                } else {
+                    *largest
+                };
+            }
+        }
+        let largest = largest.iter().chain(rest).fold(0.0f32, |largest, x| {
+            if x.abs() > largest { x.abs() } else { largest }
+        });
         *scale = largest / 127.0;
         let (values, padding) = quants.split_at_mut(group);
         for (quant, x) in values.iter_mut().zip(x) {
@@ -93,31 +189,111 @@ fn quantize(x: &[f32], group: usize, quants: &mut [i8], scales: &mut [f32]) {
             *quant = rounded.clamp(-127, 127) as i8;
         }
         padding.fill(0);
+        *sum = values.iter().map(|&quant| i32::from(quant)).sum();
     }
 }
 
-fn softmax(x: &mut [f32]) {
-    let mut largest = [f32::NEG_INFINITY; 16];
-    let (whole, rest) = x.as_chunks::<16>();
-    for chunk in whole {
-        for i in 0..16 {
-            largest[i] = if chunk[i] > largest[i] {
-                chunk[i]
-            } else {
-                largest[i]
-            };
+#[inline(always)]
+fn weigh<T: Copy>(rows: &[T], weights: &[f32], out: &mut [f32], value: impl Fn(T) -> f32) {
+    out.fill(0.0);
+    for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
+        for (out, x) in out.iter_mut().zip(row) {
+            *out += weight * value(*x);
         }
     }
-    let largest =
-        largest.iter().chain(rest).fold(
-            f32::NEG_INFINITY,
-            |largest, &x| if x > largest { x } else { largest },
-        );
-    for x in x.iter_mut() {
-        *x = math::exp(*x - largest);
+}
+
+#[inline(always)]
+pub(super) fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
     }
-    let sum: f32 = x.iter().fold(0.0, |sum, x| sum + x);
+}
+
+#[inline(always)]
+pub(super) fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) {
+    let mut sum = 0.0;
+    for x in x {
+        sum += x * x;
+    }
+    let scale = 1.0 / math::sqrt(sum / x.len() as f32 + epsilon);
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = weight * (scale * x);
+    }
+}
+
+/// The larger one; `a` where `b` is not a number.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+#[inline(always)]
+pub(super) fn softmax(x: &mut [f32], divisor: f32) {
+    let mut largest = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = x.as_chunks_mut::<16>();
+    for chunk in whole.iter_mut() {
+        for (largest, x) in largest.iter_mut().zip(chunk) {
+            *x /= divisor;
+            *largest = larger(*largest, *x);
+        }
+    }
+    for x in rest.iter_mut() {
+        *x /= divisor;
+        largest[0] = larger(largest[0], *x);
+    }
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, larger);
+    // The sum waits for each addition; the next sixteen powers are worked out meanwhile.
+    let mut sum = 0.0;
+    for chunk in whole.iter_mut() {
+        for x in chunk.iter_mut() {
+            *x = math::exp(*x - largest);
+        }
+        for x in chunk {
+            sum += *x;
+        }
+    }
+    for x in rest {
+        *x = math::exp(*x - largest);
+        sum += *x;
+    }
     for x in x {
         *x /= sum;
+    }
+}
+
+#[inline(always)]
+pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate * (1.0 / (1.0 + math::exp(-*gate))) * up;
+    }
+}
+
+#[inline(always)]
+pub(super) fn rope(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let angles = cos.as_chunks::<2>().0.iter().zip(sin.as_chunks::<2>().0);
+    for ([a, b], (cos, sin)) in values.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+        (*a, *b) = (*a * cos[0] + *b * sin[0], *b * cos[1] + *a * sin[1]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn argmax(x: &[f32]) -> usize {
+    let mut largest = [f32::NEG_INFINITY; 64];
+    let (whole, rest) = x.as_chunks::<64>();
+    for chunk in whole {
+        for (largest, x) in largest.iter_mut().zip(chunk) {
+            *largest = larger(*largest, *x);
+        }
+    }
+    let largest = largest
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger);
+    // A first number that is not one stays the best: nothing is larger.
+    match x.first() {
+        Some(first) if !first.is_nan() => x.iter().position(|x| *x == largest).unwrap_or(0),
+        _ => 0,
     }
 }

@@ -1,84 +1,154 @@
 //! The reference for every operation: plain loops that say what each kernel must compute, and in which order.
 
-use super::{EPSILON, Kernels, panels};
+use half::{bf16, f16};
+
+use super::{Kernels, Quantized, panels};
 use crate::{
     math,
-    matrix::{
-        PANEL,
-        q8_0::{QUAD, block_bytes, padded},
-    },
+    matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
 };
 
 /// The reference set.
 pub static KERNELS: Kernels = Kernels {
     name: "scalar",
-    matvec_f32,
-    matvec_q8,
+    title: "scalar (reference)",
+    f32: |w, x, out| floats(w, x, out, |w| w),
+    f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
+    bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
+    q8,
+    q8_0: |w, x, out| blocks(&q8_0::LAYOUT, w, x, out, q8_0_value),
+    q4_0: |w, x, out| blocks(&q4_0::LAYOUT, w, x, out, q4_0_value),
     quantize,
-    add_scaled,
+    weigh_f32: |rows, weights, out| weigh(rows, weights, out, |x| x),
+    weigh_f16: |rows, weights, out| weigh(rows, weights, out, |x| f16::from_bits(x).to_f32()),
+    to_f16,
     add,
     rmsnorm,
     softmax,
     swiglu,
     rope,
+    argmax,
 };
 
-fn matvec_f32(w: &[f32], x: &[f32], out: &mut [f32]) {
-    for (panel, out) in panels(w, PANEL * x.len(), out) {
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = 0.0;
-            for (c, x) in x.iter().enumerate() {
-                *out += panel[c * PANEL + r] * x;
-            }
-        }
-    }
-}
-
-fn matvec_q8(w: &[u8], group: usize, x: &[i8], xs: &[f32], out: &mut [f32]) {
-    let block = block_bytes(group);
-    for (panel, out) in panels(w, block * xs.len(), out) {
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = 0.0;
-            for (g, scale) in xs.iter().enumerate() {
-                let block = &panel[g * block..(g + 1) * block];
-                let x = &x[g * padded(group)..(g + 1) * padded(group)];
-                let mut sum = 0i32;
-                for c in 0..group {
-                    let w = block[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8;
-                    sum += i32::from(w) * i32::from(x[c]);
+fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
+    panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
+        for (x, out) in x
+            .values
+            .chunks_exact(x.cols)
+            .zip(out.chunks_exact_mut(PANEL))
+        {
+            for (r, out) in out.iter_mut().enumerate() {
+                *out = 0.0;
+                for (c, x) in x.iter().enumerate() {
+                    *out += value(panel[c * PANEL + r]) * x;
                 }
-                let at = PANEL * padded(group) + 4 * r;
-                let w_scale =
-                    f32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
-                *out += sum as f32 * w_scale * scale;
             }
         }
-    }
+    });
 }
 
-fn quantize(x: &[f32], group: usize, quants: &mut [i8], scales: &mut [f32]) {
-    quants.fill(0);
-    for ((x, quants), scale) in x
+fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
+    let (groups, block) = (x.cols / group, q8::block_bytes(group));
+    panels(w, groups * block, x.tokens, out, |panel, out| {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            for (r, out) in out.iter_mut().enumerate() {
+                *out = 0.0;
+                for g in 0..groups {
+                    let block = &panel[g * block..(g + 1) * block];
+                    let x_group = &x.quants[(t * groups + g) * padded(group)..][..group];
+                    let mut sum = 0i32;
+                    for (c, x) in x_group.iter().enumerate() {
+                        let w = block[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8;
+                        sum += i32::from(w) * i32::from(*x);
+                    }
+                    let at = PANEL * padded(group) + 4 * r;
+                    let w_scale = f32::from_le_bytes([
+                        block[at],
+                        block[at + 1],
+                        block[at + 2],
+                        block[at + 3],
+                    ]);
+                    *out += sum as f32 * w_scale * x.scales[t * groups + g];
+                }
+            }
+        }
+    });
+}
+
+fn q8_0_value(values: &[u8], r: usize, c: usize) -> i32 {
+    i32::from(values[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8)
+}
+
+fn q4_0_value(values: &[u8], r: usize, c: usize) -> i32 {
+    let (half, c) = (c / 16, c % 16);
+    let byte = values[(c / QUAD * PANEL + r) * QUAD + c % QUAD];
+    i32::from((byte >> (4 * half)) & 15) - q4_0::OFFSET
+}
+
+fn blocks(
+    layout: &q8_0::Layout,
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut [f32],
+    value: impl Fn(&[u8], usize, usize) -> i32,
+) {
+    let groups = x.cols / BLOCK;
+    let size = layout.panel_bytes(x.cols).unwrap_or(0);
+    panels(w, size, x.tokens, out, |panel, out| {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
+            for (r, out) in out.iter_mut().enumerate() {
+                *out = 0.0;
+                for g in 0..groups {
+                    let (scale, values) = layout.places(x.cols, r, g);
+                    let x_group = &x.quants[(t * groups + g) * BLOCK..][..BLOCK];
+                    let mut sum = 0i32;
+                    for (c, x) in x_group.iter().enumerate() {
+                        sum += value(&panel[values..], r, c) * i32::from(*x);
+                    }
+                    let w_scale = f16::from_le_bytes([panel[scale], panel[scale + 1]]).to_f32();
+                    *out += sum as f32 * w_scale * x.scales[t * groups + g];
+                }
+            }
+        }
+    });
+}
+
+fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+    out.quants.fill(0);
+    let quants = out.quants.chunks_exact_mut(padded(group));
+    for (((x, quants), scale), sum) in x
         .chunks_exact(group)
-        .zip(quants.chunks_exact_mut(padded(group)))
-        .zip(scales)
+        .zip(quants)
+        .zip(out.scales)
+        .zip(out.sums)
     {
         let largest = x.iter().fold(
             0.0f32,
             |largest, x| if x.abs() > largest { x.abs() } else { largest },
         );
         *scale = largest / 127.0;
+        *sum = 0;
         for (quant, x) in quants.iter_mut().zip(x) {
             // A group of zeros has scale 0, and 0/0 turns to 0 in the conversion. A denormal scale is so coarse that the
             // quotient may leave the range.
             *quant = (libm::roundf(x / *scale) as i32).clamp(-127, 127) as i8;
+            *sum += i32::from(*quant);
         }
     }
 }
 
-fn add_scaled(out: &mut [f32], a: f32, x: &[f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += a * x;
+fn weigh<T: Copy>(rows: &[T], weights: &[f32], out: &mut [f32], value: impl Fn(T) -> f32) {
+    out.fill(0.0);
+    for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
+        for (out, x) in out.iter_mut().zip(row) {
+            *out += weight * value(*x);
+        }
+    }
+}
+
+fn to_f16(x: &[f32], out: &mut [u16]) {
+    for (x, out) in x.iter().zip(out) {
+        *out = f16::from_f32(*x).to_bits();
     }
 }
 
@@ -88,19 +158,22 @@ fn add(out: &mut [f32], x: &[f32]) {
     }
 }
 
-fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32]) {
+fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) {
     let squares: f32 = x.iter().fold(0.0, |sum, x| sum + x * x);
-    let scale = 1.0 / math::sqrt(squares / x.len() as f32 + EPSILON);
+    let scale = 1.0 / math::sqrt(squares / x.len() as f32 + epsilon);
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = weight * (scale * x);
     }
 }
 
-fn softmax(x: &mut [f32]) {
-    let largest = x.iter().fold(
-        f32::NEG_INFINITY,
-        |largest, &x| if x > largest { x } else { largest },
-    );
+fn softmax(x: &mut [f32], divisor: f32) {
+    let mut largest = f32::NEG_INFINITY;
+    for x in x.iter_mut() {
+        *x /= divisor;
+        if *x > largest {
+            largest = *x;
+        }
+    }
     let mut sum = 0.0;
     for x in x.iter_mut() {
         *x = math::exp(*x - largest);
@@ -117,12 +190,20 @@ fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-fn rope(heads: &mut [f32], cos: &[f32], sin: &[f32]) {
-    for head in heads.chunks_exact_mut(2 * cos.len()) {
-        for i in 0..cos.len() {
-            let (a, b) = (head[2 * i], head[2 * i + 1]);
-            head[2 * i] = a * cos[i] - b * sin[i];
-            head[2 * i + 1] = a * sin[i] + b * cos[i];
+fn rope(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+    for i in (0..values.len()).step_by(2) {
+        let (a, b) = (values[i], values[i + 1]);
+        values[i] = a * cos[i] + b * sin[i];
+        values[i + 1] = b * cos[i + 1] + a * sin[i + 1];
+    }
+}
+
+fn argmax(x: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, value) in x.iter().enumerate() {
+        if *value > x[best] {
+            best = i;
         }
     }
+    best
 }

@@ -1,7 +1,10 @@
 //! Every kernel set against the scalar one, on random and on adversarial vectors.
 
 use super::*;
-use crate::matrix::{Encoding, Matrix, q8_0::padded};
+use crate::{
+    buffer::Arena,
+    matrix::{Encoding, Matrix, padded},
+};
 
 /// xorshift64*, for numbers without a crate.
 pub(crate) struct Random(pub u64);
@@ -26,10 +29,76 @@ impl Random {
     }
 }
 
-const LENGTHS: [usize; 14] = [0, 1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 172, 288];
+const LENGTHS: [usize; 16] = [
+    0, 1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 100, 172, 256, 288,
+];
 
-fn sets() -> [&'static Kernels; 1] {
-    [&portable::KERNELS]
+/// The sets that this machine has; it says which it has not.
+fn sets() -> Vec<&'static Kernels> {
+    let features = Features::of_this_core();
+    let (usable, missing): (Vec<_>, Vec<_>) = SETS
+        .iter()
+        .partition(|(_, needs)| needs(features).is_none());
+    for (set, _) in missing {
+        eprintln!("SKIPPED: this machine cannot run the {} kernels", set.title);
+    }
+    usable.into_iter().map(|(set, _)| set).collect()
+}
+
+#[test]
+fn sets_are_chosen_by_what_there_is_and_by_name() {
+    let all = Features {
+        avx2: true,
+        avx512: true,
+        vnni: true,
+    };
+    assert_eq!(best(Features::BASE).name, portable::KERNELS.name);
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert_eq!(best(all).title, "AVX-512 VNNI");
+        let without = Features { vnni: false, ..all };
+        assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
+        assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
+        assert_eq!(
+            named("sse2", Features::BASE).map(|set| set.title),
+            Ok("SSE2")
+        );
+        let error = named(
+            "avx512",
+            Features {
+                avx512: false,
+                vnni: false,
+                ..all
+            },
+        );
+        assert_eq!(
+            error.err().map(|error| error.to_string()).unwrap(),
+            "the avx512 kernels need AVX-512 F, BW, DQ and VL, which this machine does not have or its system has not switched on"
+        );
+        let error = named("mmx", all)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap();
+        assert_eq!(
+            error,
+            "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
+        );
+    }
+    let half = Features {
+        avx512: false,
+        ..all
+    };
+    assert_eq!(all.intersect(half), half);
+    // What this test runs on has what its operating system says.
+    #[cfg(target_arch = "x86_64")]
+    {
+        let here = Features::of_this_core();
+        assert_eq!(
+            here.avx2,
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+        );
+        assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
+    }
 }
 
 fn same_bits(a: &[f32], b: &[f32], what: &str) {
@@ -79,17 +148,17 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                     same_bits(
                         &run(set),
                         &run(&scalar::KERNELS),
-                        &format!("{} {what} of {n}: {x:?}", set.name),
+                        &format!("{} {what} of {n}: {x:?}", set.title),
                     );
                 };
-                same("add_scaled", &|k| {
+                same("add", &|k| {
                     let mut out = y.clone();
-                    (k.add_scaled)(&mut out, 0.3, &x);
+                    (k.add)(&mut out, &x);
                     out
                 });
                 same("rmsnorm", &|k| {
                     let mut out = vec![0.0; n];
-                    (k.rmsnorm)(&mut out, &x, &y);
+                    (k.rmsnorm)(&mut out, &x, &y, 1e-5);
                     out
                 });
                 same("swiglu", &|k| {
@@ -97,27 +166,54 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                     (k.swiglu)(&mut out, &y);
                     out
                 });
-                if n > 0 {
-                    same("softmax", &|k| {
+                same("softmax", &|k| {
+                    let mut out = x.clone();
+                    (k.softmax)(&mut out, 0.7);
+                    out
+                });
+                same("argmax", &|k| vec![(k.argmax)(&x) as f32]);
+                same("to_f16", &|k| {
+                    let mut out = vec![0; n];
+                    (k.to_f16)(&x, &mut out);
+                    out.iter().map(|&bits| f32::from(bits)).collect()
+                });
+                if n % 2 == 0 {
+                    same("rope", &|k| {
                         let mut out = x.clone();
-                        (k.softmax)(&mut out);
+                        let twice = |y: f32| [y, y];
+                        let cos: Vec<f32> = y[..n / 2].iter().copied().flat_map(twice).collect();
+                        let sin: Vec<f32> = y[n / 2..].iter().flat_map(|&y| [-y, y]).collect();
+                        (k.rope)(&mut out, &cos, &sin);
                         out
                     });
                 }
-                if n > 0 && n % 2 == 0 {
-                    same("rope", &|k| {
-                        let mut out = x.clone();
-                        (k.rope)(&mut out, &y[..n / 2], &y[n / 2..]);
+                for rows in [0, 1, 5, 40] {
+                    let rows_of = random.floats(rows * n);
+                    let weights = random.floats(rows);
+                    same("weigh_f32", &|k| {
+                        let mut out = vec![1.0; n];
+                        if n > 0 {
+                            (k.weigh_f32)(&rows_of, &weights, &mut out);
+                        }
+                        out
+                    });
+                    let mut halves = vec![0; rows * n];
+                    (scalar::KERNELS.to_f16)(&rows_of, &mut halves);
+                    same("weigh_f16", &|k| {
+                        let mut out = vec![1.0; n];
+                        if n > 0 {
+                            (k.weigh_f16)(&halves, &weights, &mut out);
+                        }
                         out
                     });
                 }
                 for group in [1, 2, 3, 4, 6, 32, 64].into_iter().filter(|g| n % g == 0) {
                     same("quantize", &|k| {
-                        let mut quants = vec![1i8; n / group * padded(group)];
-                        let mut scales = vec![0.0; n / group];
-                        (k.quantize)(&x, group, &mut quants, &mut scales);
-                        scales.extend(quants.iter().map(|&q| f32::from(q)));
-                        scales
+                        let quantized = quantized(k, &x, group);
+                        let mut all = quantized.1;
+                        all.extend(quantized.0.iter().map(|&q| f32::from(q)));
+                        all.extend(quantized.2.iter().map(|&sum| sum as f32));
+                        all
                     });
                 }
             }
@@ -125,20 +221,40 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
     }
 }
 
+/// `x` in int8: values, scales, sums.
+fn quantized(set: &Kernels, x: &[f32], group: usize) -> (Vec<i8>, Vec<f32>, Vec<i32>) {
+    let groups = x.len() / group;
+    let mut quants = vec![1i8; groups * padded(group)];
+    let (mut scales, mut sums) = (vec![0.0; groups], vec![7; groups]);
+    let out = Quantized {
+        quants: &mut quants,
+        scales: &mut scales,
+        sums: &mut sums,
+    };
+    (set.quantize)(x, group, out);
+    (quants, scales, sums)
+}
+
 #[test]
 fn quantisation_rounds_halves_away_from_zero_and_keeps_zero() {
-    for set in sets().into_iter().chain([&scalar::KERNELS]) {
+    for set in sets() {
         let x = [127.0, 0.5, -0.5, 1.5, 0.499_999_97, -2.5, 0.0, -127.0];
-        let (mut quants, mut scales) = ([9i8; 8], [0.0; 1]);
-        (set.quantize)(&x, 8, &mut quants, &mut scales);
-        assert_eq!(
-            (quants, scales),
-            ([127, 1, -1, 2, 0, -3, 0, -127], [1.0]),
-            "{}",
-            set.name
-        );
-        (set.quantize)(&[0.0; 8], 8, &mut quants, &mut scales);
-        assert_eq!((quants, scales), ([0; 8], [0.0]), "{}", set.name);
+        let want = (vec![127, 1, -1, 2, 0, -3, 0, -127], vec![1.0], vec![-1]);
+        assert_eq!(quantized(set, &x, 8), want, "{}", set.title);
+        let want = (vec![0; 8], vec![0.0], vec![0]);
+        assert_eq!(quantized(set, &[0.0; 8], 8), want, "{}", set.title);
+    }
+}
+
+#[test]
+fn the_first_of_the_largest_is_taken() {
+    for set in sets() {
+        let mut x = vec![-1.0; 300];
+        (x[77], x[78], x[290]) = (2.0, 2.0, 2.0);
+        assert_eq!((set.argmax)(&x), 77, "{}", set.title);
+        assert_eq!((set.argmax)(&[f32::NAN, 1.0]), 0);
+        assert_eq!((set.argmax)(&[0.0, f32::NAN, 1.0]), 2);
+        assert_eq!((set.argmax)(&[]), 0);
     }
 }
 
@@ -146,7 +262,7 @@ fn quantisation_rounds_halves_away_from_zero_and_keeps_zero() {
 fn softmax_sums_to_one_and_survives_large_logits() {
     for set in sets() {
         let mut x = [1e30, 1e30, -1e30, 0.0];
-        (set.softmax)(&mut x);
+        (set.softmax)(&mut x, 1.0);
         assert_eq!(x, [0.5, 0.5, 0.0, 0.0]);
     }
 }
@@ -159,31 +275,70 @@ fn tensor(
     encoding: Encoding,
 ) -> (Vec<u8>, Vec<Vec<f32>>) {
     let mut bytes = Vec::new();
+    let mut values: Vec<f32> = Vec::new();
+    let half = |random: &mut Random| half::f16::from_f32(random.float());
     match encoding {
         Encoding::F32 => {
-            let values = random.floats(rows * cols);
+            values = random.floats(rows * cols);
             bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
-            (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
+        }
+        Encoding::F16 => {
+            for _ in 0..rows * cols {
+                let x = half(random);
+                bytes.extend(x.to_le_bytes());
+                values.push(x.to_f32());
+            }
+        }
+        Encoding::BF16 => {
+            for _ in 0..rows * cols {
+                let x = half::bf16::from_f32(random.float());
+                bytes.extend(x.to_le_bytes());
+                values.push(x.to_f32());
+            }
         }
         Encoding::Q8 { group } => {
             let quants: Vec<i8> = (0..rows * cols).map(|_| random.next() as i8).collect();
             let scales = random.floats(rows * cols / group);
             bytes.extend(quants.iter().map(|&q| q as u8));
             bytes.extend(scales.iter().flat_map(|x| x.to_le_bytes()));
-            let values: Vec<f32> = quants
-                .iter()
-                .enumerate()
-                .map(|(i, &q)| f32::from(q) * scales[i / group])
-                .collect();
-            (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
+            let value = |(i, &q): (usize, &i8)| f32::from(q) * scales[i / group];
+            values = quants.iter().enumerate().map(value).collect();
+        }
+        Encoding::Q8_0 => {
+            for _ in 0..rows * cols / 32 {
+                let scale = half(random);
+                bytes.extend(scale.to_le_bytes());
+                for _ in 0..32 {
+                    let q = random.next() as i8;
+                    bytes.push(q as u8);
+                    values.push(f32::from(q) * scale.to_f32());
+                }
+            }
+        }
+        Encoding::Q4_0 => {
+            for _ in 0..rows * cols / 32 {
+                let scale = half(random);
+                bytes.extend(scale.to_le_bytes());
+                let packed: Vec<u8> = (0..16).map(|_| random.next() as u8).collect();
+                bytes.extend(&packed);
+                let lower = packed.iter().map(|byte| byte & 15);
+                for q in lower.chain(packed.iter().map(|byte| byte >> 4)) {
+                    values.push((f32::from(q) - 8.0) * scale.to_f32());
+                }
+            }
         }
     }
+    (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
 }
 
 #[test]
 fn packed_matrices_give_back_their_rows_and_multiply() {
-    use crate::workers::{Single, tests::Scoped};
     let random = &mut Random(2);
+    let mut encodings = [1, 2, 3, 4, 6, 32]
+        .map(|group| Encoding::Q8 { group })
+        .to_vec();
+    encodings.extend([Encoding::F32, Encoding::F16, Encoding::BF16]);
+    encodings.extend([Encoding::Q8_0, Encoding::Q4_0]);
     for (rows, cols) in [
         (1, 2),
         (3, 4),
@@ -191,23 +346,26 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
         (17, 12),
         (33, 64),
         (48, 96),
+        (50, 288),
         (512, 172),
     ] {
-        for encoding in [1, 2, 3, 4, 6, 32]
-            .map(|group| Encoding::Q8 { group })
-            .into_iter()
-            .chain([Encoding::F32])
-        {
-            if matches!(encoding, Encoding::Q8 { group } if cols % group != 0) {
+        for &encoding in &encodings {
+            let group = encoding.group().unwrap_or(cols);
+            if cols % group != 0 {
                 continue;
             }
             let (bytes, want) = tensor(random, rows, cols, encoding);
-            let mut matrix = Matrix::zeroed(rows, cols, encoding).unwrap();
+            assert_eq!(encoding.file_bytes(rows, cols), Some(bytes.len() as u64));
+            let mut matrix = Matrix::zeroed(rows, cols, encoding, &mut Arena::none()).unwrap();
+            if rows > 1 {
+                assert_eq!(encoding.packed_bytes(rows, cols), Some(matrix.bytes()));
+            }
             // Pieces of an awkward size, as a medium may give them.
             let mut offset = 0;
+            let unit = encoding.unit();
             for part in encoding.parts(rows, cols) {
                 let part = &bytes[offset..offset + part as usize];
-                for piece in part.chunks(52) {
+                for piece in part.chunks(13 * unit) {
                     matrix.pack(offset, piece);
                     offset += piece.len();
                 }
@@ -223,58 +381,106 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                 );
             }
 
-            let x = random.floats(cols);
-            let group = if let Encoding::Q8 { group } = encoding {
-                group
-            } else {
-                cols
+            let most = 19;
+            let x = random.floats(most * cols);
+            let (quants, scales, sums) = quantized(&scalar::KERNELS, &x, group);
+            let multiply = |set: &Kernels, first: usize, tokens: usize| {
+                let input = Activations {
+                    tokens,
+                    cols,
+                    values: &x[..tokens * cols],
+                    quants: &quants,
+                    scales: &scales,
+                    sums: &sums,
+                };
+                let mut out = vec![7.0; (matrix.panels() - first) * PANEL * tokens];
+                matrix.multiply(set, first, &input, &mut out);
+                out
             };
-            let (mut quants, mut scales) = (
-                vec![0i8; cols / group * padded(group)],
-                vec![0.0; cols / group],
-            );
-            (scalar::KERNELS.quantize)(&x, group, &mut quants, &mut scales);
-            let input = crate::matrix::Activations {
-                values: &x,
-                quants: &quants,
-                scales: &scales,
-            };
-            let mut reference = vec![0.0; rows];
-            matrix.multiply(&input, &mut reference, &scalar::KERNELS, &Single);
-            for set in sets() {
-                let mut out = vec![7.0; rows];
-                matrix.multiply(&input, &mut out, set, &Single);
-                same_bits(
-                    &out,
-                    &reference,
-                    &format!("{} {rows}x{cols} {encoding:?}", set.name),
-                );
-                let mut out = vec![7.0; rows];
-                matrix.multiply(&input, &mut out, set, &Scoped(3));
-                same_bits(
-                    &out,
-                    &reference,
-                    &format!("{} {rows}x{cols} {encoding:?} by three", set.name),
-                );
+            for tokens in [1, 2, 3, 4, 5, 6, 7, 8, 9, most] {
+                for first in [0, matrix.panels() - 1] {
+                    let reference = multiply(&scalar::KERNELS, first, tokens);
+                    for set in sets() {
+                        let out = multiply(set, first, tokens);
+                        let what =
+                            format!("{} {rows}x{cols} {encoding:?}, {tokens} tokens", set.title);
+                        same_bits(&out, &reference, &what);
+                    }
+                }
             }
             // Against the definition in double precision, with the quantised vector where it is used.
-            let x: Vec<f64> = match encoding {
-                Encoding::F32 => x.iter().map(|&x| x.into()).collect(),
-                Encoding::Q8 { .. } => (0..cols)
-                    .map(|c| {
-                        f64::from(quants[c / group * padded(group) + c % group])
-                            * f64::from(scales[c / group])
-                    })
-                    .collect(),
-            };
-            for (r, want) in want.iter().enumerate() {
-                let products = want.iter().zip(&x).map(|(&w, &x)| f64::from(w) * x);
-                let size: f64 = products.clone().map(f64::abs).sum();
-                let want: f64 = products.sum();
-                assert!(
-                    (f64::from(reference[r]) - want).abs() <= size * cols as f64 * 6e-8 + 1e-30,
-                    "row {r} {encoding:?}"
-                );
+            let reference = multiply(&scalar::KERNELS, 0, most);
+            for t in 0..most {
+                let x = |c: usize| match encoding.group() {
+                    None => f64::from(x[t * cols + c]),
+                    Some(group) => {
+                        let g = (t * cols + c) / group;
+                        f64::from(quants[g * padded(group) + c % group]) * f64::from(scales[g])
+                    }
+                };
+                for (r, want) in want.iter().enumerate() {
+                    let products = want.iter().enumerate().map(|(c, &w)| f64::from(w) * x(c));
+                    let size: f64 = products.clone().map(f64::abs).sum();
+                    let want: f64 = products.sum();
+                    let got = f64::from(reference[(r / PANEL * most + t) * PANEL + r % PANEL]);
+                    assert!(
+                        (got - want).abs() <= size * cols as f64 * 6e-8 + 1e-30,
+                        "row {r} {encoding:?}: {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Products of the largest numbers there are, which would overflow or saturate in between if anything could.
+#[test]
+fn integer_kernels_hold_the_extremes() {
+    let (rows, cols) = (16, 64);
+    for encoding in [Encoding::Q8 { group: 64 }, Encoding::Q8_0, Encoding::Q4_0] {
+        for byte in [0x80, 0x7f, 0xff, 0x00, 0x88] {
+            let mut bytes = vec![byte; encoding.file_bytes(rows, cols).unwrap() as usize];
+            match encoding {
+                Encoding::Q8 { .. } => {
+                    for scale in bytes[rows * cols..].chunks_mut(4) {
+                        scale.copy_from_slice(&1f32.to_le_bytes());
+                    }
+                }
+                _ => {
+                    for block in bytes.chunks_mut(encoding.unit()) {
+                        block[..2].copy_from_slice(&half::f16::ONE.to_le_bytes());
+                    }
+                }
+            }
+            let mut matrix = Matrix::zeroed(rows, cols, encoding, &mut Arena::none()).unwrap();
+            let mut offset = 0;
+            for part in encoding.parts(rows, cols) {
+                matrix.pack(offset, &bytes[offset..offset + part as usize]);
+                offset += part as usize;
+            }
+            for sign in [127i8, -127] {
+                let group = encoding.group().unwrap();
+                let quants = vec![sign; cols];
+                let input = Activations {
+                    tokens: 1,
+                    cols,
+                    values: &vec![f32::from(sign); cols],
+                    quants: &quants,
+                    scales: &vec![1.0; cols / group],
+                    sums: &vec![i32::from(sign) * group as i32; cols / group],
+                };
+                let mut row = vec![0.0; cols];
+                matrix.row(3, &mut row);
+                let want: f32 = row.iter().map(|w| w * f32::from(sign)).sum();
+                for set in sets() {
+                    let mut out = [0.0; PANEL];
+                    matrix.multiply(set, 0, &input, &mut out);
+                    assert_eq!(
+                        out, [want; PANEL],
+                        "{} {encoding:?} {byte:x} {sign}",
+                        set.title
+                    );
+                }
             }
         }
     }

@@ -3,61 +3,54 @@
 //! Packed: for each panel, for each column, the 16 rows' values side by side (64 bytes).
 
 use super::PANEL;
-use crate::buffer::{Buffer, OutOfMemory};
+use crate::buffer::Buffer;
 
-/// A packed matrix of `rows` × `cols` f32.
-pub struct Matrix {
-    pub(super) rows: usize,
-    cols: usize,
+/// The packed values.
+pub(super) struct Panels {
     data: Buffer<f32>,
 }
 
-impl Matrix {
-    pub(super) fn zeroed(rows: usize, cols: usize) -> Result<Self, OutOfMemory> {
-        let len = rows
-            .next_multiple_of(PANEL)
-            .checked_mul(cols)
-            .ok_or(OutOfMemory { bytes: u64::MAX })?;
-        Ok(Matrix {
-            rows,
-            cols,
-            data: Buffer::zeroed(len)?,
-        })
+impl Panels {
+    pub(super) fn new(data: Buffer<f32>) -> Self {
+        Panels { data }
     }
 
-    pub(super) fn pack(&mut self, offset: usize, bytes: &[u8]) {
-        let first = offset / 4;
-        let (mut row, mut col) = (first / self.cols, first % self.cols);
-        let mut values = bytes
+    pub(super) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
+        let values = bytes
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        loop {
-            let start = (row / PANEL) * PANEL * self.cols + row % PANEL;
-            // The rest of this row: every 16th place of its panel.
-            let places = self.data[start..]
-                .chunks_mut(PANEL)
-                .take(self.cols)
-                .skip(col);
-            for place in places {
-                let Some(value) = values.next() else { return };
-                place[0] = value;
-            }
-            (row, col) = (row + 1, 0);
-            if row == self.rows {
-                return;
-            }
-        }
+        interleave(&mut self.data, (rows, cols), offset / 4, values);
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn panels(&self, panel: usize) -> &[f32] {
-        &self.data[panel * PANEL * self.cols..]
+    pub(super) fn from(&self, panel: usize, cols: usize) -> &[f32] {
+        &self.data[panel * PANEL * cols..]
     }
 
     pub(super) fn row(&self, row: usize, out: &mut [f32]) {
-        let panel = &self.panels(row / PANEL)[..PANEL * self.cols];
+        let panel = &self.from(row / PANEL, out.len())[..PANEL * out.len()];
         for (value, column) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
             *value = column[row % PANEL];
         }
+    }
+}
+
+/// Puts the elements from the `first` of a `rows` × `cols` matrix on into their places.
+pub(super) fn interleave<T: Copy>(
+    data: &mut [T],
+    (rows, cols): (usize, usize),
+    first: usize,
+    mut values: impl Iterator<Item = T>,
+) {
+    let (mut row, mut col) = (first / cols, first % cols);
+    while row < rows {
+        let start = (row / PANEL) * PANEL * cols + row % PANEL;
+        // The rest of this row: every 16th place of its panel.
+        let places = data[start..].chunks_mut(PANEL).take(cols).skip(col);
+        for place in places {
+            let Some(value) = values.next() else { return };
+            place[0] = value;
+        }
+        (row, col) = (row + 1, 0);
     }
 }

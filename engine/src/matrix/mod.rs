@@ -4,35 +4,72 @@
 //! one accumulator a row, sixteen side by side. Every row is then summed in the order of its columns, whatever the width
 //! of the vectors, which is the order of run.c's and runq.c's own loops.
 
+pub mod float16;
 pub mod float32;
+pub mod q4_0;
+pub mod q8;
 pub mod q8_0;
 
-use crate::{buffer::OutOfMemory, kernels::Kernels, workers::Workers};
+use half::{bf16, f16};
+
+use crate::{
+    buffer::{Arena, OutOfMemory},
+    kernels::Kernels,
+};
 
 /// Rows that are interleaved. The last panel of a matrix is filled up with zero rows.
 pub const PANEL: usize = 16;
+
+/// Columns of int8 values whose bytes stand side by side: four products fit one 32-bit lane, which is what `pmaddwd` and
+/// `vpdpbusd` add up.
+pub const QUAD: usize = 4;
+
+/// Values of a block of GGUF's Q8_0 and Q4_0.
+pub const BLOCK: usize = 32;
+
+/// A group's length in whole quads.
+pub const fn padded(group: usize) -> usize {
+    group.next_multiple_of(QUAD)
+}
 
 /// How a tensor's numbers are stored in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// IEEE 754 single precision, little-endian.
     F32,
+    /// IEEE 754 half precision, little-endian.
+    F16,
+    /// The upper half of single precision, little-endian.
+    BF16,
     /// int8 values, then one f32 scale for each `group` of them (llama2.c v2).
     Q8 {
         /// Values that share a scale; divides the number of columns.
         group: usize,
     },
+    /// Blocks of an f16 scale and 32 int8 values (GGUF).
+    Q8_0,
+    /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j + 16 (GGUF).
+    Q4_0,
 }
 
 impl Encoding {
-    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow.
+    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not divide the columns.
     pub fn file_bytes(self, rows: usize, cols: usize) -> Option<u64> {
         let elements = (rows as u64).checked_mul(cols as u64)?;
+        let blocks = |bytes| {
+            let whole = cols.is_multiple_of(BLOCK);
+            (elements / BLOCK as u64)
+                .checked_mul(bytes)
+                .filter(|_| whole)
+        };
         match self {
             Encoding::F32 => elements.checked_mul(4),
+            Encoding::F16 | Encoding::BF16 => elements.checked_mul(2),
             Encoding::Q8 { group } => {
                 elements.checked_add((elements / group as u64).checked_mul(4)?)
             }
+            Encoding::Q8_0 => blocks(q8_0::FILE_BLOCK as u64),
+            Encoding::Q4_0 => blocks(q4_0::FILE_BLOCK as u64),
         }
     }
 
@@ -40,95 +77,182 @@ impl Encoding {
     pub fn parts(self, rows: usize, cols: usize) -> [u64; 2] {
         let elements = rows as u64 * cols as u64;
         match self {
-            Encoding::F32 => [elements * 4, 0],
             Encoding::Q8 { group } => [elements, elements / group as u64 * 4],
+            _ => [self.file_bytes(rows, cols).unwrap_or(0), 0],
         }
     }
 
-    /// Bytes of the same tensor packed; `None` on overflow.
+    /// Bytes of an element, or of a block that cannot be cut: a piece handed to [`Matrix::pack`] holds whole ones.
+    pub fn unit(self) -> usize {
+        match self {
+            Encoding::F32 | Encoding::Q8 { .. } => 4,
+            Encoding::F16 | Encoding::BF16 => 2,
+            Encoding::Q8_0 => q8_0::FILE_BLOCK,
+            Encoding::Q4_0 => q4_0::FILE_BLOCK,
+        }
+    }
+
+    /// Bytes of one packed panel of 16 rows; `None` on overflow.
+    fn panel_bytes(self, cols: usize) -> Option<usize> {
+        let elements = cols.checked_mul(PANEL)?;
+        match self {
+            Encoding::F32 => elements.checked_mul(4),
+            Encoding::F16 | Encoding::BF16 => elements.checked_mul(2),
+            Encoding::Q8 { group } => (cols / group).checked_mul(q8::block_bytes(group)),
+            Encoding::Q8_0 => q8_0::LAYOUT.panel_bytes(cols),
+            Encoding::Q4_0 => q4_0::LAYOUT.panel_bytes(cols),
+        }
+    }
+
+    /// Bytes of a tensor packed; `None` on overflow. A single row stands for a plain vector.
     pub fn packed_bytes(self, rows: usize, cols: usize) -> Option<u64> {
-        let rows = if rows == 1 {
-            1
-        } else {
-            (rows as u64).checked_next_multiple_of(PANEL as u64)?
-        };
-        let row = match self {
-            Encoding::F32 => (cols as u64).checked_mul(4)?,
-            Encoding::Q8 { group } => {
-                (cols as u64 / group as u64).checked_mul(q8_0::padded(group) as u64 + 4)?
-            }
-        };
-        rows.checked_mul(row)
+        if rows == 1 {
+            return self.file_bytes(rows, cols);
+        }
+        (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
+    }
+
+    /// Activations that share a scale where a matrix of this type reads them; `None` if it reads them as they are.
+    pub fn group(self) -> Option<usize> {
+        match self {
+            Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
+            Encoding::Q8 { group } => Some(group),
+            Encoding::Q8_0 | Encoding::Q4_0 => Some(BLOCK),
+        }
     }
 }
 
+/// The packed numbers of a matrix.
+enum Panels {
+    F32(float32::Panels),
+    F16(float16::Panels<f16>),
+    BF16(float16::Panels<bf16>),
+    Q8(q8::Panels),
+    Q8_0(q8_0::Panels),
+    Q4_0(q4_0::Panels),
+}
+
 /// A packed matrix of `rows` × `cols`, of any type.
-pub enum Matrix {
-    /// Single precision.
-    F32(float32::Matrix),
-    /// int8 in groups.
-    Q8(q8_0::Matrix),
+pub struct Matrix {
+    encoding: Encoding,
+    rows: usize,
+    cols: usize,
+    panels: Panels,
 }
 
 impl Matrix {
-    /// A zero matrix to be filled by [`Matrix::pack`].
+    /// A zero matrix in `arena`, to be filled by [`Matrix::pack`].
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn zeroed(rows: usize, cols: usize, encoding: Encoding) -> Result<Matrix, OutOfMemory> {
-        Ok(match encoding {
-            Encoding::F32 => Matrix::F32(float32::Matrix::zeroed(rows, cols)?),
-            Encoding::Q8 { group } => Matrix::Q8(q8_0::Matrix::zeroed(rows, cols, group)?),
+    pub fn zeroed(
+        rows: usize,
+        cols: usize,
+        encoding: Encoding,
+        arena: &mut Arena,
+    ) -> Result<Matrix, OutOfMemory> {
+        let bytes = encoding
+            .panel_bytes(cols)
+            .and_then(|bytes| rows.div_ceil(PANEL).checked_mul(bytes))
+            .ok_or(OutOfMemory { bytes: u64::MAX })?;
+        let panels = match encoding {
+            Encoding::F32 => Panels::F32(float32::Panels::new(arena.zeroed(bytes / 4)?)),
+            Encoding::F16 => Panels::F16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::BF16 => Panels::BF16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::Q8 { group } => Panels::Q8(q8::Panels::new(group, arena.zeroed(bytes)?)),
+            Encoding::Q8_0 => Panels::Q8_0(q8_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Q4_0 => Panels::Q4_0(q4_0::Panels::new(arena.zeroed(bytes)?)),
+        };
+        Ok(Matrix {
+            encoding,
+            rows,
+            cols,
+            panels,
         })
     }
 
     /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its [`Encoding::parts`], of whole
-    /// elements.
+    /// [`Encoding::unit`]s.
     pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
-        match self {
-            Matrix::F32(m) => m.pack(offset, bytes),
-            Matrix::Q8(m) => m.pack(offset, bytes),
+        let cols = self.cols;
+        match &mut self.panels {
+            Panels::F32(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::F16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::BF16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Q4_0(panels) => panels.pack(cols, offset, bytes),
         }
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        match self {
-            Matrix::F32(m) => m.rows,
-            Matrix::Q8(m) => m.rows,
-        }
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Number of panels.
+    pub fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// How its numbers were stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Bytes in memory, which is what one multiplication reads.
+    pub fn bytes(&self) -> u64 {
+        self.encoding.panel_bytes(self.cols).unwrap_or(0) as u64 * self.panels() as u64
     }
 
     /// Writes row `row` as single precision to `out` (`cols` long).
     pub fn row(&self, row: usize, out: &mut [f32]) {
-        match self {
-            Matrix::F32(m) => m.row(row, out),
-            Matrix::Q8(m) => m.row(row, out),
+        match &self.panels {
+            Panels::F32(panels) => panels.row(row, out),
+            Panels::F16(panels) => panels.row(row, out),
+            Panels::BF16(panels) => panels.row(row, out),
+            Panels::Q8(panels) => panels.row(row, out),
+            Panels::Q8_0(panels) => panels.row(row, out),
+            Panels::Q4_0(panels) => panels.row(row, out),
         }
     }
 
-    /// `out` (`rows` long) = this matrix × the vector in `x`, its rows dealt to the workers by panels.
-    pub fn multiply(
-        &self,
-        x: &Activations<'_>,
-        out: &mut [f32],
-        kernels: &Kernels,
-        workers: &dyn Workers,
-    ) {
-        crate::workers::deal(workers, out, PANEL, |panel, out| match self {
-            Matrix::F32(m) => (kernels.matvec_f32)(m.panels(panel), x.values, out),
-            Matrix::Q8(m) => (kernels.matvec_q8)(m.panels(panel), m.group, x.quants, x.scales, out),
-        });
+    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how many panels: it is filled
+    /// with 16 rows' results for each token, panel after panel; rows behind the last one give zeros.
+    pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
+        assert_eq!(x.cols, self.cols);
+        match &self.panels {
+            Panels::F32(panels) => (kernels.f32)(panels.from(first, self.cols), x, out),
+            Panels::F16(panels) => (kernels.f16)(panels.from(first, self.cols), x, out),
+            Panels::BF16(panels) => (kernels.bf16)(panels.from(first, self.cols), x, out),
+            Panels::Q8(panels) => {
+                (kernels.q8)(panels.from(first, self.cols), panels.group, x, out);
+            }
+            Panels::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
+            Panels::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
+        }
     }
 }
 
-/// A vector ready to be multiplied: the numbers themselves and, where a matrix is quantised, their int8 form, made once
-/// for all the matrices that read it.
+/// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix is quantised, their int8
+/// form, made once for all the matrices that read it.
+#[derive(Clone, Copy)]
 pub struct Activations<'a> {
-    /// The numbers.
+    /// Number of vectors.
+    pub tokens: usize,
+    /// Their length.
+    pub cols: usize,
+    /// The numbers, `tokens` × `cols`.
     pub values: &'a [f32],
-    /// Their int8 form, each group padded with zeros to a multiple of 4; empty when no matrix of the model is quantised.
+    /// Their int8 form, each group padded with zeros to whole quads; empty when no matrix that reads them is quantised.
     pub quants: &'a [i8],
     /// One scale a group; empty likewise.
     pub scales: &'a [f32],
+    /// The sum of each group's int8 values; empty likewise.
+    pub sums: &'a [i32],
 }

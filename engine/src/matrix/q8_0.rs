@@ -1,108 +1,111 @@
-//! int8 matrices in groups with one f32 scale each (llama2.c's "Q8_0"): panels of 16 rows, four columns at a time.
+//! GGUF's Q8_0: blocks of 32 int8 values with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: for each panel, for each group of columns: for each four columns (the last ones padded with zeros) the 16 rows'
-//! four bytes side by side (64 bytes), then the group's 16 scales (64 bytes). Four int8 products fit one 32-bit lane,
-//! which is what `pmaddwd` and `vpdpbusd` add up.
+//! Packed: blocks of columns by twos ([`Layout`]), and in each block for each four columns the 16 rows' four bytes side by
+//! side (64 bytes).
 
-use super::PANEL;
-use crate::buffer::{Buffer, OutOfMemory};
+use half::f16;
 
-/// Columns whose bytes stand side by side.
-pub const QUAD: usize = 4;
+use super::{BLOCK, PANEL, QUAD};
+use crate::buffer::Buffer;
 
-/// A group's length with its padding.
-pub const fn padded(group: usize) -> usize {
-    group.next_multiple_of(QUAD)
+/// Bytes of a block in the file: scale and values.
+pub const FILE_BLOCK: usize = 2 + BLOCK;
+
+/// How blocks with f16 scales lie in a panel: by twos, first the 16 rows' scales of the first block, then those of the
+/// second (64 bytes together), then the first block's values, then the second's. Everything stays on cache lines so. An odd
+/// last block has room for scales of a second one, and no values of it.
+pub struct Layout {
+    /// Bytes of the values of 16 rows' blocks.
+    pub values: usize,
 }
 
-/// Bytes of one packed group of 16 rows: values and scales.
-pub const fn block_bytes(group: usize) -> usize {
-    PANEL * padded(group) + PANEL * 4
+/// Bytes of the scales of two blocks.
+pub const SCALES: usize = 2 * PANEL * 2;
+
+impl Layout {
+    /// Bytes of two blocks.
+    pub const fn pair(&self) -> usize {
+        SCALES + 2 * self.values
+    }
+
+    /// Bytes of a panel; `None` on overflow.
+    pub fn panel_bytes(&self, cols: usize) -> Option<usize> {
+        let blocks = cols / BLOCK;
+        let pairs = (blocks / 2).checked_mul(self.pair())?;
+        pairs.checked_add((blocks % 2) * (SCALES + self.values))
+    }
+
+    /// Where the scale of a row's block starts, and where the 16 rows' values of that block do.
+    pub fn places(&self, cols: usize, row: usize, block: usize) -> (usize, usize) {
+        let panel = (row / PANEL) * self.panel_bytes(cols).unwrap_or(0);
+        let pair = panel + (block / 2) * self.pair();
+        (
+            pair + (block % 2) * PANEL * 2 + (row % PANEL) * 2,
+            pair + SCALES + (block % 2) * self.values,
+        )
+    }
 }
 
-/// A packed matrix of `rows` × `cols` int8 with a scale for each `group` columns of a row.
-pub struct Matrix {
-    pub(super) rows: usize,
-    cols: usize,
-    pub(super) group: usize,
+/// Q8_0's.
+pub const LAYOUT: Layout = Layout {
+    values: PANEL * BLOCK,
+};
+
+/// The packed blocks.
+pub(super) struct Panels {
     data: Buffer<u8>,
 }
 
-impl Matrix {
-    pub(super) fn zeroed(rows: usize, cols: usize, group: usize) -> Result<Self, OutOfMemory> {
-        let blocks = rows.div_ceil(PANEL).checked_mul(cols / group);
-        let len = blocks
-            .and_then(|n| n.checked_mul(block_bytes(group)))
-            .ok_or(OutOfMemory { bytes: u64::MAX })?;
-        Ok(Matrix {
-            rows,
+impl Panels {
+    pub(super) fn new(data: Buffer<u8>) -> Self {
+        Panels { data }
+    }
+
+    pub(super) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
+        pack(
+            &LAYOUT,
+            &mut self.data,
             cols,
-            group,
-            data: Buffer::zeroed(len)?,
-        })
-    }
-
-    /// Where the block of `row`'s `group`th group starts.
-    fn block(&self, row: usize, group: usize) -> usize {
-        ((row / PANEL) * (self.cols / self.group) + group) * block_bytes(self.group)
-    }
-
-    /// Where the byte of `row`, `col` stands.
-    fn place(&self, row: usize, col: usize) -> usize {
-        let inside = col % self.group;
-        self.block(row, col / self.group)
-            + (inside / QUAD) * PANEL * QUAD
-            + (row % PANEL) * QUAD
-            + inside % QUAD
-    }
-
-    /// Where the scale of `row`'s `group`th group starts.
-    fn scale(&self, row: usize, group: usize) -> usize {
-        self.block(row, group) + PANEL * padded(self.group) + (row % PANEL) * 4
-    }
-
-    pub(super) fn pack(&mut self, offset: usize, bytes: &[u8]) {
-        let values = self.rows * self.cols;
-        let (quants, scales) = bytes.split_at(values.saturating_sub(offset).min(bytes.len()));
-        let (mut row, mut col) = (offset / self.cols, offset % self.cols);
-        let mut quants = quants;
-        while !quants.is_empty() {
-            // Up to the end of four columns at once: they stand side by side.
-            let inside = col % self.group;
-            let len = (QUAD - inside % QUAD)
-                .min(self.group - inside)
-                .min(quants.len());
-            let place = self.place(row, col);
-            self.data[place..place + len].copy_from_slice(&quants[..len]);
-            quants = &quants[len..];
-            col += len;
-            if col == self.cols {
-                (row, col) = (row + 1, 0);
-            }
-        }
-        let groups = self.cols / self.group;
-        let first = (offset.max(values) - values) / 4;
-        for (i, scale) in scales.chunks_exact(4).enumerate() {
-            let place = self.scale((first + i) / groups, (first + i) % groups);
-            self.data[place..place + 4].copy_from_slice(scale);
-        }
+            offset / FILE_BLOCK,
+            bytes.chunks_exact(FILE_BLOCK),
+        );
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn panels(&self, panel: usize) -> &[u8] {
-        &self.data[self.block(panel * PANEL, 0)..]
+    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+        &self.data[LAYOUT.places(cols, panel * PANEL, 0).0..]
     }
 
     pub(super) fn row(&self, row: usize, out: &mut [f32]) {
-        for (col, value) in out.iter_mut().enumerate() {
-            let scale = self.scale(row, col / self.group);
-            let scale = f32::from_le_bytes([
-                self.data[scale],
-                self.data[scale + 1],
-                self.data[scale + 2],
-                self.data[scale + 3],
-            ]);
-            *value = f32::from(self.data[self.place(row, col)] as i8) * scale;
+        let cols = out.len();
+        for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            let (scale, values) = LAYOUT.places(cols, row, block);
+            let scale = f16::from_le_bytes([self.data[scale], self.data[scale + 1]]).to_f32();
+            for (col, out) in out.iter_mut().enumerate() {
+                let place =
+                    values + (col / QUAD) * PANEL * QUAD + (row % PANEL) * QUAD + col % QUAD;
+                *out = f32::from(self.data[place] as i8) * scale;
+            }
+        }
+    }
+}
+
+/// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by fours.
+pub(super) fn pack<'a>(
+    layout: &Layout,
+    data: &mut [u8],
+    cols: usize,
+    first: usize,
+    blocks: impl Iterator<Item = &'a [u8]>,
+) {
+    let per_row = cols / BLOCK;
+    for (index, block) in (first..).zip(blocks) {
+        let row = index / per_row;
+        let (scale, values) = layout.places(cols, row, index % per_row);
+        data[scale..scale + 2].copy_from_slice(&block[..2]);
+        let places = data[values..].chunks_mut(PANEL * QUAD);
+        for (place, bytes) in places.zip(block[2..].chunks_exact(QUAD)) {
+            place[(row % PANEL) * QUAD..][..QUAD].copy_from_slice(bytes);
         }
     }
 }

@@ -1,0 +1,79 @@
+//! How the engine is to use this machine: kernels, threads and the KV cache, from the command line's options.
+
+use std::{sync::OnceLock, time::Instant};
+
+use llama2_engine::{
+    kernels::{self, Features},
+    session::{KvType, Options},
+    tune,
+};
+
+use crate::{args::MachineArgs, failure::Failure, threads::Threads};
+
+/// Nanoseconds since the first call.
+pub fn nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// One for each physical core that this process may use.
+fn default_threads() -> usize {
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    allowed.min(physical_cores().unwrap_or(allowed))
+}
+
+/// Cores with their different package and core numbers, where the system tells (Linux).
+fn physical_cores() -> Option<usize> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut cores = std::collections::BTreeSet::new();
+    let mut package = "";
+    for line in info.lines() {
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        match name.trim() {
+            "physical id" => package = value.trim(),
+            "core id" => drop(cores.insert((package, value.trim()))),
+            _ => (),
+        }
+    }
+    Some(cores.len()).filter(|&cores| cores > 0)
+}
+
+/// The workers, and what a session is to do with them.
+pub struct Machine {
+    pub threads: Threads,
+    kernels: &'static kernels::Kernels,
+    count: tune::Threads,
+    pub kv: KvType,
+}
+
+impl Machine {
+    /// Starts the threads.
+    pub fn new(args: &MachineArgs) -> Result<Machine, Failure> {
+        let features = Features::of_this_core();
+        let kernels = match &args.kernels {
+            Some(name) => kernels::named(name, features)
+                .map_err(|error| Failure::Input(format!("--kernels {name}: {error}")))?,
+            None => kernels::best(features),
+        };
+        let (workers, count) = match args.threads {
+            Some(count) => (count, tune::Threads::Fixed(count)),
+            None => (default_threads(), tune::Threads::Calibrate(nanoseconds)),
+        };
+        Ok(Machine {
+            threads: Threads::new(workers),
+            kernels,
+            count,
+            kv: args.kv,
+        })
+    }
+
+    /// Options for a session.
+    pub fn options(&self) -> Options<'_> {
+        Options {
+            kernels: self.kernels,
+            workers: &self.threads,
+            threads: self.count,
+            kv: self.kv,
+        }
+    }
+}

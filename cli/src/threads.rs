@@ -1,0 +1,226 @@
+//! The engine's workers as threads of the host: they spin for a moment between two pieces of work, then sleep.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicPtr, AtomicU32,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+            fence,
+        },
+    },
+    thread::{self, JoinHandle},
+};
+
+use llama2_engine::workers::Workers;
+
+/// Looks at a word before a thread offers its core to others: a microsecond or two, as long as it takes to wait for another
+/// core that works.
+const SPINS: u32 = 100;
+
+/// Offers before it goes to sleep. If another program has a core, the one that is waited for may be about to run on this very
+/// one, and an offer costs less than a sleep.
+const OFFERS: u32 = 100;
+
+/// A function that the threads call.
+type Function<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// What the threads share.
+struct Shared {
+    /// The number of the current job, and in the lowest 8 bits how many workers take part in it: one word, so that nobody
+    /// can take the one for another job than the other.
+    job: AtomicU32,
+    /// Where its function is, for those who take part and as long as `busy` is not 0.
+    function: AtomicPtr<Function<'static>>,
+    /// Threads that are not done with it.
+    busy: AtomicU32,
+    /// Threads that sleep.
+    sleepers: AtomicU32,
+    over: AtomicBool,
+}
+
+/// Most workers.
+const MOST: usize = 255;
+
+impl Shared {
+    /// Returns once `word` is no longer `seen`.
+    fn wait(&self, word: &AtomicU32, seen: u32) {
+        for _ in 0..SPINS {
+            if word.load(Acquire) != seen {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        for _ in 0..OFFERS {
+            if word.load(Acquire) != seen {
+                return;
+            }
+            thread::yield_now();
+        }
+        self.sleepers.fetch_add(1, SeqCst);
+        while word.load(Acquire) == seen {
+            atomic_wait::wait(word, seen);
+        }
+        self.sleepers.fetch_sub(1, Relaxed);
+    }
+
+    /// Wakes who sleeps until `word` changes.
+    fn wake(&self, word: &AtomicU32) {
+        // Either this sees the sleeper, or the sleeper saw the change before it went to sleep.
+        fence(SeqCst);
+        if self.sleepers.load(SeqCst) > 0 {
+            atomic_wait::wake_all(word);
+        }
+    }
+
+    /// A thread's life.
+    fn work(&self, part: usize) {
+        let mut seen = 0;
+        loop {
+            self.wait(&self.job, seen);
+            seen = self.job.load(Acquire);
+            if self.over.load(Relaxed) {
+                return;
+            }
+            if part >= seen as usize & MOST {
+                continue;
+            }
+            // Safety: `run` has put it there, and waits for this thread before it goes.
+            let f = unsafe { *self.function.load(Relaxed) };
+            if catch_unwind(AssertUnwindSafe(|| f(part))).is_err() {
+                // The others would wait for this one for ever; its message has been shown.
+                std::process::abort();
+            }
+            if self.busy.fetch_sub(1, Release) == 1 {
+                self.wake(&self.busy);
+            }
+        }
+    }
+}
+
+/// Threads beside the calling one.
+pub struct Threads {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// `count` workers, the calling thread among them; fewer if the host refuses some.
+    pub fn new(count: usize) -> Threads {
+        let shared = Arc::new(Shared {
+            job: AtomicU32::new(0),
+            function: AtomicPtr::new(std::ptr::null_mut()),
+            busy: AtomicU32::new(0),
+            sleepers: AtomicU32::new(0),
+            over: AtomicBool::new(false),
+        });
+        let spawn = |part| {
+            let shared = shared.clone();
+            let name = format!("worker {part}");
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.work(part))
+                .ok()
+        };
+        let threads = (1..count.min(MOST)).map_while(spawn).collect();
+        Threads { shared, threads }
+    }
+}
+
+impl Workers for Threads {
+    fn count(&self) -> usize {
+        self.threads.len() + 1
+    }
+
+    fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync)) {
+        assert!((1..=self.count()).contains(&parts));
+        let shared = &*self.shared;
+        if parts > 1 {
+            // Nobody calls it after the end of this function.
+            shared
+                .function
+                .store((&raw const f).cast_mut().cast(), Relaxed);
+            shared.busy.store(parts as u32 - 1, Relaxed);
+            let number = shared.job.load(Relaxed) & !(MOST as u32);
+            let job = number.wrapping_add(MOST as u32 + 1) | parts as u32;
+            shared.job.store(job, Release);
+            shared.wake(&shared.job);
+        }
+        if catch_unwind(AssertUnwindSafe(|| f(0))).is_err() {
+            std::process::abort();
+        }
+        loop {
+            let busy = shared.busy.load(Acquire);
+            if busy == 0 {
+                return;
+            }
+            shared.wait(&shared.busy, busy);
+        }
+    }
+
+    fn wait(&self, word: &AtomicU32, seen: u32) {
+        self.shared.wait(word, seen);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        self.shared.wake(word);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Relaxed);
+        self.shared.job.fetch_add(MOST as u32 + 1, Release);
+        self.shared.wake(&self.shared.job);
+        for thread in self.threads.drain(..) {
+            // It cannot have panicked: that aborts.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llama2_engine::team::Team;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn jobs_of_changing_size_reach_every_part_once() {
+        let threads = Threads::new(4);
+        for round in 0..2000 {
+            let parts = 1 + round * 7 % 4;
+            let calls: [AtomicUsize; 4] = Default::default();
+            threads.run(parts, &|part| {
+                calls[part].fetch_add(1, Relaxed);
+            });
+            let calls = calls.map(AtomicUsize::into_inner);
+            assert!(
+                (0..4).all(|part| calls[part] == usize::from(part < parts)),
+                "{calls:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_team_meets_though_its_members_sleep() {
+        let threads = Threads::new(3);
+        let mut team = Team::new(3);
+        let sum = AtomicUsize::new(0);
+        team.run(&threads, 3, |member| {
+            for round in 0..50 {
+                member.deal(9, 1, |items| {
+                    if items.start == round % 9 {
+                        // Longer than anybody spins.
+                        thread::sleep(std::time::Duration::from_micros(300));
+                    }
+                    sum.fetch_add(items.len(), Relaxed);
+                });
+                assert_eq!(sum.load(Relaxed) / 9, round + 1);
+                member.deal(0, 1, |_| ());
+            }
+        });
+        assert_eq!(sum.into_inner(), 450);
+    }
+}

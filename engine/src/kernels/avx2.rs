@@ -1,0 +1,168 @@
+//! Sixteen lanes as two AVX vectors, with AVX2, FMA's generation of processors, and F16C.
+
+use core::arch::x86_64::*;
+
+use super::lanes::{Lanes, kernel_set};
+
+kernel_set!(KERNELS, avx2, "avx2", "AVX2", Avx2, "avx2,fma,f16c", to_f16);
+
+/// AVX2 and F16C.
+struct Avx2;
+
+impl Lanes for Avx2 {
+    type Floats = [__m256; 2];
+    type Integers = [__m256i; 2];
+    type Quads = [__m256i; 2];
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> [__m256; 2] {
+        // Safety: as the caller says; so below.
+        unsafe { [_mm256_setzero_ps(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(p.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(p.add(8).cast())),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe {
+            let wide = |p: *const u16| {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            };
+            [wide(p), wide(p.add(8))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, x: [__m256; 2]) {
+        // Safety: as above.
+        unsafe {
+            _mm256_storeu_ps(p, x[0]);
+            _mm256_storeu_ps(p.add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn quads(p: *const u8) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            [
+                _mm256_loadu_si256(p.cast()),
+                _mm256_loadu_si256(p.add(32).cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles(x: [__m256i; 2]) -> ([__m256i; 2], [__m256i; 2]) {
+        // Safety: as above.
+        unsafe {
+            let low = _mm256_set1_epi8(15);
+            (
+                [_mm256_and_si256(x[0], low), _mm256_and_si256(x[1], low)],
+                [
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(x[0]), low),
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(x[1]), low),
+                ],
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn start(x: i32) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn to_floats(x: [__m256i; 2]) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
+    }
+
+    const SIGNED_EXCESS: i32 = 0;
+
+    /// `vpmaddubsw` takes unsigned numbers on one side: the weights' sizes, and their signs go to the activations. Then
+    /// 2 · 128 · 127 fits 16 bits.
+    #[inline(always)]
+    unsafe fn signed(sum: [__m256i; 2], w: [__m256i; 2], x: *const i8) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            let x = four(x);
+            let dot = |sum, w| {
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+                add_pairs(sum, pairs)
+            };
+            [dot(sum[0], w[0]), dot(sum[1], w[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn unsigned(sum: [__m256i; 2], w: [__m256i; 2], x: *const i8) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            let x = four(x);
+            [
+                add_pairs(sum[0], _mm256_maddubs_epi16(w[0], x)),
+                add_pairs(sum[1], _mm256_maddubs_epi16(w[1], x)),
+            ]
+        }
+    }
+}
+
+/// A quad of activations in every lane.
+///
+/// # Safety
+/// There is AVX2, and four bytes are at `x`.
+#[inline(always)]
+unsafe fn four(x: *const i8) -> __m256i {
+    // Safety: as the caller says.
+    unsafe { _mm256_set1_epi32(x.cast::<i32>().read_unaligned()) }
+}
+
+/// Adds each lane's two 16-bit numbers to its sum.
+///
+/// # Safety
+/// There is AVX2.
+#[inline(always)]
+unsafe fn add_pairs(sum: __m256i, pairs: __m256i) -> __m256i {
+    // Safety: as the caller says.
+    unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))) }
+}
+
+#[target_feature(enable = "avx,f16c")]
+fn to_f16(x: &[f32], out: &mut [u16]) {
+    let (whole, rest) = x.as_chunks::<8>();
+    let (out, out_rest) = out.split_at_mut(8 * whole.len());
+    for (x, out) in whole.iter().zip(out.chunks_exact_mut(8)) {
+        // Safety: eight numbers and eight places.
+        unsafe {
+            let bits = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(x.as_ptr()));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bits);
+        }
+    }
+    (super::scalar::KERNELS.to_f16)(rest, out_rest);
+}

@@ -1,0 +1,181 @@
+//! Sixteen lanes as one AVX-512 vector, with VNNI and without.
+
+use core::arch::x86_64::*;
+
+use super::lanes::{Lanes, kernel_set};
+
+kernel_set!(
+    KERNELS,
+    plain,
+    "avx512",
+    "AVX-512",
+    Avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
+    to_f16
+);
+kernel_set!(
+    VNNI_KERNELS,
+    vnni,
+    "avx512",
+    "AVX-512 VNNI",
+    Vnni,
+    "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
+    to_f16
+);
+
+/// AVX-512 F and BW.
+struct Avx512;
+
+/// AVX-512 F and VNNI.
+struct Vnni;
+
+/// What both have in common.
+macro_rules! common {
+    () => {
+        type Floats = __m512;
+        type Integers = __m512i;
+        type Quads = __m512i;
+        const TILE: usize = 8;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // Safety: as the caller says; so below.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(p: *const u16) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> __m512 {
+            // Safety: as above.
+            unsafe {
+                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, x: __m512) {
+            // Safety: as above.
+            unsafe { _mm512_storeu_ps(p, x) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn nibbles(x: __m512i) -> (__m512i, __m512i) {
+            // Safety: as above.
+            unsafe {
+                let low = _mm512_set1_epi8(15);
+                let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(x), low);
+                (_mm512_and_si512(x, low), upper)
+            }
+        }
+        #[inline(always)]
+        unsafe fn quads(p: *const u8) -> __m512i {
+            // Safety: as above.
+            unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn start(x: i32) -> __m512i {
+            // Safety: as above.
+            unsafe { _mm512_set1_epi32(x) }
+        }
+        #[inline(always)]
+        unsafe fn to_floats(x: __m512i) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_cvtepi32_ps(x) }
+        }
+    };
+}
+
+/// A quad of activations in every lane.
+///
+/// # Safety
+/// There is AVX-512, and four bytes are at `x`.
+#[inline(always)]
+unsafe fn four(x: *const i8) -> __m512i {
+    // Safety: as the caller says.
+    unsafe { _mm512_set1_epi32(x.cast::<i32>().read_unaligned()) }
+}
+
+impl Lanes for Vnni {
+    common!();
+
+    /// `vpdpbusd` takes unsigned numbers on one side: the weights are turned from signed ones by 128 more.
+    const SIGNED_EXCESS: i32 = 128;
+
+    #[inline(always)]
+    unsafe fn signed(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe {
+            let w = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+            _mm512_dpbusd_epi32(sum, w, four(x))
+        }
+    }
+    #[inline(always)]
+    unsafe fn unsigned(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe { _mm512_dpbusd_epi32(sum, w, four(x)) }
+    }
+}
+
+impl Lanes for Avx512 {
+    common!();
+
+    const SIGNED_EXCESS: i32 = 0;
+
+    /// `vpmaddubsw` would saturate: bytes are widened, the even ones and the odd ones.
+    #[inline(always)]
+    unsafe fn signed(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe {
+            let x = four(x);
+            let odd = _mm512_madd_epi16(_mm512_srai_epi16::<8>(w), _mm512_srai_epi16::<8>(x));
+            let even = |v| _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(v));
+            let even = _mm512_madd_epi16(even(w), even(x));
+            _mm512_add_epi32(sum, _mm512_add_epi32(odd, even))
+        }
+    }
+    /// 2 · 15 · 127 fits 16 bits.
+    #[inline(always)]
+    unsafe fn unsigned(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(w, four(x));
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn to_f16(x: &[f32], out: &mut [u16]) {
+    let (whole, rest) = x.as_chunks::<16>();
+    let (out, out_rest) = out.split_at_mut(16 * whole.len());
+    for (x, out) in whole.iter().zip(out.chunks_exact_mut(16)) {
+        // Safety: sixteen numbers and sixteen places.
+        unsafe {
+            let bits = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_loadu_ps(x.as_ptr()));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bits);
+        }
+    }
+    (super::scalar::KERNELS.to_f16)(rest, out_rest);
+}

@@ -1,0 +1,74 @@
+//! What the processor under us has, and what its operating environment lets it use.
+
+/// Vector units that kernels exist for, usable on a core, or on each of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// AVX2 with FMA and F16C (x86-64-v3).
+    pub avx2: bool,
+    /// AVX-512 F, BW, DQ and VL with what `avx2` says (x86-64-v4).
+    pub avx512: bool,
+    /// VNNI for 512-bit vectors.
+    pub vnni: bool,
+}
+
+impl Features {
+    /// Nothing but what the build takes for granted: SSE2 on x86-64, NEON on AArch64.
+    pub const BASE: Features = Features {
+        avx2: false,
+        avx512: false,
+        vnni: false,
+    };
+
+    /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of (Intel SDM volume 1,
+    /// 13.2 and 15.2).
+    #[cfg(target_arch = "x86_64")]
+    pub fn of_this_core() -> Features {
+        use core::arch::x86_64::{__cpuid, __cpuid_count};
+        let bit = |register: u32, bit: u32| register & (1 << bit) != 0;
+        let most = __cpuid(0).eax;
+        let leaf1 = __cpuid(1);
+        // OSXSAVE: without it XGETBV is no instruction.
+        if most < 7 || !bit(leaf1.ecx, 27) {
+            return Features::BASE;
+        }
+        // Safety: OSXSAVE is set.
+        let state = unsafe { xcr0() };
+        let leaf7 = __cpuid_count(7, 0);
+        // AVX, FMA, F16C; AVX2.
+        let avx2 = state & 0b110 == 0b110
+            && [28, 12, 29].iter().all(|&b| bit(leaf1.ecx, b))
+            && bit(leaf7.ebx, 5);
+        // F, DQ, BW, VL.
+        let avx512 =
+            avx2 && state & 0xe0 == 0xe0 && [16, 17, 30, 31].iter().all(|&b| bit(leaf7.ebx, b));
+        Features {
+            avx2,
+            avx512,
+            vnni: avx512 && bit(leaf7.ecx, 11),
+        }
+    }
+
+    /// Those of the core that this runs on.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn of_this_core() -> Features {
+        Features::BASE
+    }
+
+    /// What both have.
+    pub fn intersect(self, other: Features) -> Features {
+        Features {
+            avx2: self.avx2 && other.avx2,
+            avx512: self.avx512 && other.avx512,
+            vnni: self.vnni && other.vnni,
+        }
+    }
+}
+
+/// # Safety
+/// CR4.OSXSAVE is set, as CPUID.1:ECX bit 27 tells.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "xsave")]
+unsafe fn xcr0() -> u64 {
+    // Safety: as the caller says.
+    unsafe { core::arch::x86_64::_xgetbv(0) }
+}

@@ -1,0 +1,667 @@
+//! Matrix kernels over sixteen lanes, one a row of a panel, for any vector unit that can hold them.
+//!
+//! Several tokens at once (a tile) share every load of the weights. Two panels side by side share the loads of the
+//! activations as well; for one token they would only make two streams of one, which memory gives more slowly.
+//!
+//! Nothing here names an instruction: [`Lanes`] does. All of it is inlined into functions that are compiled for the
+//! instructions in question, one for each kernel and set ([`kernel_set`]).
+
+// Tiles are small arrays whose indices say which token and which panel.
+#![allow(clippy::needless_range_loop)]
+
+use super::check;
+use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
+
+/// Sixteen lanes of a vector unit.
+///
+/// # Safety
+/// Every function may only be called where the unit is there, with pointers to as many elements as it says.
+pub(super) trait Lanes {
+    /// 16 single-precision numbers.
+    type Floats: Copy;
+    /// 16 32-bit integers.
+    type Integers: Copy;
+    /// 16 quads of 8-bit numbers.
+    type Quads: Copy;
+    /// Most tokens of a tile.
+    const TILE: usize;
+
+    unsafe fn zero() -> Self::Floats;
+    unsafe fn splat(x: f32) -> Self::Floats;
+    /// From 16 numbers.
+    unsafe fn load(p: *const f32) -> Self::Floats;
+    /// From 16 half-precision numbers.
+    unsafe fn load_f16(p: *const u16) -> Self::Floats;
+    /// From 16 bfloat16 numbers.
+    unsafe fn load_bf16(p: *const u16) -> Self::Floats;
+    /// To 16 numbers.
+    unsafe fn store(p: *mut f32, x: Self::Floats);
+    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// From 16 quads.
+    unsafe fn quads(p: *const u8) -> Self::Quads;
+    /// The lower four bits of each byte, and the upper four.
+    unsafe fn nibbles(x: Self::Quads) -> (Self::Quads, Self::Quads);
+    /// What a sum begins with in every lane.
+    unsafe fn start(x: i32) -> Self::Integers;
+    /// What [`signed`](Lanes::signed) adds too much for each unit of the activations' sum.
+    const SIGNED_EXCESS: i32;
+    /// Adds each lane's products of four signed weights with the four activations at `x`, and [`Self::SIGNED_EXCESS`]
+    /// times those.
+    unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
+    /// Adds each lane's products of four weights from 0 to 15 with the four activations at `x`.
+    unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
+    unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
+}
+
+/// A number of a float matrix.
+pub(super) trait Number: Copy {
+    /// 16 of them.
+    ///
+    /// # Safety
+    /// They are at `p`, and the unit is there.
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::Floats;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::Floats {
+        // Safety: as the caller says.
+        unsafe { L::load(p) }
+    }
+}
+
+/// A half-precision number's bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Half(u16);
+
+impl Number for Half {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::Floats {
+        // Safety: as the caller says.
+        unsafe { L::load_f16(p.cast()) }
+    }
+}
+
+/// A bfloat16 number's bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Brain(u16);
+
+impl Number for Brain {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::Floats {
+        // Safety: as the caller says.
+        unsafe { L::load_bf16(p.cast()) }
+    }
+}
+
+/// Calls a tile function for all tokens.
+macro_rules! tiles {
+    ($lanes:ty, $tokens:expr, |$token:ident, $t:ident| $tile:expr) => {{
+        let mut $token = 0;
+        while $token < $tokens {
+            macro_rules! tile {
+                ($n:literal) => {{
+                    const $t: usize = $n;
+                    $tile
+                }};
+            }
+            match ($tokens - $token).min(<$lanes>::TILE) {
+                1 => tile!(1),
+                2 => tile!(2),
+                3 => tile!(3),
+                4 => tile!(4),
+                5 => tile!(5),
+                6 => tile!(6),
+                7 => tile!(7),
+                _ => tile!(8),
+            }
+            $token += <$lanes>::TILE;
+        }
+    }};
+}
+
+/// Products of float panels with all vectors.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, out: &mut [f32]) {
+    let panels = check(w, PANEL * x.cols, None, x, out);
+    let mut panel = 0;
+    while panel < panels {
+        // Safety: `check` has looked at the lengths.
+        unsafe {
+            let w = w.as_ptr().add(panel * PANEL * x.cols);
+            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
+            if x.tokens == 1 {
+                float_tile::<L, N, 1, 1>(w, x, out, 0);
+                panel += 1;
+            } else if panel + 1 < panels {
+                tiles!(L, x.tokens, |token, T| float_tile::<L, N, 2, T>(
+                    w, x, out, token
+                ));
+                panel += 2;
+            } else {
+                tiles!(L, x.tokens, |token, T| float_tile::<L, N, 1, T>(
+                    w, x, out, token
+                ));
+                panel += 1;
+            }
+        }
+    }
+}
+
+/// `P` panels times `T` tokens from `token` on.
+///
+/// # Safety
+/// As in [`floats`]; `w` and `out` are at the first panel's beginning.
+#[inline(always)]
+unsafe fn float_tile<L: Lanes, N: Number, const P: usize, const T: usize>(
+    w: *const N,
+    x: &Activations<'_>,
+    out: *mut f32,
+    token: usize,
+) {
+    // Safety: inside of what `check` has looked at.
+    unsafe {
+        let values = x.values.as_ptr().add(token * x.cols);
+        let mut sums = [[L::zero(); T]; P];
+        for c in 0..x.cols {
+            let mut column = [L::zero(); P];
+            for p in 0..P {
+                column[p] = N::load::<L>(w.add((p * x.cols + c) * PANEL));
+            }
+            for t in 0..T {
+                let value = L::splat(*values.add(t * x.cols + c));
+                for p in 0..P {
+                    sums[p][t] = L::add(sums[p][t], L::mul(column[p], value));
+                }
+            }
+        }
+        for p in 0..P {
+            for t in 0..T {
+                L::store(out.add((p * x.tokens + token + t) * PANEL), sums[p][t]);
+            }
+        }
+    }
+}
+
+/// Products of llama2.c's int8 panels.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
+    let size = x.cols / group * q8::block_bytes(group);
+    let panels = check(w, size, Some(group), x, out);
+    for panel in 0..panels {
+        // Safety: `check` has looked at the lengths.
+        unsafe {
+            let w = w.as_ptr().add(panel * size);
+            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
+            tiles!(L, x.tokens, |token, T| q8_tile::<L, T>(
+                w, group, x, out, token
+            ));
+        }
+    }
+}
+
+/// One panel times `T` tokens from `token` on.
+///
+/// # Safety
+/// As in [`q8`]; `w` and `out` are at the panel's beginning.
+#[inline(always)]
+unsafe fn q8_tile<L: Lanes, const T: usize>(
+    w: *const u8,
+    group: usize,
+    x: &Activations<'_>,
+    out: *mut f32,
+    token: usize,
+) {
+    let length = padded(group);
+    let (groups, block) = (x.cols / group, q8::block_bytes(group));
+    // Safety: inside of what `check` has looked at.
+    unsafe {
+        let mut sums = [L::zero(); T];
+        for g in 0..groups {
+            let values = w.add(g * block);
+            let whole = starts::<L, T>(x, token, groups, g, -L::SIGNED_EXCESS);
+            let quants = x.quants.as_ptr().add((token * groups + g) * length);
+            let whole = signed::<L, T>(whole, values, length / QUAD, quants, groups * length);
+            let scales = L::load(values.add(length * PANEL).cast());
+            scaled::<L, T>(&mut sums, whole, scales, x, token, groups, g);
+        }
+        for t in 0..T {
+            L::store(out.add((token + t) * PANEL), sums[t]);
+        }
+    }
+}
+
+/// Products of GGUF's Q8_0 panels.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn q8_0<L: Lanes>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    // Safety: as the caller says.
+    unsafe { blocks::<L, false>(&q8_0::LAYOUT, w, x, out) }
+}
+
+/// Products of GGUF's Q4_0 panels.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn q4_0<L: Lanes>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    // Safety: as the caller says.
+    unsafe { blocks::<L, true>(&q4_0::LAYOUT, w, x, out) }
+}
+
+/// Products of panels of blocks: of 4 bits, or else of 8.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+unsafe fn blocks<L: Lanes, const FOUR: bool>(
+    layout: &q8_0::Layout,
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut [f32],
+) {
+    let size = layout.panel_bytes(x.cols).unwrap_or(usize::MAX);
+    let panels = check(w, size, Some(BLOCK), x, out);
+    for panel in 0..panels {
+        // Safety: `check` has looked at the lengths.
+        unsafe {
+            let w = w.as_ptr().add(panel * size);
+            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
+            tiles!(L, x.tokens, |token, T| block_tile::<L, FOUR, T>(
+                layout, w, x, out, token
+            ));
+        }
+    }
+}
+
+/// One panel times `T` tokens from `token` on.
+///
+/// # Safety
+/// As in [`blocks`]; `w` and `out` are at the panel's beginning.
+#[inline(always)]
+unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
+    layout: &q8_0::Layout,
+    w: *const u8,
+    x: &Activations<'_>,
+    out: *mut f32,
+    token: usize,
+) {
+    let groups = x.cols / BLOCK;
+    // Safety: inside of what `check` has looked at.
+    unsafe {
+        let mut sums = [L::zero(); T];
+        for g in 0..groups {
+            let pair = w.add(g / 2 * layout.pair());
+            let values = pair.add(q8_0::SCALES + g % 2 * layout.values);
+            let quants = x.quants.as_ptr().add((token * groups + g) * BLOCK);
+            let whole = if FOUR {
+                let whole = starts::<L, T>(x, token, groups, g, -q4_0::OFFSET);
+                nibbles::<L, T>(whole, values, quants, x.cols)
+            } else {
+                let whole = starts::<L, T>(x, token, groups, g, -L::SIGNED_EXCESS);
+                signed::<L, T>(whole, values, BLOCK / QUAD, quants, x.cols)
+            };
+            let scales = L::load_f16(pair.add(g % 2 * PANEL * 2).cast());
+            scaled::<L, T>(&mut sums, whole, scales, x, token, groups, g);
+        }
+        for t in 0..T {
+            L::store(out.add((token + t) * PANEL), sums[t]);
+        }
+    }
+}
+
+/// Each token's sum of group `g` at its beginning: `factor` times the activations' sum, which takes away what the products
+/// will have too much.
+///
+/// # Safety
+/// The tokens and the group are there.
+#[inline(always)]
+unsafe fn starts<L: Lanes, const T: usize>(
+    x: &Activations<'_>,
+    token: usize,
+    groups: usize,
+    g: usize,
+    factor: i32,
+) -> [L::Integers; T] {
+    // Safety: as the caller says.
+    unsafe {
+        let mut whole = [L::start(0); T];
+        if factor != 0 {
+            for (t, whole) in whole.iter_mut().enumerate() {
+                let sum = *x.sums.as_ptr().add((token + t) * groups + g);
+                *whole = L::start(sum.wrapping_mul(factor));
+            }
+        }
+        whole
+    }
+}
+
+/// Adds the products of `count` quads of signed weights at `w` with each token's activations, `stride` bytes apart.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn signed<L: Lanes, const T: usize>(
+    mut whole: [L::Integers; T],
+    w: *const u8,
+    count: usize,
+    x: *const i8,
+    stride: usize,
+) -> [L::Integers; T] {
+    // Safety: as the caller says.
+    unsafe {
+        for q in 0..count {
+            let weights = L::quads(w.add(q * PANEL * QUAD));
+            for (t, whole) in whole.iter_mut().enumerate() {
+                *whole = L::signed(*whole, weights, x.add(t * stride + q * QUAD));
+            }
+        }
+    }
+    whole
+}
+
+/// Adds the products of a block of 4-bit weights at `w` with each token's activations, `stride` bytes apart.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn nibbles<L: Lanes, const T: usize>(
+    mut whole: [L::Integers; T],
+    w: *const u8,
+    x: *const i8,
+    stride: usize,
+) -> [L::Integers; T] {
+    // Safety: as the caller says.
+    unsafe {
+        for q in 0..BLOCK / 2 / QUAD {
+            let (lower, upper) = L::nibbles(L::quads(w.add(q * PANEL * QUAD)));
+            for (t, whole) in whole.iter_mut().enumerate() {
+                let x = x.add(t * stride + q * QUAD);
+                *whole = L::unsigned(*whole, lower, x);
+                *whole = L::unsigned(*whole, upper, x.add(BLOCK / 2));
+            }
+        }
+    }
+    whole
+}
+
+/// Adds group `g`'s sums to the tokens', each times its weights' scales and its activations' scale.
+///
+/// # Safety
+/// The tokens and the group are there.
+#[inline(always)]
+unsafe fn scaled<L: Lanes, const T: usize>(
+    sums: &mut [L::Floats; T],
+    whole: [L::Integers; T],
+    scales: L::Floats,
+    x: &Activations<'_>,
+    token: usize,
+    groups: usize,
+    g: usize,
+) {
+    for t in 0..T {
+        // Safety: as the caller says.
+        unsafe {
+            let scale = L::splat(*x.scales.as_ptr().add((token + t) * groups + g));
+            let product = L::mul(L::mul(L::to_floats(whole[t]), scales), scale);
+            sums[t] = L::add(sums[t], product);
+        }
+    }
+}
+
+/// `out = Σ weights[i]·rows[i]`.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn weigh<L: Lanes, N: Number>(
+    rows: &[N],
+    weights: &[f32],
+    out: &mut [f32],
+    value: impl Fn(N) -> f32,
+) {
+    let width = out.len();
+    assert!(rows.len() >= weights.len() * width);
+    let mut col = 0;
+    // Safety: rows and results up to `width` are there.
+    unsafe {
+        while width - col >= 4 * PANEL {
+            weigh_columns::<L, N, 4>(
+                rows.as_ptr().add(col),
+                width,
+                weights,
+                out.as_mut_ptr().add(col),
+            );
+            col += 4 * PANEL;
+        }
+        match (width - col) / PANEL {
+            1 => weigh_columns::<L, N, 1>(
+                rows.as_ptr().add(col),
+                width,
+                weights,
+                out.as_mut_ptr().add(col),
+            ),
+            2 => weigh_columns::<L, N, 2>(
+                rows.as_ptr().add(col),
+                width,
+                weights,
+                out.as_mut_ptr().add(col),
+            ),
+            3 => weigh_columns::<L, N, 3>(
+                rows.as_ptr().add(col),
+                width,
+                weights,
+                out.as_mut_ptr().add(col),
+            ),
+            _ => (),
+        }
+    }
+    for col in width / PANEL * PANEL..width {
+        let column = rows.iter().skip(col).step_by(width);
+        out[col] = column
+            .zip(weights)
+            .fold(0.0, |sum, (x, weight)| sum + weight * value(*x));
+    }
+}
+
+/// `C` times 16 columns of it.
+///
+/// # Safety
+/// The unit is there, and so are the columns in as many rows as there are weights.
+#[inline(always)]
+unsafe fn weigh_columns<L: Lanes, N: Number, const C: usize>(
+    rows: *const N,
+    width: usize,
+    weights: &[f32],
+    out: *mut f32,
+) {
+    // Safety: as the caller says.
+    unsafe {
+        let mut sums = [L::zero(); C];
+        for (i, weight) in weights.iter().enumerate() {
+            let weight = L::splat(*weight);
+            for (c, sum) in sums.iter_mut().enumerate() {
+                let x = N::load::<L>(rows.add(i * width + c * PANEL));
+                *sum = L::add(*sum, L::mul(weight, x));
+            }
+        }
+        for (c, sum) in sums.into_iter().enumerate() {
+            L::store(out.add(c * PANEL), sum);
+        }
+    }
+}
+
+/// Half-precision numbers' bits as such.
+#[inline(always)]
+pub(super) fn halves(bits: &[u16]) -> &[Half] {
+    // Safety: `Half` is a u16 (`repr(transparent)`).
+    unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
+}
+
+/// bfloat16 numbers' bits as such.
+#[inline(always)]
+pub(super) fn brains(bits: &[u16]) -> &[Brain] {
+    // Safety: `Brain` is a u16 (`repr(transparent)`).
+    unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
+}
+
+/// A half-precision number.
+#[inline(always)]
+pub(super) fn half_value(half: Half) -> f32 {
+    half::f16::from_bits(half.0).to_f32()
+}
+
+/// The functions of a set, in a module, each compiled for `$features`, and the set made of them.
+macro_rules! kernel_set {
+    ($set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal, $to_f16:path) => {
+        #[doc = concat!("The set for ", $title, ".")]
+        pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
+            name: $name,
+            title: $title,
+            // Safety: a set is chosen only where its features are there; so below.
+            f32: |w, x, out| unsafe { $module::f32(w, x, out) },
+            // Safety: as above.
+            f16: |w, x, out| unsafe { $module::f16(w, x, out) },
+            // Safety: as above.
+            bf16: |w, x, out| unsafe { $module::bf16(w, x, out) },
+            // Safety: as above.
+            q8: |w, group, x, out| unsafe { $module::q8(w, group, x, out) },
+            // Safety: as above.
+            q8_0: |w, x, out| unsafe { $module::q8_0(w, x, out) },
+            // Safety: as above.
+            q4_0: |w, x, out| unsafe { $module::q4_0(w, x, out) },
+            // Safety: as above.
+            quantize: |x, group, out| unsafe { $module::quantize(x, group, out) },
+            // Safety: as above.
+            weigh_f32: |rows, weights, out| unsafe { $module::weigh_f32(rows, weights, out) },
+            // Safety: as above.
+            weigh_f16: |rows, weights, out| unsafe { $module::weigh_f16(rows, weights, out) },
+            // Safety: as above.
+            to_f16: |x, out| unsafe { $to_f16(x, out) },
+            // Safety: as above.
+            add: |out, x| unsafe { $module::add(out, x) },
+            // Safety: as above.
+            rmsnorm: |out, x, weight, epsilon| unsafe { $module::rmsnorm(out, x, weight, epsilon) },
+            // Safety: as above.
+            softmax: |x, divisor| unsafe { $module::softmax(x, divisor) },
+            // Safety: as above.
+            swiglu: |gate, up| unsafe { $module::swiglu(gate, up) },
+            // Safety: as above.
+            rope: |values, cos, sin| unsafe { $module::rope(values, cos, sin) },
+            // Safety: as above.
+            argmax: |x| unsafe { $module::argmax(x) },
+        };
+
+        /// The functions; each may only be called where the features are there.
+        mod $module {
+            use super::*;
+            use crate::{
+                kernels::{Quantized, lanes, portable},
+                matrix::Activations,
+            };
+
+            #[target_feature(enable = $features)]
+            pub fn f32(w: &[f32], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: compiled for the unit; so below.
+                unsafe { lanes::floats::<$lanes, f32>(w, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn f16(w: &[u16], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::floats::<$lanes, lanes::Half>(lanes::halves(w), x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn bf16(w: &[u16], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::floats::<$lanes, lanes::Brain>(lanes::brains(w), x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::q8::<$lanes>(w, group, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn q8_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::q8_0::<$lanes>(w, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn q4_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::q4_0::<$lanes>(w, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn weigh_f32(rows: &[f32], weights: &[f32], out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { lanes::weigh::<$lanes, f32>(rows, weights, out, |x| x) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn weigh_f16(rows: &[u16], weights: &[f32], out: &mut [f32]) {
+                // Safety: as above.
+                unsafe {
+                    lanes::weigh::<$lanes, lanes::Half>(
+                        lanes::halves(rows),
+                        weights,
+                        out,
+                        lanes::half_value,
+                    );
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+                portable::quantize(x, group, out);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn add(out: &mut [f32], x: &[f32]) {
+                portable::add(out, x);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) {
+                portable::rmsnorm(out, x, weight, epsilon);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn softmax(x: &mut [f32], divisor: f32) {
+                portable::softmax(x, divisor);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+                portable::swiglu(gate, up);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn rope(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+                portable::rope(values, cos, sin);
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn argmax(x: &[f32]) -> usize {
+                portable::argmax(x)
+            }
+        }
+    };
+}
+pub(super) use kernel_set;

@@ -1,0 +1,63 @@
+//! Matrices of 16-bit floats, IEEE's half precision and bfloat16: panels of 16 rows, column by column.
+//!
+//! Packed: for each panel, for each column, the 16 rows' values side by side (32 bytes). A kernel turns them into single
+//! precision, which is exact, and multiplies them with the activations as they are.
+
+use core::marker::PhantomData;
+
+use half::{bf16, f16};
+
+use super::{PANEL, float32::interleave};
+use crate::buffer::Buffer;
+
+/// A 16-bit float.
+pub(super) trait Half {
+    /// The number of these bits.
+    fn value(bits: u16) -> f32;
+}
+
+impl Half for f16 {
+    fn value(bits: u16) -> f32 {
+        f16::from_bits(bits).to_f32()
+    }
+}
+
+impl Half for bf16 {
+    fn value(bits: u16) -> f32 {
+        bf16::from_bits(bits).to_f32()
+    }
+}
+
+/// The packed values' bits.
+pub(super) struct Panels<H> {
+    data: Buffer<u16>,
+    _half: PhantomData<H>,
+}
+
+impl<H: Half> Panels<H> {
+    pub(super) fn new(data: Buffer<u16>) -> Self {
+        Panels {
+            data,
+            _half: PhantomData,
+        }
+    }
+
+    pub(super) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
+        let values = bytes
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]));
+        interleave(&mut self.data, (rows, cols), offset / 2, values);
+    }
+
+    /// The packed panels from `panel` on.
+    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u16] {
+        &self.data[panel * PANEL * cols..]
+    }
+
+    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+        let panel = &self.from(row / PANEL, out.len())[..PANEL * out.len()];
+        for (value, column) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
+            *value = H::value(column[row % PANEL]);
+        }
+    }
+}

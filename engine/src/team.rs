@@ -1,0 +1,223 @@
+//! Workers that go through one computation side by side: who takes which part of a step, and where they wait for each other.
+//!
+//! Every worker runs the same code from top to bottom. At a [`Member::deal`] they share the work out; nobody goes on before
+//! all of it is done. Each worker has a run of the work of its own, so that it walks memory in one line and finds in its
+//! caches what it read for the last token; whoever is done first helps the others, chunk by chunk, so that a slow core or one
+//! that the host has taken away holds up no more than the chunk in its hands.
+
+use alloc::vec::Vec;
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    ops::Range,
+    sync::atomic::{
+        AtomicU32, AtomicUsize,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+use crate::{
+    buffer::{Buffer, Plain},
+    workers::Workers,
+};
+
+/// On cache lines of its own (two, because processors fetch them in pairs).
+#[repr(align(128))]
+#[derive(Default)]
+struct Alone<T>(T);
+
+/// What the workers of one session share.
+pub struct Team {
+    /// The next chunk of each worker's run, for this deal and the one before by turns.
+    next: Vec<[Alone<AtomicUsize>; 2]>,
+    arrived: Alone<AtomicU32>,
+    epoch: Alone<AtomicU32>,
+}
+
+impl Team {
+    /// A team of at most `count` workers.
+    pub fn new(count: usize) -> Team {
+        let mut next = Vec::new();
+        next.resize_with(count, Default::default);
+        Team {
+            next,
+            arrived: Alone::default(),
+            epoch: Alone::default(),
+        }
+    }
+
+    /// Runs `f` on `parts` workers.
+    pub fn run(&mut self, workers: &dyn Workers, parts: usize, f: impl Fn(&Member<'_>) + Sync) {
+        let parts = parts.clamp(1, self.next.len().min(workers.count()).max(1));
+        for next in self.next.iter_mut().flatten() {
+            *next.0.get_mut() = 0;
+        }
+        let team = &*self;
+        workers.run(parts, &|index| {
+            f(&Member {
+                index,
+                parts,
+                team,
+                workers,
+                turn: Cell::new(0),
+            });
+        });
+    }
+}
+
+/// One worker at work.
+pub struct Member<'a> {
+    /// Which one, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub parts: usize,
+    team: &'a Team,
+    workers: &'a dyn Workers,
+    turn: Cell<usize>,
+}
+
+impl Member<'_> {
+    /// Shares `items` out in chunks of at most `chunk`: calls `f` with each range that this worker takes, and returns when
+    /// all ranges are done, whoever took them. All workers of the team must call it with the same numbers.
+    pub fn deal(&self, items: usize, chunk: usize, mut f: impl FnMut(Range<usize>)) {
+        let chunks = items.div_ceil(chunk);
+        let range =
+            |chunk_index: usize| chunk_index * chunk..((chunk_index + 1) * chunk).min(items);
+        if self.parts == 1 {
+            return (0..chunks).for_each(|index| f(range(index)));
+        }
+        let turn = self.turn.replace(1 - self.turn.get());
+        for helped in 0..self.parts {
+            let owner = (self.index + helped) % self.parts;
+            let first = chunks * owner / self.parts;
+            let count = chunks * (owner + 1) / self.parts - first;
+            let next = &self.team.next[owner][turn].0;
+            // Looking is cheaper than taking where nothing is left.
+            while next.load(Relaxed) < count {
+                let taken = next.fetch_add(1, Relaxed);
+                if taken >= count {
+                    break;
+                }
+                f(range(first + taken));
+            }
+        }
+        self.meet();
+        // All are through with this deal, and nobody comes to the deal after the next before all have been at the next one.
+        self.team.next[self.index][turn].0.store(0, Relaxed);
+    }
+
+    /// Waits until all workers are here. What each of them wrote before, all may read after.
+    fn meet(&self) {
+        let (arrived, epoch) = (&self.team.arrived.0, &self.team.epoch.0);
+        // Read before arriving: it cannot change until this worker has arrived.
+        let seen = epoch.load(Relaxed);
+        if arrived.fetch_add(1, AcqRel) + 1 == self.parts as u32 {
+            arrived.store(0, Relaxed);
+            epoch.store(seen.wrapping_add(1), Release);
+            self.workers.wake(epoch);
+        } else {
+            self.workers.wait(epoch, seen);
+            // Whatever the waiting was done with.
+            epoch.load(Acquire);
+        }
+    }
+}
+
+/// A buffer that the workers of a team write to and read from.
+///
+/// Between two meetings each element is either written by one worker, or read by any number: that is what the callers of
+/// its functions promise.
+pub struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    _owner: PhantomData<&'a mut [T]>,
+}
+
+// Safety: it only hands out parts, which its callers keep apart; T may go to another thread.
+unsafe impl<T: Send + Sync> Sync for Shared<'_, T> {}
+
+impl<'a, T: Plain> Shared<'a, T> {
+    /// Shares `buffer` until the end of 'a.
+    pub fn new(buffer: &'a mut Buffer<T>) -> Self {
+        Shared {
+            len: buffer.len(),
+            start: buffer.start(),
+            _owner: PhantomData,
+        }
+    }
+
+    /// Elements `range`, to be written.
+    ///
+    /// # Safety
+    /// Until the next meeting no other worker may touch these elements, nor this worker through another slice.
+    ///
+    /// # Panics
+    /// If the range reaches over the end.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn write(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by contract.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// Writes element `index`.
+    ///
+    /// # Safety
+    /// Until the next meeting no other worker may touch it, nor this worker through a slice.
+    ///
+    /// # Panics
+    /// If it is behind the end.
+    pub unsafe fn put(&self, index: usize, value: T) {
+        assert!(index < self.len);
+        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by contract.
+        unsafe { self.start.add(index).write(value) }
+    }
+
+    /// Elements `range`, to be read.
+    ///
+    /// # Safety
+    /// Until the next meeting no worker may write to these elements.
+    ///
+    /// # Panics
+    /// If the range reaches over the end.
+    pub unsafe fn read(&self, range: Range<usize>) -> &[T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // Safety: inside of the buffer, which is borrowed as long as this lives; nobody writes, by contract.
+        unsafe { core::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::tests::Scoped;
+
+    #[test]
+    fn every_item_is_dealt_once_and_done_before_anyone_goes_on() {
+        for items in [0, 1, 15, 16, 17, 100, 160] {
+            for count in [1, 2, 3, 7] {
+                let mut team = Team::new(count);
+                let mut buffer = Buffer::<i32>::zeroed(items).unwrap();
+                let data = Shared::new(&mut buffer);
+                team.run(&Scoped(count), count, |member| {
+                    for round in 1..=5 {
+                        member.deal(items, 4, |range| {
+                            // Safety: every item is dealt to one worker.
+                            let part = unsafe { data.write(range.clone()) };
+                            for (i, x) in range.zip(part) {
+                                *x += i as i32 + round;
+                            }
+                        });
+                        // Safety: all have met, and all meet again before anybody writes.
+                        let all = unsafe { data.read(0..items) };
+                        let rounds = (1..=round).sum::<i32>();
+                        for (i, x) in all.iter().enumerate() {
+                            assert_eq!(*x, i as i32 * round + rounds);
+                        }
+                        member.deal(0, 1, |_| ());
+                    }
+                });
+            }
+        }
+    }
+}
