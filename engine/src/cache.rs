@@ -242,7 +242,9 @@ impl SharedCache<'_> {
             tokens: 1,
             cols: p.head_dim,
             values: q,
+            stride: p.head_dim,
             quants: &[],
+            quant_stride: 0,
             scales: &[],
             sums: &[],
         };

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Error,
     config::Config,
     kernels::{self, Features, Kernels, Quantized},
-    matrix::{Activations, Matrix, PANEL, padded},
+    matrix::{Activations, Matrix, PANEL, padded, stride},
     model::{Layer, Model},
     rope::{Angles, SharedAngles},
     team::{Member, Shared, Team},
@@ -59,9 +59,9 @@ fn rows(workers: usize) -> usize {
 /// Bytes of everything in a session but its keys and values, for `workers` workers, and of the sampler's list.
 pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let rows = rows(workers) as u64;
-    // x, normed, q and attended; gate; their int8 forms with scales and sums (at most 9 bytes a number).
-    let numbers = 4 * c.dim as u64 + c.hidden_dim as u64;
-    let quantised = 9 * (2 * c.dim as u64 + c.hidden_dim as u64);
+    // x, normed, q and attended; gate; their int8 forms with scales and sums (at most 12 bytes a number); room for strides.
+    let numbers = 4 * c.dim as u64 + c.hidden_dim as u64 + 3 * 32;
+    let quantised = 12 * (2 * c.dim as u64 + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
     let own = workers as u64 * 4 * (2 * CHUNK as u64 + c.seq_len as u64 + PANEL as u64);
     let vocabulary = c.vocab_size as u64 * (4 + 8);
@@ -85,7 +85,11 @@ impl Quants {
         Ok(Quants {
             group,
             cols,
-            quants: Buffer::zeroed(rows * groups * padded(group.unwrap_or(1)))?,
+            quants: Buffer::zeroed(if groups > 0 {
+                rows * stride(groups * padded(group.unwrap_or(1)), 1)
+            } else {
+                0
+            })?,
             scales: Buffer::zeroed(rows * groups)?,
             sums: Buffer::zeroed(rows * groups)?,
         })
@@ -119,10 +123,11 @@ impl SharedQuants<'_> {
     unsafe fn fill(&self, kernels: &Kernels, row: usize, values: &[f32]) {
         let Some(group) = self.group else { return };
         let (length, groups) = (self.groups * padded(group), self.groups);
+        let start = row * stride(length, 1);
         // Safety: as the caller says.
         let out = unsafe {
             Quantized {
-                quants: self.quants.write(row * length..(row + 1) * length),
+                quants: self.quants.write(start..start + length),
                 scales: self.scales.write(row * groups..(row + 1) * groups),
                 sums: self.sums.write(row * groups..(row + 1) * groups),
             }
@@ -130,7 +135,7 @@ impl SharedQuants<'_> {
         (kernels.quantize)(values, group, out);
     }
 
-    /// `values` (`tokens` vectors) beside their int8 forms, which are in the rows from `row` on.
+    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from `row` on.
     ///
     /// # Safety
     /// Until the next meeting no worker writes to these rows.
@@ -138,17 +143,23 @@ impl SharedQuants<'_> {
         &'b self,
         row: usize,
         tokens: usize,
+        cols: usize,
         values: &'b [f32],
     ) -> Activations<'b> {
-        let length = self.groups * padded(self.group.unwrap_or(1));
+        let quant_stride = stride(self.groups * padded(self.group.unwrap_or(1)), 1);
+        let quants = row * quant_stride..(row + tokens) * quant_stride;
         let groups = row * self.groups..(row + tokens) * self.groups;
         // Safety: as the caller says.
         unsafe {
             Activations {
                 tokens,
-                cols: values.len() / tokens,
+                cols,
                 values,
-                quants: self.quants.read(row * length..(row + tokens) * length),
+                stride: stride(cols, 4),
+                quants: self
+                    .quants
+                    .read(if self.group.is_some() { quants } else { 0..0 }),
+                quant_stride,
                 scales: self.scales.read(groups.clone()),
                 sums: self.sums.read(groups),
             }
@@ -201,12 +212,12 @@ impl<'m> Session<'m> {
             team: Team::new(workers),
             tuner: Tuner::new(options.threads, workers),
             x: arena.zeroed(rows * c.dim)?,
-            normed: arena.zeroed(rows * c.dim)?,
+            normed: arena.zeroed(rows * stride(c.dim, 4))?,
             normed_quants: Quants::new(rows, c.dim, model.group)?,
             q: arena.zeroed(rows * c.dim)?,
-            attended: arena.zeroed(rows * c.dim)?,
+            attended: arena.zeroed(rows * stride(c.dim, 4))?,
             attended_quants: Quants::new(rows, c.dim, model.group)?,
-            gate: arena.zeroed(rows * c.hidden_dim)?,
+            gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
             own: arena.zeroed(workers * (2 * CHUNK + c.seq_len.next_multiple_of(PANEL)))?,
             angles: Angles::new(c)?,
@@ -377,12 +388,12 @@ impl Pass<'_> {
         weight: &[f32],
         tokens: core::ops::Range<usize>,
     ) -> Activations<'_> {
-        let dim = self.config.dim;
+        let (dim, stride) = (self.config.dim, stride(self.config.dim, 4));
         let make = |t: usize, row: usize| {
             // Safety: nobody writes to x now; the row is this worker's.
             unsafe {
                 let x = self.x.read(t * dim..(t + 1) * dim);
-                let normed = self.normed.write(row * dim..(row + 1) * dim);
+                let normed = self.normed.write(row * stride..row * stride + dim);
                 (self.kernels.rmsnorm)(normed, x, weight, self.config.norm_epsilon);
                 self.normed_quants.fill(self.kernels, row, normed);
             }
@@ -397,8 +408,10 @@ impl Pass<'_> {
         };
         // Safety: nobody writes to these rows before the next meeting.
         unsafe {
-            let normed = self.normed.read(row * dim..(row + tokens.len()) * dim);
-            self.normed_quants.beside(row, tokens.len(), normed)
+            let normed = self
+                .normed
+                .read(row * stride..(row + tokens.len()) * stride);
+            self.normed_quants.beside(row, tokens.len(), dim, normed)
         }
     }
 
@@ -416,24 +429,27 @@ impl Pass<'_> {
             self.config.dim
         };
         // Safety: nobody writes to them now.
-        let all = unsafe { values.read(0..tokens * cols) };
+        let stride = stride(cols, 4);
+        let all = unsafe { values.read(0..tokens * stride) };
         let row = if tokens == 1 {
             // Safety: a row for each worker.
-            unsafe { quants.fill(self.kernels, member.index, all) };
+            unsafe { quants.fill(self.kernels, member.index, &all[..cols]) };
             member.index
         } else {
             if quants.group.is_some() {
                 member.deal(tokens, 1, |tokens| {
                     for t in tokens {
                         // Safety: the token was dealt to this worker.
-                        unsafe { quants.fill(self.kernels, t, &all[t * cols..(t + 1) * cols]) };
+                        unsafe {
+                            quants.fill(self.kernels, t, &all[t * stride..t * stride + cols])
+                        };
                     }
                 });
             }
             0
         };
         // Safety: nobody writes to these rows before the next meeting.
-        unsafe { quants.beside(row, tokens, all) }
+        unsafe { quants.beside(row, tokens, cols, all) }
     }
 
     /// This worker's room for results: two times [`CHUNK`], and one head's weights.
@@ -536,17 +552,18 @@ impl Pass<'_> {
     /// attended = attention of q over all positions up to each token's own.
     fn attend(&self, member: &Member<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
-        let head_dim = c.head_dim();
+        let (head_dim, stride) = (c.head_dim(), stride(c.dim, 4));
         member.deal(c.n_heads * tokens, tokens.min(8), |items| {
             // Safety: the only one in this step; likewise below.
             let (_, _, scores) = unsafe { self.own(member) };
             for item in items {
                 let (head, t) = (item / tokens, item % tokens);
-                let place = t * c.dim + head * head_dim;
+                let q_place = t * c.dim + head * head_dim;
+                let place = t * stride + head * head_dim;
                 // Safety: nobody writes to q or the cache now; the token's head was dealt to this worker.
                 let (q, attended) = unsafe {
                     (
-                        self.q.read(place..place + head_dim),
+                        self.q.read(q_place..q_place + head_dim),
                         self.attended.write(place..place + head_dim),
                     )
                 };
@@ -577,6 +594,7 @@ impl Pass<'_> {
     /// gate = silu(w1 · input) ⊙ (w3 · input).
     fn gate(&self, member: &Member<'_>, layer: &Layer, input: &Activations<'_>) {
         let (hidden_dim, panels) = (self.config.hidden_dim, layer.w1.panels());
+        let stride = stride(hidden_dim, 4);
         member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
             // Safety: the only one in this step.
             let (gate, up, _) = unsafe { self.own(member) };
@@ -588,7 +606,7 @@ impl Pass<'_> {
             for (i, gate) in gate.chunks_exact(PANEL).enumerate() {
                 let (row, t) = ((range.start + i / input.tokens) * PANEL, i % input.tokens);
                 let gate = &gate[..PANEL.min(hidden_dim - row)];
-                let place = t * hidden_dim + row;
+                let place = t * stride + row;
                 // Safety: the panel was dealt to this worker.
                 unsafe { self.gate.write(place..place + gate.len()) }.copy_from_slice(gate);
             }

@@ -35,7 +35,7 @@ macro_rules! common {
         type Floats = __m512;
         type Integers = __m512i;
         type Quads = __m512i;
-        const TILE: usize = 8;
+        const TILE: usize = 12;
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {

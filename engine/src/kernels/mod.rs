@@ -186,11 +186,16 @@ fn check<T>(
     let panels = out.len() / (PANEL * x.tokens);
     assert!(w.len() >= panels * panel, "panels");
     match group {
-        None => assert!(x.values.len() >= x.tokens * x.cols, "activations"),
+        None => assert!(
+            x.cols <= x.stride && x.values.len() >= (x.tokens - 1) * x.stride + x.cols,
+            "activations"
+        ),
         Some(group) => {
             let groups = x.cols / group;
+            let length = groups * crate::matrix::padded(group);
+            assert!(length <= x.quant_stride, "quantised activations' stride");
             assert!(
-                x.quants.len() >= x.tokens * groups * crate::matrix::padded(group)
+                x.quants.len() >= (x.tokens - 1) * x.quant_stride + length
                     && x.scales.len() >= x.tokens * groups
                     && x.sums.len() >= x.tokens * groups,
                 "quantised activations"

@@ -52,13 +52,9 @@ const TITLE: &str = if cfg!(target_arch = "x86_64") {
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
     panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
-        for (x, out) in x
-            .values
-            .chunks_exact(x.cols)
-            .zip(out.chunks_exact_mut(PANEL))
-        {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
             let mut sums = [0.0f32; PANEL];
-            for (column, &x) in panel.chunks_exact(PANEL).zip(x) {
+            for (column, &x) in panel.chunks_exact(PANEL).zip(x.vector(t)) {
                 for (sum, w) in sums.iter_mut().zip(column) {
                     *sum += value(*w) * x;
                 }
@@ -85,8 +81,8 @@ fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
             let mut sums = [0.0f32; PANEL];
             for (g, block) in panel.chunks_exact(block).enumerate() {
                 let (values, scales) = block.split_at(PANEL * padded(group));
+                let x_group = x.group(t, g, padded(group));
                 let g = t * groups + g;
-                let x_group = &x.quants[g * padded(group)..][..padded(group)];
                 let mut whole = [0i32; PANEL];
                 for (w, x) in values
                     .chunks_exact(PANEL * QUAD)
@@ -138,13 +134,10 @@ fn blocks(
             let mut sums = [0.0f32; PANEL];
             for g in 0..groups {
                 let (scales, values) = layout.places(x.cols, 0, g);
+                let x_group = x.group(t, g, BLOCK);
                 let g = t * groups + g;
                 let mut whole = [0i32; PANEL];
-                products(
-                    &panel[values..][..layout.values],
-                    &x.quants[g * BLOCK..][..BLOCK],
-                    &mut whole,
-                );
+                products(&panel[values..][..layout.values], x_group, &mut whole);
                 let scales = panel[scales..][..2 * PANEL].chunks_exact(2);
                 for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales) {
                     *sum += whole as f32 * f16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];

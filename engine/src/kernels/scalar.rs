@@ -32,14 +32,10 @@ pub static KERNELS: Kernels = Kernels {
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
     panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
-        for (x, out) in x
-            .values
-            .chunks_exact(x.cols)
-            .zip(out.chunks_exact_mut(PANEL))
-        {
+        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
             for (r, out) in out.iter_mut().enumerate() {
                 *out = 0.0;
-                for (c, x) in x.iter().enumerate() {
+                for (c, x) in x.vector(t).iter().enumerate() {
                     *out += value(panel[c * PANEL + r]) * x;
                 }
             }
@@ -55,7 +51,7 @@ fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
                 *out = 0.0;
                 for g in 0..groups {
                     let block = &panel[g * block..(g + 1) * block];
-                    let x_group = &x.quants[(t * groups + g) * padded(group)..][..group];
+                    let x_group = &x.group(t, g, padded(group))[..group];
                     let mut sum = 0i32;
                     for (c, x) in x_group.iter().enumerate() {
                         let w = block[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8;
@@ -100,7 +96,7 @@ fn blocks(
                 *out = 0.0;
                 for g in 0..groups {
                     let (scale, values) = layout.places(x.cols, r, g);
-                    let x_group = &x.quants[(t * groups + g) * BLOCK..][..BLOCK];
+                    let x_group = x.group(t, g, BLOCK);
                     let mut sum = 0i32;
                     for (c, x) in x_group.iter().enumerate() {
                         sum += value(&panel[values..], r, c) * i32::from(*x);

@@ -389,7 +389,9 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     tokens,
                     cols,
                     values: &x[..tokens * cols],
+                    stride: cols,
                     quants: &quants,
+                    quant_stride: cols / group * padded(group),
                     scales: &scales,
                     sums: &sums,
                 };
@@ -465,7 +467,9 @@ fn integer_kernels_hold_the_extremes() {
                     tokens: 1,
                     cols,
                     values: &vec![f32::from(sign); cols],
+                    stride: cols,
                     quants: &quants,
+                    quant_stride: cols,
                     scales: &vec![1.0; cols / group],
                     sums: &vec![i32::from(sign) * group as i32; cols / group],
                 };

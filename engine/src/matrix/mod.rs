@@ -13,7 +13,7 @@ pub mod q8_0;
 use half::{bf16, f16};
 
 use crate::{
-    buffer::{Arena, OutOfMemory},
+    buffer::{ALIGN, Arena, OutOfMemory},
     kernels::Kernels,
 };
 
@@ -239,6 +239,13 @@ impl Matrix {
     }
 }
 
+/// Elements of `size` bytes from one vector to the next where several are read side by side: whole cache lines, and an odd
+/// number of them. With a power of two they would all want the same few places of the cache.
+pub fn stride(len: usize, size: usize) -> usize {
+    let line = ALIGN / size;
+    (len.div_ceil(line) | 1) * line
+}
+
 /// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix is quantised, their int8
 /// form, made once for all the matrices that read it.
 #[derive(Clone, Copy)]
@@ -247,12 +254,29 @@ pub struct Activations<'a> {
     pub tokens: usize,
     /// Their length.
     pub cols: usize,
-    /// The numbers, `tokens` × `cols`.
+    /// The numbers, a vector every `stride`.
     pub values: &'a [f32],
-    /// Their int8 form, each group padded with zeros to whole quads; empty when no matrix that reads them is quantised.
+    /// See there.
+    pub stride: usize,
+    /// Their int8 form, each group padded with zeros to whole quads, a vector every `quant_stride`; empty when no matrix that
+    /// reads them is quantised.
     pub quants: &'a [i8],
+    /// See there.
+    pub quant_stride: usize,
     /// One scale a group; empty likewise.
     pub scales: &'a [f32],
     /// The sum of each group's int8 values; empty likewise.
     pub sums: &'a [i32],
+}
+
+impl Activations<'_> {
+    /// Vector `t`.
+    pub fn vector(&self, t: usize) -> &[f32] {
+        &self.values[t * self.stride..][..self.cols]
+    }
+
+    /// The int8 values of vector `t`'s group `g`, `len` with their padding.
+    pub fn group(&self, t: usize, g: usize, len: usize) -> &[i8] {
+        &self.quants[t * self.quant_stride + g * len..][..len]
+    }
 }
