@@ -303,10 +303,6 @@ fn chat_refuses_a_turn_that_does_not_fit_and_goes_on() {
         Err(PromptError::TooLong { left: 352, .. })
     ));
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
-    assert_eq!(
-        chat.step(&mut session, &tokenizer, &mut sampler),
-        Step::Text("")
-    );
     while let Step::Text(_) = chat.step(&mut session, &tokenizer, &mut sampler) {}
     assert!(chat.is_over() && chat.position() == 400);
     assert_eq!(
