@@ -6,7 +6,7 @@
 use crate::{
     buffer::{Buffer, OutOfMemory},
     config::Config,
-    kernels::Kernels,
+    kernels::{Kernels, Weights},
     matrix::{Activations, PANEL},
     team::Shared,
 };
@@ -225,7 +225,8 @@ impl SharedCache<'_> {
         }
     }
 
-    /// `q` times the keys of the first positions of a head, as many as `scores` (whole panels).
+    /// Each of the vectors `q` (their numbers, how far apart they are, how many) times the keys of the first positions of a
+    /// head, as many as there is room for in `scores`: whole panels for each vector.
     ///
     /// # Safety
     /// As at the type.
@@ -234,22 +235,22 @@ impl SharedCache<'_> {
         kernels: &Kernels,
         layer: usize,
         head: usize,
-        q: &[f32],
+        (q, stride, tokens): (&[f32], usize, usize),
         scores: &mut [f32],
     ) {
         let p = &self.places;
         let q = Activations {
-            tokens: 1,
+            tokens,
             cols: p.head_dim,
             values: q,
-            stride: p.head_dim,
+            stride,
             quants: &[],
             quant_stride: 0,
             scales: &[],
             sums: &[],
         };
         let start = (layer * p.kv_heads + head) * p.rows * p.head_dim;
-        let range = start..start + scores.len() * p.head_dim;
+        let range = start..start + scores.len() / tokens * p.head_dim;
         // Safety: as the caller says.
         unsafe {
             match &self.keys {
@@ -259,7 +260,7 @@ impl SharedCache<'_> {
         }
     }
 
-    /// The values of the first positions of a head, weighed and added up.
+    /// The values of the first positions of a head, weighed and added up, for each token of the weights.
     ///
     /// # Safety
     /// As at the type.
@@ -268,17 +269,21 @@ impl SharedCache<'_> {
         kernels: &Kernels,
         layer: usize,
         head: usize,
-        weights: &[f32],
+        weights: &Weights<'_>,
         out: &mut [f32],
     ) {
         let p = &self.places;
         let start = (layer * p.kv_heads + head) * p.seq_len * p.head_dim;
-        let range = start..start + weights.len() * p.head_dim;
+        let range = start..start + weights.rows * p.head_dim;
         // Safety: as the caller says.
         unsafe {
             match &self.values {
-                SharedNumbers::F32(rows) => (kernels.weigh_f32)(rows.read(range), weights, out),
-                SharedNumbers::F16(rows) => (kernels.weigh_f16)(rows.read(range), weights, out),
+                SharedNumbers::F32(rows) => {
+                    (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
+                }
+                SharedNumbers::F16(rows) => {
+                    (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     cache::{Cache, SharedCache},
     checkpoint::Error,
     config::Config,
-    kernels::{self, Features, Kernels, Quantized},
+    kernels::{self, Features, Kernels, Quantized, Weights},
     matrix::{Activations, Matrix, PANEL, padded, stride},
     model::{Layer, Model},
     rope::{Angles, SharedAngles},
@@ -23,8 +23,19 @@ pub use crate::cache::KvType;
 /// Most tokens of one pass over the weights.
 pub const BATCH: usize = 64;
 
-/// Results that a worker holds before it passes them on: 256 panels of one token, 4 of [`BATCH`].
-const CHUNK: usize = 4 * BATCH * PANEL;
+/// Results that a worker holds before it passes them on: 512 panels of one token, 8 of [`BATCH`].
+const CHUNK: usize = 8 * BATCH * PANEL;
+
+/// Tokens that go through a head's keys and values together.
+const TOGETHER: usize = 12;
+
+/// Attention's weights that they may have together: what stays in the second cache beside keys and values.
+const SCORES: usize = 16 << 10;
+
+/// A worker's room for results: two times [`CHUNK`], attention's weights for some tokens of one head, and its result.
+fn own_len(c: &Config) -> usize {
+    2 * CHUNK.max(c.head_dim()) + SCORES.max(c.seq_len.next_multiple_of(PANEL))
+}
 
 /// How a session computes.
 #[derive(Clone, Copy)]
@@ -63,7 +74,7 @@ pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let numbers = 4 * c.dim as u64 + c.hidden_dim as u64 + 3 * 32;
     let quantised = 12 * (2 * c.dim as u64 + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
-    let own = workers as u64 * 4 * (2 * CHUNK as u64 + c.seq_len as u64 + PANEL as u64);
+    let own = workers as u64 * 4 * own_len(c) as u64;
     let vocabulary = c.vocab_size as u64 * (4 + 8);
     rows * (4 * numbers + quantised) + angles + own + vocabulary
 }
@@ -214,12 +225,12 @@ impl<'m> Session<'m> {
             x: arena.zeroed(rows * c.dim)?,
             normed: arena.zeroed(rows * stride(c.dim, 4))?,
             normed_quants: Quants::new(rows, c.dim, model.group)?,
-            q: arena.zeroed(rows * c.dim)?,
+            q: arena.zeroed(rows * stride(c.dim, 4))?,
             attended: arena.zeroed(rows * stride(c.dim, 4))?,
             attended_quants: Quants::new(rows, c.dim, model.group)?,
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
-            own: arena.zeroed(workers * (2 * CHUNK + c.seq_len.next_multiple_of(PANEL)))?,
+            own: arena.zeroed(workers * own_len(c))?,
             angles: Angles::new(c)?,
             logits: arena.zeroed(c.vocab_size)?,
             cache: Cache::zeroed(c, options.kv)?,
@@ -374,7 +385,7 @@ impl Pass<'_> {
                 &[model.classifier()],
                 &input,
                 |_, _, row, logits| {
-                    // Safety: the panel was dealt to this worker.
+                    // Safety: the panels were dealt to this worker.
                     unsafe { self.logits.write(row..row + logits.len()) }.copy_from_slice(logits);
                 },
             );
@@ -458,15 +469,15 @@ impl Pass<'_> {
     /// A worker may have it once at a time.
     #[allow(clippy::mut_from_ref)]
     unsafe fn own(&self, member: &Member<'_>) -> (&mut [f32], &mut [f32], &mut [f32]) {
-        let scores = self.config.seq_len.next_multiple_of(PANEL);
-        let size = 2 * CHUNK + scores;
+        let size = own_len(self.config);
         // Safety: each worker has its own, once, as the caller says.
         let own = unsafe {
             self.own
                 .write(member.index * size..(member.index + 1) * size)
         };
-        let (first, rest) = own.split_at_mut(CHUNK);
-        let (second, scores) = rest.split_at_mut(CHUNK);
+        let results = CHUNK.max(self.config.head_dim());
+        let (first, rest) = own.split_at_mut(results);
+        let (second, scores) = rest.split_at_mut(results);
         (first, second, scores)
     }
 
@@ -480,8 +491,8 @@ impl Pass<'_> {
         fair.clamp(1, CHUNK / PANEL / tokens)
     }
 
-    /// Multiplies `matrices`, which read the same `input`, and hands on every panel's results: `each(matrix, token, first
-    /// row, results)`.
+    /// Multiplies `matrices`, which read the same `input`, and hands on the results of some rows at a time: `each(matrix,
+    /// token, first row, results)`.
     fn product(
         &self,
         member: &Member<'_>,
@@ -503,10 +514,10 @@ impl Pass<'_> {
                 let (results, _, _) = unsafe { self.own(member) };
                 let results = &mut results[..(end - first) * input.tokens * PANEL];
                 matrix.multiply(self.kernels, first, input, results);
-                for (i, results) in results.chunks_exact(PANEL).enumerate() {
-                    let row = (first + i / input.tokens) * PANEL;
-                    let results = &results[..PANEL.min(matrix.rows() - row)];
-                    each(index, i % input.tokens, row, results);
+                let row = first * PANEL;
+                let rows = (end * PANEL).min(matrix.rows()) - row;
+                for (t, results) in results.chunks_exact((end - first) * PANEL).enumerate() {
+                    each(index, t, row, &results[..rows]);
                 }
             }
         });
@@ -517,7 +528,7 @@ impl Pass<'_> {
         let dim = self.config.dim;
         self.product(member, &[matrix], input, |_, t, row, results| {
             let place = t * dim + row;
-            // Safety: the panel was dealt to this worker.
+            // Safety: the panels were dealt to this worker.
             let x = unsafe { self.x.write(place..place + results.len()) };
             (self.kernels.add)(x, results);
         });
@@ -525,25 +536,29 @@ impl Pass<'_> {
 
     /// Queries, turned by their positions, to `q`; keys, likewise, and values to the cache.
     fn project(&self, member: &Member<'_>, layer: &Layer, index: usize, input: &Activations<'_>) {
-        let dim = self.config.dim;
+        let stride = stride(self.config.dim, 4);
         let matrices = [&layer.wq, &layer.wk, &layer.wv];
         self.product(member, &matrices, input, |which, t, row, results| {
             let pos = self.pos + t;
-            let mut turned = [0.0; PANEL];
-            let turned = &mut turned[..results.len()];
-            turned.copy_from_slice(results);
-            if which < 2 {
-                self.angles.turn(self.kernels, pos, row, turned);
-            }
-            // Safety: the panel was dealt to this worker.
+            // Safety: the panels were dealt to this worker.
             unsafe {
-                match which {
-                    0 => self
-                        .q
-                        .write(t * dim + row..t * dim + row + results.len())
-                        .copy_from_slice(turned),
-                    1 => self.cache.put_keys(self.kernels, index, pos, row, turned),
-                    _ => self.cache.put_values(self.kernels, index, pos, row, turned),
+                if which == 0 {
+                    let place = t * stride + row;
+                    let q = self.q.write(place..place + results.len());
+                    q.copy_from_slice(results);
+                    self.angles.turn(self.kernels, pos, row, q);
+                } else if which == 1 {
+                    for (i, keys) in results.chunks(PANEL).enumerate() {
+                        let mut turned = [0.0; PANEL];
+                        let turned = &mut turned[..keys.len()];
+                        turned.copy_from_slice(keys);
+                        self.angles.turn(self.kernels, pos, row + i * PANEL, turned);
+                        self.cache
+                            .put_keys(self.kernels, index, pos, row + i * PANEL, turned);
+                    }
+                } else {
+                    self.cache
+                        .put_values(self.kernels, index, pos, row, results);
                 }
             }
         });
@@ -553,40 +568,57 @@ impl Pass<'_> {
     fn attend(&self, member: &Member<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
         let (head_dim, stride) = (c.head_dim(), stride(c.dim, 4));
-        member.deal(c.n_heads * tokens, tokens.min(8), |items| {
-            // Safety: the only one in this step; likewise below.
-            let (_, _, scores) = unsafe { self.own(member) };
+        // Tokens that go through a head's keys and values together: as many as there is room for weights of.
+        let reach = (self.pos + tokens).next_multiple_of(PANEL);
+        let together = (SCORES / reach)
+            .min(CHUNK / head_dim)
+            .clamp(1, TOGETHER)
+            .min(tokens);
+        let groups = tokens.div_ceil(together);
+        member.deal(c.n_heads * groups, 1, |items| {
+            // Safety: the only one in this step.
+            let (results, _, scores) = unsafe { self.own(member) };
             for item in items {
-                let (head, t) = (item / tokens, item % tokens);
-                let q_place = t * c.dim + head * head_dim;
-                let place = t * stride + head * head_dim;
-                // Safety: nobody writes to q or the cache now; the token's head was dealt to this worker.
-                let (q, attended) = unsafe {
-                    (
-                        self.q.read(q_place..q_place + head_dim),
-                        self.attended.write(place..place + head_dim),
-                    )
-                };
-                // softmax(q·k / √head_dim), then the values, so weighed. Several query heads share one KV head.
-                let positions = self.pos + t + 1;
+                let (head, first) = (item / groups, item % groups * together);
+                let count = together.min(tokens - first);
+                let (from, to) = (first * stride, (first + count) * stride);
+                // Several query heads share one KV head.
                 let kv_head = head / c.kv_group();
-                // Safety: as above.
+                let positions = self.pos + first + count;
+                let panels = positions.next_multiple_of(PANEL);
+                let scores = &mut scores[..count * panels];
+                // Safety: nobody writes to q or the cache now.
                 unsafe {
-                    self.cache.scores(
-                        self.kernels,
-                        index,
-                        kv_head,
-                        q,
-                        &mut scores[..positions.next_multiple_of(PANEL)],
-                    )
+                    let q = self.q.read(from + head * head_dim..to);
+                    self.cache
+                        .scores(self.kernels, index, kv_head, (q, stride, count), scores);
+                }
+                // softmax(q·k / √head_dim); nothing of what comes after the token itself.
+                for (t, scores) in scores.chunks_exact_mut(panels).enumerate() {
+                    let (seen, unseen) = scores.split_at_mut(self.pos + first + t + 1);
+                    (self.kernels.softmax)(seen, crate::math::sqrt(head_dim as f32));
+                    unseen.fill(0.0);
+                }
+                // The values, so weighed.
+                let weights = Weights {
+                    values: scores,
+                    stride: panels,
+                    tokens: count,
+                    rows: positions,
+                    width: head_dim,
                 };
-                let scores = &mut scores[..positions];
-                (self.kernels.softmax)(scores, crate::math::sqrt(head_dim as f32));
-                // Safety: as above.
+                let results = &mut results[..count * head_dim];
+                // Safety: nobody writes to the cache now.
                 unsafe {
                     self.cache
-                        .weigh(self.kernels, index, kv_head, scores, attended)
+                        .weigh(self.kernels, index, kv_head, &weights, results)
                 };
+                for (t, result) in results.chunks_exact(head_dim).enumerate() {
+                    let place = from + t * stride + head * head_dim;
+                    // Safety: the tokens' head was dealt to this worker.
+                    let attended = unsafe { self.attended.write(place..place + head_dim) };
+                    attended.copy_from_slice(result);
+                }
             }
         });
     }
@@ -603,12 +635,12 @@ impl Pass<'_> {
             layer.w1.multiply(self.kernels, range.start, input, gate);
             layer.w3.multiply(self.kernels, range.start, input, up);
             (self.kernels.swiglu)(gate, up);
-            for (i, gate) in gate.chunks_exact(PANEL).enumerate() {
-                let (row, t) = ((range.start + i / input.tokens) * PANEL, i % input.tokens);
-                let gate = &gate[..PANEL.min(hidden_dim - row)];
+            let row = range.start * PANEL;
+            let rows = (range.end * PANEL).min(hidden_dim) - row;
+            for (t, gate) in gate.chunks_exact(range.len() * PANEL).enumerate() {
                 let place = t * stride + row;
-                // Safety: the panel was dealt to this worker.
-                unsafe { self.gate.write(place..place + gate.len()) }.copy_from_slice(gate);
+                // Safety: the panels were dealt to this worker.
+                unsafe { self.gate.write(place..place + rows) }.copy_from_slice(&gate[..rows]);
             }
         });
     }

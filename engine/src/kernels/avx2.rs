@@ -13,7 +13,7 @@ impl Lanes for Avx2 {
     type Floats = [__m256; 2];
     type Integers = [__m256i; 2];
     type Quads = [__m256i; 2];
-    const TILE: usize = 4;
+    const TILE: usize = 6;
 
     #[inline(always)]
     unsafe fn zero() -> [__m256; 2] {
@@ -102,6 +102,54 @@ impl Lanes for Avx2 {
     unsafe fn to_floats(x: [__m256i; 2]) -> [__m256; 2] {
         // Safety: as above.
         unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32) {
+        // Safety: as above.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            let mut largest = _mm256_setzero_ps();
+            for i in 0..2 * count {
+                // Where the first one is not a number, the second one is the larger.
+                let size = _mm256_andnot_ps(sign, _mm256_loadu_ps(x.add(8 * i)));
+                largest = _mm256_max_ps(size, largest);
+            }
+            let mut lanes = [0.0f32; 8];
+            _mm256_storeu_ps(lanes.as_mut_ptr(), largest);
+            let largest = lanes
+                .into_iter()
+                .fold(0.0, |a, b| if b > a { b } else { a });
+            let scale = largest / 127.0;
+            let divisor = _mm256_set1_ps(scale);
+            let most = _mm256_set1_ps(127.0);
+            // The number before a half: adding it and cutting off rounds halves away from zero.
+            let half = _mm256_set1_ps(0.499_999_97);
+            let mut sums = _mm256_setzero_si256();
+            for i in 0..count {
+                let mut quants = [_mm256_setzero_si256(); 2];
+                for (h, quants) in quants.iter_mut().enumerate() {
+                    let value = _mm256_loadu_ps(x.add(16 * i + 8 * h));
+                    let value = _mm256_div_ps(value, divisor);
+                    // 0/0 is 0 here.
+                    let number = _mm256_cmp_ps::<_CMP_ORD_Q>(value, value);
+                    let size = _mm256_min_ps(_mm256_andnot_ps(sign, value), most);
+                    let rounded =
+                        _mm256_or_ps(_mm256_add_ps(size, half), _mm256_and_ps(value, sign));
+                    *quants = _mm256_cvttps_epi32(_mm256_and_ps(rounded, number));
+                    sums = _mm256_add_epi32(sums, *quants);
+                }
+                // 16-bit numbers in the order 0-3, 8-11, 4-7, 12-15, put right before they become bytes.
+                let words = _mm256_packs_epi32(quants[0], quants[1]);
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+                let low = _mm256_castsi256_si128(words);
+                let high = _mm256_extracti128_si256::<1>(words);
+                _mm_storeu_si128(out.add(16 * i).cast(), _mm_packs_epi16(low, high));
+            }
+            let mut lanes = [0i32; 8];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums);
+            (scale, lanes.into_iter().sum())
+        }
     }
 
     const SIGNED_EXCESS: i32 = 0;

@@ -100,6 +100,37 @@ macro_rules! common {
             unsafe { _mm512_set1_epi32(x) }
         }
         #[inline(always)]
+        unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32) {
+            // Safety: as above.
+            unsafe {
+                let mut largest = _mm512_setzero_ps();
+                for i in 0..count {
+                    // Where the first one is not a number, the second one is the larger.
+                    let size = _mm512_abs_ps(_mm512_loadu_ps(x.add(16 * i)));
+                    largest = _mm512_max_ps(size, largest);
+                }
+                let scale = _mm512_reduce_max_ps(largest) / 127.0;
+                let divisor = _mm512_set1_ps(scale);
+                let most = _mm512_set1_ps(127.0);
+                // The number before a half: adding it and cutting off rounds halves away from zero.
+                let half = _mm512_set1_ps(0.499_999_97);
+                let sign = _mm512_set1_ps(-0.0);
+                let mut sums = _mm512_setzero_si512();
+                for i in 0..count {
+                    let value = _mm512_div_ps(_mm512_loadu_ps(x.add(16 * i)), divisor);
+                    // 0/0 is 0 here.
+                    let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
+                    let size = _mm512_min_ps(_mm512_abs_ps(value), most);
+                    let rounded =
+                        _mm512_or_ps(_mm512_add_ps(size, half), _mm512_and_ps(value, sign));
+                    let quants = _mm512_maskz_cvttps_epi32(number, rounded);
+                    sums = _mm512_add_epi32(sums, quants);
+                    _mm_storeu_si128(out.add(16 * i).cast(), _mm512_cvtepi32_epi8(quants));
+                }
+                (scale, _mm512_reduce_add_epi32(sums))
+            }
+        }
+        #[inline(always)]
         unsafe fn to_floats(x: __m512i) -> __m512 {
             // Safety: as above.
             unsafe { _mm512_cvtepi32_ps(x) }

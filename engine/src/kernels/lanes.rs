@@ -10,7 +10,7 @@
 // Tiles are small arrays whose indices say which token and which panel.
 #![allow(clippy::needless_range_loop)]
 
-use super::check;
+use super::{Quantized, Weights, check, portable};
 use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 
 /// Sixteen lanes of a vector unit.
@@ -54,6 +54,9 @@ pub(super) trait Lanes {
     /// Adds each lane's products of four weights from 0 to 15 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
+
+    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, and the sum.
+    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32);
 }
 
 /// A number of a float matrix.
@@ -142,38 +145,42 @@ pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, o
         // Safety: `check` has looked at the lengths.
         unsafe {
             let w = w.as_ptr().add(panel * PANEL * x.cols);
-            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
-            tiles!(L, x.tokens, |token, T| float_tile::<L, N, T>(
-                w, x, out, token
-            ));
+            let out = out.as_mut_ptr().add(panel * PANEL);
+            tiles!(L, x.tokens, |token, T| {
+                let x_tile = x.values.as_ptr().add(token * x.stride);
+                let out = out.add(token * panels * PANEL);
+                float_tile::<L, N, T>(w, PANEL, x.cols, x_tile, x.stride, out, panels * PANEL);
+            });
         }
     }
 }
 
-/// One panel times `T` tokens from `token` on.
+/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a vector, for `T` vectors.
 ///
 /// # Safety
-/// As in [`floats`]; `w` and `out` are at the panel's beginning.
+/// The unit is there, and so are the columns, the vectors (`stride` apart) and the places for the sums (`out_stride` apart).
 #[inline(always)]
 unsafe fn float_tile<L: Lanes, N: Number, const T: usize>(
     w: *const N,
-    x: &Activations<'_>,
+    step: usize,
+    count: usize,
+    x: *const f32,
+    stride: usize,
     out: *mut f32,
-    token: usize,
+    out_stride: usize,
 ) {
-    // Safety: inside of what `check` has looked at.
+    // Safety: as the caller says.
     unsafe {
-        let values = x.values.as_ptr().add(token * x.stride);
         let mut sums = [L::zero(); T];
-        for c in 0..x.cols {
-            let column = N::load::<L>(w.add(c * PANEL));
+        for c in 0..count {
+            let column = N::load::<L>(w.add(c * step));
             for t in 0..T {
-                let value = L::splat(*values.add(t * x.stride + c));
+                let value = L::splat(*x.add(t * stride + c));
                 sums[t] = L::add(sums[t], L::mul(column, value));
             }
         }
         for t in 0..T {
-            L::store(out.add((token + t) * PANEL), sums[t]);
+            L::store(out.add(t * out_stride), sums[t]);
         }
     }
 }
@@ -190,10 +197,11 @@ pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, o
         // Safety: `check` has looked at the lengths.
         unsafe {
             let w = w.as_ptr().add(panel * size);
-            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
-            tiles!(L, x.tokens, |token, T| q8_tile::<L, T>(
-                w, group, x, out, token
-            ));
+            let out = out.as_mut_ptr().add(panel * PANEL);
+            tiles!(L, x.tokens, |token, T| {
+                let out = out.add(token * panels * PANEL);
+                q8_tile::<L, T>(w, group, x, token, out, panels * PANEL);
+            });
         }
     }
 }
@@ -201,14 +209,15 @@ pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, o
 /// One panel times `T` tokens from `token` on.
 ///
 /// # Safety
-/// As in [`q8`]; `w` and `out` are at the panel's beginning.
+/// As in [`q8`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
 #[inline(always)]
 unsafe fn q8_tile<L: Lanes, const T: usize>(
     w: *const u8,
     group: usize,
     x: &Activations<'_>,
-    out: *mut f32,
     token: usize,
+    out: *mut f32,
+    out_stride: usize,
 ) {
     let length = padded(group);
     let (groups, block) = (x.cols / group, q8::block_bytes(group));
@@ -224,7 +233,7 @@ unsafe fn q8_tile<L: Lanes, const T: usize>(
             scaled::<L, T>(&mut sums, whole, scales, x, token, groups, g);
         }
         for t in 0..T {
-            L::store(out.add((token + t) * PANEL), sums[t]);
+            L::store(out.add(t * out_stride), sums[t]);
         }
     }
 }
@@ -266,10 +275,11 @@ unsafe fn blocks<L: Lanes, const FOUR: bool>(
         // Safety: `check` has looked at the lengths.
         unsafe {
             let w = w.as_ptr().add(panel * size);
-            let out = out.as_mut_ptr().add(panel * PANEL * x.tokens);
-            tiles!(L, x.tokens, |token, T| block_tile::<L, FOUR, T>(
-                layout, w, x, out, token
-            ));
+            let out = out.as_mut_ptr().add(panel * PANEL);
+            tiles!(L, x.tokens, |token, T| {
+                let out = out.add(token * panels * PANEL);
+                block_tile::<L, FOUR, T>(layout, w, x, token, out, panels * PANEL);
+            });
         }
     }
 }
@@ -277,14 +287,15 @@ unsafe fn blocks<L: Lanes, const FOUR: bool>(
 /// One panel times `T` tokens from `token` on.
 ///
 /// # Safety
-/// As in [`blocks`]; `w` and `out` are at the panel's beginning.
+/// As in [`blocks`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
 #[inline(always)]
 unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     layout: &q8_0::Layout,
     w: *const u8,
     x: &Activations<'_>,
-    out: *mut f32,
     token: usize,
+    out: *mut f32,
+    out_stride: usize,
 ) {
     let groups = x.cols / BLOCK;
     // Safety: inside of what `check` has looked at.
@@ -305,7 +316,7 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
             scaled::<L, T>(&mut sums, whole, scales, x, token, groups, g);
         }
         for t in 0..T {
-            L::store(out.add((token + t) * PANEL), sums[t]);
+            L::store(out.add(t * out_stride), sums[t]);
         }
     }
 }
@@ -409,77 +420,100 @@ unsafe fn scaled<L: Lanes, const T: usize>(
     }
 }
 
-/// `out = Σ weights[i]·rows[i]`.
+/// The int8 form of groups.
+///
+/// # Safety
+/// The unit is there.
+#[inline(always)]
+pub(super) unsafe fn quantize<L: Lanes>(x: &[f32], group: usize, out: Quantized<'_>) {
+    if !group.is_multiple_of(PANEL) {
+        return portable::quantize(x, group, out);
+    }
+    let quants = out.quants.chunks_exact_mut(group);
+    let places = quants.zip(out.scales).zip(out.sums);
+    for (x, ((quants, scale), sum)) in x.chunks_exact(group).zip(places) {
+        // Safety: a group of numbers, and as many places.
+        (*scale, *sum) = unsafe { L::quantize(x.as_ptr(), group / PANEL, quants.as_mut_ptr()) };
+    }
+}
+
+/// `out[t] = Σ weights[t][i]·rows[i]`.
 ///
 /// # Safety
 /// The unit is there.
 #[inline(always)]
 pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     rows: &[N],
-    weights: &[f32],
+    weights: &Weights<'_>,
     out: &mut [f32],
+    stride: usize,
     value: impl Fn(N) -> f32,
 ) {
-    let width = out.len();
-    assert!(rows.len() >= weights.len() * width);
+    let Weights {
+        tokens,
+        rows: count,
+        width,
+        ..
+    } = *weights;
+    assert!(tokens > 0 && count <= weights.stride && width <= stride);
+    assert!(rows.len() >= count * width);
+    assert!(weights.values.len() >= (tokens - 1) * weights.stride + count);
+    assert!(out.len() >= (tokens - 1) * stride + width);
+    let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
     let mut col = 0;
-    // Safety: rows and results up to `width` are there.
+    // Safety: all that is pointed to has been looked at.
     unsafe {
-        while width - col >= 4 * PANEL {
-            weigh_columns::<L, N, 4>(
-                rows.as_ptr().add(col),
-                width,
-                weights,
-                out.as_mut_ptr().add(col),
-            );
-            col += 4 * PANEL;
-        }
-        match (width - col) / PANEL {
-            1 => weigh_columns::<L, N, 1>(
-                rows.as_ptr().add(col),
-                width,
-                weights,
-                out.as_mut_ptr().add(col),
-            ),
-            2 => weigh_columns::<L, N, 2>(
-                rows.as_ptr().add(col),
-                width,
-                weights,
-                out.as_mut_ptr().add(col),
-            ),
-            3 => weigh_columns::<L, N, 3>(
-                rows.as_ptr().add(col),
-                width,
-                weights,
-                out.as_mut_ptr().add(col),
-            ),
-            _ => (),
+        if tokens == 1 {
+            // Whole rows, as far as there are registers for: one stream.
+            while width - col >= 4 * PANEL {
+                weigh_columns::<L, N, 4>(w.add(col), width, count, x, to.add(col));
+                col += 4 * PANEL;
+            }
+            match (width - col) / PANEL {
+                1 => weigh_columns::<L, N, 1>(w.add(col), width, count, x, to.add(col)),
+                2 => weigh_columns::<L, N, 2>(w.add(col), width, count, x, to.add(col)),
+                3 => weigh_columns::<L, N, 3>(w.add(col), width, count, x, to.add(col)),
+                _ => (),
+            }
+        } else {
+            while width - col >= PANEL {
+                tiles!(L, tokens, |token, T| {
+                    let x = x.add(token * weights.stride);
+                    let to = to.add(token * stride + col);
+                    float_tile::<L, N, T>(w.add(col), width, count, x, weights.stride, to, stride);
+                });
+                col += PANEL;
+            }
         }
     }
-    for col in width / PANEL * PANEL..width {
-        let column = rows.iter().skip(col).step_by(width);
-        out[col] = column
-            .zip(weights)
-            .fold(0.0, |sum, (x, weight)| sum + weight * value(*x));
+    for t in 0..tokens {
+        let weights = &weights.values[t * weights.stride..][..count];
+        for col in width / PANEL * PANEL..width {
+            let column = rows.iter().skip(col).step_by(width);
+            out[t * stride + col] = column
+                .zip(weights)
+                .fold(0.0, |sum, (x, weight)| sum + weight * value(*x));
+        }
     }
 }
 
 /// `C` times 16 columns of it.
 ///
 /// # Safety
-/// The unit is there, and so are the columns in as many rows as there are weights.
+/// The unit is there, and so are the columns in `count` rows, and the weights.
 #[inline(always)]
 unsafe fn weigh_columns<L: Lanes, N: Number, const C: usize>(
     rows: *const N,
     width: usize,
-    weights: &[f32],
+    count: usize,
+    weights: *const f32,
     out: *mut f32,
 ) {
     // Safety: as the caller says.
     unsafe {
         let mut sums = [L::zero(); C];
-        for (i, weight) in weights.iter().enumerate() {
-            let weight = L::splat(*weight);
+        for i in 0..count {
+            let weight = L::splat(*weights.add(i));
             for (c, sum) in sums.iter_mut().enumerate() {
                 let x = N::load::<L>(rows.add(i * width + c * PANEL));
                 *sum = L::add(*sum, L::mul(weight, x));
@@ -533,9 +567,13 @@ macro_rules! kernel_set {
             // Safety: as above.
             quantize: |x, group, out| unsafe { $module::quantize(x, group, out) },
             // Safety: as above.
-            weigh_f32: |rows, weights, out| unsafe { $module::weigh_f32(rows, weights, out) },
+            weigh_f32: |rows, weights, out, stride| unsafe {
+                $module::weigh_f32(rows, weights, out, stride)
+            },
             // Safety: as above.
-            weigh_f16: |rows, weights, out| unsafe { $module::weigh_f16(rows, weights, out) },
+            weigh_f16: |rows, weights, out, stride| unsafe {
+                $module::weigh_f16(rows, weights, out, stride)
+            },
             // Safety: as above.
             to_f16: |x, out| unsafe { $to_f16(x, out) },
             // Safety: as above.
@@ -556,7 +594,7 @@ macro_rules! kernel_set {
         mod $module {
             use super::*;
             use crate::{
-                kernels::{Quantized, lanes, portable},
+                kernels::{Quantized, Weights, lanes, portable},
                 matrix::Activations,
             };
 
@@ -597,19 +635,20 @@ macro_rules! kernel_set {
             }
 
             #[target_feature(enable = $features)]
-            pub fn weigh_f32(rows: &[f32], weights: &[f32], out: &mut [f32]) {
+            pub fn weigh_f32(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
                 // Safety: as above.
-                unsafe { lanes::weigh::<$lanes, f32>(rows, weights, out, |x| x) }
+                unsafe { lanes::weigh::<$lanes, f32>(rows, weights, out, stride, |x| x) }
             }
 
             #[target_feature(enable = $features)]
-            pub fn weigh_f16(rows: &[u16], weights: &[f32], out: &mut [f32]) {
+            pub fn weigh_f16(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
                 // Safety: as above.
                 unsafe {
                     lanes::weigh::<$lanes, lanes::Half>(
                         lanes::halves(rows),
                         weights,
                         out,
+                        stride,
                         lanes::half_value,
                     );
                 }
@@ -617,7 +656,8 @@ macro_rules! kernel_set {
 
             #[target_feature(enable = $features)]
             pub fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
-                portable::quantize(x, group, out);
+                // Safety: as above.
+                unsafe { lanes::quantize::<$lanes>(x, group, out) }
             }
 
             #[target_feature(enable = $features)]

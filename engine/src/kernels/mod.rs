@@ -24,7 +24,7 @@ use crate::matrix::{Activations, PANEL};
 /// One implementation of every operation.
 ///
 /// The first six multiply packed panels (from the first one's start; more may follow behind the last) with each of the
-/// vectors in `x`. `out` says how many panels: 16 results for each token, panel after panel.
+/// vectors in `x`. `out` says how many panels: token after token, 16 results for each panel.
 pub struct Kernels {
     /// The set's name, as [`named`] takes it.
     pub name: &'static str,
@@ -45,10 +45,10 @@ pub struct Kernels {
     pub q4_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
     /// Quantises groups of `group` values symmetrically to -127..=127, halves away from zero (runq.c's `quantize`).
     pub quantize: fn(x: &[f32], group: usize, out: Quantized<'_>),
-    /// `out = Σ_i weights[i]·rows[i]`, the rows as long as `out`, in the order of the weights.
-    pub weigh_f32: fn(rows: &[f32], weights: &[f32], out: &mut [f32]),
+    /// `out[t] = Σ_i weights[t][i]·rows[i]`, in the order of the weights, for some vectors `stride` apart in `out`.
+    pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
-    pub weigh_f16: fn(rows: &[u16], weights: &[f32], out: &mut [f32]),
+    pub weigh_f16: fn(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// To half precision's bits, halves to even.
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.
@@ -64,6 +64,21 @@ pub struct Kernels {
     pub rope: fn(values: &mut [f32], cos: &[f32], sin: &[f32]),
     /// The place of the largest number, the first of equals; 0 if there is none.
     pub argmax: fn(x: &[f32]) -> usize,
+}
+
+/// By what rows are weighed, for each of some tokens.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    /// The weights, a token's every `stride`.
+    pub values: &'a [f32],
+    /// See there; at least `rows`.
+    pub stride: usize,
+    /// Number of tokens.
+    pub tokens: usize,
+    /// Number of rows, and of a token's weights.
+    pub rows: usize,
+    /// Length of a row.
+    pub width: usize,
 }
 
 /// Where the int8 form of a vector goes.
@@ -161,13 +176,19 @@ pub fn named(name: &str, features: Features) -> Result<&'static Kernels, Unavail
     Err(error)
 }
 
-/// Calls `f` with each panel's part of `w` (`size` elements) and of the results.
-fn panels<T>(w: &[T], size: usize, tokens: usize, out: &mut [f32], f: impl Fn(&[T], &mut [f32])) {
-    for (panel, out) in w
-        .chunks_exact(size)
-        .zip(out.chunks_exact_mut(PANEL * tokens))
-    {
-        f(panel, out);
+/// Calls `f(panel, token, results)` for each panel's part of `w` (`size` elements) and each token.
+fn panels<T>(
+    w: &[T],
+    size: usize,
+    tokens: usize,
+    out: &mut [f32],
+    f: impl Fn(&[T], usize, &mut [f32]),
+) {
+    let stride = out.len() / tokens;
+    for (t, out) in out.chunks_exact_mut(stride).enumerate() {
+        for (panel, out) in w.chunks_exact(size).zip(out.chunks_exact_mut(PANEL)) {
+            f(panel, t, out);
+        }
     }
 }
 

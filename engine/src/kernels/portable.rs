@@ -23,7 +23,7 @@ pub static KERNELS: Kernels = Kernels {
     q8_0: blocks_q8_0,
     q4_0: blocks_q4_0,
     quantize: |x, group, out| quantize(x, group, out),
-    weigh_f32: |rows, weights, out| weigh(rows, weights, out, |x| x),
+    weigh_f32: scalar::KERNELS.weigh_f32,
     weigh_f16: scalar::KERNELS.weigh_f16,
     to_f16: scalar::KERNELS.to_f16,
     add: |out, x| add(out, x),
@@ -51,16 +51,14 @@ const TITLE: &str = if cfg!(target_arch = "x86_64") {
 };
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
-    panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            let mut sums = [0.0f32; PANEL];
-            for (column, &x) in panel.chunks_exact(PANEL).zip(x.vector(t)) {
-                for (sum, w) in sums.iter_mut().zip(column) {
-                    *sum += value(*w) * x;
-                }
+    panels(w, PANEL * x.cols, x.tokens, out, |panel, t, out| {
+        let mut sums = [0.0f32; PANEL];
+        for (column, &x) in panel.chunks_exact(PANEL).zip(x.vector(t)) {
+            for (sum, w) in sums.iter_mut().zip(column) {
+                *sum += value(*w) * x;
             }
-            out.copy_from_slice(&sums);
         }
+        out.copy_from_slice(&sums);
     });
 }
 
@@ -76,27 +74,25 @@ fn quad(sums: &mut [i32; PANEL], x: &[i8], value: impl Fn(usize) -> i8) {
 
 fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
     let (groups, block) = (x.cols / group, q8::block_bytes(group));
-    panels(w, groups * block, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            let mut sums = [0.0f32; PANEL];
-            for (g, block) in panel.chunks_exact(block).enumerate() {
-                let (values, scales) = block.split_at(PANEL * padded(group));
-                let x_group = x.group(t, g, padded(group));
-                let g = t * groups + g;
-                let mut whole = [0i32; PANEL];
-                for (w, x) in values
-                    .chunks_exact(PANEL * QUAD)
-                    .zip(x_group.chunks_exact(QUAD))
-                {
-                    quad(&mut whole, x, |i| w[i] as i8);
-                }
-                for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales.chunks_exact(4)) {
-                    let w_scale = f32::from_le_bytes([w[0], w[1], w[2], w[3]]);
-                    *sum += whole as f32 * w_scale * x.scales[g];
-                }
+    panels(w, groups * block, x.tokens, out, |panel, t, out| {
+        let mut sums = [0.0f32; PANEL];
+        for (g, block) in panel.chunks_exact(block).enumerate() {
+            let (values, scales) = block.split_at(PANEL * padded(group));
+            let x_group = x.group(t, g, padded(group));
+            let g = t * groups + g;
+            let mut whole = [0i32; PANEL];
+            for (w, x) in values
+                .chunks_exact(PANEL * QUAD)
+                .zip(x_group.chunks_exact(QUAD))
+            {
+                quad(&mut whole, x, |i| w[i] as i8);
             }
-            out.copy_from_slice(&sums);
+            for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales.chunks_exact(4)) {
+                let w_scale = f32::from_le_bytes([w[0], w[1], w[2], w[3]]);
+                *sum += whole as f32 * w_scale * x.scales[g];
+            }
         }
+        out.copy_from_slice(&sums);
     });
 }
 
@@ -129,22 +125,20 @@ fn blocks(
 ) {
     let groups = x.cols / BLOCK;
     let size = layout.panel_bytes(x.cols).unwrap_or(0);
-    panels(w, size, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            let mut sums = [0.0f32; PANEL];
-            for g in 0..groups {
-                let (scales, values) = layout.places(x.cols, 0, g);
-                let x_group = x.group(t, g, BLOCK);
-                let g = t * groups + g;
-                let mut whole = [0i32; PANEL];
-                products(&panel[values..][..layout.values], x_group, &mut whole);
-                let scales = panel[scales..][..2 * PANEL].chunks_exact(2);
-                for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales) {
-                    *sum += whole as f32 * f16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];
-                }
+    panels(w, size, x.tokens, out, |panel, t, out| {
+        let mut sums = [0.0f32; PANEL];
+        for g in 0..groups {
+            let (scales, values) = layout.places(x.cols, 0, g);
+            let x_group = x.group(t, g, BLOCK);
+            let g = t * groups + g;
+            let mut whole = [0i32; PANEL];
+            products(&panel[values..][..layout.values], x_group, &mut whole);
+            let scales = panel[scales..][..2 * PANEL].chunks_exact(2);
+            for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales) {
+                *sum += whole as f32 * f16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];
             }
-            out.copy_from_slice(&sums);
         }
+        out.copy_from_slice(&sums);
     });
 }
 
@@ -183,16 +177,6 @@ pub(super) fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
         }
         padding.fill(0);
         *sum = values.iter().map(|&quant| i32::from(quant)).sum();
-    }
-}
-
-#[inline(always)]
-fn weigh<T: Copy>(rows: &[T], weights: &[f32], out: &mut [f32], value: impl Fn(T) -> f32) {
-    out.fill(0.0);
-    for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
-        for (out, x) in out.iter_mut().zip(row) {
-            *out += weight * value(*x);
-        }
     }
 }
 

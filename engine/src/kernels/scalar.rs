@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::{Kernels, Quantized, panels};
+use super::{Kernels, Quantized, Weights, panels};
 use crate::{
     math,
     matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
@@ -19,8 +19,10 @@ pub static KERNELS: Kernels = Kernels {
     q8_0: |w, x, out| blocks(&q8_0::LAYOUT, w, x, out, q8_0_value),
     q4_0: |w, x, out| blocks(&q4_0::LAYOUT, w, x, out, q4_0_value),
     quantize,
-    weigh_f32: |rows, weights, out| weigh(rows, weights, out, |x| x),
-    weigh_f16: |rows, weights, out| weigh(rows, weights, out, |x| f16::from_bits(x).to_f32()),
+    weigh_f32: |rows, weights, out, stride| weigh(rows, weights, out, stride, |x| x),
+    weigh_f16: |rows, weights, out, stride| {
+        weigh(rows, weights, out, stride, |x| f16::from_bits(x).to_f32());
+    },
     to_f16,
     add,
     rmsnorm,
@@ -31,13 +33,11 @@ pub static KERNELS: Kernels = Kernels {
 };
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
-    panels(w, PANEL * x.cols, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            for (r, out) in out.iter_mut().enumerate() {
-                *out = 0.0;
-                for (c, x) in x.vector(t).iter().enumerate() {
-                    *out += value(panel[c * PANEL + r]) * x;
-                }
+    panels(w, PANEL * x.cols, x.tokens, out, |panel, t, out| {
+        for (r, out) in out.iter_mut().enumerate() {
+            *out = 0.0;
+            for (c, x) in x.vector(t).iter().enumerate() {
+                *out += value(panel[c * PANEL + r]) * x;
             }
         }
     });
@@ -45,27 +45,21 @@ fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn
 
 fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
     let (groups, block) = (x.cols / group, q8::block_bytes(group));
-    panels(w, groups * block, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            for (r, out) in out.iter_mut().enumerate() {
-                *out = 0.0;
-                for g in 0..groups {
-                    let block = &panel[g * block..(g + 1) * block];
-                    let x_group = &x.group(t, g, padded(group))[..group];
-                    let mut sum = 0i32;
-                    for (c, x) in x_group.iter().enumerate() {
-                        let w = block[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8;
-                        sum += i32::from(w) * i32::from(*x);
-                    }
-                    let at = PANEL * padded(group) + 4 * r;
-                    let w_scale = f32::from_le_bytes([
-                        block[at],
-                        block[at + 1],
-                        block[at + 2],
-                        block[at + 3],
-                    ]);
-                    *out += sum as f32 * w_scale * x.scales[t * groups + g];
+    panels(w, groups * block, x.tokens, out, |panel, t, out| {
+        for (r, out) in out.iter_mut().enumerate() {
+            *out = 0.0;
+            for g in 0..groups {
+                let block = &panel[g * block..(g + 1) * block];
+                let x_group = &x.group(t, g, padded(group))[..group];
+                let mut sum = 0i32;
+                for (c, x) in x_group.iter().enumerate() {
+                    let w = block[(c / QUAD * PANEL + r) * QUAD + c % QUAD] as i8;
+                    sum += i32::from(w) * i32::from(*x);
                 }
+                let at = PANEL * padded(group) + 4 * r;
+                let w_scale =
+                    f32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+                *out += sum as f32 * w_scale * x.scales[t * groups + g];
             }
         }
     });
@@ -90,20 +84,18 @@ fn blocks(
 ) {
     let groups = x.cols / BLOCK;
     let size = layout.panel_bytes(x.cols).unwrap_or(0);
-    panels(w, size, x.tokens, out, |panel, out| {
-        for (t, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            for (r, out) in out.iter_mut().enumerate() {
-                *out = 0.0;
-                for g in 0..groups {
-                    let (scale, values) = layout.places(x.cols, r, g);
-                    let x_group = x.group(t, g, BLOCK);
-                    let mut sum = 0i32;
-                    for (c, x) in x_group.iter().enumerate() {
-                        sum += value(&panel[values..], r, c) * i32::from(*x);
-                    }
-                    let w_scale = f16::from_le_bytes([panel[scale], panel[scale + 1]]).to_f32();
-                    *out += sum as f32 * w_scale * x.scales[t * groups + g];
+    panels(w, size, x.tokens, out, |panel, t, out| {
+        for (r, out) in out.iter_mut().enumerate() {
+            *out = 0.0;
+            for g in 0..groups {
+                let (scale, values) = layout.places(x.cols, r, g);
+                let x_group = x.group(t, g, BLOCK);
+                let mut sum = 0i32;
+                for (c, x) in x_group.iter().enumerate() {
+                    sum += value(&panel[values..], r, c) * i32::from(*x);
                 }
+                let w_scale = f16::from_le_bytes([panel[scale], panel[scale + 1]]).to_f32();
+                *out += sum as f32 * w_scale * x.scales[t * groups + g];
             }
         }
     });
@@ -133,11 +125,21 @@ fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
     }
 }
 
-fn weigh<T: Copy>(rows: &[T], weights: &[f32], out: &mut [f32], value: impl Fn(T) -> f32) {
-    out.fill(0.0);
-    for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
-        for (out, x) in out.iter_mut().zip(row) {
-            *out += weight * value(*x);
+fn weigh<T: Copy>(
+    rows: &[T],
+    weights: &Weights<'_>,
+    out: &mut [f32],
+    stride: usize,
+    value: impl Fn(T) -> f32,
+) {
+    for t in 0..weights.tokens {
+        let out = &mut out[t * stride..][..weights.width];
+        out.fill(0.0);
+        let weights_of = &weights.values[t * weights.stride..][..weights.rows];
+        for (row, weight) in rows.chunks_exact(weights.width).zip(weights_of) {
+            for (out, x) in out.iter_mut().zip(row) {
+                *out += weight * value(*x);
+            }
         }
     }
 }

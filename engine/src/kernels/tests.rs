@@ -187,22 +187,29 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         out
                     });
                 }
-                for rows in [0, 1, 5, 40] {
+                for (rows, tokens) in [(0, 1), (1, 1), (5, 1), (40, 1), (5, 2), (40, 7), (9, 13)] {
                     let rows_of = random.floats(rows * n);
-                    let weights = random.floats(rows);
+                    let values = random.floats(tokens * (rows + 3));
+                    let weights = Weights {
+                        values: &values,
+                        stride: rows + 3,
+                        tokens,
+                        rows,
+                        width: n,
+                    };
                     same("weigh_f32", &|k| {
-                        let mut out = vec![1.0; n];
+                        let mut out = vec![1.0; tokens * (n + 2)];
                         if n > 0 {
-                            (k.weigh_f32)(&rows_of, &weights, &mut out);
+                            (k.weigh_f32)(&rows_of, &weights, &mut out, n + 2);
                         }
                         out
                     });
                     let mut halves = vec![0; rows * n];
                     (scalar::KERNELS.to_f16)(&rows_of, &mut halves);
                     same("weigh_f16", &|k| {
-                        let mut out = vec![1.0; n];
+                        let mut out = vec![1.0; tokens * (n + 2)];
                         if n > 0 {
-                            (k.weigh_f16)(&halves, &weights, &mut out);
+                            (k.weigh_f16)(&halves, &weights, &mut out, n + 2);
                         }
                         out
                     });
@@ -424,7 +431,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     let products = want.iter().enumerate().map(|(c, &w)| f64::from(w) * x(c));
                     let size: f64 = products.clone().map(f64::abs).sum();
                     let want: f64 = products.sum();
-                    let got = f64::from(reference[(r / PANEL * most + t) * PANEL + r % PANEL]);
+                    let got = f64::from(reference[t * matrix.panels() * PANEL + r]);
                     assert!(
                         (got - want).abs() <= size * cols as f64 * 6e-8 + 1e-30,
                         "row {r} {encoding:?}: {got}, not {want}"
