@@ -23,10 +23,16 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         Some(free) => format!(" ({} are free)", Bytes(free)),
         None => String::new(),
     };
+    let matrices = opened.checkpoint.encodings();
+    let matrices = matrices
+        .iter()
+        .map(|(encoding, count)| format!("{count} {encoding}"));
+    let matrices: Vec<String> = matrices.collect();
     let tokenizer = tokenizer(args, c.vocab_size)?;
     let lines = [
         ("file", opened.name.display().to_string()),
         ("format", opened.checkpoint.format.to_string()),
+        ("matrices", matrices.join(", ")),
         (
             "size",
             format!(

@@ -7,7 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use llama2_engine::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Format},
+    gguf,
     model::{Model, Progress},
     source::ByteSource,
     tokenizer::Tokenizer,
@@ -105,6 +106,11 @@ impl Vocabulary {
 
 /// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the bundled model, its own.
 pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Vocabulary, Failure> {
+    if let (None, Some(checkpoint)) = (named, checkpoint)
+        && let Some(vocabulary) = own_tokenizer(checkpoint)?
+    {
+        return Ok(vocabulary);
+    }
     let path = match (named, checkpoint) {
         (Some(path), _) => Some(path.to_owned()),
         (None, Some(checkpoint)) => Some(find_tokenizer(checkpoint)?),
@@ -124,6 +130,23 @@ pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Voca
         Ok(tokenizer) => Ok(Vocabulary { name, tokenizer }),
         Err(error) => Err(Failure::about(&name, error)),
     }
+}
+
+/// The tokenizer inside of a GGUF file; nothing if it is another file.
+fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
+    let mut source = FileSource::open(checkpoint)?;
+    let opened =
+        Checkpoint::open(&mut source).map_err(|error| Failure::about(checkpoint, error))?;
+    if !matches!(opened.format, Format::Gguf { .. }) {
+        return Ok(None);
+    }
+    let tokenizer = gguf::tokenizer(&mut source).map_err(|error| {
+        Failure::about(checkpoint, format!("{error} (-z names a tokenizer.bin)"))
+    })?;
+    Ok(Some(Vocabulary {
+        name: checkpoint.to_owned(),
+        tokenizer,
+    }))
 }
 
 /// `tokenizer.bin` in the current folder, as run.c has it, else beside the checkpoint.

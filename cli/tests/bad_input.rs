@@ -38,7 +38,7 @@ fn bad_files_are_status_1_and_one_sentence() {
         (
             "gguf.bin",
             [&b"GGUF"[..], &[0; 500]].concat(),
-            "a GGUF file",
+            "has GGUF version 0, but only 2 and 3 are known",
         ),
         ("dim0.bin", number(0, 0), "dim is 0"),
         ("layers.bin", number(2, -3), "n_layers is -3"),

@@ -17,6 +17,7 @@ use crate::{
     buffer::OutOfMemory,
     cache::{self, KvType},
     config::{Config, NORM_EPSILON, ROPE_THETA},
+    gguf,
     matrix::Encoding,
     session,
     source::{ByteSource, ReadError},
@@ -28,9 +29,9 @@ const MAGIC: u32 = 0x616b_3432;
 const V0_HEADER: u64 = 28;
 const HEADER: u64 = 256;
 /// Dimensions above this are a damaged header, not a model: the largest Llamas stay below 2^18.
-const LARGEST_DIMENSION: i32 = 1 << 24;
+pub(crate) const LARGEST_DIMENSION: i32 = 1 << 24;
 /// Layers above this likewise (Llama 3.1 405B has 126).
-const MOST_LAYERS: i32 = 1 << 12;
+pub(crate) const MOST_LAYERS: i32 = 1 << 12;
 
 /// Which of llama2.c's layouts a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,11 @@ pub enum Format {
         /// Values that share one scale.
         group_size: usize,
     },
+    /// llama.cpp's.
+    Gguf {
+        /// Its version.
+        version: u32,
+    },
 }
 
 impl fmt::Display for Format {
@@ -54,6 +60,7 @@ impl fmt::Display for Format {
             Format::V2 { group_size } => {
                 write!(f, "llama2.c v2, int8 in groups of {group_size} (Q8_0)")
             }
+            Format::Gguf { version } => write!(f, "GGUF version {version}"),
         }
     }
 }
@@ -126,6 +133,8 @@ pub enum Error {
         /// Bytes free.
         free: u64,
     },
+    /// Something in a GGUF file.
+    Gguf(gguf::Error),
     /// The allocator gave up.
     OutOfMemory(OutOfMemory),
     /// The user stopped the loading.
@@ -219,6 +228,7 @@ impl fmt::Display for Error {
                     Bytes(*bytes)
                 )
             }
+            Error::Gguf(error) => error.fmt(f),
             Error::Stopped => write!(f, "loading was stopped"),
         }
     }
@@ -271,8 +281,8 @@ impl Memory {
     }
 }
 
-/// What a run of tensors in the file is for, by its name in llama2.c.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a tensor is for, by its name in llama2.c.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Embedding,
     AttentionNorm,
@@ -290,29 +300,81 @@ pub(crate) enum Role {
     Classifier,
 }
 
-/// A run of equal tensors that stand one after another in the file, one a layer or a single one.
+impl Role {
+    /// Rows and columns of such a tensor; a norm is one row.
+    pub(crate) fn shape(self, c: &Config) -> (usize, usize) {
+        match self {
+            Role::Embedding | Role::Classifier => (c.vocab_size, c.dim),
+            Role::AttentionNorm | Role::FfnNorm | Role::FinalNorm => (1, c.dim),
+            Role::Wq | Role::Wo => (c.dim, c.dim),
+            Role::Wk | Role::Wv => (c.kv_dim(), c.dim),
+            Role::W1 | Role::W3 => (c.hidden_dim, c.dim),
+            Role::W2 => (c.dim, c.hidden_dim),
+            // Cosines and sines of seq_len positions and head_dim / 2 frequencies each.
+            Role::RopeTables => (c.seq_len, c.head_dim()),
+        }
+    }
+
+    /// Whether it is a vector, or numbers that are not read, and no matrix.
+    pub(crate) fn is_vector(self) -> bool {
+        matches!(
+            self,
+            Role::AttentionNorm | Role::FfnNorm | Role::FinalNorm | Role::RopeTables
+        )
+    }
+
+    /// Whether there is one in each layer.
+    fn in_layers(self) -> bool {
+        !matches!(
+            self,
+            Role::Embedding | Role::Classifier | Role::FinalNorm | Role::RopeTables
+        )
+    }
+}
+
+/// A tensor in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Section {
+pub(crate) struct Tensor {
     pub role: Role,
-    pub count: usize,
-    /// Rows and columns of each; a norm is one row.
+    /// The layer it belongs to; 0 if to none.
+    pub layer: usize,
+    /// Rows and columns; a norm is one row.
     pub rows: usize,
     pub cols: usize,
     pub encoding: Encoding,
+    /// Its first byte in the file.
+    pub offset: u64,
 }
 
-/// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that the file is exactly
-/// as long as that shape needs.
+impl Tensor {
+    /// Its bytes in the file, which are known to be there.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.encoding.file_bytes(self.rows, self.cols).unwrap_or(0)
+    }
+
+    /// Its bytes in memory; `None` on overflow.
+    pub(crate) fn packed_bytes(&self) -> Option<u64> {
+        if self.role.is_vector() {
+            return self.encoding.file_bytes(self.rows, self.cols);
+        }
+        self.encoding.packed_bytes(self.rows, self.cols)
+    }
+}
+
+/// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that all its tensors are in the
+/// file, each once and none in another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The file's layout.
     pub format: Format,
     /// The model's shape.
     pub config: Config,
+    /// All tensors in the order in which they stand in the file.
+    pub(crate) tensors: Vec<Tensor>,
 }
 
 impl Checkpoint {
-    /// Reads and checks the header. At most 256 bytes are read and nothing is allocated.
+    /// Reads and checks the header: 256 bytes of llama2.c's formats, all metadata of GGUF.
     ///
     /// # Errors
     /// [`Error`], the first thing that is wrong.
@@ -324,7 +386,10 @@ impl Checkpoint {
             return Err(Error::Empty);
         }
         source.read_at(0, head)?;
-        let checkpoint = Self::parse(head)?;
+        if head.starts_with(&gguf::MAGIC) {
+            return gguf::open(source);
+        }
+        let mut checkpoint = Self::parse(head)?;
         let expected = checkpoint.file_size()?;
         if size != expected {
             return Err(Error::Size {
@@ -333,6 +398,7 @@ impl Checkpoint {
                 config: checkpoint.config,
             });
         }
+        checkpoint.lay_out();
         Ok(checkpoint)
     }
 
@@ -386,16 +452,7 @@ impl Checkpoint {
             rope_theta: ROPE_THETA,
             norm_epsilon: NORM_EPSILON,
         };
-        divides(("n_heads", config.n_heads), ("dim", config.dim))?;
-        divides(
-            ("n_kv_heads", config.n_kv_heads),
-            ("n_heads", config.n_heads),
-        )?;
-        if !config.head_dim().is_multiple_of(2) {
-            return Err(Error::OddHead {
-                head_dim: config.head_dim(),
-            });
-        }
+        check_heads(&config)?;
         let format = match version {
             0 => Format::V0,
             1 => Format::V1,
@@ -414,11 +471,15 @@ impl Checkpoint {
                 Format::V2 { group_size }
             }
         };
-        Ok(Checkpoint { format, config })
+        Ok(Checkpoint {
+            format,
+            config,
+            tensors: Vec::new(),
+        })
     }
 
-    /// Bytes before the first tensor.
-    pub(crate) fn header_size(&self) -> u64 {
+    /// Bytes before the first tensor of a llama2.c file.
+    fn header_size(&self) -> u64 {
         if self.format == Format::V0 {
             V0_HEADER
         } else {
@@ -426,14 +487,9 @@ impl Checkpoint {
         }
     }
 
-    /// All tensors in the order in which they stand in the file.
-    pub(crate) fn sections(&self) -> Vec<Section> {
+    /// The order of the tensors in a llama2.c file: of each kind all layers', one after another.
+    fn order(&self) -> impl Iterator<Item = Role> + use<> {
         use Role::*;
-        let c = &self.config;
-        let matrix = match self.format {
-            Format::V2 { group_size } => Encoding::Q8 { group: group_size },
-            _ => Encoding::F32,
-        };
         let order: &[Role] = match self.format {
             Format::V0 => &[
                 Embedding,
@@ -465,69 +521,116 @@ impl Checkpoint {
                 Classifier,
             ],
         };
-        let kept = order
+        let shared = self.config.shared_classifier;
+        order
             .iter()
-            .filter(|&&role| role != Classifier || !c.shared_classifier);
-        kept.map(|&role| {
-            let (count, rows, cols, encoding) = match role {
-                Embedding | Classifier => (1, c.vocab_size, c.dim, matrix),
-                AttentionNorm | FfnNorm => (c.n_layers, 1, c.dim, Encoding::F32),
-                FinalNorm => (1, 1, c.dim, Encoding::F32),
-                Wq | Wo => (c.n_layers, c.dim, c.dim, matrix),
-                Wk | Wv => (c.n_layers, c.kv_dim(), c.dim, matrix),
-                W1 | W3 => (c.n_layers, c.hidden_dim, c.dim, matrix),
-                W2 => (c.n_layers, c.dim, c.hidden_dim, matrix),
-                // Cosines and sines of seq_len positions and head_dim / 2 frequencies each.
-                RopeTables => (1, c.seq_len, c.head_dim(), Encoding::F32),
-            };
-            Section {
-                role,
-                count,
-                rows,
-                cols,
-                encoding,
-            }
-        })
-        .collect()
+            .copied()
+            .filter(move |&role| role != Classifier || !shared)
     }
 
-    /// The size that the file must have.
+    /// How a llama2.c file holds the tensors of a kind, and how many they are.
+    fn kind(&self, role: Role) -> (Tensor, usize) {
+        let (rows, cols) = role.shape(&self.config);
+        let encoding = match self.format {
+            Format::V2 { group_size } if !role.is_vector() => Encoding::Q8 { group: group_size },
+            _ => Encoding::F32,
+        };
+        let tensor = Tensor {
+            role,
+            layer: 0,
+            rows,
+            cols,
+            encoding,
+            offset: 0,
+        };
+        let count = if role.in_layers() {
+            self.config.n_layers
+        } else {
+            1
+        };
+        (tensor, count)
+    }
+
+    /// The size that a llama2.c file must have.
     fn file_size(&self) -> Result<u64, Error> {
-        self.sum(|s| s.encoding.file_bytes(s.rows, s.cols))
-            .and_then(|n| n.checked_add(self.header_size()))
-            .ok_or(Error::TooLarge)
+        let sum = self.order().try_fold(self.header_size(), |sum, role| {
+            let (tensor, count) = self.kind(role);
+            let bytes = tensor.encoding.file_bytes(tensor.rows, tensor.cols)?;
+            sum.checked_add(bytes.checked_mul(count as u64)?)
+        });
+        sum.ok_or(Error::TooLarge)
     }
 
-    fn sum(&self, of: impl Fn(&Section) -> Option<u64>) -> Option<u64> {
-        self.sections().iter().try_fold(0u64, |sum, s| {
-            sum.checked_add(of(s)?.checked_mul(s.count as u64)?)
-        })
+    /// Finds the tensors of a llama2.c file that is as long as it must be.
+    fn lay_out(&mut self) {
+        let mut offset = self.header_size();
+        for role in self.order() {
+            let (tensor, count) = self.kind(role);
+            for layer in 0..count {
+                self.tensors.push(Tensor {
+                    layer,
+                    offset,
+                    ..tensor
+                });
+                offset += tensor.file_bytes();
+            }
+        }
+    }
+
+    /// The tensors that take part in a forward pass.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.iter().filter(|t| t.role != Role::RopeTables)
     }
 
     /// Number of parameters: the elements of all tensors that take part in a forward pass.
     pub fn parameters(&self) -> u64 {
-        let counted = |s: &Section| {
-            if s.role == Role::RopeTables {
-                0
-            } else {
-                s.rows as u64 * s.cols as u64
-            }
-        };
-        self.sum(|s| Some(counted(s))).unwrap_or(u64::MAX)
+        let elements = |t: &Tensor| t.rows as u64 * t.cols as u64;
+        self.used().map(elements).fold(0, u64::saturating_add)
     }
 
-    /// Memory needed to load and run it, its whole context included.
+    /// The types of the matrices, each with its number of tensors, the most frequent first.
+    pub fn encodings(&self) -> Vec<(Encoding, usize)> {
+        let mut found: Vec<(Encoding, usize)> = Vec::new();
+        for tensor in self.used().filter(|t| !t.role.is_vector()) {
+            match found
+                .iter_mut()
+                .find(|(encoding, _)| *encoding == tensor.encoding)
+            {
+                Some((_, count)) => *count += 1,
+                None => found.push((tensor.encoding, 1)),
+            }
+        }
+        found.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+        found
+    }
+
+    /// Memory needed to load and run it with `workers` workers, its whole context included.
     pub fn memory(&self, kv: KvType, workers: usize) -> Memory {
-        let packed = |s: &Section| match s.role {
-            Role::RopeTables => Some(0),
-            _ => s.encoding.packed_bytes(s.rows, s.cols),
-        };
+        let packed = self.used().map(Tensor::packed_bytes);
         Memory {
-            weights: self.sum(packed).unwrap_or(u64::MAX),
+            weights: packed.fold(0, |sum, bytes| {
+                bytes.unwrap_or(u64::MAX).saturating_add(sum)
+            }),
             kv_cache: cache::kv_cache_bytes(&self.config, kv),
             activations: session::activation_bytes(&self.config, workers)
                 .saturating_add(crate::model::PIECE as u64),
         }
+    }
+}
+
+/// Whether the numbers of heads make heads.
+pub(crate) fn check_heads(config: &Config) -> Result<(), Error> {
+    divides(("n_heads", config.n_heads), ("dim", config.dim))?;
+    divides(
+        ("n_kv_heads", config.n_kv_heads),
+        ("n_heads", config.n_heads),
+    )?;
+    if config.head_dim().is_multiple_of(2) {
+        Ok(())
+    } else {
+        Err(Error::OddHead {
+            head_dim: config.head_dim(),
+        })
     }
 }
 
@@ -551,12 +654,7 @@ fn divides(divisor: (&'static str, usize), dividend: (&'static str, usize)) -> R
 /// Names the files that people take for a checkpoint most often.
 fn recognise(head: &[u8]) -> Result<(), Error> {
     const EXPORT: &str = "export it with llama2.c's export.py";
-    const KNOWN: [(&[u8], &str, &str); 7] = [
-        (
-            b"GGUF",
-            "a GGUF file",
-            "this version reads llama2.c's .bin files only",
-        ),
+    const KNOWN: [(&[u8], &str, &str); 6] = [
         (b"lmgg", "a file of the old GGML format", EXPORT),
         (b"tjgg", "a file of the old GGJT format", EXPORT),
         (

@@ -15,6 +15,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod generate;
+pub mod gguf;
 pub mod kernels;
 pub mod math;
 pub mod matrix;

@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     buffer::{ALIGN, Arena, Buffer, OutOfMemory},
-    checkpoint::{Checkpoint, Error, Role, Section},
+    checkpoint::{Checkpoint, Error, Role, Tensor},
     config::Config,
     matrix::{Encoding, Matrix},
     source::ByteSource,
@@ -81,71 +81,66 @@ impl Model {
         source: &mut dyn ByteSource,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(Model, Digest), Error> {
-        let sections = checkpoint.sections();
-        let mut model = Model::zeroed(checkpoint.config, &sections)?;
+        let mut model = Model::zeroed(checkpoint)?;
         let mut stream = Stream::new(source, progress)?;
-        stream.pass(checkpoint.header_size(), &mut |_, _| ())?;
-        for section in &sections {
-            for index in 0..section.count {
-                let mut take = model.place(section.role, index);
-                let mut offset = 0;
-                for part in section.encoding.parts(section.rows, section.cols) {
-                    stream.pass(part, &mut |at, bytes| take(offset + at, bytes))?;
-                    offset += part as usize;
-                }
+        for tensor in &checkpoint.tensors {
+            stream.skip(tensor.offset)?;
+            let mut take = model.place(tensor.role, tensor.layer);
+            let mut offset = 0;
+            for part in tensor.encoding.parts(tensor.rows, tensor.cols) {
+                let unit = tensor.encoding.unit();
+                stream.pass(part, unit, &mut |at, bytes| take(offset + at, bytes))?;
+                offset += part as usize;
             }
         }
+        let size = stream.source.size();
+        stream.skip(size)?;
         Ok((model, stream.digest()))
     }
 
     /// All buffers, zeroed.
-    fn zeroed(config: Config, sections: &[Section]) -> Result<Model, OutOfMemory> {
-        let find = |role| sections.iter().find(|s| s.role == role);
+    fn zeroed(checkpoint: &Checkpoint) -> Result<Model, OutOfMemory> {
+        let config = checkpoint.config;
+        let mut tensors: Vec<&Tensor> = checkpoint.used().collect();
+        tensors.sort_unstable_by_key(|t| (t.role, t.layer));
         // All weights side by side, on large pages.
-        let bytes = sections
-            .iter()
-            .filter(|s| s.role != Role::RopeTables)
-            .fold(0u64, |sum, s| {
-                let one = s.encoding.packed_bytes(s.rows, s.cols).unwrap_or(u64::MAX);
-                let one = one.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64;
-                sum.saturating_add(one.saturating_mul(s.count as u64))
-            });
+        let bytes = tensors.iter().fold(0u64, |sum, t| {
+            let one = t.packed_bytes().unwrap_or(u64::MAX);
+            let padding = one.wrapping_neg() % ALIGN as u64;
+            sum.saturating_add(one).saturating_add(padding)
+        });
         let arena = &mut Arena::new(bytes);
-        let matrix = |role, arena: &mut Arena| {
-            let s = find(role).copied().unwrap_or(Section {
-                role,
-                count: 0,
-                rows: 0,
-                cols: 1,
-                encoding: Encoding::F32,
-            });
-            Matrix::zeroed(s.rows, s.cols, s.encoding, arena)
+        let matrix = |role: Role, layer: usize, arena: &mut Arena| {
+            let found = tensors.binary_search_by_key(&(role, layer), |t| (t.role, t.layer));
+            let encoding = found.map_or(Encoding::F32, |i| tensors[i].encoding);
+            let (rows, cols) = role.shape(&config);
+            Matrix::zeroed(rows, cols, encoding, arena)
         };
-        let layer = |arena: &mut Arena| -> Result<Layer, OutOfMemory> {
+        let layer = |index, arena: &mut Arena| -> Result<Layer, OutOfMemory> {
             Ok(Layer {
                 attention_norm: arena.zeroed(config.dim)?,
-                wq: matrix(Role::Wq, arena)?,
-                wk: matrix(Role::Wk, arena)?,
-                wv: matrix(Role::Wv, arena)?,
-                wo: matrix(Role::Wo, arena)?,
+                wq: matrix(Role::Wq, index, arena)?,
+                wk: matrix(Role::Wk, index, arena)?,
+                wv: matrix(Role::Wv, index, arena)?,
+                wo: matrix(Role::Wo, index, arena)?,
                 ffn_norm: arena.zeroed(config.dim)?,
-                w1: matrix(Role::W1, arena)?,
-                w2: matrix(Role::W2, arena)?,
-                w3: matrix(Role::W3, arena)?,
+                w1: matrix(Role::W1, index, arena)?,
+                w3: matrix(Role::W3, index, arena)?,
+                w2: matrix(Role::W2, index, arena)?,
             })
         };
         Ok(Model {
             config,
-            group: sections.iter().find_map(|s| s.encoding.group()),
-            embedding: matrix(Role::Embedding, arena)?,
+            group: tensors.iter().find_map(|t| t.encoding.group()),
+            embedding: matrix(Role::Embedding, 0, arena)?,
             layers: (0..config.n_layers)
-                .map(|_| layer(arena))
+                .map(|index| layer(index, arena))
                 .collect::<Result<_, _>>()?,
             final_norm: arena.zeroed(config.dim)?,
             own_classifier: if config.shared_classifier {
                 None
             } else {
-                Some(matrix(Role::Classifier, arena)?)
+                Some(matrix(Role::Classifier, 0, arena)?)
             },
         })
     }
@@ -232,11 +227,22 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Reads the next `bytes` bytes and passes them on in pieces, each with its offset from the first.
-    fn pass(&mut self, bytes: u64, take: &mut dyn FnMut(usize, &[u8])) -> Result<(), Error> {
+    /// Reads on up to byte `offset`, for the checksum alone.
+    fn skip(&mut self, offset: u64) -> Result<(), Error> {
+        self.pass(offset.saturating_sub(self.done), 1, &mut |_, _| ())
+    }
+
+    /// Reads the next `bytes` bytes and passes them on in pieces of whole units, each with its offset from the first.
+    fn pass(
+        &mut self,
+        bytes: u64,
+        unit: usize,
+        take: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<(), Error> {
+        let most = (PIECE / unit * unit) as u64;
         let mut offset = 0;
         while offset < bytes {
-            let piece = &mut self.piece[..(bytes - offset).min(PIECE as u64) as usize];
+            let piece = &mut self.piece[..(bytes - offset).min(most) as usize];
             self.source.read_at(self.done, piece)?;
             self.crc.update(piece);
             take(offset as usize, piece);

@@ -439,8 +439,8 @@ impl Pass<'_> {
         } else {
             self.config.dim
         };
-        // Safety: nobody writes to them now.
         let stride = stride(cols, 4);
+        // Safety: nobody writes to them now.
         let all = unsafe { values.read(0..tokens * stride) };
         let row = if tokens == 1 {
             // Safety: a row for each worker.

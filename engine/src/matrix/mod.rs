@@ -10,6 +10,8 @@ pub mod q4_0;
 pub mod q8;
 pub mod q8_0;
 
+use core::fmt;
+
 use half::{bf16, f16};
 
 use crate::{
@@ -104,11 +106,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of a tensor packed; `None` on overflow. A single row stands for a plain vector.
+    /// Bytes of a tensor packed; `None` on overflow.
     pub fn packed_bytes(self, rows: usize, cols: usize) -> Option<u64> {
-        if rows == 1 {
-            return self.file_bytes(rows, cols);
-        }
         (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
     }
 
@@ -118,6 +117,19 @@ impl Encoding {
             Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
             Encoding::Q8 { group } => Some(group),
             Encoding::Q8_0 | Encoding::Q4_0 => Some(BLOCK),
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Encoding::F32 => write!(f, "F32"),
+            Encoding::F16 => write!(f, "F16"),
+            Encoding::BF16 => write!(f, "BF16"),
+            Encoding::Q8 { group } => write!(f, "int8 in groups of {group}"),
+            Encoding::Q8_0 => write!(f, "Q8_0"),
+            Encoding::Q4_0 => write!(f, "Q4_0"),
         }
     }
 }
