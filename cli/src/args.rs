@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
-use llama2_engine::session::KvType;
+use llama2_engine::{bench::Format, session::KvType};
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show a checkpoint's format, shape, size and the memory it needs.
     Info(InfoArgs),
+    /// Measure how fast models run here.
+    Bench(BenchArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -27,6 +29,7 @@ Examples:
   llama2 run -i \"Tim found a key\" -s 7         go on from these words; the same seed gives the same story
   llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
   llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
+  llama2 bench stories15M.bin                  how fast it runs here
 
 Checkpoints are llama2.c's; karpathy/tinyllamas on Hugging Face has some.";
 
@@ -135,6 +138,77 @@ pub struct InfoArgs {
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
     #[arg(short = 'z', value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+}
+
+const BENCH_HELP: &str = "\
+The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128 the generation of 128, one after
+another, without sampling; t/s are tokens a second, mean \u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys
+and values) that they go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes as a generated
+token needs, before and after each test, and \"of read\" what share of that the weights come to. GHz is the clock that the core
+ran at. A context that is too short for a test is lengthened, as llama-bench does.
+
+Examples:
+  llama2 bench stories15M.bin stories110M.bin -t 1,2
+  llama2 bench stories110M.bin -p 0 -n 16 -d 10,1000     how much a long context costs
+  llama2 bench --read 1073741824 -t 1,2                  how fast memory is, without any model";
+
+#[derive(Group)]
+#[command(after_help = BENCH_HELP, args_override_self = true)]
+pub struct BenchArgs {
+    /// Checkpoints, one after another [default: the bundled model, stories1M]
+    pub checkpoints: Vec<PathBuf>,
+
+    /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here and below
+    #[arg(short, value_delimiter = ',', default_value = "512", value_name = "NUMBERS", value_parser = tokens)]
+    pub prompt: Vec<usize>,
+
+    /// Tokens to generate; 0 leaves the test out
+    #[arg(short = 'n', value_delimiter = ',', default_value = "128", value_name = "NUMBERS", value_parser = tokens)]
+    pub generate: Vec<usize>,
+
+    /// Tokens that are in the context before
+    #[arg(short, value_delimiter = ',', default_value = "0", value_name = "NUMBERS", value_parser = tokens)]
+    pub depth: Vec<usize>,
+
+    /// Threads [default: one for each physical core]
+    #[arg(short, value_delimiter = ',', value_name = "NUMBERS", value_parser = threads)]
+    pub threads: Vec<usize>,
+
+    /// Repetitions of each test, after one that does not count
+    #[arg(short, default_value_t = 5, value_name = "NUMBER", value_parser = repetitions)]
+    pub repetitions: usize,
+
+    /// How to write the results: md, json or csv
+    #[arg(short, default_value = "md", value_name = "FORMAT")]
+    pub output: Format,
+
+    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
+    #[arg(long, value_name = "NAME")]
+    pub kernels: Option<String>,
+
+    /// Numbers that keys and values are kept in: f32 or f16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub kv: KvType,
+
+    /// Only measure how fast so many bytes are read
+    #[arg(long, value_name = "BYTES", conflicts_with = "checkpoints")]
+    pub read: Option<u64>,
+}
+
+/// A number of tokens.
+fn tokens(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|tokens| *tokens <= 1 << 20)
+        .ok_or_else(|| format!("a number of tokens is 0 to {}", 1 << 20))
+}
+
+/// A number of repetitions.
+fn repetitions(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|repetitions| (1..=1000).contains(repetitions))
+        .ok_or_else(|| "a number of repetitions is 1 to 1000".into())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Instant};
 
 use llama2_engine::{
-    kernels::{self, Features},
+    kernels::{self, Features, Kernels},
     session::{KvType, Options},
     tune,
 };
@@ -17,7 +17,7 @@ pub fn nanoseconds() -> u64 {
 }
 
 /// One for each physical core that this process may use.
-fn default_threads() -> usize {
+pub fn default_threads() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     allowed.min(physical_cores().unwrap_or(allowed))
 }
@@ -38,10 +38,20 @@ fn physical_cores() -> Option<usize> {
     Some(cores.len()).filter(|&cores| cores > 0)
 }
 
+/// The kernels of this name, or the best ones that this machine has.
+pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
+    let features = Features::of_this_core();
+    match name {
+        Some(name) => kernels::named(name, features)
+            .map_err(|error| Failure::Input(format!("--kernels {name}: {error}"))),
+        None => Ok(kernels::best(features)),
+    }
+}
+
 /// The workers, and what a session is to do with them.
 pub struct Machine {
     pub threads: Threads,
-    kernels: &'static kernels::Kernels,
+    kernels: &'static Kernels,
     count: tune::Threads,
     pub kv: KvType,
 }
@@ -49,12 +59,7 @@ pub struct Machine {
 impl Machine {
     /// Starts the threads.
     pub fn new(args: &MachineArgs) -> Result<Machine, Failure> {
-        let features = Features::of_this_core();
-        let kernels = match &args.kernels {
-            Some(name) => kernels::named(name, features)
-                .map_err(|error| Failure::Input(format!("--kernels {name}: {error}")))?,
-            None => kernels::best(features),
-        };
+        let kernels = kernels(args.kernels.as_deref())?;
         let (workers, count) = match args.threads {
             Some(count) => (count, tune::Threads::Fixed(count)),
             None => (default_threads(), tune::Threads::Calibrate(nanoseconds)),
@@ -65,6 +70,16 @@ impl Machine {
             count,
             kv: args.kv,
         })
+    }
+
+    /// As many threads as are said.
+    pub fn with(kernels: &'static Kernels, threads: usize, kv: KvType) -> Machine {
+        Machine {
+            threads: Threads::new(threads),
+            kernels,
+            count: tune::Threads::Fixed(threads),
+            kv,
+        }
     }
 
     /// Options for a session.

@@ -1,12 +1,14 @@
 //! `llama2`: the engine of llama2.efi as an ordinary command, with run.c's flags.
 
 mod args;
+mod bench;
 mod failure;
 mod file;
 mod info;
 mod load;
 mod machine;
 mod memory;
+mod pages;
 mod run;
 mod threads;
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
+        Command::Bench(args) => bench::bench(&args),
     };
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod bench;
 pub mod buffer;
 mod cache;
 pub mod chat;

@@ -1,0 +1,163 @@
+//! `llama2 bench`: how fast models run here, beside how fast memory can be read.
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    path::Path,
+};
+
+use llama2_engine::{
+    bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
+    kernels::{Features, Kernels},
+    workers::Workers,
+};
+
+use crate::{
+    args::BenchArgs,
+    failure::Failure,
+    load,
+    machine::{self, Machine, nanoseconds},
+    pages::page_size,
+};
+
+pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let kernels = machine::kernels(args.kernels.as_deref())?;
+    let threads = if args.threads.is_empty() {
+        vec![machine::default_threads()]
+    } else {
+        args.threads.clone()
+    };
+    let most = threads.iter().copied().max().unwrap_or(1);
+    let machine = Machine::with(kernels, most, args.kv);
+    if machine.threads.count() < most {
+        let count = machine.threads.count();
+        return Err(Failure::Input(format!(
+            "-t {most}: this system gives {count} threads"
+        )));
+    }
+    let text = match args.read {
+        Some(bytes) => read(bytes, &threads, &machine, args.output)?,
+        None => {
+            let mut models: Vec<Option<&Path>> = args
+                .checkpoints
+                .iter()
+                .map(|path| Some(path.as_path()))
+                .collect();
+            if models.is_empty() {
+                models.push(None);
+            }
+            let reports = models
+                .into_iter()
+                .map(|path| report(path, args, &threads, kernels, &machine))
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut text = String::new();
+            // Writing into a string cannot fail.
+            let _ = Report::write(&reports, args.output, &mut text);
+            text
+        }
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::output(&error))
+}
+
+/// The tests that were asked for: prompts, then generation, each behind each number of tokens.
+fn tests(args: &BenchArgs) -> Vec<Test> {
+    let prompts = args.prompt.iter().copied().map(Work::Prompt);
+    let generations = args.generate.iter().copied().map(Work::Generate);
+    let works: Vec<Work> = prompts.chain(generations).collect();
+    let all = args
+        .depth
+        .iter()
+        .flat_map(|&depth| works.iter().map(move |&work| Test { work, depth }));
+    all.filter(|test| test.tokens() > 0).collect()
+}
+
+/// All tests of one model.
+fn report(
+    path: Option<&Path>,
+    args: &BenchArgs,
+    threads: &[usize],
+    kernels: &'static Kernels,
+    machine: &Machine,
+) -> Result<Report, Failure> {
+    let opened = load::open(path)?;
+    let (name, size, parameters) = (
+        opened.name.clone(),
+        opened.size(),
+        opened.checkpoint.parameters(),
+    );
+    let mut model = load::load(opened, machine)?;
+    let tests = tests(args);
+    let made_for = model.config.seq_len;
+    let needed = tests.iter().map(Test::context).max().unwrap_or(0);
+    model.config.seq_len = made_for.max(needed);
+    let address = model.final_norm.as_ptr() as usize;
+    let subject = Subject {
+        file: name.display().to_string(),
+        kind: Subject::kind(&model, parameters),
+        size,
+        parameters,
+        bytes_per_token: model.bytes_per_token(),
+        context: (model.config.seq_len, made_for),
+        kernels: kernels.title,
+        kv: machine.kv,
+        pages: page_size(address).unwrap_or_else(|| "?".into()),
+        processor: processor().unwrap_or_else(|| "unknown".into()),
+    };
+    let bench = Bench {
+        model: &model,
+        kernels,
+        workers: &machine.threads,
+        kv: machine.kv,
+        features: Features::of_this_core(),
+        clock: nanoseconds,
+        repetitions: args.repetitions,
+    };
+    let outcomes = bench
+        .run(&tests, threads, &mut |_, _| ControlFlow::Continue(()))
+        .map_err(|error| Failure::about(&name, error))?;
+    Ok(Report { subject, outcomes })
+}
+
+/// How fast a working set of `bytes` bytes is read.
+fn read(
+    bytes: u64,
+    threads: &[usize],
+    machine: &Machine,
+    format: Format,
+) -> Result<String, Failure> {
+    let reader = Reader::new(bytes, Features::of_this_core())
+        .map_err(|_| Failure::Input(format!("--read {bytes}: there is no memory for it")))?;
+    let pages = page_size(reader.address() as usize).unwrap_or_else(|| "?".into());
+    let rows = threads.iter().map(|&threads| {
+        // Longer than between tests: there is nothing else to wait for.
+        let rate = reader.rate(&machine.threads, threads, nanoseconds, 5 * READING) / 1e9;
+        let clock = gigahertz(nanoseconds).unwrap_or_default();
+        let bytes = reader.bytes();
+        match format {
+            Format::Markdown => format!("| {bytes} | {threads} | {pages} | {clock:.2} | {rate:.1} |"),
+            Format::Json => format!(
+                "  {{\"bytes\": {bytes}, \"n_threads\": {threads}, \"page_size\": \"{pages}\", \"ghz\": {clock:.3}, \"gb_s\": {rate:.3}}}"
+            ),
+            Format::Csv => format!("{bytes},{threads},\"{pages}\",{clock:.3},{rate:.3}"),
+        }
+    });
+    let rows: Vec<String> = rows.collect();
+    Ok(match format {
+        Format::Markdown => format!(
+            "| bytes | threads | pages | GHz | read GB/s |\n| ---: | ---: | --- | ---: | ---: |\n{}\n",
+            rows.join("\n")
+        ),
+        Format::Json => format!("[\n{}\n]\n", rows.join(",\n")),
+        Format::Csv => format!("bytes,n_threads,page_size,ghz,gb_s\n{}\n", rows.join("\n")),
+    })
+}
+
+/// The processor's name, where the system tells (Linux).
+fn processor() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
