@@ -1,5 +1,6 @@
 //! `cargo xtask`: all that a Makefile would do badly.
 
+mod bench;
 mod boots;
 mod build;
 mod config_file;
@@ -42,6 +43,8 @@ enum Task {
     Dist,
     /// Build and run every test, boots included.
     Test(test::TestArgs),
+    /// Compare our speed with other programs', interleaved round by round.
+    Bench(bench::BenchArgs),
     /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
     Inspect {
         /// The application.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Run(args) => return run::run(&args),
         Task::Fetch(args) => fetch::fetch(&args),
         Task::Dist => dist::dist(),
+        Task::Bench(args) => bench::bench(&args),
         Task::Test(args) => return test::test(&args),
         Task::Inspect { efi, map } => inspect::inspect(&efi, &map).map(|found| println!("{found}")),
         Task::Setup => setup::everything(),
