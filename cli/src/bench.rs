@@ -112,6 +112,8 @@ fn report(
         workers: &machine.threads,
         kv: machine.kv,
         features: Features::of_this_core(),
+        // What sessions and other programs take besides.
+        spare: load::available_memory().map_or(u64::MAX, |free| free / 2),
         clock: nanoseconds,
         repetitions: args.repetitions,
     };

@@ -161,6 +161,8 @@ pub struct Bench<'a> {
     pub kv: KvType,
     /// What the reader may use.
     pub features: Features,
+    /// Bytes of memory that the reader may take for its working set; if it needs more, nothing is read.
+    pub spare: u64,
     /// Nanoseconds, from anywhere.
     pub clock: fn() -> u64,
     /// How often each test is repeated, after once for warming up.
@@ -179,7 +181,10 @@ impl Bench<'_> {
         threads: &[usize],
         progress: &mut dyn FnMut(&Test, usize) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>, Error> {
-        let reader = Reader::new(self.model.bytes_per_token(), self.features).ok();
+        let bytes = self.model.bytes_per_token();
+        let reader = (bytes <= self.spare)
+            .then(|| Reader::new(bytes, self.features).ok())
+            .flatten();
         let mut outcomes = Vec::new();
         for &threads in threads {
             for test in tests {

@@ -77,6 +77,7 @@ fn every_test_runs_with_every_number_of_threads() {
         workers: &workers,
         kv: KvType::F32,
         features: Features::BASE,
+        spare: u64::MAX,
         clock,
         repetitions: 2,
     };
@@ -108,7 +109,10 @@ fn every_test_runs_with_every_number_of_threads() {
     assert_eq!(generation.weights, 3 * model.bytes_per_token());
     assert_eq!(prompt.kv, None);
     assert!(generation.kv.unwrap() > 0 && generation.read.is_some());
-    let stopped = bench.run(&[PP20], &[1], &mut |_, _| ControlFlow::Break(()));
+    let thrifty = Bench { spare: 0, ..bench };
+    let outcomes = thrifty.run(&[PP20], &[1], &mut |_, _| ControlFlow::Continue(()));
+    assert_eq!(outcomes.unwrap()[0].read, None);
+    let stopped = thrifty.run(&[PP20], &[1], &mut |_, _| ControlFlow::Break(()));
     assert_eq!(stopped, Err(Error::Stopped));
 }
 

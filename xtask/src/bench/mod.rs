@@ -192,6 +192,8 @@ struct Cell {
     threads: usize,
     /// Names of the programs, ours first.
     programs: Vec<String>,
+    /// Which of them is ours that does the same work: run.c picks and prints its tokens, llama-bench does not.
+    rivals: Vec<usize>,
     /// Bytes of weights that each goes through for a token; 0 where that is not known.
     bytes: Vec<u64>,
     rounds: Vec<Round>,
@@ -351,6 +353,10 @@ fn cell(
             .iter()
             .map(|runner| runner.peer.name.clone())
             .collect(),
+        rivals: runners
+            .iter()
+            .map(|runner| rival(&runners, runner))
+            .collect(),
         bytes: runners.iter().map(|runner| runner.bytes).collect(),
         rounds: Vec::new(),
         ours: said,
@@ -399,6 +405,18 @@ fn cell(
         cell.rounds.push(round);
     }
     Ok(cell)
+}
+
+/// The place of our program that does the same work as this one.
+fn rival(runners: &[Runner<'_>], runner: &Runner<'_>) -> usize {
+    let same = match runner.peer.kind {
+        Kind::Llama2C => Kind::OursRun,
+        _ => Kind::Ours,
+    };
+    runners
+        .iter()
+        .position(|runner| runner.peer.kind == same)
+        .unwrap_or(0)
 }
 
 /// Bytes of weights that a decode step of a program goes through.

@@ -16,7 +16,7 @@ use super::{About, Cell, Round};
 struct Numbers {
     rate: f64,
     range: (f64, f64),
-    /// Ours divided by its rate, round by round; the middle one.
+    /// Our rate at the same work divided by its own, round by round; the middle one.
     ratio: f64,
     /// Share of the read rate that its weights come to.
     of_limit: Option<f64>,
@@ -29,7 +29,7 @@ impl Cell {
             rounds.iter().map(|round| f(round)).collect()
         };
         let rates = of(&|round| round.rates[program]);
-        let ratios = of(&|round| round.rates[0] / round.rates[program]);
+        let ratios = of(&|round| round.rates[self.rivals[program]] / round.rates[program]);
         let bytes = self.bytes[program] as f64;
         let shares = of(&|round| bytes * round.rates[program] / (read_of(round) * 1e9));
         let decode = matches!(self.test.work, Work::Generate(_));
@@ -111,7 +111,7 @@ impl About {
     fn write_markdown(&self, cells: &[Cell], out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "| model | test | threads | program | t/s, median (min-max) | llama2 bench / it | of the limit | read GB/s | rounds |\n\
+            "| model | test | threads | program | t/s, median (min-max) | ours / it | of the limit | read GB/s | rounds |\n\
              | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
         )?;
         for cell in cells {
@@ -140,7 +140,8 @@ impl About {
         }
         writeln!(
             out,
-            "\nRatios are medians of round-by-round ratios. The limit is the read rate of a working set as large as the weights of one\n\
+            "\nRatios are medians of round-by-round ratios: llama.cpp is compared with llama2 bench, and llama2.c, which picks and prints\n\
+             its tokens, with llama2 run, which does so too. The limit is the read rate of a working set as large as the weights of one\n\
              token, by the same threads, before and after each round; rounds between which it changed by more than 5 %, or in which\n\
              others used more than a twentieth of a processor, were dropped and repeated (up to three times as many rounds).\n\
              A peer's share counts its own file's bytes.\n"
@@ -215,8 +216,13 @@ mod tests {
                 depth: 0,
             },
             threads: 2,
-            programs: vec!["llama2 bench".into(), "llama2.c".into()],
-            bytes: vec![100_000_000, 100_000_000],
+            programs: vec![
+                "llama2 bench".into(),
+                "llama2 run".into(),
+                "llama2.c".into(),
+            ],
+            rivals: vec![0, 0, 1],
+            bytes: vec![100_000_000; 3],
             rounds,
             ours: json!({ "kernels": "AVX2", "page_size": "2 MiB" }),
         }
@@ -224,7 +230,7 @@ mod tests {
 
     fn round(ours: f64, theirs: f64, read: (f64, f64)) -> Round {
         Round {
-            rates: vec![ours, theirs],
+            rates: vec![ours, 0.9 * ours, theirs],
             read,
             others: Some(0.0),
         }
@@ -244,9 +250,9 @@ mod tests {
             (200.0, (100.0, 300.0), 1.0)
         );
         assert!((ours.of_limit.unwrap() - 0.5).abs() < 1e-9);
-        assert_eq!(cell.numbers(1).ratio, 2.0);
+        assert_eq!(cell.numbers(2).ratio, 1.8);
         assert_eq!(cell.rounds_in_words(), "3 (dropped: 1 memory, 0 others)");
-        assert_eq!(cell.json()["programs"][1]["ours_to_it"], 2.0);
+        assert_eq!(cell.json()["programs"][2]["ours_to_it"], 1.8);
     }
 
     #[test]
@@ -271,13 +277,13 @@ mod tests {
             .lines()
             .take_while(|line| line.starts_with('|'))
             .collect();
-        assert_eq!(rows.len(), 4);
+        assert_eq!(rows.len(), 5);
         assert!(
             rows.iter().all(|row| row.matches('|').count() == 10),
             "{text}"
         );
         assert!(
-            rows[3].contains("| llama2.c | 99.0 (99.0-99.0) | 2.02 | 33 % |"),
+            rows[4].contains("| llama2.c | 99.0 (99.0-99.0) | 1.82 | 33 % |"),
             "{text}"
         );
         assert!(text.contains("- llama2.c: gcc -Ofast; with OpenMP"));

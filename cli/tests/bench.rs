@@ -1,0 +1,83 @@
+//! `llama2 bench`: what it prints, and what it refuses.
+
+mod common;
+
+use common::{llama2, models, refusal, text};
+
+#[test]
+fn each_format_has_every_result_once() {
+    let common = [
+        "bench", "-p", "9,70", "-n", "3", "-d", "0,5", "-t", "1", "-r", "2",
+    ];
+    let run = |format: &str| {
+        let output = llama2(common.iter().copied().chain(["-o", format]));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let tests = ["pp9", "pp70", "tg3", "pp9 @ d5", "pp70 @ d5", "tg3 @ d5"];
+    let table = run("md");
+    let rows: Vec<&str> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), 2 + tests.len(), "{table}");
+    for (row, test) in rows[2..].iter().zip(tests) {
+        assert!(
+            row.contains(&format!(" {test} |")) && row.contains('±'),
+            "{row}"
+        );
+    }
+    let json = run("json");
+    assert_eq!(json.matches("\"avg_ts\"").count(), tests.len());
+    assert!(json.contains("\"test\": \"pp70 @ d5\"") && json.contains("\"page_size\""));
+    let csv = run("csv");
+    assert_eq!(csv.lines().count(), 1 + tests.len(), "{csv}");
+    let columns = csv.lines().next().unwrap().split(',').count();
+    assert!(columns > 20 && csv.contains("\"stories1M (bundled)\""));
+}
+
+#[test]
+fn a_test_longer_than_the_context_lengthens_it_and_says_so() {
+    let model = models("stories1M.bin");
+    let output = llama2([
+        "bench",
+        model.to_str().unwrap(),
+        "-p",
+        "600",
+        "-n",
+        "0",
+        "-r",
+        "1",
+    ]);
+    let table = text(&output.stdout);
+    assert!(
+        table.contains("pp600") && table.contains("lengthened from 512 to 600"),
+        "{table}"
+    );
+    assert!(!table.contains("tg"), "-n 0 leaves generation out");
+}
+
+#[test]
+fn memory_alone_can_be_measured() {
+    let output = llama2(["bench", "--read", "3000000", "-t", "1,2", "-o", "csv"]);
+    let csv = text(&output.stdout);
+    let rates: Vec<f64> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.rsplit(',').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        rates.len() == 2 && rates.iter().all(|rate| *rate > 0.1),
+        "{csv}"
+    );
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    refusal(&llama2(["bench", "-t", "0"]), 2);
+    refusal(&llama2(["bench", "-r", "0"]), 2);
+    refusal(&llama2(["bench", "-o", "xml"]), 2);
+    refusal(&llama2(["bench", "--read", "1", "model.bin"]), 2);
+    assert!(refusal(&llama2(["bench", "--kernels", "mmx"]), 1).contains("no kernels of that name"));
+    assert!(refusal(&llama2(["bench", "no-such.bin"]), 1).contains("no-such.bin"));
+}
