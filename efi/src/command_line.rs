@@ -6,13 +6,14 @@ use alloc::{
     vec::Vec,
 };
 
-use crate::options::{Exit, MODES, Options, by_name};
+use crate::options::{Exit, KERNELS, KV_TYPES, MODES, Options, by_name};
 
 /// What `--help` shows.
 pub const HELP: &str = "\
 llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
            [-n steps] [-i prompt | -f file] [-m generate|chat] [-y system]
-           [--exit key|shutdown|return] [--log]
+           [--threads N] [--kernels scalar|sse2|avx2|avx512] [--kv f32|f16]
+           [--bench] [--exit key|shutdown|return] [--log]
 A word with spaces goes into quotes: -i \"Once upon a time\"
 Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a
 volume, or the model inside this file. See the README.";
@@ -37,19 +38,21 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Line, String> {
         if matches!(word, "-h" | "--help" | "-?") {
             return Ok(Line::Help);
         }
-        if word == "--log" {
-            options.log = Some(true);
-            continue;
+        match word {
+            "--log" => {
+                options.log = Some(true);
+                continue;
+            }
+            "--bench" => {
+                options.bench = Some(true);
+                continue;
+            }
+            _ => (),
         }
-        if word == "--exit" || word.starts_with("--exit=") {
-            let value = word
-                .strip_prefix("--exit=")
-                .or_else(|| words.next())
-                .unwrap_or_default();
-            options.exit = Some(
-                by_name(&Exit::NAMES, value)
-                    .map_err(|names| format!("--exit {value} is not {names}"))?,
-            );
+        if let Some((name, attached)) = long(word) {
+            let value = attached.or_else(|| words.next()).unwrap_or_default();
+            set(&mut options, name, value)
+                .map_err(|allowed| format!("{name} {value} is not {allowed}"))?;
             continue;
         }
         let mut letters = word.chars();
@@ -95,6 +98,33 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
         wished = known.or(wished);
     }
     wished
+}
+
+/// The long options that have a value.
+const LONG: [&str; 4] = ["--exit", "--threads", "--kernels", "--kv"];
+
+/// A long option's name, and its value if that is in the same word.
+fn long(word: &str) -> Option<(&'static str, Option<&str>)> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word, None),
+    };
+    let name = LONG.into_iter().find(|&known| known == name)?;
+    Some((name, value))
+}
+
+/// Sets one of [`LONG`]; the error says what is allowed.
+fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "--exit" => options.exit = Some(by_name(&Exit::NAMES, value)?),
+        "--kernels" => options.kernels = Some(by_name(&KERNELS, value)?),
+        "--kv" => options.kv = Some(by_name(&KV_TYPES, value)?),
+        _ => {
+            let threads = value.parse().ok().filter(|&threads| threads > 0);
+            options.threads = Some(threads.ok_or("a whole number, 1 or more")?);
+        }
+    }
+    Ok(())
 }
 
 fn flag(options: &mut Options, letter: char, value: &str) -> Result<(), String> {
@@ -169,7 +199,7 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_engine::settings::Mode;
+    use llama2_engine::{session::KvType, settings::Mode};
 
     fn run(words: &[&str]) -> Options {
         match parse(words) {
@@ -216,6 +246,16 @@ mod tests {
                 ..Options::default()
             }
         );
+        assert_eq!(
+            run(&["--threads", "2", "--kernels=avx2", "--kv", "f16", "--bench"]),
+            Options {
+                threads: Some(2),
+                kernels: Some("avx2"),
+                kv: Some(KvType::F16),
+                bench: Some(true),
+                ..Options::default()
+            }
+        );
         assert_eq!(parse(&["-t", "1", "--help"]), Ok(Line::Help));
     }
 
@@ -229,6 +269,11 @@ mod tests {
             (&["-s", "x"], "-s x is not a whole number"),
             (&["-m", "sing"], "-m sing is not \"generate\" or \"chat\""),
             (&["--exit"], "--exit  is not \"key\""),
+            (&["--threads", "0"], "--threads 0 is not a whole number"),
+            (&["--threads"], "--threads  is not a whole number"),
+            (&["--kernels=mmx"], "--kernels mmx is not \"scalar\""),
+            (&["--kv", "q8"], "--kv q8 is not \"f32\" or \"f16\""),
+            (&["--kvs"], "the option --kvs is not known"),
             (&["a", "b"], "b is one checkpoint too many"),
             (&["-i", "a", "-f", "b"], "-i and -f"),
         ] {

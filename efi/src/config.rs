@@ -8,7 +8,7 @@ use alloc::{
 
 use toml::{Table, Value};
 
-use crate::options::{Exit, MODES, Options, by_name};
+use crate::options::{Exit, Hook, KERNELS, KV_TYPES, MODES, Options, by_name};
 
 /// The file's name in a volume's root.
 pub const NAME: &str = "LLAMA2.CFG";
@@ -17,7 +17,7 @@ pub const NAME: &str = "LLAMA2.CFG";
 pub const LARGEST: u64 = 64 << 10;
 
 /// All keys, as documented in the file that the image writer makes.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 15] = [
     "model",
     "tokenizer",
     "prompt",
@@ -27,9 +27,20 @@ pub const KEYS: [&str; 11] = [
     "seed",
     "mode",
     "system",
+    "threads",
+    "kernels",
+    "kv",
+    "bench",
     "log",
     "exit",
 ];
+
+/// The key for tests; its values are in [`Hook`].
+pub const TEST_KEY: &str = "test";
+
+fn is_known(key: &str) -> bool {
+    KEYS.contains(&key) || key == TEST_KEY
+}
 
 /// Reads a configuration: the wishes, and a warning for each key that is not known.
 ///
@@ -43,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Options, Vec<String>), String> {
     let mut options = Options::default();
     let mut warnings = Vec::new();
     for (key, value) in &table {
-        if !KEYS.contains(&key.as_str()) {
+        if !is_known(key) {
             warnings.push(unknown(key));
             continue;
         }
@@ -65,7 +76,7 @@ pub fn salvage(bytes: &[u8]) -> Options {
         Err(_) => text.lines().filter_map(|line| line.parse().ok()).collect(),
     };
     for (key, value) in tables.iter().flatten() {
-        if KEYS.contains(&key.as_str()) {
+        if is_known(key) {
             // A wrong value sets nothing; `parse` tells of it.
             let _ = set(&mut options, key, value);
         }
@@ -89,6 +100,7 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
             .map(|n| n as f32)
             .ok_or(format!("a number {what}"))
     };
+    let truth = || value.as_bool().ok_or("true or false");
     match key {
         "model" => options.model = Some(text()?),
         "tokenizer" => options.tokenizer = Some(text()?),
@@ -109,7 +121,16 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
         "top_p" => options.top_p = Some(number(0.0, 1.0, "from 0 to 1")?),
         "mode" => options.mode = Some(by_name(&MODES, &text()?)?),
         "exit" => options.exit = Some(by_name(&Exit::NAMES, &text()?)?),
-        _ => options.log = Some(value.as_bool().ok_or("true or false")?),
+        "threads" => {
+            let threads = whole(", 1 or more")?;
+            let threads = usize::try_from(threads).ok().filter(|&threads| threads > 0);
+            options.threads = Some(threads.ok_or("a whole number, 1 or more")?);
+        }
+        "kernels" => options.kernels = Some(by_name(&KERNELS, &text()?)?),
+        "kv" => options.kv = Some(by_name(&KV_TYPES, &text()?)?),
+        "bench" => options.bench = Some(truth()?),
+        TEST_KEY => options.test = Some(by_name(&Hook::NAMES, &text()?)?),
+        _ => options.log = Some(truth()?),
     }
     Ok(())
 }
@@ -218,10 +239,11 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_engine::settings::Mode;
+    use llama2_engine::{session::KvType, settings::Mode};
 
     const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
-                       top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n";
+                       top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n\
+                       threads = 3\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n";
 
     #[test]
     fn every_key_in_every_encoding() {
@@ -251,6 +273,11 @@ mod tests {
                 system: Some("Be brief.".into()),
                 log: Some(true),
                 exit: Some(Exit::Shutdown),
+                threads: Some(3),
+                kernels: Some("avx2"),
+                kv: Some(KvType::F16),
+                bench: Some(false),
+                test: Some(Hook::Blocking),
             };
             assert_eq!((options, warnings.len()), (want, 0));
         }
@@ -283,6 +310,14 @@ mod tests {
             ("mode = \"sing\"", "\"generate\" or \"chat\""),
             ("exit = \"never\"", "\"key\" or \"shutdown\" or \"return\""),
             ("log = 1", "true or false"),
+            ("bench = \"yes\"", "true or false"),
+            ("threads = 0", "a whole number, 1 or more"),
+            ("threads = \"all\"", "a whole number, 1 or more"),
+            (
+                "kernels = \"mmx\"",
+                "\"scalar\" or \"sse2\" or \"avx2\" or \"avx512\"",
+            ),
+            ("kv = \"f8\"", "\"f32\" or \"f16\""),
             ("model = 5", "a text in quotes"),
             ("prompt = [1]", "(a array)"),
             ("steps = ", "line 1 is not TOML"),

@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use llama2_engine::settings::{Mode, Settings};
+use llama2_engine::{
+    session::KvType,
+    settings::{Mode, Settings},
+};
 
 /// What happens after the story, or after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +30,40 @@ impl Exit {
 
 /// The names of the modes.
 pub const MODES: [(&str, Mode); 2] = [("generate", Mode::Generate), ("chat", Mode::Chat)];
+
+/// The names of the kernel sets, as the engine takes them.
+pub const KERNELS: [(&str, &str); 4] = [
+    ("scalar", "scalar"),
+    ("sse2", "sse2"),
+    ("avx2", "avx2"),
+    ("avx512", "avx512"),
+];
+
+/// The names of what keys and values are kept in.
+pub const KV_TYPES: [(&str, KvType); 2] = [("f32", KvType::F32), ("f16", KvType::F16)];
+
+/// What only tests ask for, by the key `test`: firmware that behaves as OVMF does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Calls to other cores that return at once are taken to be refused.
+    Blocking,
+    /// The other cores are disabled first.
+    Disabled,
+    /// A core other than the boot processor panics in the middle of the text.
+    Panic,
+    /// The same, and `Blocking`.
+    BlockingPanic,
+}
+
+impl Hook {
+    /// The names and what they stand for.
+    pub const NAMES: [(&str, Hook); 4] = [
+        ("blocking", Hook::Blocking),
+        ("disabled", Hook::Disabled),
+        ("panic", Hook::Panic),
+        ("blocking-panic", Hook::BlockingPanic),
+    ];
+}
 
 /// The wishes of one place; `None` where it is silent.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,6 +92,16 @@ pub struct Options {
     pub log: Option<bool>,
     /// What happens at the end.
     pub exit: Option<Exit>,
+    /// Cores to use, 1 or more; without it as many as are fastest.
+    pub threads: Option<usize>,
+    /// Kernels to use, by name; without it the machine's best.
+    pub kernels: Option<&'static str>,
+    /// What keys and values are kept in.
+    pub kv: Option<KvType>,
+    /// Whether to measure the machine instead of telling a story.
+    pub bench: Option<bool>,
+    /// What a test wants.
+    pub test: Option<Hook>,
 }
 
 impl Options {
@@ -80,6 +127,11 @@ impl Options {
             system: self.system.or(other.system),
             log: self.log.or(other.log),
             exit: self.exit.or(other.exit),
+            threads: self.threads.or(other.threads),
+            kernels: self.kernels.or(other.kernels),
+            kv: self.kv.or(other.kv),
+            bench: self.bench.or(other.bench),
+            test: self.test.or(other.test),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use llama2_efi::options::{Exit, MODES, Options};
+use llama2_efi::options::{Exit, KV_TYPES, MODES, Options};
 use toml::Value;
 
 /// Each key with what it means and what it is without it.
-const KEYS: [(&str, &str, &str); 11] = [
+const KEYS: [(&str, &str, &str); 15] = [
     (
         "model",
         "Checkpoint (llama2.c's .bin). Without it: STORIES*.BIN or MODEL.BIN in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
@@ -44,6 +44,26 @@ const KEYS: [(&str, &str, &str); 11] = [
         "\"generate\"",
     ),
     ("system", "System prompt, in chat.", "\"Answer briefly.\""),
+    (
+        "threads",
+        "Cores to use. Without it: as many as are fastest, found out over the first tokens.",
+        "2",
+    ),
+    (
+        "kernels",
+        "The arithmetic: \"scalar\", \"sse2\", \"avx2\" or \"avx512\". Without it: the best that all cores have.",
+        "\"avx2\"",
+    ),
+    (
+        "kv",
+        "What attention remembers: \"f32\", or \"f16\" in half the memory, with slightly other text.",
+        "\"f32\"",
+    ),
+    (
+        "bench",
+        "true measures the machine's speed with the model instead of telling a story.",
+        "false",
+    ),
     (
         "log",
         "true appends each stage to LLAMA2.LOG on this volume: on a machine that hangs,\n# it ends with the last thing that worked.",
@@ -92,6 +112,10 @@ fn value(options: &Options, key: &str) -> Option<Value> {
         "seed" => options.seed.map(|seed| Value::Integer(seed as i64)),
         "mode" => options.mode.map(|mode| name(&MODES, &mode)),
         "system" => text(&options.system),
+        "threads" => options.threads.map(|threads| Value::Integer(threads as i64)),
+        "kernels" => options.kernels.map(|name| Value::String(name.to_owned())),
+        "kv" => options.kv.map(|kv| name(&KV_TYPES, &kv)),
+        "bench" => options.bench.map(Value::Boolean),
         "log" => options.log.map(Value::Boolean),
         _ => options.exit.map(|exit| name(&Exit::NAMES, &exit)),
     }
@@ -101,7 +125,7 @@ fn value(options: &Options, key: &str) -> Option<Value> {
 mod tests {
     use super::*;
     use llama2_efi::config;
-    use llama2_engine::settings::Mode;
+    use llama2_engine::{session::KvType, settings::Mode};
 
     #[test]
     fn the_application_reads_what_is_written() {
@@ -127,6 +151,11 @@ mod tests {
             system: Some(String::new()),
             log: Some(true),
             exit: Some(Exit::Shutdown),
+            threads: Some(4),
+            kernels: Some("sse2"),
+            kv: Some(KvType::F16),
+            bench: Some(true),
+            test: None,
         };
         assert_eq!(
             config::parse(text(&options).as_bytes()),

@@ -1,0 +1,174 @@
+//! Which of a machine's processors work: one thread of each physical core, unless more are asked for.
+
+use alloc::{format, string::String, vec::Vec};
+
+/// A processor as the firmware tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Processor {
+    /// Its number among the firmware's.
+    pub number: usize,
+    /// Whether the application runs on it.
+    pub is_boot: bool,
+    /// Whether it is enabled and healthy.
+    pub usable: bool,
+    /// Package, core in it, thread in that.
+    pub place: (u32, u32, u32),
+}
+
+/// Processors that work beside the boot processor.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Their numbers: other physical cores first, then the second threads of cores.
+    pub others: Vec<usize>,
+    /// Physical cores that can be used, the boot processor's with them.
+    pub cores: usize,
+    /// Processors that can be used.
+    pub processors: usize,
+}
+
+/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical core.
+///
+/// # Quirks
+/// Firmware that gives the same place to two processors does not know where they are: each then counts as a core.
+pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
+    let usable: Vec<&Processor> = processors
+        .iter()
+        .filter(|processor| processor.usable || processor.is_boot)
+        .collect();
+    let mut places: Vec<_> = usable.iter().map(|processor| processor.place).collect();
+    places.sort_unstable();
+    let known = places.windows(2).all(|pair| pair[0] != pair[1]);
+    let core = |processor: &Processor| {
+        if known {
+            (processor.place.0, processor.place.1 as usize)
+        } else {
+            (0, processor.number)
+        }
+    };
+    let mut seen: Vec<_> = usable
+        .iter()
+        .filter(|processor| processor.is_boot)
+        .map(|processor| core(processor))
+        .collect();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for processor in usable.iter().filter(|processor| !processor.is_boot) {
+        if seen.contains(&core(processor)) {
+            second.push(processor.number);
+        } else {
+            seen.push(core(processor));
+            first.push(processor.number);
+        }
+    }
+    let cores = first.len() + 1;
+    let wanted = wanted.unwrap_or(cores).max(1);
+    let mut others = first;
+    others.extend(second);
+    others.truncate(wanted - 1);
+    Choice {
+        others,
+        cores,
+        processors: usable.len().max(1),
+    }
+}
+
+/// How the workers are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// There is the boot processor alone, for this reason.
+    Alone(String),
+    /// The others work beside it.
+    Together,
+    /// It waits, and shows what the others make.
+    Elsewhere,
+}
+
+/// The banner's words about cores.
+pub fn words(way: &Way, choice: &Choice, workers: usize, wanted: Option<usize>) -> String {
+    let all = choice.processors;
+    let upto = if wanted.is_some() { "" } else { "up to " };
+    let mut words = match way {
+        Way::Alone(why) => format!("1 of {all} used ({why})"),
+        Way::Together => format!("{upto}{workers} of {all} used"),
+        Way::Elsewhere => {
+            format!("{upto}{workers} of {all} used, the boot processor shows what they make")
+        }
+    };
+    if wanted.is_none() && choice.cores < all && *way == Way::Together {
+        words.push_str(", one thread of each");
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(places: &[(u32, u32, u32)]) -> Vec<Processor> {
+        let processor = |(number, &place)| Processor {
+            number,
+            is_boot: number == 0,
+            usable: true,
+            place,
+        };
+        places.iter().enumerate().map(processor).collect()
+    }
+
+    #[test]
+    fn one_thread_a_core_unless_more_are_wanted() {
+        let two_threads = machine(&[
+            (0, 0, 0),
+            (0, 0, 1),
+            (0, 1, 0),
+            (0, 1, 1),
+            (1, 0, 0),
+            (1, 0, 1),
+        ]);
+        let others = |wanted| choose(&two_threads, wanted).others;
+        assert_eq!(others(None), [2, 4]);
+        assert_eq!(others(Some(1)), [0usize; 0]);
+        assert_eq!(others(Some(2)), [2]);
+        assert_eq!(others(Some(4)), [2, 4, 1]);
+        assert_eq!(others(Some(100)), [2, 4, 1, 3, 5]);
+        let choice = choose(&two_threads, None);
+        assert_eq!((choice.cores, choice.processors), (3, 6));
+    }
+
+    #[test]
+    fn only_usable_processors_work() {
+        let mut four = machine(&[(0, 0, 0), (0, 1, 0), (0, 2, 0), (0, 3, 0)]);
+        four[1].usable = false;
+        assert_eq!(choose(&four, None).others, [2, 3]);
+        for processor in &mut four {
+            processor.usable = false;
+        }
+        let alone = choose(&four, Some(4));
+        assert_eq!((alone.others.len(), alone.processors), (0, 1));
+        assert_eq!(choose(&[], None).processors, 1);
+    }
+
+    #[test]
+    fn places_that_cannot_be_true_are_not_believed() {
+        let nowhere = machine(&[(0, 0, 0); 4]);
+        assert_eq!(choose(&nowhere, None).others, [1, 2, 3]);
+        let doubled = machine(&[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 0)]);
+        assert_eq!(choose(&doubled, None).others, [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_the_banner_says() {
+        let four = machine(&[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]);
+        let say = |way: &Way, wanted| {
+            let choice = choose(&four, wanted);
+            words(way, &choice, choice.others.len() + 1, wanted)
+        };
+        assert_eq!(
+            say(&Way::Together, None),
+            "up to 2 of 4 used, one thread of each"
+        );
+        assert_eq!(say(&Way::Together, Some(4)), "4 of 4 used");
+        assert_eq!(
+            say(&Way::Alone("the firmware has no MP Services".into()), None),
+            "1 of 4 used (the firmware has no MP Services)"
+        );
+    }
+}

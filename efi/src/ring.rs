@@ -1,0 +1,105 @@
+//! Text from one core to another: a ring that one side fills and the other empties, without waiting in it.
+
+use alloc::{boxed::Box, string::String, vec};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+/// A ring of whole texts. One core may call [`push`](Ring::push), one other [`pop`](Ring::pop).
+pub struct Ring {
+    bytes: Box<[UnsafeCell<u8>]>,
+    /// Bytes ever written and ever read.
+    written: AtomicUsize,
+    read: AtomicUsize,
+}
+
+// Safety: the side that writes touches bytes from `read + len` to `written` only, the side that reads the others; each moves
+// its own mark after it is done.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// Room for `len` bytes.
+    pub fn new(len: usize) -> Ring {
+        Ring {
+            bytes: vec![0u8; len].into_iter().map(UnsafeCell::new).collect(),
+            written: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts as much of `text` in as there is room for, in whole characters, and gives the rest back. Allocates nothing.
+    pub fn push<'t>(&self, text: &'t str) -> &'t str {
+        let (written, read) = (self.written.load(Relaxed), self.read.load(Acquire));
+        let room = self.bytes.len() - written.wrapping_sub(read);
+        let len = text.floor_char_boundary(room);
+        for (i, &byte) in text.as_bytes()[..len].iter().enumerate() {
+            let place = self.bytes[written.wrapping_add(i) % self.bytes.len()].get();
+            // Safety: from `written` on there is room: the other side has read what was here.
+            unsafe { place.write(byte) };
+        }
+        self.written.store(written.wrapping_add(len), Release);
+        &text[len..]
+    }
+
+    /// Appends what is in it to `text`.
+    pub fn pop(&self, text: &mut String) {
+        let (written, read) = (self.written.load(Acquire), self.read.load(Relaxed));
+        let mut bytes = alloc::vec::Vec::with_capacity(written.wrapping_sub(read));
+        for i in 0..written.wrapping_sub(read) {
+            // Safety: up to `written` the other side is done.
+            bytes.push(unsafe {
+                self.bytes[read.wrapping_add(i) % self.bytes.len()]
+                    .get()
+                    .read()
+            });
+        }
+        self.read.store(written, Release);
+        text.push_str(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_arrive_whole_and_in_order() {
+        let ring = Ring::new(7);
+        let mut out = String::new();
+        assert_eq!(ring.push("abc"), "");
+        assert_eq!(ring.push("日本"), "本");
+        ring.pop(&mut out);
+        ring.pop(&mut out);
+        assert_eq!(out, "abc日");
+        assert_eq!(ring.push("12345678"), "8");
+        assert_eq!(ring.push("x"), "x");
+        assert_eq!(ring.push(""), "");
+        ring.pop(&mut out);
+        assert_eq!(out, "abc日1234567");
+    }
+
+    #[test]
+    fn two_threads() {
+        let ring = Ring::new(64);
+        let all = "Ünïcode – 日本 🙂 and words. ".repeat(2000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut rest = all.as_str();
+                while !rest.is_empty() {
+                    rest = ring.push(rest);
+                    std::thread::yield_now();
+                }
+            });
+            let mut out = String::new();
+            while out.len() < all.len() {
+                ring.pop(&mut out);
+                std::thread::yield_now();
+            }
+            assert_eq!(out, all);
+        });
+    }
+}
