@@ -23,7 +23,9 @@ pub struct Choice {
     /// Physical cores that can be used, the boot processor's with them.
     pub cores: usize,
     /// Processors that can be used.
-    pub processors: usize,
+    pub usable: usize,
+    /// Processors that there are.
+    pub all: usize,
 }
 
 /// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical core.
@@ -67,7 +69,8 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     Choice {
         others,
         cores,
-        processors: usable.len().max(1),
+        usable: usable.len().max(1),
+        all: processors.len().max(1),
     }
 }
 
@@ -84,17 +87,18 @@ pub enum Way {
 
 /// The banner's words about cores.
 pub fn words(way: &Way, choice: &Choice, workers: usize, wanted: Option<usize>) -> String {
-    let all = choice.processors;
+    let all = choice.all;
     let upto = if wanted.is_some() { "" } else { "up to " };
     let mut words = match way {
+        Way::Alone(why) if why.is_empty() => format!("1 of {all} used"),
         Way::Alone(why) => format!("1 of {all} used ({why})"),
         Way::Together => format!("{upto}{workers} of {all} used"),
         Way::Elsewhere => {
-            format!("{upto}{workers} of {all} used, the boot processor shows what they make")
+            format!("{upto}{workers} of {all} used, and the first one to show what they make")
         }
     };
-    if wanted.is_none() && choice.cores < all && *way == Way::Together {
-        words.push_str(", one thread of each");
+    if wanted.is_none() && choice.cores < choice.usable && !matches!(way, Way::Alone(_)) {
+        words.push_str("; one thread of each core");
     }
     words
 }
@@ -130,7 +134,7 @@ mod tests {
         assert_eq!(others(Some(4)), [2, 4, 1]);
         assert_eq!(others(Some(100)), [2, 4, 1, 3, 5]);
         let choice = choose(&two_threads, None);
-        assert_eq!((choice.cores, choice.processors), (3, 6));
+        assert_eq!((choice.cores, choice.usable, choice.all), (3, 6, 6));
     }
 
     #[test]
@@ -142,8 +146,8 @@ mod tests {
             processor.usable = false;
         }
         let alone = choose(&four, Some(4));
-        assert_eq!((alone.others.len(), alone.processors), (0, 1));
-        assert_eq!(choose(&[], None).processors, 1);
+        assert_eq!((alone.others.len(), alone.usable, alone.all), (0, 1, 4));
+        assert_eq!(choose(&[], None).all, 1);
     }
 
     #[test]
@@ -163,8 +167,9 @@ mod tests {
         };
         assert_eq!(
             say(&Way::Together, None),
-            "up to 2 of 4 used, one thread of each"
+            "up to 2 of 4 used; one thread of each core"
         );
+        assert_eq!(say(&Way::Alone(String::new()), Some(1)), "1 of 4 used");
         assert_eq!(say(&Way::Together, Some(4)), "4 of 4 used");
         assert_eq!(
             say(&Way::Alone("the firmware has no MP Services".into()), None),

@@ -1,4 +1,4 @@
-//! What CPUID's numbers say: a processor's name and its vector units.
+//! What CPUID's numbers say: a processor's name, and what may be switched on.
 
 use alloc::{
     string::{String, ToString},
@@ -30,10 +30,6 @@ pub struct Registers {
     pub leaf1_ecx: u32,
     /// CPUID.(7,0):EBX, 0 without that leaf.
     pub leaf7_ebx: u32,
-    /// CPUID.(7,0):ECX, 0 without that leaf.
-    pub leaf7_ecx: u32,
-    /// CPUID.(7,1):EAX, 0 without that leaf.
-    pub leaf7_1_eax: u32,
     /// CPUID.(13,0):EAX, the state components that XCR0 may hold; 0 without that leaf.
     pub leaf13_eax: u32,
 }
@@ -71,22 +67,6 @@ impl Registers {
         };
         avx | avx512
     }
-
-    /// Units beyond SSE2 that the processor has and `state` (XCR0) allows.
-    pub fn usable(&self, state: u64) -> Vec<&'static str> {
-        let avx = state & AVX_STATE == AVX_STATE && Self::has(self.leaf1_ecx, 28);
-        let avx512 = avx && state & AVX512_STATE == AVX512_STATE && Self::has(self.leaf7_ebx, 16);
-        let units = [
-            (avx, "AVX"),
-            (avx && Self::has(self.leaf1_ecx, 12), "FMA"),
-            (avx && Self::has(self.leaf7_ebx, 5), "AVX2"),
-            (avx && Self::has(self.leaf7_1_eax, 4), "AVX-VNNI"),
-            (avx512, "AVX-512"),
-            (avx512 && Self::has(self.leaf7_ecx, 11), "AVX-512 VNNI"),
-        ];
-        let there = units.into_iter().filter(|unit| unit.0);
-        there.map(|unit| unit.1).collect()
-    }
 }
 
 #[cfg(test)]
@@ -110,21 +90,18 @@ mod tests {
     const AVX512: Registers = Registers {
         leaf1_ecx: 1 << 26 | 1 << 28 | 1 << 12,
         leaf7_ebx: 1 << 5 | 1 << 16,
-        leaf7_ecx: 1 << 11,
-        leaf7_1_eax: 0,
         leaf13_eax: 0xe7,
     };
 
     #[test]
-    fn units_count_only_with_their_state() {
+    fn what_is_allowed_is_wanted() {
+        assert!(AVX512.can_switch_on());
         assert_eq!(AVX512.wanted_state(), 0xe7);
-        assert_eq!(
-            AVX512.usable(0xe7),
-            ["AVX", "FMA", "AVX2", "AVX-512", "AVX-512 VNNI"]
-        );
-        assert_eq!(AVX512.usable(7), ["AVX", "FMA", "AVX2"]);
-        assert!(AVX512.usable(3).is_empty());
-        assert!(AVX512.usable(0).is_empty());
+        let avx = Registers {
+            leaf7_ebx: 1 << 5,
+            ..AVX512
+        };
+        assert_eq!(avx.wanted_state(), 7);
     }
 
     #[test]

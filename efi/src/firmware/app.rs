@@ -9,13 +9,17 @@ use llama2_efi::{
 };
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Error},
+    kernels,
     sampler::Sampler,
-    session::{KvType, Options, Session},
+    session::{Options, Session},
+    tune::Threads,
     units::Bytes,
+    workers::Workers,
 };
 
 use super::{
-    banner,
+    banner, clock,
+    cores::Crew,
     files::Volumes,
     find, load, memory, random, shell,
     talk::{Task, Voice},
@@ -47,6 +51,22 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let mut volumes = Volumes::new();
     let options = wishes::wishes(&mut volumes, line, exit)?;
     *exit = options.exit.unwrap_or_default();
+    let crew = Crew::gather(options.threads, options.test);
+    let kernels = match options.kernels {
+        None => kernels::best(crew.features()),
+        Some(name) => kernels::named(name, crew.features())
+            .map_err(|error| format!("kernels \"{name}\": {error}"))?,
+    };
+    banner::show_crew(crew, kernels);
+    if let Some(wanted) = options.threads.filter(|&wanted| wanted > crew.count()) {
+        complain(
+            "warning",
+            &format!(
+                "{wanted} threads are more than can work here: taking {}",
+                crew.count()
+            ),
+        );
+    }
     let mut settings = options.settings();
     for said in settings.adjust() {
         complain("warning", &said);
@@ -63,7 +83,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     if let Some(said) = settings.steps_said(seq_len) {
         complain("warning", &said);
     }
-    let needed = checkpoint.memory(KvType::F32, 1);
+    let needed = checkpoint.memory(options.kv.unwrap_or_default(), crew.count());
     needed
         .check(memory::size().free.saturating_sub(RESERVE))
         .map_err(|error| about(&error))?;
@@ -80,7 +100,15 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         loaded => loaded.map_err(|error| about(&error))?,
     };
     drop(pair);
-    let mut session = Session::new(&weights, Options::default()).map_err(|error| about(&error))?;
+    let computing = Options {
+        kernels,
+        workers: crew,
+        threads: options
+            .threads
+            .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
+        kv: options.kv.unwrap_or_default(),
+    };
+    let mut session = Session::new(&weights, computing).map_err(|error| about(&error))?;
     say(&format!(
         "Memory: {} for the model, {} free",
         Bytes(needed.total()),
@@ -105,6 +133,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let mut sampler = Sampler::new(vocab_size, settings.temperature, settings.top_p, seed);
     task.run(
         &mut Voice {
+            crew,
             session: &mut session,
             tokenizer: &tokenizer,
             sampler: &mut sampler,

@@ -2,19 +2,18 @@
 
 use alloc::{format, string::String};
 
-use llama2_engine::{
-    kernels::{self, Features},
-    units::Bytes,
-};
+use llama2_engine::{kernels::Kernels, units::Bytes};
 use uefi::system;
 
 use super::{
-    NAME, cores, cpu, memory,
+    NAME,
+    cores::Crew,
+    cpu, memory,
     shell::text,
     terminal::{say, say_pair, title},
 };
 
-/// Says all of it.
+/// Says what is known before anything has been read.
 pub fn show() {
     title(&format!("{NAME}: a language model with nothing underneath"));
     let (revision, uefi) = (system::firmware_revision(), system::uefi_revision());
@@ -28,27 +27,17 @@ pub fn show() {
         ),
     );
     say_pair("processor", &cpu::name());
-    let others = cpu::switch_on_vectors();
-    let others = if others.is_empty() {
-        String::new()
-    } else {
-        format!("; switched on, not used yet: {}", others.join(", "))
-    };
-    say_pair(
-        "vectors",
-        &format!("{}{others}", kernels::best(Features::of_this_core()).title),
-    );
-    say_pair(
-        "cores",
-        &match cores::count() {
-            Some(count) => format!("{count} (1 used)"),
-            None => "1 (the firmware does not tell of more)".into(),
-        },
-    );
     let memory = memory::size();
     say_pair(
         "memory",
         &format!("{}, {} free", Bytes(memory.total), Bytes(memory.free)),
     );
     say("");
+}
+
+/// Says what will compute.
+pub fn show_crew(crew: &Crew, kernels: &Kernels) {
+    say_pair("cores", &crew.words());
+    let clock = cpu::gigahertz().map_or(String::new(), |ghz| format!(", {ghz:.2} GHz effective"));
+    say_pair("kernels", &format!("{}{clock}", kernels.title));
 }

@@ -55,10 +55,16 @@ pub fn start() {
     START.store(ticks(), Relaxed);
 }
 
+/// Nanoseconds since [`start`], on any core: firmware has their counters run as one.
+pub fn nanoseconds() -> u64 {
+    // A core whose counter is a little behind may have it before the start.
+    let ticks = ticks().saturating_sub(START.load(Relaxed));
+    (u128::from(ticks) * 1_000_000 / u128::from(RATE.load(Relaxed).max(1))) as u64
+}
+
 /// Microseconds since [`start`].
 pub fn microseconds() -> u64 {
-    let ticks = u128::from(ticks().wrapping_sub(START.load(Relaxed)));
-    (ticks * 1000 / u128::from(RATE.load(Relaxed).max(1))) as u64
+    nanoseconds() / 1000
 }
 
 /// Milliseconds since [`start`].

@@ -36,11 +36,7 @@ fn registers() -> Registers {
         ..Registers::default()
     };
     if leaves >= 7 {
-        let found = __cpuid_count(7, 0);
-        (registers.leaf7_ebx, registers.leaf7_ecx) = (found.ebx, found.ecx);
-        if found.eax >= 1 {
-            registers.leaf7_1_eax = __cpuid_count(7, 1).eax;
-        }
+        registers.leaf7_ebx = __cpuid_count(7, 0).ebx;
     }
     if leaves >= 13 {
         registers.leaf13_eax = __cpuid_count(13, 0).eax;
@@ -48,37 +44,72 @@ fn registers() -> Registers {
     registers
 }
 
-/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and names the units beyond SSE2
-/// that can be used afterwards. May be called again.
+/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the arithmetic's rounding as
+/// it is at power-on, as UEFI wants it. May be called again. Runs on any core; allocates nothing.
 #[cfg(target_arch = "x86_64")]
-pub fn switch_on_vectors() -> Vec<&'static str> {
+pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
-    const OSXSAVE_IN_CPUID: u32 = 1 << 27;
+    let mxcsr = 0x1f80u32;
+    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes for granted.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, readonly)) };
     let registers = registers();
-    if registers.can_switch_on() && is_privileged() {
-        let cr4: u64;
-        // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It changes nothing
-        // for code that does not use XSAVE.
+    if !registers.can_switch_on() || !is_privileged() {
+        return;
+    }
+    let cr4: u64;
+    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It changes nothing
+    // for code that does not use XSAVE.
+    unsafe {
+        asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
+        if cr4 & OSXSAVE_IN_CR4 == 0 {
+            asm!("mov cr4, {}", in(reg) cr4 | OSXSAVE_IN_CR4, options(nomem, nostack, preserves_flags));
+        }
+    }
+    let state = extended_state();
+    let wanted = state | registers.wanted_state();
+    if wanted != state {
+        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is taken away.
         unsafe {
-            asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
-            if cr4 & OSXSAVE_IN_CR4 == 0 {
-                asm!("mov cr4, {}", in(reg) cr4 | OSXSAVE_IN_CR4, options(nomem, nostack, preserves_flags));
-            }
+            asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
         }
-        let state = extended_state();
-        let wanted = state | registers.wanted_state();
-        if wanted != state {
-            // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is taken away.
+    }
+}
+
+/// Empties the upper halves of the vector registers where `wide` says that they may have been used: SSE code, such as the
+/// firmware's, is slow beside full ones.
+#[cfg(target_arch = "x86_64")]
+pub fn rest_vectors(wide: bool) {
+    if wide {
+        // Safety: AVX is switched on, for its kernels are in use; no function keeps anything in the upper halves over a
+        // call.
+        unsafe {
+            asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
+        }
+    }
+}
+
+/// Clock cycles a second in fact, in GHz, from a chain of additions that each need the one before: one a cycle. `None` where
+/// time does not pass.
+#[cfg(target_arch = "x86_64")]
+pub fn gigahertz() -> Option<f64> {
+    const ADDITIONS: u64 = 10 * 100_000;
+    let once = || {
+        let start = super::clock::nanoseconds();
+        let mut sum = 1u64;
+        for _ in 0..ADDITIONS / 10 {
+            // From a register: some processors add small constants ahead of time.
+            // Safety: it changes its register and the flags.
             unsafe {
-                asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
+                asm!("add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}",
+                    inout(reg) sum, in(reg) 1u64, options(nomem, nostack));
             }
         }
-    }
-    // Asked again: the bit follows CR4.
-    if __cpuid(1).ecx & OSXSAVE_IN_CPUID == 0 {
-        return Vec::new();
-    }
-    registers.usable(extended_state())
+        core::hint::black_box(sum);
+        super::clock::nanoseconds().saturating_sub(start)
+    };
+    // The clock may be low at first, and an interrupt may come in between: the shortest of several.
+    let shortest = (0..10).map(|_| once()).min().filter(|&took| took > 0)?;
+    Some(ADDITIONS as f64 / shortest as f64)
 }
 
 /// Whether privileged instructions may be used.
@@ -94,7 +125,7 @@ fn is_privileged() -> bool {
 #[cfg(target_arch = "x86_64")]
 fn extended_state() -> u64 {
     let (low, high): (u32, u32);
-    // Safety: both callers have seen to OSXSAVE; reading changes nothing.
+    // Safety: the caller has seen to OSXSAVE; reading changes nothing.
     unsafe {
         asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
     };
@@ -124,10 +155,18 @@ pub fn name() -> String {
     "AArch64".into()
 }
 
-/// Names the vector units beyond those that every processor of this kind has.
+/// There is nothing to switch on.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn switch_on_vectors() -> Vec<&'static str> {
-    Vec::new()
+pub fn switch_on_vectors() {}
+
+/// There is nothing to empty.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn rest_vectors(_wide: bool) {}
+
+/// Not measured here.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn gigahertz() -> Option<f64> {
+    None
 }
 
 /// A random number from the processor, if it makes any.

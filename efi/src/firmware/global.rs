@@ -5,7 +5,8 @@ use core::cell::{RefCell, RefMut};
 /// A value that is reached by one processor only, through checked borrows.
 pub struct Global<T>(RefCell<T>);
 
-// Safety: other processors run none of this application's code in this version; the firmware's interrupts call none of it.
+// Safety: other processors run the engine and what calls it, and nothing of that comes here; the firmware's interrupts call
+// `cores::on_tick` alone, while the rest of the application waits in the firmware.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {

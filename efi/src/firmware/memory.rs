@@ -17,6 +17,8 @@ use uefi::{
     mem::memory_map::{MemoryMap, MemoryType},
 };
 
+use super::cores;
+
 const PAGE: usize = 4096;
 /// Sizes from here on are taken in pages.
 const LARGE: usize = 64 << 10;
@@ -46,6 +48,10 @@ pub fn last_failed() -> usize {
 // Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // The firmware may not be called there, and the engine's steps have no need to: this would be a mistake of ours.
+        if cores::is_elsewhere() {
+            return ptr::null_mut();
+        }
         let start = allocate(layout);
         if start.is_null() {
             FAILED.store(layout.size(), Relaxed);
@@ -54,7 +60,7 @@ unsafe impl GlobalAlloc for Firmware {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let Some(start) = NonNull::new(pointer) else {
+        let Some(start) = NonNull::new(pointer).filter(|_| !cores::is_elsewhere()) else {
             return;
         };
         // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the three ways.

@@ -16,6 +16,7 @@ mod panic;
 mod random;
 mod serial;
 mod shell;
+mod stack;
 mod talk;
 pub mod terminal;
 mod wishes;

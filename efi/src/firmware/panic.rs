@@ -2,6 +2,7 @@
 //! handler would power off.
 
 use core::{
+    fmt,
     panic::PanicInfo,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
@@ -10,27 +11,35 @@ use core::{
 use llama2_engine::units::Bytes;
 use uefi::{Status, boot};
 
-use super::{memory, terminal};
+use super::{cores, memory, terminal};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// Allocates nothing: it may be the heap that failed.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    // A panic inside of this handler leaves at once.
+    // On another core, where no firmware may be called: the boot processor will say it.
+    cores::give_in(format_args!("{info}"));
+    let place = info.location().map_or("", |location| location.file());
+    // Where the standard library ends up when the allocator has nothing left.
+    if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
+        fail(format_args!(
+            "error: out of memory: {} could not be had; take a smaller model, or give the machine more memory",
+            Bytes(memory::last_failed() as u64)
+        ))
+    }
+    fail(format_args!(
+        "error: internal error: {info}; please report it, with the model's name"
+    ))
+}
+
+/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware, the message is shown and a
+/// key waited for.
+pub fn fail(message: fmt::Arguments<'_>) -> ! {
+    // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
-        let place = info.location().map_or("", |location| location.file());
-        // Where the standard library ends up when the allocator has nothing left.
-        if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
-            terminal::last_words(format_args!(
-                "error: out of memory: {} could not be had; take a smaller model, or give the machine more memory",
-                Bytes(memory::last_failed() as u64)
-            ));
-        } else {
-            terminal::last_words(format_args!(
-                "error: internal error: {info}; please report it, with the model's name"
-            ));
-        }
+        cores::stop();
+        terminal::last_words(message);
     }
     // Safety: the image's own handle; nothing of it runs afterwards.
     let _ = unsafe {

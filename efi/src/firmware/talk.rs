@@ -1,8 +1,18 @@
 //! Text as it comes: streamed in batches, stopped by a key, with its speed at the end; and chat's questions.
+//!
+//! A reply is made by whoever the crew says: the boot processor, which shows it itself, or another core, which passes it on
+//! through a ring and calls no firmware.
 
 use alloc::{format, string::String, vec::Vec};
+use core::{
+    cell::Cell,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
 
-use llama2_efi::{keys::Key, wrap::columns};
+use llama2_efi::{cores::Way, keys::Key, ring::Ring, wrap::columns};
 use llama2_engine::{
     chat::Chat,
     generate::{Generation, PromptError, Step, TopToken},
@@ -16,12 +26,18 @@ use uefi::proto::console::text::Color;
 
 use super::{
     clock,
+    cores::Crew,
+    panic,
     terminal::{self, complain, record, say, say_in},
 };
 
 /// Microseconds between two looks at the keyboard, and between two batches of text: printing and polling inside the loop
 /// cost 4 to 12 % when done at every token.
 const BATCH: u64 = 30_000;
+/// Microseconds that a pass over a part of the prompt should not take longer than: keys are looked at in between.
+const PASS: u64 = 150_000;
+/// Bytes that may wait to be shown: many seconds' text.
+const RING: usize = 64 << 10;
 
 /// What is to be done, with the prompt already encoded: a prompt that does not fit is refused before the weights are read.
 pub enum Task {
@@ -31,6 +47,7 @@ pub enum Task {
 
 /// What makes tokens and turns them to text.
 pub struct Voice<'a, 'm> {
+    pub crew: &'a Crew,
     pub session: &'a mut Session<'m>,
     pub tokenizer: &'a Tokenizer,
     pub sampler: &'a mut Sampler,
@@ -79,33 +96,55 @@ fn given(settings: &Settings) -> Option<String> {
     Some(String::from_utf8_lossy(prompt).into_owned())
 }
 
-/// Shows text in batches.
-struct Stream {
-    text: String,
-    shown: u64,
+/// Who hears a reply.
+trait Audience {
+    /// Takes text. Whether the user wants to stop.
+    fn hear(&mut self, text: &str) -> bool;
+
+    /// The first pass is over, with this result: from now on text may be shown.
+    fn begin(&mut self, top: Option<TopToken>);
 }
 
-impl Stream {
-    fn new() -> Stream {
+/// Shows text in batches.
+struct Stream<'a> {
+    text: String,
+    shown: u64,
+    begun: bool,
+    heading: &'a mut dyn FnMut(Option<TopToken>),
+}
+
+impl<'a> Stream<'a> {
+    /// `heading` says what goes before the first text.
+    fn new(heading: &'a mut dyn FnMut(Option<TopToken>)) -> Stream<'a> {
         Stream {
             text: String::with_capacity(4096),
             shown: clock::microseconds(),
+            begun: false,
+            heading,
         }
     }
 
-    /// Adds text; when it is time, shows it and says whether the user wants to stop.
-    fn push(&mut self, text: &str) -> bool {
-        self.text.push_str(text);
-        let now = clock::microseconds();
-        if now.saturating_sub(self.shown) < BATCH {
-            return false;
+    /// Shows what there is, and says whether the user wants to stop.
+    fn show(&mut self) -> bool {
+        if self.begun && !self.text.is_empty() {
+            terminal::stream(&self.text);
+            self.text.clear();
         }
-        terminal::stream(&self.text);
-        self.text.clear();
         let stopped = terminal::stopped();
         // Showing may take longer than a batch: there is to be time for tokens in between.
         self.shown = clock::microseconds();
         stopped
+    }
+
+    /// Takes over what another core made.
+    fn collect(&mut self, mailbox: &Mailbox) {
+        if !self.begun && mailbox.begun.load(Acquire) {
+            self.begin(mailbox.top.get());
+        }
+        mailbox.ring.pop(&mut self.text);
+        if self.show() {
+            mailbox.stop.store(true, Relaxed);
+        }
     }
 
     /// Shows what is left, and this behind it.
@@ -114,6 +153,96 @@ impl Stream {
         terminal::text(&self.text);
         self.text.clear();
     }
+}
+
+impl Audience for Stream<'_> {
+    fn hear(&mut self, text: &str) -> bool {
+        self.text.push_str(text);
+        clock::microseconds().saturating_sub(self.shown) >= BATCH && self.show()
+    }
+
+    fn begin(&mut self, top: Option<TopToken>) {
+        (self.heading)(top);
+        self.begun = true;
+    }
+}
+
+/// Between the core that makes a reply and the one that shows it.
+struct Mailbox {
+    ring: Ring,
+    stop: AtomicBool,
+    begun: AtomicBool,
+    /// Written before `begun`, read after it.
+    top: Cell<Option<TopToken>>,
+}
+
+/// The mailbox's other end. Allocates nothing and calls no firmware.
+struct Sender<'a> {
+    crew: &'a Crew,
+    mailbox: &'a Mailbox,
+}
+
+impl Audience for Sender<'_> {
+    fn hear(&mut self, text: &str) -> bool {
+        let mut rest = self.mailbox.ring.push(text);
+        while !rest.is_empty() {
+            self.crew.check();
+            core::hint::spin_loop();
+            rest = self.mailbox.ring.push(rest);
+        }
+        self.mailbox.stop.load(Relaxed)
+    }
+
+    fn begin(&mut self, top: Option<TopToken>) {
+        self.mailbox.top.set(top);
+        self.mailbox.begun.store(true, Release);
+    }
+}
+
+/// Has `work` make a reply, with at most `threads` workers, and shows it.
+fn perform(
+    crew: &Crew,
+    threads: usize,
+    stream: &mut Stream<'_>,
+    work: &mut dyn FnMut(&mut dyn Audience),
+) {
+    if *crew.way() != Way::Elsewhere {
+        work(stream);
+        crew.rest();
+        return;
+    }
+    let mailbox = Mailbox {
+        ring: Ring::new(RING),
+        stop: AtomicBool::new(false),
+        begun: AtomicBool::new(false),
+        top: Cell::new(None),
+    };
+    let mut sender = Sender {
+        crew,
+        mailbox: &mailbox,
+    };
+    let made = crew.elsewhere(threads, &mut || work(&mut sender), &mut || {
+        stream.collect(&mailbox);
+    });
+    stream.collect(&mailbox);
+    if let Err(why) = made {
+        panic::fail(format_args!("error: {why}; set threads = 1"));
+    }
+}
+
+/// Workers to have at hand for a reply.
+fn threads(voice: &Voice<'_, '_>) -> usize {
+    use llama2_engine::workers::Workers;
+    if voice.session.is_tuning() {
+        voice.crew.count()
+    } else {
+        voice.session.threads()
+    }
+}
+
+/// Tokens that the next pass over the prompt may take, after one of so many took so long.
+fn next_batch(tokens: usize, microseconds: u64) -> usize {
+    (PASS * tokens as u64 / microseconds.max(1)).clamp(1, 1 << 10) as usize
 }
 
 fn say_top_token(top: Option<TopToken>) {
@@ -125,49 +254,61 @@ fn say_top_token(top: Option<TopToken>) {
 /// Tells a story.
 fn tell(mut generation: Generation, steps: usize, voice: &mut Voice<'_, '_>) {
     say("Running forward pass (token=1, pos=0)...");
-    let start = clock::microseconds();
-    // The run's own first pass; its text waits until its lines have been said.
-    let first = match generation.step(voice.session, voice.tokenizer, voice.sampler) {
-        Step::Text(text) => String::from(text),
-        _ => String::new(),
+    let mut heading = |top| {
+        say_top_token(top);
+        say(&format!("Generating {steps} tokens:"));
     };
-    let after_first = clock::microseconds();
-    say_top_token(generation.top_token());
-    say(&format!("Generating {steps} tokens:"));
-
-    let mut stream = Stream::new();
-    let mut stopped = stream.push(&first);
-    let mut first_token = None;
-    loop {
-        // The first token that the model chose itself comes out of the pass over the prompt's last one.
-        if generation.position() >= generation.prompt_tokens() {
-            first_token.get_or_insert_with(|| clock::microseconds() - start);
+    let mut stream = Stream::new(&mut heading);
+    let (crew, threads) = (voice.crew, threads(voice));
+    let start = clock::microseconds();
+    let (mut after_first, mut first_token, mut stopped) = (start, None, false);
+    perform(crew, threads, &mut stream, &mut |audience| {
+        while !stopped {
+            let (before, begun) = (generation.position(), clock::microseconds());
+            match generation.step(voice.session, voice.tokenizer, voice.sampler) {
+                Step::Text(text) => stopped = audience.hear(text),
+                _ => break,
+            }
+            let now = clock::microseconds();
+            if before == 0 {
+                after_first = now;
+                audience.begin(generation.top_token());
+            }
+            // The first token that the model chose itself comes out of the pass over the prompt's last one.
+            if generation.position() >= generation.prompt_tokens() {
+                first_token.get_or_insert_with(|| now - start);
+            } else {
+                generation.limit_batch(next_batch(generation.position() - before, now - begun));
+            }
         }
-        if stopped {
-            break;
-        }
-        match generation.step(voice.session, voice.tokenizer, voice.sampler) {
-            Step::Text(text) => stopped = stream.push(text),
-            _ => break,
-        }
-    }
+    });
     let took = clock::microseconds() - after_first;
     stream.end("\n");
     // run.c's measure: the first pass is left out.
-    say_speed(generation.position().saturating_sub(1), took, first_token);
+    let tokens = generation.position().saturating_sub(1);
+    say_speed(tokens, took, first_token, voice);
     if stopped {
         say("Stopped by a key.");
     }
 }
 
-fn say_speed(tokens: usize, microseconds: u64, first_token: Option<u64>) {
+fn say_speed(
+    tokens: usize,
+    microseconds: u64,
+    first_token: Option<u64>,
+    voice: &Voice<'_, '_>,
+) {
     let rate = tokens as f64 * 1e6 / microseconds.max(1) as f64;
     let first = first_token.map_or(String::new(), |first| {
         format!("time to first token {:.2} s, ", first as f64 / 1e6)
     });
+    let cores = match voice.session.threads() {
+        1 => "1 core".into(),
+        threads => format!("{threads} cores"),
+    };
     say_in(
         Color::LightGreen,
-        &format!("achieved tok/s: {rate:.2} ({first}{tokens} tokens)"),
+        &format!("achieved tok/s: {rate:.2} ({first}{tokens} tokens, {cores})"),
     );
 }
 
@@ -205,32 +346,41 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
     if before == 0 {
         say("Running forward pass (token=1, pos=0)...");
     }
-    let begun = clock::microseconds();
-    let mut stream = Stream::new();
+    let mut heading = |top| {
+        if before == 0 {
+            say_top_token(top);
+        }
+        terminal::text("Assistant: ");
+    };
+    let mut stream = Stream::new(&mut heading);
+    let (crew, threads) = (voice.crew, threads(voice));
+    let start = clock::microseconds();
     let (mut stopped, mut first_token, mut line_ended) = (false, None, false);
-    while !stopped {
-        let Step::Text(text) = chat.step(voice.session, voice.tokenizer, voice.sampler) else {
-            break;
-        };
-        if first_token.is_none() && !text.is_empty() {
-            first_token = Some(clock::microseconds() - begun);
-        }
-        let text = String::from(text);
-        if chat.position() == before + 1 {
-            if before == 0 {
-                say_top_token(chat.top_token());
+    perform(crew, threads, &mut stream, &mut |audience| {
+        let mut first = true;
+        while !stopped {
+            let (position, begun) = (chat.position(), clock::microseconds());
+            let Step::Text(text) = chat.step(voice.session, voice.tokenizer, voice.sampler) else {
+                break;
+            };
+            let now = clock::microseconds();
+            if !text.is_empty() {
+                first_token.get_or_insert(now - start);
             }
-            terminal::text("Assistant: ");
+            if let Some(last) = text.chars().next_back() {
+                line_ended = last == '\n';
+            }
+            stopped = audience.hear(text);
+            if core::mem::take(&mut first) {
+                audience.begin(chat.top_token());
+            }
+            chat.limit_batch(next_batch(chat.position() - position, now - begun));
         }
-        if let Some(last) = text.chars().next_back() {
-            line_ended = last == '\n';
-        }
-        stopped = stream.push(&text);
-    }
-    let took = clock::microseconds() - begun;
+    });
+    let took = clock::microseconds() - start;
     // A turn that ended by itself has its newline already.
     stream.end(if line_ended { "" } else { "\n" });
-    say_speed(chat.position() - before, took, first_token);
+    say_speed(chat.position() - before, took, first_token, voice);
     if stopped {
         say("Stopped by a key.");
         chat.interrupt();
