@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    boots_cores,
     image::{self, Content, From},
     maker,
     qemu::{Accel, End, Guest, Machine},
@@ -23,7 +24,8 @@ use crate::{
     trial::{Bench, PATIENCE, Trial, keep},
 };
 
-type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
+/// A boot: gives a note, or says what is wrong.
+pub type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
 const BOOTS: [(&str, Check); 22] = [
@@ -69,14 +71,17 @@ const BOOTS: [(&str, Check); 22] = [
     ),
 ];
 
-/// Boots all whose name contains `only`, two at a time.
+/// Boots all whose name contains `only`: two at a time, those that need the host's cores for themselves one by one.
 pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     println!("\n== boots (QEMU, TCG)");
-    let boots: Vec<_> = BOOTS
-        .iter()
-        .filter(|(name, _)| only.is_none_or(|only| name.contains(only)))
-        .collect();
-    if boots.is_empty() {
+    let wanted = |boots: &[(&'static str, Check)]| -> Vec<_> {
+        let wanted = boots
+            .iter()
+            .filter(|(name, _)| only.is_none_or(|only| name.contains(only)));
+        wanted.copied().collect()
+    };
+    let (boots, alone) = (wanted(&BOOTS), wanted(&boots_cores::BOOTS));
+    if boots.is_empty() && alone.is_empty() {
         return Ok(());
     }
     let mut cargo = Command::new(setup::cargo());
@@ -95,9 +100,23 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
             .map_or_else(|| root().join("../shared/reference"), PathBuf::from),
     };
     fs::create_dir_all(&bench.folder)?;
+    several(&bench, &boots, 2, 0, count);
+    several(&bench, &alone, 1, boots.len(), count);
+    fs::remove_dir_all(&bench.folder)?;
+    Ok(())
+}
+
+/// Boots these, so many at a time; their numbers begin at `first`.
+fn several(
+    bench: &Bench,
+    boots: &[(&'static str, Check)],
+    at_once: usize,
+    first: usize,
+    count: &mut Count,
+) {
     let (next, count) = (AtomicUsize::new(0), Mutex::new(count));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -107,11 +126,11 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
                     let start = Instant::now();
                     let mut trial = Trial {
                         name,
-                        number,
+                        number: first + number,
                         serial: String::new(),
                         skip: None,
                     };
-                    let result = check(&bench, &mut trial);
+                    let result = check(bench, &mut trial);
                     let mut count = count
                         .lock()
                         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -128,8 +147,6 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
             });
         }
     });
-    fs::remove_dir_all(&bench.folder)?;
-    Ok(())
 }
 
 fn random_stories15m(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
@@ -263,6 +280,7 @@ fn one_processor(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     )?;
     // Without a tokenizer on the volume, the one inside serves.
     trial.says("taking the one inside llama2.efi, which has as many tokens")?;
+    trial.says("1 of 1 used (there are no others)")?;
     Ok(told)
 }
 
@@ -319,15 +337,16 @@ fn shell(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     trial.tells(&Machine::new(&image), &greedy(bench)?)
 }
 
-/// Boots to the middle of a story, presses Esc there, and sees it end.
-fn stop(
+/// Boots to the middle of a story, presses Esc there, and sees it end at once.
+pub fn stop(
     bench: &Bench,
     trial: &mut Trial,
+    config: &str,
     press: fn(&mut Guest) -> Result<()>,
 ) -> Result<Option<String>> {
     let image = trial.image(
         bench,
-        "steps = 0\ntemperature = 0",
+        &format!("steps = 0\ntemperature = 0\n{config}\n"),
         &[("STORIES.BIN", From::File(bench.models("stories1M.bin")))],
     )?;
     let mut guest = Machine::new(&image).start(Accel::Tcg)?;
@@ -344,6 +363,8 @@ fn stop(
             .then_some(())
     });
     let took = start.elapsed();
+    // Esc is known from the beginning of a longer key after 50 ms.
+    ensure!(took < Duration::from_secs(3), "it took {took:?} to stop");
     guest.send(b"\r")?;
     let end = if let Err(end) = done {
         end
@@ -362,11 +383,11 @@ fn stop(
 }
 
 fn escape(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    stop(bench, trial, |guest| guest.send(b"\x1b"))
+    stop(bench, trial, "", |guest| guest.send(b"\x1b"))
 }
 
 fn keyboard(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    stop(bench, trial, |guest| guest.press("esc"))
+    stop(bench, trial, "", |guest| guest.press("esc"))
 }
 
 fn other_volume(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {

@@ -112,7 +112,9 @@ fn value(options: &Options, key: &str) -> Option<Value> {
         "seed" => options.seed.map(|seed| Value::Integer(seed as i64)),
         "mode" => options.mode.map(|mode| name(&MODES, &mode)),
         "system" => text(&options.system),
-        "threads" => options.threads.map(|threads| Value::Integer(threads as i64)),
+        "threads" => options
+            .threads
+            .map(|threads| Value::Integer(threads as i64)),
         "kernels" => options.kernels.map(|name| Value::String(name.to_owned())),
         "kv" => options.kv.map(|kv| name(&KV_TYPES, &kv)),
         "bench" => options.bench.map(Value::Boolean),

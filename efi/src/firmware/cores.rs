@@ -221,7 +221,11 @@ impl Crew {
                 };
                 return Crew::alone(choice, wanted, why.into());
             }
-            let slots: Vec<Slot> = choice.others.iter().map(|&number| Slot::new(number)).collect();
+            let slots: Vec<Slot> = choice
+                .others
+                .iter()
+                .map(|&number| Slot::new(number))
+                .collect();
             let mut crew = Crew::new(choice, wanted);
             crew.slots = slots;
             crew.services = Some(NonNull::from(services));
@@ -592,7 +596,10 @@ extern "efiapi" fn arrive(argument: *mut c_void) {
     };
     slot.inside.store(true, Relaxed);
     // Safety: the firmware calls each core once, so nobody is on its stack.
-    unsafe { slot.stack.call(visit, ptr::from_ref(slot).cast_mut().cast()) };
+    unsafe {
+        slot.stack
+            .call(visit, ptr::from_ref(slot).cast_mut().cast())
+    };
     cpu::rest_vectors(slot.features.get().avx2);
     slot.inside.store(false, Release);
 }
@@ -647,7 +654,9 @@ unsafe extern "efiapi" fn on_tick(_event: Event, context: Option<NonNull<c_void>
     let all = leads && crew.post.arrived() + 1 >= crew.post.staying().min(watch.threads);
     if !all && clock::milliseconds() - watch.since > PATIENCE {
         if leads {
-            MESSAGE.put(format_args!("cores that did not come when they were called"));
+            MESSAGE.put(format_args!(
+                "cores that did not come when they were called"
+            ));
             crew.post.break_up();
         }
         crew.post.dismiss(0);

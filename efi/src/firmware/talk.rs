@@ -292,12 +292,7 @@ fn tell(mut generation: Generation, steps: usize, voice: &mut Voice<'_, '_>) {
     }
 }
 
-fn say_speed(
-    tokens: usize,
-    microseconds: u64,
-    first_token: Option<u64>,
-    voice: &Voice<'_, '_>,
-) {
+fn say_speed(tokens: usize, microseconds: u64, first_token: Option<u64>, voice: &Voice<'_, '_>) {
     let rate = tokens as f64 * 1e6 / microseconds.max(1) as f64;
     let first = first_token.map_or(String::new(), |first| {
         format!("time to first token {:.2} s, ", first as f64 / 1e6)

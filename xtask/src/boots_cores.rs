@@ -1,0 +1,197 @@
+//! The boots about cores and kernels: the same text and logits on any number of them, by both ways of reaching them, and what
+//! happens when one of them fails. They run one at a time: more virtual processors than real ones are slow enough alone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    boots::{Check, stop},
+    image::From,
+    qemu::{Accel, Guest, Machine},
+    trial::{Bench, PATIENCE, Trial},
+};
+
+/// All of them, by name.
+pub const BOOTS: [(&str, Check); 15] = [
+    ("cores: 1, SSE2, float32", |bench, trial| {
+        same(bench, trial, (1, Way::Usual, None), "sse2", false)
+    }),
+    ("cores: 2, AVX2, float32", |bench, trial| {
+        same(bench, trial, (2, Way::Usual, Some(2)), "avx2", false)
+    }),
+    ("cores: 2, scalar, int8", |bench, trial| {
+        same(bench, trial, (2, Way::Usual, Some(2)), "scalar", true)
+    }),
+    ("cores: 3, AVX2, int8", |bench, trial| {
+        same(bench, trial, (3, Way::Usual, Some(3)), "avx2", true)
+    }),
+    ("cores: 4, SSE2, float32", |bench, trial| {
+        same(bench, trial, (4, Way::Usual, Some(4)), "sse2", false)
+    }),
+    (
+        "cores: the fastest number of 4, AVX2, int8",
+        |bench, trial| same(bench, trial, (4, Way::Usual, None), "avx2", true),
+    ),
+    (
+        "cores: 4, the others disabled, AVX2, float32",
+        |bench, trial| same(bench, trial, (4, Way::Disabled, None), "avx2", false),
+    ),
+    (
+        "cores: 1 of 2 by blocking calls, AVX2, int8",
+        |bench, trial| same(bench, trial, (2, Way::Blocking, None), "avx2", true),
+    ),
+    (
+        "cores: 2 of 3 by blocking calls, SSE2, int8",
+        |bench, trial| same(bench, trial, (3, Way::Blocking, Some(2)), "sse2", true),
+    ),
+    (
+        "cores: 3 of 4 by blocking calls, scalar, float32",
+        |bench, trial| same(bench, trial, (4, Way::Blocking, Some(3)), "scalar", false),
+    ),
+    ("cores: kernels that the machine has not", refused_kernels),
+    ("cores: a panic on another one", |bench, trial| {
+        panics(bench, trial, "panic")
+    }),
+    (
+        "cores: a panic on another one by blocking calls",
+        |bench, trial| panics(bench, trial, "blocking-panic"),
+    ),
+    ("cores: Esc stops 2", |bench, trial| {
+        stop(bench, trial, "threads = 2", escape)
+    }),
+    ("cores: Esc stops blocking calls", |bench, trial| {
+        stop(bench, trial, "test = \"blocking\"", escape)
+    }),
+];
+
+/// How the other cores are reached.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Usual,
+    /// As where firmware refuses calls that return at once.
+    Blocking,
+    Disabled,
+}
+
+/// The text and the first logit must be the host's, whoever computes: `cores` are the machine's, how they are reached, and
+/// the wished number.
+fn same(
+    bench: &Bench,
+    trial: &mut Trial,
+    cores: (u32, Way, Option<u32>),
+    kernels: &str,
+    int8: bool,
+) -> Result<Option<String>> {
+    let (cpus, way, threads) = cores;
+    let genuine = bench.reference.join("stories260K.bin");
+    let (model, tokenizer, top) = if int8 {
+        let model = bench.models("stories1M.q80.bin");
+        (model, bench.models("tokenizer.bin"), "428 (logit=12.0378)")
+    } else if genuine.exists() {
+        let tokenizer = bench.reference.join("tok512.bin");
+        (genuine, tokenizer, "403 (logit=17.0235)")
+    } else {
+        let model = bench.models("stories1M.bin");
+        (model, bench.models("tokenizer.bin"), "428 (logit=12.0095)")
+    };
+    // Drawn from the model's own distribution, which shows more of the logits than the likeliest token does; the prompt is
+    // longer than a word, so that a batch goes through too.
+    let prompt = "Once upon a time there was a little dog. He liked to play with the ball";
+    let want = bench.host(&[
+        &model.display().to_string(),
+        "-z",
+        &tokenizer.display().to_string(),
+        "-t",
+        "1.0",
+        "-p",
+        "1.0",
+        "-s",
+        "7",
+        "-n",
+        "48",
+        "-i",
+        prompt,
+    ])?;
+    let mut config = format!(
+        "exit = \"shutdown\"\ntop_p = 1\nseed = 7\nsteps = 48\nprompt = \"{prompt}\"\nkernels = \"{kernels}\"\n"
+    );
+    if let Some(threads) = threads {
+        config += &format!("threads = {threads}\n");
+    }
+    match way {
+        Way::Usual => (),
+        Way::Blocking => config += "test = \"blocking\"\n",
+        Way::Disabled => config += "test = \"disabled\"\n",
+    }
+    let files = [
+        ("STORIES.BIN", From::File(model)),
+        ("TOKEN.BIN", From::File(tokenizer)),
+    ];
+    let image = trial.image(bench, &config, &files)?;
+    let machine = Machine {
+        cpus,
+        ..Machine::new(&image)
+    };
+    let told = trial.tells(&machine, &want)?;
+    trial.says(&format!("Top token: {top}"))?;
+    let used = threads.unwrap_or(match way {
+        Way::Usual => cpus,
+        Way::Blocking => cpus - 1,
+        Way::Disabled => 1,
+    });
+    trial.says(&format!("{used} of {cpus} used"))?;
+    match way {
+        Way::Blocking => trial.says("and the first one to show what they make")?,
+        Way::Disabled => trial.says("(no other is enabled)")?,
+        Way::Usual => (),
+    }
+    if let Some(threads) = threads {
+        trial.says(&format!("tokens, {threads} cores)"))?;
+    }
+    Ok(told)
+}
+
+fn refused_kernels(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let image = trial.image(bench, "exit = \"shutdown\"\nkernels = \"avx2\"\n", &[])?;
+    let machine = Machine {
+        cpu: "qemu64".into(),
+        ..Machine::new(&image)
+    };
+    trial.refused(
+        &machine,
+        "the avx2 kernels need AVX2, FMA and F16C, which this machine does not have",
+    )
+}
+
+/// A core other than the boot processor panics in the middle of a story: a message, a key, and the end.
+fn panics(bench: &Bench, trial: &mut Trial, test: &str) -> Result<Option<String>> {
+    let config = format!("temperature = 0\nthreads = 2\ntest = \"{test}\"\n");
+    let image = trial.image(bench, &config, &[])?;
+    let machine = Machine {
+        cpus: if test == "panic" { 2 } else { 3 },
+        ..Machine::new(&image)
+    };
+    let mut guest = machine.start(Accel::Tcg)?;
+    let start = Instant::now();
+    let asked = guest.wait(PATIENCE, |text| {
+        text.contains("\nPress any key to exit.\n").then_some(())
+    });
+    if let Err(end) = asked {
+        return trial.ended(&guest, end).map(|_| None);
+    }
+    let took = start.elapsed();
+    guest.send(b"x")?;
+    let end = guest.end(PATIENCE);
+    let status = trial.ended(&guest, end)?;
+    ensure!(status == 1, "status {status}, not 1");
+    trial.says("error: internal error on core ")?;
+    trial.says("this is what the test asks for; please report it, with the model's name")?;
+    Ok(Some(format!("said after {:.0} s", took.as_secs_f64())))
+}
+
+fn escape(guest: &mut Guest) -> Result<()> {
+    // In the middle of a batch of text, not at its end.
+    std::thread::sleep(Duration::from_millis(15));
+    guest.send(b"\x1b")
+}
