@@ -21,6 +21,10 @@ pub enum Command {
     Info(InfoArgs),
     /// Measure how fast models run here.
     Bench(BenchArgs),
+    /// Write a model in another format, or in smaller numbers.
+    Quantize(QuantizeArgs),
+    /// Measure how well a model foresees a text.
+    Perplexity(PerplexityArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -30,8 +34,11 @@ Examples:
   llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
   llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
   llama2 bench stories15M.bin                  how fast it runs here
+  llama2 quantize stories15M.bin stories15M.gguf --type q8_0
+                                               a quarter of its size, for llama.cpp too
 
-Checkpoints are llama2.c's; karpathy/tinyllamas on Hugging Face has some.";
+Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of the llama
+architecture in F32, F16, BF16, Q8_0 and Q4_0.";
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.
@@ -46,7 +53,7 @@ Examples:
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
 pub struct RunArgs {
-    /// llama2.c checkpoint (v0, v1 or int8 v2) [default: the bundled model, stories1M]
+    /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
@@ -104,6 +111,72 @@ pub struct RunArgs {
     pub machine: MachineArgs,
 }
 
+/// What `llama2 quantize` is asked for.
+#[derive(Group)]
+#[command(after_help = QUANTIZE_HELP)]
+pub struct QuantizeArgs {
+    /// llama2.c checkpoint or GGUF file
+    pub input: PathBuf,
+
+    /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which runq.c reads
+    pub output: PathBuf,
+
+    /// Type of the matrices' numbers; rows that 32 does not divide become f16 instead of q8_0 and q4_0
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
+    pub number_type: NumberType,
+
+    /// Tokenizer to put into a GGUF file [default: tokenizer.bin in this folder, else beside the input]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+const QUANTIZE_HELP: &str = "\
+Examples:
+  llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for us
+  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a number, for llama.cpp too
+  llama2 quantize model-f16.gguf model-q8_0.gguf                 the same model in half the bytes";
+
+/// Types that `llama2 quantize` writes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NumberType {
+    /// Single precision
+    F32,
+    /// Half precision
+    F16,
+    /// 8 bits, a scale for each 32 numbers
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits, a scale for each 32 numbers
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+/// What `llama2 perplexity` is asked for.
+#[derive(Group)]
+pub struct PerplexityArgs {
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
+    pub checkpoint: Option<PathBuf>,
+
+    /// The text; - is standard input
+    #[arg(short, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Tokens that are foreseen one from the others before the next begin anew [default: the model's context]
+    #[arg(short, value_name = "NUMBER")]
+    pub context: Option<usize>,
+
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
 /// How to use the machine.
 #[derive(Group)]
 pub struct MachineArgs {
@@ -132,7 +205,7 @@ fn threads(text: &str) -> Result<usize, String> {
 
 #[derive(Group)]
 pub struct InfoArgs {
-    /// llama2.c checkpoint [default: the bundled model, stories1M]
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]

@@ -91,14 +91,34 @@ fn read_some_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<usiz
 /// Longest prompt that is read from a file: far more than any context holds.
 pub const LONGEST_PROMPT: u64 = 16 << 20;
 
+/// Longest text that is measured.
+const LONGEST_TEXT: u64 = 1 << 30;
+
 /// Reads a prompt from `path`, or from standard input if that is `-`. One newline at its end, an editor's, is left out.
 pub fn read_prompt(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = read(path, LONGEST_PROMPT, "a prompt")?;
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads a text from `path`, or from standard input if that is `-`.
+pub fn read_text(path: &Path) -> Result<Vec<u8>, Failure> {
+    read(path, LONGEST_TEXT, "a text")
+}
+
+/// Reads at most `most` bytes of what is called `what`.
+fn read(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
     let about = |error: io::Error| Failure::about(path, explain(&error));
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         let input = io::stdin().lock();
         input
-            .take(LONGEST_PROMPT + 1)
+            .take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(about)?;
     } else {
@@ -106,24 +126,16 @@ pub fn read_prompt(path: &Path) -> Result<Vec<u8>, Failure> {
         if file.metadata().map_err(about)?.is_dir() {
             return Err(Failure::about(path, FOLDER));
         }
-        file.take(LONGEST_PROMPT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(about)?;
+        file.take(most + 1).read_to_end(&mut bytes).map_err(about)?;
     }
-    if bytes.len() as u64 > LONGEST_PROMPT {
+    if bytes.len() as u64 > most {
         return Err(Failure::about(
             path,
             format!(
-                "is longer than {}, more than a prompt can be; is it the right file?",
-                Bytes(LONGEST_PROMPT)
+                "is longer than {}, more than {what} can be; is it the right file?",
+                Bytes(most)
             ),
         ));
-    }
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-        if bytes.ends_with(b"\r") {
-            bytes.pop();
-        }
     }
     Ok(bytes)
 }

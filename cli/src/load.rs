@@ -33,6 +33,11 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The checkpoint, and where its bytes are.
+    pub fn parts(&mut self) -> (&Checkpoint, &mut dyn ByteSource) {
+        (&self.checkpoint, &mut *self.source)
+    }
+
     /// Bytes in the file.
     pub fn size(&self) -> u64 {
         self.source.size()

@@ -9,6 +9,8 @@ mod load;
 mod machine;
 mod memory;
 mod pages;
+mod perplexity;
+mod quantize;
 mod run;
 mod threads;
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Quantize(args) => quantize::quantize(&args),
+        Command::Perplexity(args) => perplexity::perplexity(&args),
     };
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -563,11 +563,22 @@ impl Checkpoint {
 
     /// Finds the tensors of a llama2.c file that is as long as it must be.
     fn lay_out(&mut self) {
-        let mut offset = self.header_size();
-        for role in self.order() {
-            let (tensor, count) = self.kind(role);
+        self.tensors = self.laid_out_as(self.format);
+    }
+
+    /// The tensors of the same model in a file of one of llama2.c's formats.
+    pub(crate) fn laid_out_as(&self, format: Format) -> Vec<Tensor> {
+        let other = Checkpoint {
+            format,
+            config: self.config,
+            tensors: Vec::new(),
+        };
+        let mut offset = other.header_size();
+        let mut tensors = Vec::new();
+        for role in other.order() {
+            let (tensor, count) = other.kind(role);
             for layer in 0..count {
-                self.tensors.push(Tensor {
+                tensors.push(Tensor {
                     layer,
                     offset,
                     ..tensor
@@ -575,6 +586,7 @@ impl Checkpoint {
                 offset += tensor.file_bytes();
             }
         }
+        tensors
     }
 
     /// The tensors that take part in a forward pass.

@@ -9,7 +9,10 @@
 //! what is really there.
 
 use alloc::{format, string::String, vec::Vec};
-use core::{fmt, ops::ControlFlow};
+use core::{
+    fmt,
+    ops::{ControlFlow, Range},
+};
 
 use crate::{
     checkpoint::{self, Checkpoint, Format, Role, Tensor},
@@ -516,11 +519,11 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Goes through the metadata: calls `entry` with each key and value. Returns the reader behind them, the version and the
+/// Goes through the metadata: calls `entry` with each key, value and place. Returns the reader behind them, the version and the
 /// number of tensors.
 fn walk<'s>(
     source: &'s mut dyn ByteSource,
-    entry: &mut dyn FnMut(String, Value) -> Result<(), Error>,
+    entry: &mut dyn FnMut(String, Value, Range<u64>) -> Result<(), Error>,
 ) -> Result<(Reader<'s>, u32, u64), Failure> {
     let size = source.size();
     let mut reader = Reader::new(source, 4);
@@ -539,12 +542,30 @@ fn walk<'s>(
         }
     }
     for _ in 0..entries {
+        let start = reader.at;
         let key = reader.text("a key", LONGEST_NAME)?;
         let kind = reader.u32()?;
         let value = reader.value(&key, kind)?;
-        entry(key, value)?;
+        entry(key, value, start..reader.at)?;
     }
     Ok((reader, version, tensors))
+}
+
+/// Calls `take` with each key and the bytes of its whole entry.
+pub(crate) fn raw_entries(
+    source: &mut dyn ByteSource,
+    take: &mut dyn FnMut(&str, &[u8]),
+) -> Result<(), checkpoint::Error> {
+    let mut places = Vec::new();
+    walk(source, &mut |key, _, range| {
+        places.push((key, range));
+        Ok(())
+    })?;
+    for (key, range) in places {
+        let mut reader = Reader::new(source, range.start);
+        take(&key, &reader.long(range.end - range.start)?);
+    }
+    Ok(())
 }
 
 /// Calls `show` with each key and value of a GGUF file, until it breaks.
@@ -556,7 +577,7 @@ pub fn metadata(
     show: &mut dyn FnMut(&str, &Value) -> ControlFlow<()>,
 ) -> Result<(), checkpoint::Error> {
     let mut over = false;
-    walk(source, &mut |key, value| {
+    walk(source, &mut |key, value, _| {
         over = over || show(&key, &value).is_break();
         Ok(())
     })?;
@@ -653,7 +674,7 @@ impl Entries {
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let size = source.size();
     let mut entries = Entries::default();
-    let (mut reader, version, count) = walk(source, &mut |key, value| entries.keep(key, value))?;
+    let (mut reader, version, count) = walk(source, &mut |key, value, _| entries.keep(key, value))?;
     let gguf = checkpoint::Error::Gguf;
 
     let architecture = "general.architecture";
@@ -716,7 +737,7 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
     for tensor in &named {
         tensors.push(tensor.place(&config, data, alignment, size).map_err(gguf)?);
     }
-    whole(&config, &mut tensors, &named).map_err(gguf)?;
+    whole(&config, &mut tensors).map_err(gguf)?;
     Ok(Checkpoint {
         format: Format::Gguf { version },
         config,
@@ -745,6 +766,19 @@ const ROLES: [(&str, Role); 9] = [
     ("ffn_down", Role::W2),
     ("ffn_up", Role::W3),
 ];
+
+/// The name of a tensor.
+pub(crate) fn name(role: Role, layer: usize) -> String {
+    match role {
+        Role::Embedding => "token_embd.weight".into(),
+        Role::FinalNorm => "output_norm.weight".into(),
+        Role::Classifier => "output.weight".into(),
+        _ => {
+            let found = ROLES.iter().find(|(_, known)| *known == role);
+            format!("blk.{layer}.{}.weight", found.map_or("", |(name, _)| name))
+        }
+    }
+}
 
 impl Named {
     /// What it is for, and in which layer.
@@ -830,13 +864,8 @@ impl Named {
 }
 
 /// Sorts the tensors by their places, once it is known that each is there once and none lies in another.
-fn whole(config: &Config, tensors: &mut [Tensor], named: &[Named]) -> Result<(), Error> {
-    let name = |tensor: &Tensor| {
-        let found = named
-            .iter()
-            .find(|n| n.role() == Some((tensor.role, tensor.layer)));
-        found.map_or(String::new(), |n| n.name.clone())
-    };
+fn whole(config: &Config, tensors: &mut [Tensor]) -> Result<(), Error> {
+    let name = |tensor: &Tensor| name(tensor.role, tensor.layer);
     tensors.sort_unstable_by_key(|t| (t.role, t.layer));
     if let Some(pair) = tensors
         .windows(2)
@@ -1004,7 +1033,7 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
 /// The metadata's tokenizer as a tokenizer.bin.
 fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
     let mut entries = Entries::default();
-    walk(source, &mut |key, value| entries.keep(key, value))?;
+    walk(source, &mut |key, value, _| entries.keep(key, value))?;
     let key = "tokenizer.ggml.model";
     let model = entries
         .text(key)?

@@ -203,6 +203,13 @@ impl Tokenizer {
         self.scores.len()
     }
 
+    /// All pieces in the order of their tokens, as the file has them, with their scores.
+    pub fn pieces(&self) -> impl Iterator<Item = (&[u8], f32)> {
+        (0..)
+            .zip(&self.scores)
+            .map(|(token, score)| (self.piece(token), *score))
+    }
+
     /// Bytes of the longest piece.
     pub fn longest_piece(&self) -> usize {
         self.starts

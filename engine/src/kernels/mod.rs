@@ -227,4 +227,4 @@ fn check<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

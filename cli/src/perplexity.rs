@@ -1,0 +1,89 @@
+//! `llama2 perplexity`: how well a model foresees a text.
+
+use std::io::{self, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use llama2_engine::{session::Session, tokenizer::BOS};
+
+use crate::{args::PerplexityArgs, failure::Failure, file, load, machine::Machine};
+
+/// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
+pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
+    let text = file::read_text(&args.file)?;
+    let opened = load::open(args.checkpoint.as_deref())?;
+    let config = opened.checkpoint.config;
+    let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
+    vocabulary.check_model(config.vocab_size)?;
+    let context = match args.context {
+        Some(context) if context > config.seq_len || context < 2 => {
+            return Err(Failure::Input(format!(
+                "-c {context}: the model's context is 2 to {} tokens",
+                config.seq_len
+            )));
+        }
+        Some(context) => context,
+        None => config.seq_len,
+    };
+    let tokens = vocabulary.tokenizer.encode(&text, false, false);
+    if tokens.is_empty() {
+        return Err(Failure::about(&args.file, "there is no text in it"));
+    }
+
+    let machine = Machine::new(&args.machine)?;
+    let model = load::load(opened, &machine)?;
+    let mut session = Session::new(&model, machine.options())
+        .map_err(|error| Failure::Input(error.to_string()))?;
+    let bar = ProgressBar::new(tokens.len() as u64);
+    bar.set_style(
+        ProgressStyle::with_template("{bar:20} {pos}/{len} tokens, {msg}, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    // Sums of the surprises, in natural units, and of their squares.
+    let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
+    for window in tokens.chunks(context - 1) {
+        let mut token = BOS;
+        for (pos, &next) in window.iter().enumerate() {
+            let surprise = surprise(session.forward(token, pos), next);
+            sum += surprise;
+            squares += surprise * surprise;
+            count += 1;
+            token = next;
+        }
+        bar.set_position(count);
+        bar.set_message(format!("perplexity {:.4}", (sum / count as f64).exp()));
+    }
+    bar.finish_and_clear();
+    let mean = sum / count as f64;
+    let variance = (squares / count as f64 - mean * mean).max(0.0);
+    let error = mean.exp() * (variance / (count as f64 - 1.0).max(1.0)).sqrt();
+    writeln!(
+        io::stdout(),
+        "perplexity: {:.4} +- {error:.4} ({count} tokens, windows of {context})",
+        mean.exp()
+    )
+    .map_err(|error| Failure::output(&error))
+}
+
+/// -ln of the probability that the logits give `token`.
+fn surprise(logits: &[f32], token: u32) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|&logit| f64::from(logit - largest).exp())
+        .sum();
+    sum.ln() - f64::from(logits[token as usize] - largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn surprises_are_those_of_the_softmax() {
+        let logits = [0.0, 2.0f32.ln(), 5.0f32.ln()];
+        for (token, p) in [(0, 1.0 / 8.0), (1, 2.0 / 8.0), (2, 5.0f64 / 8.0)] {
+            assert!((surprise(&logits, token) + p.ln()).abs() < 1e-6);
+        }
+        assert!(surprise(&[1e30, -1e30], 0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,140 @@
+//! `llama2 quantize`: a model in another format, in numbers of another type.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use llama2_engine::{checkpoint::Format, export, matrix::Encoding, units::Bytes};
+
+use crate::{
+    args::{NumberType, QuantizeArgs},
+    failure::{Failure, say},
+    load,
+};
+
+pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
+    let about = |error: &dyn std::fmt::Display| Failure::about(&args.output, error);
+    let extension = args
+        .output
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or("");
+    let as_gguf = extension.eq_ignore_ascii_case("gguf");
+    if !as_gguf && !extension.eq_ignore_ascii_case("bin") {
+        return Err(about(
+            &"its name must end in .gguf, or in .bin for llama2.c's int8 format",
+        ));
+    }
+    if !as_gguf && args.number_type != NumberType::Q8_0 {
+        return Err(about(
+            &"llama2.c's format holds q8_0 only; write a .gguf file instead",
+        ));
+    }
+    if args.output.exists() && !args.force {
+        return Err(about(&"is there already; --force writes over it"));
+    }
+
+    let mut opened = load::open(Some(&args.input))?;
+    let vocab_size = opened.checkpoint.config.vocab_size;
+    // A GGUF file's own tokenizer is copied with its metadata.
+    let tokenizer = match opened.checkpoint.format {
+        Format::Gguf { .. } => None,
+        _ if !as_gguf => None,
+        _ => {
+            let found = load::tokenizer(args.tokenizer.as_deref(), Some(&args.input))?;
+            found.check_model(vocab_size)?;
+            Some(found.tokenizer)
+        }
+    };
+    if let Some((encoding, _)) = opened.checkpoint.encodings().first()
+        && encoding.group().is_some()
+    {
+        say(format_args!(
+            "llama2: {} is in {encoding} already; quantising it again loses a little more",
+            args.input.display()
+        ));
+    }
+    let encoding = match args.number_type {
+        NumberType::F32 => Encoding::F32,
+        NumberType::F16 => Encoding::F16,
+        NumberType::Q8_0 => Encoding::Q8_0,
+        NumberType::Q4_0 => Encoding::Q4_0,
+    };
+
+    let output = Output::new(&args.output).map_err(|error| about(&error))?;
+    let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
+    let bar = ProgressBar::new_spinner().with_message(format!("writing {}", args.output.display()));
+    bar.set_style(
+        ProgressStyle::with_template("{msg} {binary_bytes} {binary_bytes_per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    let mut sink = |bytes: &[u8]| {
+        bar.inc(bytes.len() as u64);
+        writer.write_all(bytes)
+    };
+    let name = args
+        .input
+        .file_stem()
+        .map_or("model".into(), |stem| stem.to_string_lossy());
+    let (checkpoint, source) = opened.parts();
+    let written = if as_gguf {
+        export::gguf(
+            checkpoint,
+            source,
+            tokenizer.as_ref(),
+            &name,
+            encoding,
+            &mut sink,
+        )
+    } else {
+        export::v2(checkpoint, source, &mut sink)
+    };
+    written.map_err(|error| match error {
+        export::Error::Write(error) => about(&error),
+        error => Failure::about(&args.input, error),
+    })?;
+    let flushed = writer.flush();
+    drop(writer);
+    bar.finish_and_clear();
+    let size = flushed
+        .and_then(|()| output.keep(&args.output))
+        .map_err(|error| about(&error))?;
+    say(format_args!("{}: {}", args.output.display(), Bytes(size)));
+    Ok(())
+}
+
+/// A file under a name of its own until it is whole.
+struct Output {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output {
+    fn new(wanted: &Path) -> io::Result<Output> {
+        let mut name = wanted.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let path = wanted.with_file_name(name);
+        Ok(Output {
+            file: File::create_new(&path)?,
+            path,
+        })
+    }
+
+    /// Gives it its name, and says how long it is.
+    fn keep(self, wanted: &Path) -> io::Result<u64> {
+        self.file.sync_all()?;
+        let size = self.file.metadata()?.len();
+        fs::rename(&self.path, wanted)?;
+        Ok(size)
+    }
+}
+
+impl Drop for Output {
+    /// What was not kept goes. After a rename there is nothing under this name.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
