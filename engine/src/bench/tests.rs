@@ -155,9 +155,9 @@ fn the_table_stands_in_columns_and_says_what_is_odd() {
         "{text}"
     );
     assert!(lines[1].contains("-: |"));
-    assert!(lines[2].contains("| tg3 @ d5 |") && lines[2].contains("| 2.25 ± 1.06 |"));
+    assert!(lines[2].contains("| tg3 @ d5 |") && lines[2].contains(" 2.25 ± 1.06 |"));
     assert!(
-        lines[2].contains("| 4.5 + 0.5 |") && lines[2].contains("58.00 MiB | 15.19 M"),
+        lines[2].contains(" 4.5 + 0.5 |") && lines[2].contains("58.00 MiB | 15.19 M"),
         "{text}"
     );
     assert!(lines[3].contains("46.0 *"));
