@@ -1,6 +1,7 @@
 //! The UEFI Shell's command line: `llama2 run`'s flags, and the end.
 
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -22,7 +23,7 @@ volume, or the model inside this file. See the README.";
 #[derive(Debug, PartialEq)]
 pub enum Line {
     /// A run with these wishes.
-    Run(Options),
+    Run(Box<Options>),
     /// The help text.
     Help,
 }
@@ -81,7 +82,7 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Line, String> {
     if options.prompt.is_some() && options.prompt_file.is_some() {
         return Err("-i and -f both give a prompt; take one".into());
     }
-    Ok(Line::Run(options))
+    Ok(Line::Run(Box::new(options)))
 }
 
 /// The end that the words ask for, even where [`parse`] refuses them.
@@ -203,7 +204,7 @@ mod tests {
 
     fn run(words: &[&str]) -> Options {
         match parse(words) {
-            Ok(Line::Run(options)) => options,
+            Ok(Line::Run(options)) => *options,
             other => panic!("{words:?}: {other:?}"),
         }
     }

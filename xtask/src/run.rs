@@ -111,7 +111,7 @@ fn options(flags: &[String]) -> Result<Options> {
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         options.prompt = Some(text.strip_suffix('\n').unwrap_or(&text).to_owned());
     }
-    Ok(options)
+    Ok(*options)
 }
 
 fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {

@@ -40,7 +40,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     *exit = command_line::exit(&words).unwrap_or_default();
     let line = command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
     let line = match line? {
-        Line::Run(line) => line,
+        Line::Run(line) => *line,
         Line::Help => {
             say(command_line::HELP);
             *exit = Exit::Return;
