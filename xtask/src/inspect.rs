@@ -1,4 +1,4 @@
-//! Looks into a built application: vector arithmetic must be in it, software floating point must not.
+//! Looks into a built application: every vector unit's arithmetic must be in it, software floating point must not.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -39,6 +39,40 @@ impl fmt::Display for Found {
     }
 }
 
+impl Found {
+    /// How many of the instructions whose names begin with one of `names` use registers of this width.
+    fn of(&self, names: &[&str], width: &str) -> usize {
+        let all = self.counts.iter().filter(|(name, _)| {
+            let known = names.iter().any(|known| name.starts_with(known));
+            known && name.ends_with(width)
+        });
+        all.map(|(_, count)| count).sum()
+    }
+
+    /// What of each vector unit's arithmetic is not there, in words.
+    fn missing(&self) -> Option<&'static str> {
+        let floats = ["mulps", "vmulps", "vfmadd"];
+        let bytes = ["pmaddwd", "vpmaddwd", "vpmaddubsw", "vpdpbusd"];
+        let wanted = [
+            (self.of(&floats, "xmm"), "of floats in SSE2 registers (xmm)"),
+            (self.of(&bytes, "xmm"), "of int8 in SSE2 registers (xmm)"),
+            (self.of(&floats, "ymm"), "of floats in AVX2 registers (ymm)"),
+            (self.of(&bytes, "ymm"), "of int8 in AVX2 registers (ymm)"),
+            (
+                self.of(&floats, "zmm"),
+                "of floats in AVX-512 registers (zmm)",
+            ),
+            (
+                self.of(&["vpdpbusd"], "zmm"),
+                "by VNNI's vpdpbusd in AVX-512 registers (zmm)",
+            ),
+        ];
+        // A handful may be in a library; a kernel has more.
+        let few = wanted.into_iter().find(|(count, _)| *count < 4);
+        few.map(|(_, what)| what)
+    }
+}
+
 /// Counts packed multiplications in `efi` and looks for soft-float routines in the linker's `map` of it.
 pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
     let linked = std::fs::read_to_string(map).with_context(|| map.display().to_string())?;
@@ -61,9 +95,9 @@ pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
     }
     let bytes = std::fs::read(efi).with_context(|| efi.display().to_string())?;
     let found = count(&bytes)?;
-    if found.counts.values().sum::<usize>() < 10 {
+    if let Some(what) = found.missing() {
         bail!(
-            "{}: next to no packed multiplications; the kernels were not vectorised ({found})",
+            "{}: next to no packed multiplications {what}; those kernels were not vectorised ({found})",
             efi.display()
         );
     }
@@ -91,6 +125,8 @@ fn count(bytes: &[u8]) -> Result<Found> {
                     | Mnemonic::Vpmaddwd
                     | Mnemonic::Vpmaddubsw
                     | Mnemonic::Vpdpbusd
+                    | Mnemonic::Vfmadd132ps
+                    | Mnemonic::Vfmadd213ps
                     | Mnemonic::Vfmadd231ps
             );
             if packed {
@@ -107,4 +143,30 @@ fn count(bytes: &[u8]) -> Result<Found> {
         }
     }
     Ok(Found { counts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_must_be_there() {
+        let mut found = Found::default();
+        let all = [
+            ("mulps xmm", "floats in SSE2"),
+            ("pmaddwd xmm", "int8 in SSE2"),
+            ("vmulps ymm", "floats in AVX2"),
+            ("vpmaddubsw ymm", "int8 in AVX2"),
+            ("vfmadd231ps zmm", "floats in AVX-512"),
+            ("vpdpbusd zmm", "vpdpbusd"),
+        ];
+        for (name, what) in all {
+            let missing = found.missing().unwrap();
+            assert!(missing.contains(what), "{what}: {missing}");
+            found.counts.insert(name.to_owned(), 10);
+        }
+        assert_eq!(found.missing(), None);
+        found.counts.insert("vpdpbusd zmm".to_owned(), 1);
+        assert!(found.missing().is_some());
+    }
 }
