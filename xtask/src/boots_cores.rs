@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 15] = [
+pub const BOOTS: [(&str, Check); 16] = [
     ("cores: 1, SSE2, float32", |bench, trial| {
         same(bench, trial, (1, Way::Usual, None), "sse2", false)
     }),
@@ -57,6 +57,7 @@ pub const BOOTS: [(&str, Check); 15] = [
         "cores: a panic on another one by blocking calls",
         |bench, trial| panics(bench, trial, "blocking-panic"),
     ),
+    ("cores: a benchmark on 1 and 2", benchmark),
     ("cores: Esc stops 2", |bench, trial| {
         stop(bench, trial, "threads = 2", escape)
     }),
@@ -162,6 +163,22 @@ fn refused_kernels(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         &machine,
         "the avx2 kernels need AVX2, FMA and F16C, which this machine does not have",
     )
+}
+
+/// The benchmark's table, for each number of cores.
+fn benchmark(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let config = "exit = \"shutdown\"\nbench = true\nsteps = 8\n";
+    let image = trial.image(bench, config, &[])?;
+    let status = trial.boot(&Machine::new(&image))?;
+    ensure!(status == 0, "status {status}, not 0");
+    let results: Vec<&str> = trial
+        .serial
+        .lines()
+        .filter(|line| line.contains(" pp8 ") || line.contains(" tg8 "))
+        .filter(|line| line.contains(" llama 1.3M ") && line.contains(" ± "))
+        .collect();
+    ensure!(results.len() == 4, "four results: {results:?}");
+    Ok(None)
 }
 
 /// A core other than the boot processor panics in the middle of a story: a message, a key, and the end.

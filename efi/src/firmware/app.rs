@@ -18,7 +18,7 @@ use llama2_engine::{
 };
 
 use super::{
-    banner, clock,
+    banner, bench, clock,
     cores::Crew,
     files::Volumes,
     find, load, memory, random, shell,
@@ -99,7 +99,13 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         }
         loaded => loaded.map_err(|error| about(&error))?,
     };
+    let size = pair.model.bytes.size();
     drop(pair);
+    if options.bench == Some(true) {
+        let file = (name.as_str(), size);
+        return bench::run(file, &checkpoint, weights, crew, kernels, &options)
+            .map_err(|error| about(&error));
+    }
     let computing = Options {
         kernels,
         workers: crew,

@@ -2,11 +2,11 @@
 
 use alloc::{format, string::String};
 
-use llama2_engine::{kernels::Kernels, units::Bytes};
+use llama2_engine::{bench::gigahertz, kernels::Kernels, units::Bytes};
 use uefi::system;
 
 use super::{
-    NAME,
+    NAME, clock,
     cores::Crew,
     cpu, memory,
     shell::text,
@@ -38,6 +38,7 @@ pub fn show() {
 /// Says what will compute.
 pub fn show_crew(crew: &Crew, kernels: &Kernels) {
     say_pair("cores", &crew.words());
-    let clock = cpu::gigahertz().map_or(String::new(), |ghz| format!(", {ghz:.2} GHz effective"));
+    let clock = gigahertz(clock::nanoseconds);
+    let clock = clock.map_or(String::new(), |ghz| format!(", {ghz:.2} GHz effective"));
     say_pair("kernels", &format!("{}{clock}", kernels.title));
 }

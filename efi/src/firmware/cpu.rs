@@ -88,28 +88,37 @@ pub fn rest_vectors(wide: bool) {
     }
 }
 
-/// Clock cycles a second in fact, in GHz, from a chain of additions that each need the one before: one a cycle. `None` where
-/// time does not pass.
+/// The size of the page that an address is on, in words; `None` where the page tables cannot be looked into (Intel SDM volume
+/// 3, 4.5).
 #[cfg(target_arch = "x86_64")]
-pub fn gigahertz() -> Option<f64> {
-    const ADDITIONS: u64 = 10 * 100_000;
-    let once = || {
-        let start = super::clock::nanoseconds();
-        let mut sum = 1u64;
-        for _ in 0..ADDITIONS / 10 {
-            // From a register: some processors add small constants ahead of time.
-            // Safety: it changes its register and the flags.
-            unsafe {
-                asm!("add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}", "add {0}, {1}",
-                    inout(reg) sum, in(reg) 1u64, options(nomem, nostack));
-            }
+pub fn page_size(address: usize) -> Option<&'static str> {
+    const LA57: u64 = 1 << 12;
+    const PRESENT: u64 = 1;
+    const LARGE: u64 = 1 << 7;
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    if !is_privileged() {
+        return None;
+    }
+    let (cr3, cr4): (u64, u64);
+    // Safety: at privilege level 0 both may be read.
+    unsafe {
+        asm!("mov {}, cr3", "mov {}, cr4", out(reg) cr3, out(reg) cr4, options(nomem, nostack, preserves_flags));
+    }
+    let levels = if cr4 & LA57 == 0 { 4 } else { 5 };
+    let mut table = cr3 & ADDRESS;
+    for level in (1..=levels).rev() {
+        let index = address as u64 >> (12 + 9 * (level - 1)) & 0x1ff;
+        // Safety: UEFI maps memory to its own addresses, page tables among it; they are only read.
+        let entry = unsafe { ((table + 8 * index) as *const u64).read_volatile() };
+        match (level, entry) {
+            (_, entry) if entry & PRESENT == 0 => return None,
+            (1, _) => return Some("4 KiB"),
+            (2, entry) if entry & LARGE != 0 => return Some("2 MiB"),
+            (3, entry) if entry & LARGE != 0 => return Some("1 GiB"),
+            (_, entry) => table = entry & ADDRESS,
         }
-        core::hint::black_box(sum);
-        super::clock::nanoseconds().saturating_sub(start)
-    };
-    // The clock may be low at first, and an interrupt may come in between: the shortest of several.
-    let shortest = (0..10).map(|_| once()).min().filter(|&took| took > 0)?;
-    Some(ADDITIONS as f64 / shortest as f64)
+    }
+    None
 }
 
 /// Whether privileged instructions may be used.
@@ -163,9 +172,9 @@ pub fn switch_on_vectors() {}
 #[cfg(not(target_arch = "x86_64"))]
 pub fn rest_vectors(_wide: bool) {}
 
-/// Not measured here.
+/// Not looked up here.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn gigahertz() -> Option<f64> {
+pub fn page_size(_address: usize) -> Option<&'static str> {
     None
 }
 

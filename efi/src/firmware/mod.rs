@@ -2,6 +2,7 @@
 
 pub mod app;
 mod banner;
+mod bench;
 pub mod clock;
 mod console;
 mod cores;

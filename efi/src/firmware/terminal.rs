@@ -139,6 +139,25 @@ pub fn say_pair(name: &str, what: &str) {
     record(&format!("{name}{what}"));
 }
 
+/// Says a table, or on a screen that is too narrow for it `short`.
+pub fn table(table: &str, short: &[String]) {
+    let width = table.lines().map(|line| line.chars().count()).max();
+    let fits = width.is_some_and(|width| width < console::columns());
+    for line in table.lines() {
+        to_serial(line);
+        to_serial("\n");
+        record(line);
+        if fits {
+            to_screen(Color::LightGray, line, true);
+            to_screen(Color::LightGray, "\n", true);
+        }
+    }
+    for line in short.iter().filter(|_| !fits) {
+        to_screen(Color::LightGray, line, true);
+        to_screen(Color::LightGray, "\n", true);
+    }
+}
+
 /// Says the first line, on the screen as a bar of the screen's width.
 pub fn title(line: &str) {
     to_serial(line);

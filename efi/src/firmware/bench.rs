@@ -1,0 +1,143 @@
+//! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own table, so that it can be
+//! measured with and without its operating system.
+
+use alloc::{format, string::String, vec, vec::Vec};
+use core::ops::ControlFlow;
+
+use llama2_efi::{cores::Way, options::Options};
+use llama2_engine::{
+    bench::{Bench, Outcome, Report, Subject, Test, Work, statistics::mean},
+    checkpoint::{Checkpoint, Error},
+    kernels::Kernels,
+    model::Model,
+    workers::{Single, Workers},
+};
+
+use super::{
+    clock,
+    cores::Crew,
+    cpu, memory,
+    terminal::{self, complain, say},
+};
+
+/// Tokens of a prompt, and tokens to generate: llama-bench's own, but for `steps`.
+const PROMPT: usize = 512;
+const GENERATE: usize = 128;
+/// How often each test is repeated.
+const REPETITIONS: usize = 5;
+
+/// Measures, and says the table. `file` and `size` are the checkpoint's.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub fn run(
+    (file, size): (&str, u64),
+    checkpoint: &Checkpoint,
+    mut model: Model,
+    crew: &'static Crew,
+    kernels: &'static Kernels,
+    options: &Options,
+) -> Result<(), Error> {
+    // A token at a time through calls that return at the end would measure the firmware.
+    let blocking = *crew.way() == Way::Elsewhere;
+    let workers: &dyn Workers = if blocking { &Single } else { crew };
+    if blocking {
+        complain(
+            "warning",
+            "this firmware lends its cores for whole replies only: measuring the boot processor alone",
+        );
+    }
+    let most = workers.count();
+    let threads = match options.threads {
+        Some(wanted) => vec![wanted.min(most)],
+        None if most > 1 => vec![1, most],
+        None => vec![1],
+    };
+    let steps = options
+        .steps
+        .and_then(|steps| usize::try_from(steps).ok())
+        .filter(|&steps| steps > 0);
+    let works = [
+        Work::Prompt(steps.unwrap_or(PROMPT)),
+        Work::Generate(steps.unwrap_or(GENERATE)),
+    ];
+    let tests = works.map(|work| Test { work, depth: 0 });
+    let made_for = model.config.seq_len;
+    let needed = tests.iter().map(Test::context).max().unwrap_or(0);
+    model.config.seq_len = made_for.max(needed);
+
+    let kv = options.kv.unwrap_or_default();
+    let subject = Subject {
+        file: file.into(),
+        kind: Subject::kind(&model, checkpoint.parameters()),
+        size,
+        parameters: checkpoint.parameters(),
+        bytes_per_token: model.bytes_per_token(),
+        context: (model.config.seq_len, made_for),
+        kernels: kernels.title,
+        kv,
+        pages: cpu::page_size(model.final_norm.as_ptr().addr())
+            .unwrap_or("?")
+            .into(),
+        processor: cpu::name(),
+    };
+    let bench = Bench {
+        model: &model,
+        kernels,
+        workers,
+        kv,
+        features: crew.features(),
+        // Sessions and the firmware need some as well.
+        spare: memory::size().free / 2,
+        clock: clock::nanoseconds,
+        repetitions: REPETITIONS,
+    };
+    say(&format!(
+        "Measuring {} and {}, {REPETITIONS} times each; Esc stops it.",
+        tests[0], tests[1]
+    ));
+    let measured = bench.run(&tests, &threads, &mut |test, repetition| {
+        terminal::redraw(&format!("{test}, {repetition} of {REPETITIONS}   "));
+        if terminal::stopped() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    crew.rest();
+    terminal::redraw(&" ".repeat(30));
+    terminal::redraw("");
+    let outcomes = match measured {
+        Err(Error::Stopped) => {
+            say("Stopped by a key.");
+            return Ok(());
+        }
+        measured => measured?,
+    };
+    let short: Vec<String> = outcomes.iter().map(in_words).collect();
+    let mut table = String::new();
+    // Writing into a string cannot fail.
+    let _ = Report::write(
+        &[Report { subject, outcomes }],
+        llama2_engine::bench::Format::Markdown,
+        &mut table,
+    );
+    terminal::table(&table, &short);
+    Ok(())
+}
+
+/// One result for a screen that is too narrow for the table.
+fn in_words(outcome: &Outcome) -> String {
+    let memory = outcome.percent_of_read().map_or(String::new(), |percent| {
+        format!(
+            ", {:.1} GB/s: {percent:.0} % of what it can read",
+            outcome.weights_rate()
+        )
+    });
+    let cores = match outcome.threads {
+        1 => "1 core".into(),
+        threads => format!("{threads} cores"),
+    };
+    let rate = mean(&outcome.rates());
+    format!("{} on {cores}: {rate:.2} tok/s{memory}", outcome.test)
+}
