@@ -12,9 +12,16 @@ pub enum Threads {
 /// Steps with each number of workers; the shortest counts.
 const TRIES: usize = 2;
 
+/// Steps that took longer than one worker alone would have, after which the number is found out anew: another program has
+/// taken a core, and everybody waits for whoever was on it.
+const STRIKES: usize = 4;
+
+/// Steps by one worker alone after which more are tried again, for the first time; then after twice as many, and so on.
+const PATIENCE: usize = 64;
+const MOST_PATIENCE: usize = 4096;
+
 /// What is being found out.
 struct Trial {
-    clock: fn() -> u64,
     /// Steps done with this number of workers, and the shortest of them in nanoseconds.
     steps: usize,
     shortest: u64,
@@ -27,34 +34,38 @@ struct Trial {
 pub(crate) struct Tuner {
     threads: usize,
     most: usize,
+    /// Where the number is not given.
+    clock: Option<fn() -> u64>,
     trial: Option<Trial>,
+    /// The time of a step by one worker alone, in nanoseconds.
+    alone: u64,
+    strikes: usize,
+    /// Steps until more than one worker are tried again, and the number it began from.
+    until: usize,
+    patience: usize,
 }
 
 impl Tuner {
     pub(crate) fn new(threads: Threads, most: usize) -> Tuner {
-        match threads {
-            Threads::Calibrate(clock) if most > 1 => Tuner {
-                threads: 1,
-                most,
-                trial: Some(Trial {
-                    clock,
-                    steps: 0,
-                    shortest: u64::MAX,
-                    best: 1,
-                    best_time: u64::MAX,
-                }),
-            },
-            Threads::Calibrate(_) => Tuner {
-                threads: 1,
-                most,
-                trial: None,
-            },
-            Threads::Fixed(threads) => Tuner {
-                threads: threads.clamp(1, most),
-                most,
-                trial: None,
-            },
+        let (threads, clock) = match threads {
+            Threads::Calibrate(clock) if most > 1 => (1, Some(clock)),
+            Threads::Calibrate(_) => (1, None),
+            Threads::Fixed(threads) => (threads.clamp(1, most), None),
+        };
+        let mut tuner = Tuner {
+            threads,
+            most,
+            clock,
+            trial: None,
+            alone: 0,
+            strikes: 0,
+            until: 0,
+            patience: PATIENCE,
+        };
+        if clock.is_some() {
+            tuner.try_all();
         }
+        tuner
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -67,13 +78,48 @@ impl Tuner {
 
     /// A step begins.
     pub(crate) fn begin(&self) -> u64 {
-        self.trial.as_ref().map_or(0, |trial| (trial.clock)())
+        self.clock.map_or(0, |clock| clock())
     }
 
     /// The step that began at `before` has ended.
     pub(crate) fn end(&mut self, before: u64) {
+        let Some(clock) = self.clock else { return };
+        let took = clock().saturating_sub(before).max(1);
+        if self.trial.is_some() {
+            self.weigh(took);
+        } else if self.threads > 1 {
+            let slow = took > self.alone.saturating_add(self.alone / 4);
+            self.strikes = if slow {
+                self.strikes + 1
+            } else {
+                self.strikes.saturating_sub(1)
+            };
+            if self.strikes == STRIKES {
+                self.try_all();
+            }
+        } else {
+            self.until = self.until.saturating_sub(1);
+            if self.until == 0 {
+                self.try_all();
+            }
+        }
+    }
+
+    /// Begins to find out.
+    fn try_all(&mut self) {
+        self.threads = 1;
+        self.strikes = 0;
+        self.trial = Some(Trial {
+            steps: 0,
+            shortest: u64::MAX,
+            best: 1,
+            best_time: u64::MAX,
+        });
+    }
+
+    /// A step of the trial took so long.
+    fn weigh(&mut self, took: u64) {
         let Some(trial) = &mut self.trial else { return };
-        let took = (trial.clock)().saturating_sub(before).max(1);
         trial.shortest = trial.shortest.min(took);
         trial.steps += 1;
         // Whatever is touched for the first time is touched by one worker: it gets a step more.
@@ -86,13 +132,22 @@ impl Tuner {
         if better {
             (trial.best, trial.best_time) = (self.threads, trial.shortest);
         }
-        if self.threads == self.most || hopeless {
-            self.threads = trial.best;
-            self.trial = None;
-        } else {
+        if self.threads == 1 {
+            self.alone = trial.shortest;
+        }
+        if self.threads < self.most && !hopeless {
             // 1, 2, 3, 4, 6, 9, …: the first few count most.
             self.threads = (self.threads + (self.threads / 2).max(1)).min(self.most);
             (trial.steps, trial.shortest) = (0, u64::MAX);
+            return;
+        }
+        self.threads = trial.best;
+        self.trial = None;
+        if self.threads == 1 {
+            self.until = self.patience;
+            self.patience = (2 * self.patience).min(MOST_PATIENCE);
+        } else {
+            self.patience = PATIENCE;
         }
     }
 }
@@ -129,5 +184,31 @@ mod tests {
         assert_eq!(chosen(&[100; 64]), (1, 1 + 2 * 12));
         assert_eq!(Tuner::new(Threads::Fixed(9), 4).threads(), 4);
         assert_eq!(Tuner::new(Threads::Fixed(0), 4).threads(), 1);
+    }
+
+    #[test]
+    fn a_core_that_is_taken_away_is_noticed_and_so_is_its_return() {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        let mut tuner = Tuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 2);
+        let mut run = |steps: usize, times: [u64; 2]| {
+            let mut total = 0;
+            for _ in 0..steps {
+                let before = tuner.begin();
+                total += times[tuner.threads() - 1];
+                CLOCK.fetch_add(times[tuner.threads() - 1], Relaxed);
+                tuner.end(before);
+            }
+            (tuner.threads(), total / steps as u64)
+        };
+        assert_eq!(run(5, [100, 55]).0, 2);
+        // A long step now and then changes nothing.
+        assert_eq!(run(1, [100, 900]).0, 2);
+        assert_eq!(run(50, [100, 55]).0, 2);
+        // Then every one of them is long.
+        let (threads, mean) = run(1000, [100, 900]);
+        assert_eq!(threads, 1);
+        assert!(mean < 125, "{mean}");
+        let (threads, _) = run(2000, [100, 55]);
+        assert_eq!(threads, 2);
     }
 }
