@@ -43,7 +43,9 @@ pub struct Choice {
 
 fn is_model(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    name == "MODEL.BIN" || (name.starts_with("STORIES") && name.ends_with(".BIN"))
+    name == "MODEL.BIN"
+        || (name.starts_with("STORIES") && name.ends_with(".BIN"))
+        || name.ends_with(".GGUF")
 }
 
 fn is_tokenizer(name: &str) -> bool {
@@ -52,13 +54,18 @@ fn is_tokenizer(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Chooses among a volume's files: the first `STORIES*.BIN` by name, else `MODEL.BIN`, the root before `\MODELS`, with a
-/// tokenizer of the same folder if there is one.
+/// Chooses among a volume's files: the first `STORIES*.BIN` by name, else `MODEL.BIN`, else the first `*.GGUF`, the root before
+/// `\MODELS`, with a tokenizer of the same folder if there is one.
 pub fn choose(entries: &[Entry]) -> Option<Choice> {
     let rank = |entry: &Entry| {
         let folder = FOLDERS.iter().position(|&folder| folder == entry.folder);
         let name = entry.name.to_ascii_uppercase();
-        (folder, name == "MODEL.BIN", name)
+        let kind = match () {
+            () if name.ends_with(".GGUF") => 2,
+            () if name == "MODEL.BIN" => 1,
+            () => 0,
+        };
+        (folder, kind, name)
     };
     let mut models: Vec<&Entry> = entries
         .iter()
@@ -149,6 +156,11 @@ mod tests {
         assert_eq!(found.0, "\\STORIES.BIN");
         assert_eq!(found.1.as_deref(), Some("\\tokenizer.bin"));
         assert_eq!(found.2, ["\\stories42M.bin", "\\MODEL.BIN"]);
+        let found = choice(&["\\b.gguf", "\\A.GGUF", "\\MODELS\\MODEL.BIN"]).unwrap();
+        assert_eq!(found.0, "\\A.GGUF");
+        assert_eq!(found.2, ["\\b.gguf", "\\MODELS\\MODEL.BIN"]);
+        let found = choice(&["\\a.gguf", "\\MODEL.BIN"]).unwrap();
+        assert_eq!(found.0, "\\MODEL.BIN");
         let found = choice(&["\\MODELS\\MODEL.BIN", "\\TOKENIZER.BIN"]).unwrap();
         assert_eq!(found.1.as_deref(), Some("\\TOKENIZER.BIN"));
         assert_eq!(

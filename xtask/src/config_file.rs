@@ -9,7 +9,7 @@ use toml::Value;
 const KEYS: [(&str, &str, &str); 15] = [
     (
         "model",
-        "Checkpoint (llama2.c's .bin). Without it: STORIES*.BIN or MODEL.BIN in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
+        "Checkpoint (llama2.c's .bin, or .gguf). Without it: STORIES*.BIN, MODEL.BIN or *.GGUF in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
         "\"STORIES.BIN\"",
     ),
     (

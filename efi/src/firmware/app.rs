@@ -87,7 +87,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     needed
         .check(memory::size().free.saturating_sub(RESERVE))
         .map_err(|error| about(&error))?;
-    let tokenizer = pair.load_tokenizer(vocab_size)?;
+    let tokenizer = pair.load_tokenizer(&checkpoint)?;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(&tokenizer, &settings, seq_len).map_err(|error| about(&error))?;
 

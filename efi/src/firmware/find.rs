@@ -13,6 +13,8 @@ use llama2_efi::{
     options::Options,
 };
 use llama2_engine::{
+    checkpoint::{Checkpoint, Format},
+    gguf,
     source::ByteSource,
     tokenizer::Tokenizer,
     units::{Bytes, Grouped},
@@ -43,6 +45,8 @@ pub struct Source {
 pub struct Pair {
     pub model: Source,
     tokenizer: Option<Source>,
+    /// Whether the user named the tokenizer.
+    named: bool,
 }
 
 /// A file that the user named: its volume's place in the list, its path there, itself.
@@ -62,6 +66,7 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
         .as_ref()
         .map(|path| Ok::<_, String>(named(volumes, path)?.source))
         .transpose()?;
+    let named_tokenizer = tokenizer.is_some();
     let pair = match &options.model {
         Some(path) => {
             let model = named(volumes, path)?;
@@ -70,11 +75,13 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
             Pair {
                 model: model.source,
                 tokenizer,
+                named: named_tokenizer,
             }
         }
         None => match found(volumes)? {
             Some(found) => Pair {
                 tokenizer: tokenizer.or(found.tokenizer),
+                named: named_tokenizer,
                 ..found
             },
             None => bundled(tokenizer),
@@ -96,6 +103,7 @@ fn bundled(tokenizer: Option<Source>) -> Pair {
                 bytes: Box::new(BUNDLED_TOKENIZER),
             })
         }),
+        named: true,
     }
 }
 
@@ -153,7 +161,11 @@ fn found(volumes: &mut Volumes) -> Result<Option<Pair>, String> {
         .map(|entry| open(entry.path()))
         .transpose()?;
     say(&describe(&model, &others));
-    Ok(Some(Pair { model, tokenizer }))
+    Ok(Some(Pair {
+        model,
+        tokenizer,
+        named: false,
+    }))
 }
 
 /// A tokenizer with a usual name: in the model's folder, then where models are looked for, then on the other volumes.
@@ -268,11 +280,26 @@ pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
 }
 
 impl Pair {
-    /// Loads the tokenizer for a model of `vocab_size` tokens; where none goes with it, the one inside if it may do.
+    /// Loads the tokenizer for the model: the one that was named, else a GGUF file's own, else the one that lies beside it;
+    /// where none goes with it, the one inside if it may do.
     ///
     /// # Errors
     /// A sentence about the tokenizer, or about there being none.
-    pub fn load_tokenizer(&mut self, vocab_size: usize) -> Result<Tokenizer, String> {
+    pub fn load_tokenizer(&mut self, checkpoint: &Checkpoint) -> Result<Tokenizer, String> {
+        let vocab_size = checkpoint.config.vocab_size;
+        if let (Format::Gguf { .. }, false) = (checkpoint.format, self.named) {
+            let name = &self.model.name;
+            let own = gguf::tokenizer(&mut *self.model.bytes).map_err(|error| {
+                format!("{name}: {error}; name a tokenizer.bin in {}", config::NAME)
+            })?;
+            own.check_model(vocab_size)
+                .map_err(|error| format!("{name}: its tokenizer {error}"))?;
+            say(&format!(
+                "Tokenizer: the model's own, {} tokens",
+                Grouped(vocab_size as u64)
+            ));
+            return Ok(own);
+        }
         let Some(mut source) = self.tokenizer.take() else {
             let inside = Tokenizer::load(&mut &*BUNDLED_TOKENIZER)
                 .map_err(|error| format!("{BUNDLED_TOKENIZER_NAME}: {error}"))?;

@@ -209,7 +209,7 @@ pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, o
 /// One panel times `T` tokens from `token` on.
 ///
 /// # Safety
-/// As in [`q8`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
+/// As in [`q8()`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
 #[inline(always)]
 unsafe fn q8_tile<L: Lanes, const T: usize>(
     w: *const u8,
