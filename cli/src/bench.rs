@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use indicatif::ProgressBar;
 use llama2_engine::{
     bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
     kernels::{Features, Kernels},
@@ -117,9 +118,16 @@ fn report(
         clock: nanoseconds,
         repetitions: args.repetitions,
     };
+    // On a terminal, and never while the clock runs.
+    let bar = ProgressBar::new_spinner();
     let outcomes = bench
-        .run(&tests, threads, &mut |_, _| ControlFlow::Continue(()))
+        .run(&tests, threads, &mut |test, repetition| {
+            let of = args.repetitions;
+            bar.set_message(format!("{}: {test}, {repetition} of {of}", name.display()));
+            ControlFlow::Continue(())
+        })
         .map_err(|error| Failure::about(&name, error))?;
+    bar.finish_and_clear();
     Ok(Report { subject, outcomes })
 }
 
