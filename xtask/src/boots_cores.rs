@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     boots::{Check, stop},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 16] = [
+pub const BOOTS: [(&str, Check); 17] = [
     ("cores: 1, SSE2, float32", |bench, trial| {
         same(bench, trial, (1, Way::Usual, None), "sse2", false)
     }),
@@ -57,6 +57,7 @@ pub const BOOTS: [(&str, Check); 16] = [
         "cores: a panic on another one by blocking calls",
         |bench, trial| panics(bench, trial, "blocking-panic"),
     ),
+    ("cores: chat, called anew for each answer", chat),
     ("cores: a benchmark on 1 and 2", benchmark),
     ("cores: Esc stops 2", |bench, trial| {
         stop(bench, trial, "threads = 2", escape)
@@ -163,6 +164,82 @@ fn refused_kernels(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         &machine,
         "the avx2 kernels need AVX2, FMA and F16C, which this machine does not have",
     )
+}
+
+/// Two turns of a chat, each stopped by Esc: the same beginning on one core and by both ways on two. The bundled model would
+/// go on to the end of its context.
+fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    const ENOUGH: usize = 60;
+    let mut told = Vec::new();
+    for (cpus, words) in [
+        (1, "threads = 1"),
+        (2, "threads = 2"),
+        (3, "threads = 2\ntest = \"blocking\""),
+    ] {
+        let config = format!("mode = \"chat\"\nseed = 3\nsteps = 0\nsystem = \"\"\n{words}\n");
+        let image = trial.image(bench, &config, &[])?;
+        let machine = Machine {
+            cpus,
+            ..Machine::new(&image)
+        };
+        let mut guest = machine.start(Accel::Tcg)?;
+        let asked = |turn: usize| {
+            move |text: &str| {
+                let turns = text.matches("\nUser: ").count();
+                (turns == turn + 1 && text.ends_with("\nUser: ")).then_some(())
+            }
+        };
+        let answered = |turn: usize| {
+            move |text: &str| {
+                let answer = text.split("Assistant: ").nth(turn + 1)?;
+                (answer.len() >= ENOUGH).then_some(())
+            }
+        };
+        for (turn, line) in [&b"Who has a ball?\r"[..], b"And who sings?\r"]
+            .into_iter()
+            .enumerate()
+        {
+            if let Err(end) = guest.wait(PATIENCE, asked(turn)) {
+                return trial.ended(&guest, end).map(|_| None);
+            }
+            guest.send(line)?;
+            if let Err(end) = guest.wait(PATIENCE, answered(turn)) {
+                return trial.ended(&guest, end).map(|_| None);
+            }
+            guest.send(b"\x1b")?;
+        }
+        // Esc at a question leaves; then there is the key prompt.
+        for (wanted, key) in [
+            ("\nStopped by a key.\nUser: ", b"\x1b"),
+            ("Done! Press", b"x"),
+        ] {
+            let seen = |text: &str| {
+                let (_, end) = text.rsplit_once("Assistant: ")?;
+                end.contains(wanted).then_some(())
+            };
+            if let Err(end) = guest.wait(PATIENCE, seen) {
+                return trial.ended(&guest, end).map(|_| None);
+            }
+            guest.send(key)?;
+        }
+        let end = guest.end(PATIENCE);
+        let status = trial.ended(&guest, end)?;
+        ensure!(status == 0, "status {status}");
+        let answer = trial.serial.split("Assistant: ").nth(1);
+        told.push(
+            answer
+                .context("no answer")?
+                .chars()
+                .take(ENOUGH)
+                .collect::<String>(),
+        );
+    }
+    ensure!(
+        told[0] == told[1] && told[0] == told[2],
+        "one core, two, two by blocking calls:\n{}",
+        told.join("\n")
+    );
+    Ok(None)
 }
 
 /// The benchmark's table, for each number of cores.
