@@ -1,7 +1,7 @@
 //! One conversation with a model: the forward pass of Llama 2, for one token or a batch of them.
 //!
 //! The pass follows run.c's `forward` (Touvron et al. 2023, "Llama 2"). All state is allocated by [`Session::new`];
-//! a step allocates nothing and calls nothing outside the engine. Every worker goes through [`Pass::run`] from top to
+//! a step allocates nothing and calls nothing outside the engine. Every worker goes through `Pass::run` from top to
 //! bottom; each `deal` in it is a step of the computation that has to be complete before the next.
 
 use crate::{
