@@ -80,6 +80,11 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn fetch(p: *const u8) {
+        // Safety: as above; a hint, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn nibbles(x: [__m256i; 2]) -> ([__m256i; 2], [__m256i; 2]) {
         // Safety: as above.
         unsafe {

@@ -81,6 +81,11 @@ macro_rules! common {
             unsafe { _mm512_mul_ps(a, b) }
         }
         #[inline(always)]
+        unsafe fn fetch(p: *const u8) {
+            // Safety: as above; a hint, wherever it points.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[inline(always)]
         unsafe fn nibbles(x: __m512i) -> (__m512i, __m512i) {
             // Safety: as above.
             unsafe {
