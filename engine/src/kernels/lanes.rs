@@ -223,6 +223,13 @@ unsafe fn float_tile<L: Lanes, N: Number, const T: usize>(
                 next = next.wrapping_add(LINE);
             }
             let end = (c + every).min(count);
+            while T == 1 && c + 8 <= end {
+                for c in c..c + 8 {
+                    let column = N::load::<L>(w.add(c * step));
+                    sums[0] = L::add(sums[0], L::mul(column, L::splat(*x.add(c))));
+                }
+                c += 8;
+            }
             while c < end {
                 let column = N::load::<L>(w.add(c * step));
                 for t in 0..T {
@@ -360,27 +367,53 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     // Safety: inside of what `check` has looked at.
     unsafe {
         let mut sums = [L::zero(); T];
-        let each = ahead.bytes / groups;
-        for g in 0..groups {
+        let each = 2 * (ahead.bytes / groups);
+        let mut pair = w;
+        // By twos, as they lie: the fewer instructions for a line, the further the processor sees ahead.
+        for p in 0..groups / 2 {
             if T > 1 {
-                ahead.fetch::<L>(g, each);
+                ahead.fetch::<L>(p, each);
             }
-            let pair = w.add(g / 2 * layout.pair());
-            let values = pair.add(q8_0::SCALES + g % 2 * layout.values);
-            let quants = x.quants.as_ptr().add(token * x.quant_stride + g * BLOCK);
-            let whole = if FOUR {
-                let whole = starts::<L, T>(x, token, groups, g, -q4_0::OFFSET);
-                nibbles::<L, T>(whole, values, quants, x.quant_stride)
-            } else {
-                let whole = starts::<L, T>(x, token, groups, g, -L::SIGNED_EXCESS);
-                signed::<L, T>(whole, values, BLOCK / QUAD, quants, x.quant_stride)
-            };
-            let scales = L::load_f16(pair.add(g % 2 * PANEL * 2).cast());
-            scaled::<L, T>(&mut sums, whole, scales, x, token, groups, g);
+            block::<L, FOUR, T>(&mut sums, layout, (pair, 0), x, token, 2 * p);
+            block::<L, FOUR, T>(&mut sums, layout, (pair, 1), x, token, 2 * p + 1);
+            pair = pair.add(layout.pair());
+        }
+        if !groups.is_multiple_of(2) {
+            block::<L, FOUR, T>(&mut sums, layout, (pair, 0), x, token, groups - 1);
         }
         for t in 0..T {
             L::store(out.add(t * out_stride), sums[t]);
         }
+    }
+}
+
+/// The first or second block of a pair, which is block `g` of its rows, added to the tokens' sums.
+///
+/// # Safety
+/// As in [`block_tile`].
+#[inline(always)]
+unsafe fn block<L: Lanes, const FOUR: bool, const T: usize>(
+    sums: &mut [L::Floats; T],
+    layout: &q8_0::Layout,
+    (pair, which): (*const u8, usize),
+    x: &Activations<'_>,
+    token: usize,
+    g: usize,
+) {
+    let groups = x.cols / BLOCK;
+    // Safety: as the caller says.
+    unsafe {
+        let values = pair.add(q8_0::SCALES + which * layout.values);
+        let quants = x.quants.as_ptr().add(token * x.quant_stride + g * BLOCK);
+        let whole = if FOUR {
+            let whole = starts::<L, T>(x, token, groups, g, -q4_0::OFFSET);
+            nibbles::<L, T>(whole, values, quants, x.quant_stride)
+        } else {
+            let whole = starts::<L, T>(x, token, groups, g, -L::SIGNED_EXCESS);
+            signed::<L, T>(whole, values, BLOCK / QUAD, quants, x.quant_stride)
+        };
+        let scales = L::load_f16(pair.add(which * PANEL * 2).cast());
+        scaled::<L, T>(sums, whole, scales, x, token, groups, g);
     }
 }
 
@@ -424,14 +457,39 @@ unsafe fn signed<L: Lanes, const T: usize>(
 ) -> [L::Integers; T] {
     // Safety: as the caller says.
     unsafe {
-        for q in 0..count {
-            let weights = L::quads(w.add(q * PANEL * QUAD));
-            for (t, whole) in whole.iter_mut().enumerate() {
-                *whole = L::signed(*whole, weights, x.add(t * stride + q * QUAD));
+        let mut q = 0;
+        while q + 4 <= count {
+            for q in q..q + 4 {
+                signed_quad::<L, T>(&mut whole, w, x, stride, q);
             }
+            q += 4;
+        }
+        for q in q..count {
+            signed_quad::<L, T>(&mut whole, w, x, stride, q);
         }
     }
     whole
+}
+
+/// Quad `q` of them.
+///
+/// # Safety
+/// It is there.
+#[inline(always)]
+unsafe fn signed_quad<L: Lanes, const T: usize>(
+    whole: &mut [L::Integers; T],
+    w: *const u8,
+    x: *const i8,
+    stride: usize,
+    q: usize,
+) {
+    // Safety: as the caller says.
+    unsafe {
+        let weights = L::quads(w.add(q * PANEL * QUAD));
+        for (t, whole) in whole.iter_mut().enumerate() {
+            *whole = L::signed(*whole, weights, x.add(t * stride + q * QUAD));
+        }
+    }
 }
 
 /// Adds the products of a block of 4-bit weights at `w` with each token's activations, `stride` bytes apart.
