@@ -14,6 +14,8 @@ mod features;
 mod lanes;
 mod portable;
 pub mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use core::fmt;
 
