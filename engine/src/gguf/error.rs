@@ -1,0 +1,210 @@
+//! What can be wrong with a GGUF file, each as a sentence.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::ARCHITECTURES;
+use crate::units::Grouped;
+
+/// Why a GGUF file cannot be used. Shown, it is a sentence without the file's name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// Another version, or the other byte order.
+    Version {
+        /// The number found.
+        found: u32,
+    },
+    /// More entries or tensors than a file of this size has room for.
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// The number found.
+        found: u64,
+        /// The file's size.
+        size: u64,
+    },
+    /// A string or an array leads out of the file.
+    Length {
+        /// What is so long.
+        what: &'static str,
+        /// Where its length stands.
+        offset: u64,
+        /// The number found.
+        found: u64,
+        /// Bytes, or elements' bytes, that are left.
+        left: u64,
+    },
+    /// The file ends inside of its description.
+    CutShort {
+        /// Where it ends.
+        size: u64,
+    },
+    /// A string that is not UTF-8.
+    Utf8 {
+        /// Where it begins.
+        offset: u64,
+    },
+    /// A type that no metadata has.
+    ValueType {
+        /// The key it belongs to.
+        key: String,
+        /// The number found.
+        found: u32,
+    },
+    /// A key is not there.
+    Missing {
+        /// The key.
+        key: String,
+    },
+    /// A key stands twice.
+    Twice {
+        /// The key or name.
+        name: String,
+    },
+    /// A value of another kind than its key says, or out of range.
+    Value {
+        /// The key.
+        key: String,
+        /// What must be there.
+        wanted: &'static str,
+    },
+    /// An architecture that is not known.
+    Architecture {
+        /// Its name.
+        found: String,
+    },
+    /// Something of the architecture that is not supported.
+    Unsupported {
+        /// What it is, with the key or tensor that says so.
+        what: String,
+    },
+    /// A tensor of a type that is not known.
+    TensorType {
+        /// The tensor.
+        name: String,
+        /// The type's name, or number.
+        found: String,
+    },
+    /// A tensor of another shape than the metadata ask for.
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Columns and rows found.
+        found: (u64, u64),
+        /// Columns and rows that it must have.
+        wanted: (u64, u64),
+    },
+    /// A tensor that leads out of the file, or is not aligned.
+    Place {
+        /// The tensor.
+        name: String,
+        /// Its offset in the file.
+        offset: u64,
+        /// Its bytes.
+        bytes: u64,
+        /// The file's size.
+        size: u64,
+    },
+    /// Two tensors in the same place.
+    Overlap {
+        /// The one.
+        a: String,
+        /// The other.
+        b: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const AGAIN: &str = "it is damaged or cut short; fetch it again";
+        match self {
+            Error::Version { found } if found.swap_bytes() <= 0xffff && *found > 0xffff => write!(
+                f,
+                "is a big-endian GGUF file; take the little-endian one, which nearly all are"
+            ),
+            Error::Version { found } => write!(
+                f,
+                "has GGUF version {found}, but only 2 and 3 are known; convert it again with a current llama.cpp"
+            ),
+            Error::Count { what, found, size } => write!(
+                f,
+                "says that it has {} {what}, but a file of {} bytes has no room for them: {AGAIN}",
+                Grouped(*found),
+                Grouped(*size)
+            ),
+            Error::Length {
+                what,
+                offset,
+                found,
+                left,
+            } => write!(
+                f,
+                "{what} at byte {} says that it is {} long, but {} bytes are left: {AGAIN}",
+                Grouped(*offset),
+                Grouped(*found),
+                Grouped(*left)
+            ),
+            Error::CutShort { size } => write!(
+                f,
+                "ends at byte {}, in the middle of its description: it is cut short; fetch it again",
+                Grouped(*size)
+            ),
+            Error::Utf8 { offset } => write!(
+                f,
+                "the text at byte {} is not UTF-8: it is damaged; fetch it again",
+                Grouped(*offset)
+            ),
+            Error::ValueType { key, found } => write!(
+                f,
+                "its value of {key:?} has type {found}, which GGUF does not know: it is damaged; fetch it again"
+            ),
+            Error::Missing { key } => write!(
+                f,
+                "{key:?} is not in it; it is not a whole model: convert it again with a current llama.cpp"
+            ),
+            Error::Twice { name } => {
+                write!(f, "{name:?} is in it twice: it is damaged; fetch it again")
+            }
+            Error::Value { key, wanted } => write!(
+                f,
+                "its value of {key:?} must be {wanted}, and is not; convert it again with a current llama.cpp"
+            ),
+            Error::Architecture { found } => write!(
+                f,
+                "is a model of architecture {found:?}; known: {ARCHITECTURES}"
+            ),
+            Error::Unsupported { what } => write!(f, "{what}, which is not supported yet"),
+            Error::TensorType { name, found } => write!(
+                f,
+                "its tensor {name:?} is of type {found}; known: F32, F16, BF16, Q8_0, Q4_0. Take a file of one of these"
+            ),
+            Error::Shape {
+                name,
+                found,
+                wanted,
+            } => write!(
+                f,
+                "its tensor {name:?} has {} columns and {} rows, but the model's numbers ask for {} and {}: it is damaged; fetch it again",
+                found.0, found.1, wanted.0, wanted.1
+            ),
+            Error::Place {
+                name,
+                offset,
+                bytes,
+                size,
+            } => write!(
+                f,
+                "its tensor {name:?} has {} bytes from byte {} on, but the file has {}, or they are not aligned: {AGAIN}",
+                Grouped(*bytes),
+                Grouped(*offset),
+                Grouped(*size)
+            ),
+            Error::Overlap { a, b } => write!(
+                f,
+                "its tensors {a:?} and {b:?} are in the same place: it is damaged; fetch it again"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

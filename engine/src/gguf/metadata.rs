@@ -1,0 +1,451 @@
+//! A GGUF file's metadata, read from front to back: nothing is believed before it is known to be there.
+
+use alloc::{string::String, vec::Vec};
+use core::{
+    fmt,
+    ops::{ControlFlow, Range},
+};
+
+use super::Error;
+use crate::{
+    checkpoint,
+    source::{ByteSource, ReadError},
+    units::Grouped,
+};
+
+/// Bytes before the first metadata entry.
+const HEADER: u64 = 24;
+/// Bytes that the smallest metadata entry takes (an empty key, a type, a byte), and the smallest tensor's description.
+const LEAST_ENTRY: u64 = 13;
+const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
+/// Longest key or name; the specification allows 65 535 bytes for keys, ggml 63 for names.
+pub(super) const LONGEST_NAME: u64 = 65_535;
+/// Longest string that is kept; longer ones are passed over.
+const LONGEST_STRING: u64 = 1 << 20;
+/// Bytes that are read at once.
+const WINDOW: usize = 64 << 10;
+
+/// A value of the metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A whole number of any width, without sign.
+    Unsigned(u64),
+    /// One with a sign.
+    Signed(i64),
+    /// A number of either precision.
+    Float(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// A text; `None` if it is too long to be kept.
+    Text(Option<String>),
+    /// An array, which is left in the file.
+    Array(Array),
+}
+
+/// An array in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Array {
+    /// Its elements' type.
+    pub kind: u32,
+    /// How many they are.
+    pub count: u64,
+    /// Where the first one is.
+    pub offset: u64,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Unsigned(x) => x.fmt(f),
+            Value::Signed(x) => x.fmt(f),
+            Value::Float(x) => write!(f, "{}", *x as f32),
+            Value::Bool(x) => x.fmt(f),
+            Value::Text(Some(text)) => write!(f, "{text:?}"),
+            Value::Text(None) => write!(f, "a long text"),
+            Value::Array(array) => {
+                let kind = match array.kind {
+                    STRING => "texts",
+                    6 | 12 => "numbers",
+                    7 => "bools",
+                    ARRAY => "arrays",
+                    _ => "whole numbers",
+                };
+                write!(f, "{} {kind}", Grouped(array.count))
+            }
+        }
+    }
+}
+
+pub(super) const STRING: u32 = 8;
+const ARRAY: u32 = 9;
+pub(super) const FLOAT: u32 = 6;
+
+/// Bytes of a value of a type; `None` for texts, arrays and unknown ones.
+fn value_size(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
+/// Either a medium's failure or the file's.
+pub(super) enum Failure {
+    Read(ReadError),
+    File(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::File(error)
+    }
+}
+
+impl From<Failure> for checkpoint::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Read(error) => checkpoint::Error::Read(error),
+            Failure::File(error) => checkpoint::Error::Gguf(error),
+        }
+    }
+}
+
+/// A source read from front to back through a window.
+pub(super) struct Reader<'s> {
+    source: &'s mut dyn ByteSource,
+    /// Where it is.
+    pub(super) at: u64,
+    window: Vec<u8>,
+    /// Where the window begins.
+    begin: u64,
+}
+
+impl<'s> Reader<'s> {
+    pub(super) fn new(source: &'s mut dyn ByteSource, at: u64) -> Self {
+        Reader {
+            source,
+            at,
+            window: Vec::new(),
+            begin: 0,
+        }
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.source.size().saturating_sub(self.at)
+    }
+
+    /// The next `len` bytes, at most [`WINDOW`].
+    pub(super) fn bytes(&mut self, len: usize) -> Result<&[u8], Failure> {
+        let size = self.source.size();
+        if self.left() < len as u64 {
+            return Err(Error::CutShort { size }.into());
+        }
+        let inside = self
+            .at
+            .checked_sub(self.begin)
+            .and_then(|start| usize::try_from(start).ok())
+            .filter(|start| start.saturating_add(len) <= self.window.len());
+        let start = match inside {
+            Some(start) => start,
+            None => {
+                let fresh = (size - self.at).min(WINDOW as u64) as usize;
+                self.window.resize(fresh, 0);
+                self.source
+                    .read_at(self.at, &mut self.window)
+                    .map_err(Failure::Read)?;
+                self.begin = self.at;
+                0
+            }
+        };
+        self.at += len as u64;
+        Ok(&self.window[start..start + len])
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.bytes(N)?);
+        Ok(out)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Failure> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Failure> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A length that fits what is left.
+    pub(super) fn length(&mut self, what: &'static str, most: u64) -> Result<u64, Failure> {
+        let offset = self.at;
+        let found = self.u64()?;
+        let left = self.left();
+        if found > left || found > most {
+            return Err(Error::Length {
+                what,
+                offset,
+                found,
+                left: left.min(most),
+            }
+            .into());
+        }
+        Ok(found)
+    }
+
+    /// `len` bytes, which are there.
+    pub(super) fn long(&mut self, len: u64) -> Result<Vec<u8>, Failure> {
+        let mut out = Vec::new();
+        let mut left = len as usize;
+        while left > 0 {
+            let piece = self.bytes(left.min(WINDOW))?;
+            out.extend_from_slice(piece);
+            left -= piece.len();
+        }
+        Ok(out)
+    }
+
+    pub(super) fn text(&mut self, what: &'static str, most: u64) -> Result<String, Failure> {
+        let len = self.length(what, most)?;
+        let offset = self.at;
+        String::from_utf8(self.long(len)?).map_err(|_| Error::Utf8 { offset }.into())
+    }
+
+    /// The value of `key`, of type `kind`.
+    pub(super) fn value(&mut self, key: &str, kind: u32) -> Result<Value, Failure> {
+        Ok(match kind {
+            0 => Value::Unsigned(self.array::<1>()?[0].into()),
+            1 => Value::Signed((self.array::<1>()?[0] as i8).into()),
+            2 => Value::Unsigned(u16::from_le_bytes(self.array()?).into()),
+            3 => Value::Signed(i16::from_le_bytes(self.array()?).into()),
+            4 => Value::Unsigned(self.u32()?.into()),
+            5 => Value::Signed(i32::from_le_bytes(self.array()?).into()),
+            FLOAT => Value::Float(f32::from_le_bytes(self.array()?).into()),
+            7 => match self.array::<1>()?[0] {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                _ => {
+                    let key = key.into();
+                    return Err(Error::Value {
+                        key,
+                        wanted: "0 or 1",
+                    }
+                    .into());
+                }
+            },
+            STRING => {
+                let left = self.left();
+                let len = self.length("a text", left)?;
+                if len > LONGEST_STRING {
+                    self.at += len;
+                    Value::Text(None)
+                } else {
+                    let offset = self.at;
+                    let text = String::from_utf8(self.long(len)?);
+                    Value::Text(Some(text.map_err(|_| Error::Utf8 { offset })?))
+                }
+            }
+            ARRAY => {
+                let element = self.u32()?;
+                let offset = self.at;
+                let count = self.u64()?;
+                let array = Array {
+                    kind: element,
+                    count,
+                    offset: self.at,
+                };
+                let left = self.left();
+                let too_long = Error::Length {
+                    what: "an array",
+                    offset,
+                    found: count,
+                    left,
+                };
+                match (value_size(element), element) {
+                    (Some(size), _) => {
+                        let bytes = count.checked_mul(size).filter(|&bytes| bytes <= left);
+                        self.at += bytes.ok_or(too_long)?;
+                    }
+                    (None, STRING) => {
+                        if count > left / 8 {
+                            return Err(too_long.into());
+                        }
+                        for _ in 0..count {
+                            let left = self.left();
+                            self.at += self.length("a text", left)?;
+                        }
+                    }
+                    // Nobody writes arrays of arrays.
+                    _ => {
+                        let key = key.into();
+                        return Err(Error::ValueType {
+                            key,
+                            found: element,
+                        }
+                        .into());
+                    }
+                }
+                Value::Array(array)
+            }
+            10 => Value::Unsigned(self.u64()?),
+            11 => Value::Signed(i64::from_le_bytes(self.array()?)),
+            12 => Value::Float(f64::from_le_bytes(self.array()?)),
+            _ => {
+                let key = key.into();
+                return Err(Error::ValueType { key, found: kind }.into());
+            }
+        })
+    }
+}
+
+/// Goes through the metadata: calls `entry` with each key, value and place. Returns the reader behind them, the version and the
+/// number of tensors.
+pub(super) fn walk<'s>(
+    source: &'s mut dyn ByteSource,
+    entry: &mut dyn FnMut(String, Value, Range<u64>) -> Result<(), Error>,
+) -> Result<(Reader<'s>, u32, u64), Failure> {
+    let size = source.size();
+    let mut reader = Reader::new(source, 4);
+    let version = reader.u32()?;
+    if !(2..=3).contains(&version) {
+        return Err(Error::Version { found: version }.into());
+    }
+    let (tensors, entries) = (reader.u64()?, reader.u64()?);
+    let room = size.saturating_sub(HEADER);
+    for (what, found, least) in [
+        ("tensors", tensors, LEAST_TENSOR),
+        ("metadata entries", entries, LEAST_ENTRY),
+    ] {
+        if found > room / least {
+            return Err(Error::Count { what, found, size }.into());
+        }
+    }
+    for _ in 0..entries {
+        let start = reader.at;
+        let key = reader.text("a key", LONGEST_NAME)?;
+        let kind = reader.u32()?;
+        let value = reader.value(&key, kind)?;
+        entry(key, value, start..reader.at)?;
+    }
+    Ok((reader, version, tensors))
+}
+
+/// Calls `take` with each key and the bytes of its whole entry.
+pub(crate) fn raw_entries(
+    source: &mut dyn ByteSource,
+    take: &mut dyn FnMut(&str, &[u8]),
+) -> Result<(), checkpoint::Error> {
+    let mut places = Vec::new();
+    walk(source, &mut |key, _, range| {
+        places.push((key, range));
+        Ok(())
+    })?;
+    for (key, range) in places {
+        let mut reader = Reader::new(source, range.start);
+        take(&key, &reader.long(range.end - range.start)?);
+    }
+    Ok(())
+}
+
+/// Calls `show` with each key and value of a GGUF file, until it breaks.
+///
+/// # Errors
+/// [`checkpoint::Error`], the first thing that is wrong.
+pub fn metadata(
+    source: &mut dyn ByteSource,
+    show: &mut dyn FnMut(&str, &Value) -> ControlFlow<()>,
+) -> Result<(), checkpoint::Error> {
+    let mut over = false;
+    walk(source, &mut |key, value, _| {
+        over = over || show(&key, &value).is_break();
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The metadata that the engine reads.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    values: Vec<(String, Value)>,
+}
+
+impl Entries {
+    /// Keeps what is of use; arrays are only their places.
+    pub(super) fn keep(&mut self, key: String, value: Value) -> Result<(), Error> {
+        let known = ["general.architecture", "general.alignment"].contains(&&key[..])
+            || key.starts_with("llama.")
+            || key.starts_with("tokenizer.ggml.");
+        if !known {
+            return Ok(());
+        }
+        if self.get(&key).is_some() {
+            return Err(Error::Twice { name: key });
+        }
+        self.values.push((key, value));
+        Ok(())
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    pub(super) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Unsigned(x)) => Ok(Some(*x)),
+            Some(Value::Signed(x)) if *x >= 0 => Ok(Some(*x as u64)),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "a whole number",
+            }),
+        }
+    }
+
+    pub(super) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Float(x)) if x.is_finite() && *x > 0.0 => Ok(Some(*x as f32)),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "a positive number",
+            }),
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Text(Some(text))) => Ok(Some(text)),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "a text",
+            }),
+        }
+    }
+
+    /// A dimension that must be there.
+    pub(super) fn dimension(&self, key: &str) -> Result<usize, Error> {
+        let found = self
+            .unsigned(key)?
+            .ok_or(Error::Missing { key: key.into() })?;
+        usize::try_from(found)
+            .ok()
+            .filter(|n| (1..=checkpoint::LARGEST_DIMENSION as usize).contains(n))
+            .ok_or(Error::Value {
+                key: key.into(),
+                wanted: "1 to 16 777 216",
+            })
+    }
+
+    pub(super) fn array(&self, key: &str) -> Result<Array, Error> {
+        match self.get(key) {
+            None => Err(Error::Missing { key: key.into() }),
+            Some(Value::Array(array)) => Ok(*array),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "an array",
+            }),
+        }
+    }
+}
