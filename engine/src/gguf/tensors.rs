@@ -17,7 +17,7 @@ use crate::{
 const ALIGNMENT: u64 = 32;
 const LARGEST_ALIGNMENT: u64 = 1 << 20;
 
-/// Opens a file that begins with [`MAGIC`].
+/// Opens a file that begins with [`MAGIC`](super::MAGIC).
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let size = source.size();
     let mut entries = Entries::default();
