@@ -107,6 +107,10 @@ pub struct RunArgs {
     #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
 
+    /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
+    #[arg(long, value_name = "NUMBER", help_heading = MACHINE)]
+    pub context: Option<usize>,
+
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -188,7 +192,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "NAME", help_heading = MACHINE)]
     pub kernels: Option<String>,
 
-    /// Numbers that keys and values are kept in: f32, or f16 in half the memory
+    /// Numbers that keys and values are kept in: f32, f16 in half the memory, or q8_0 in a quarter
     #[arg(long, value_name = "TYPE", default_value = "f32", help_heading = MACHINE)]
     pub kv: KvType,
 }
@@ -203,8 +207,13 @@ fn threads(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "a number of threads is 1 to 255".into())
 }
 
+/// What `llama2 info` is asked for.
 #[derive(Group)]
 pub struct InfoArgs {
+    /// Also list a GGUF file's metadata and tensors
+    #[arg(short, long)]
+    pub all: bool,
+
     /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
@@ -259,7 +268,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 
-    /// Numbers that keys and values are kept in: f32 or f16
+    /// Numbers that keys and values are kept in: f32, f16 or q8_0
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub kv: KvType,
 

@@ -83,17 +83,29 @@ fn report(
     kernels: &'static Kernels,
     machine: &Machine,
 ) -> Result<Report, Failure> {
-    let opened = load::open(path)?;
+    let mut opened = load::open(path)?;
+    // As much context as the tests need, like llama-bench, however long or short the model's own is.
+    let tests = tests(args);
+    if tests.is_empty() {
+        return Err(Failure::Input(
+            "-p and -n are 0: there is nothing to measure".into(),
+        ));
+    }
+    let made_for = opened.checkpoint.config.seq_len;
+    let needed = tests.iter().map(Test::context).max().unwrap_or(1);
+    opened.checkpoint.config.seq_len = needed;
+    let memory = opened
+        .checkpoint
+        .memory(machine.kv, machine.threads.count());
+    memory
+        .check(load::available_memory().unwrap_or(u64::MAX))
+        .map_err(|error| Failure::about(&opened.name, error))?;
     let (name, size, parameters) = (
         opened.name.clone(),
         opened.size(),
         opened.checkpoint.parameters(),
     );
-    let mut model = load::load(opened, machine)?;
-    let tests = tests(args);
-    let made_for = model.config.seq_len;
-    let needed = tests.iter().map(Test::context).max().unwrap_or(0);
-    model.config.seq_len = made_for.max(needed);
+    let model = load::load(opened)?;
     let address = model.final_norm.as_ptr() as usize;
     let subject = Subject {
         file: name.display().to_string(),

@@ -7,7 +7,8 @@ use std::{
 };
 
 use llama2_engine::{
-    source::{ByteSource, ReadError},
+    gguf::PartName,
+    source::{ByteSource, Joined, ReadError},
     units::Bytes,
 };
 
@@ -38,6 +39,30 @@ impl FileSource {
         let size = file.metadata().map_err(about)?.len();
         Ok(FileSource { file, size })
     }
+}
+
+/// Opens a model's file; of a split one all parts, whichever is named.
+pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
+        return Ok(Box::new(FileSource::open(path)?));
+    };
+    let open = |number| {
+        let sibling = path.with_file_name(part.sibling(number));
+        if !sibling.exists() {
+            return Err(Failure::about(
+                &sibling,
+                format!(
+                    "there is no such file, and {} is one of {} parts of a model; put all of them into one folder",
+                    path.display(),
+                    part.count
+                ),
+            ));
+        }
+        FileSource::open(&sibling)
+    };
+    let parts: Result<Vec<_>, _> = (1..=part.count).map(open).collect();
+    Ok(Box::new(Joined::new(parts?)))
 }
 
 const FOLDER: &str = "is a folder, not a file; name the file in it";

@@ -1,8 +1,13 @@
 //! `llama2 info`: what a checkpoint is, without loading it.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+};
 
 use llama2_engine::{
+    checkpoint::Format,
+    gguf,
     session::KvType,
     units::{Bytes, Grouped},
 };
@@ -10,7 +15,7 @@ use llama2_engine::{
 use crate::{args::InfoArgs, failure::Failure, load};
 
 pub fn info(args: &InfoArgs) -> Result<(), Failure> {
-    let opened = load::open(args.checkpoint.as_deref())?;
+    let mut opened = load::open(args.checkpoint.as_deref())?;
     let c = &opened.checkpoint.config;
     let memory = opened.checkpoint.memory(KvType::F32, 1);
     let classifier = if c.shared_classifier {
@@ -66,8 +71,37 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     for (name, value) in lines {
         writeln!(out, "{name:<14}{value}").map_err(|error| Failure::output(&error))?;
     }
+    if args.all && matches!(opened.checkpoint.format, Format::Gguf { .. }) {
+        list(&mut opened, &mut out)?;
+    }
     out.flush().map_err(|error| Failure::output(&error))
 }
+
+/// A GGUF file's metadata and tensors.
+fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> {
+    let name = opened.name.clone();
+    let about = |error| Failure::about(&name, error);
+    let (_, source) = opened.parts();
+    let mut text = String::from("\nMetadata\n");
+    gguf::metadata(source, &mut |key, value| {
+        let value = value.to_string();
+        // A chat template is longer than a line.
+        let shown: String = value.chars().take(LINE).collect();
+        let more = if shown.len() < value.len() { "..." } else { "" };
+        text += &format!("  {key} = {shown}{more}\n");
+        ControlFlow::Continue(())
+    })
+    .map_err(about)?;
+    text += "\nTensors\n";
+    for tensor in gguf::tensors(source).map_err(about)? {
+        text += &format!("  {tensor}\n");
+    }
+    out.write_all(text.as_bytes())
+        .map_err(|error| Failure::output(&error))
+}
+
+/// Most characters of a value that are shown.
+const LINE: usize = 100;
 
 /// What `llama2 run` would find. Only a tokenizer that was named has to be a good one: without it there is still a model to
 /// show.

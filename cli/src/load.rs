@@ -12,10 +12,15 @@ use llama2_engine::{
     model::{Model, Progress},
     source::ByteSource,
     tokenizer::Tokenizer,
+    units::Grouped,
     workers::Workers,
 };
 
-use crate::{failure::Failure, file::FileSource, machine::Machine};
+use crate::{
+    failure::{Failure, say},
+    file::{self, FileSource},
+    machine::Machine,
+};
 
 /// The bundled model's name and bytes.
 const BUNDLED: (&str, &[u8]) = (
@@ -47,7 +52,7 @@ impl Opened {
 /// Opens the named checkpoint, or the bundled one.
 pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     let (name, mut source): (_, Box<dyn ByteSource>) = match path {
-        Some(path) => (path.to_owned(), Box::new(FileSource::open(path)?)),
+        Some(path) => (path.to_owned(), file::open_model(path)?),
         None => (BUNDLED.0.into(), Box::new(BUNDLED.1)),
     };
     let checkpoint =
@@ -59,18 +64,30 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
+/// Sets the context to what was asked for, or to what there is memory for, and says so where that is less than the model's own.
+pub fn fit(opened: &mut Opened, machine: &Machine, wanted: Option<usize>) -> Result<(), Failure> {
+    let own = opened.checkpoint.config.seq_len;
+    let free = available_memory().unwrap_or(u64::MAX);
+    let workers = machine.threads.count();
+    let fitted = opened.checkpoint.fit(wanted, machine.kv, workers, free);
+    fitted.map_err(|error| Failure::about(&opened.name, error))?;
+    let context = opened.checkpoint.config.seq_len;
+    if context < own && wanted.is_none() {
+        say(format_args!(
+            "llama2: a context of {} positions instead of the model's {}: there is no memory for more (--kv f16 or q8_0 needs less)",
+            Grouped(context as u64),
+            Grouped(own as u64)
+        ));
+    }
+    Ok(())
+}
+
 /// A file of fewer bytes is read before anybody could read a progress bar.
 const WORTH_A_BAR: u64 = 32 << 20;
 
 /// Streams the weights in, with a progress bar where standard error is a terminal.
-pub fn load(mut opened: Opened, machine: &Machine) -> Result<Model, Failure> {
+pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     let about = |error| Failure::about(&opened.name, error);
-    let memory = opened
-        .checkpoint
-        .memory(machine.kv, machine.threads.count());
-    if let Some(free) = available_memory() {
-        memory.check(free).map_err(about)?;
-    }
     let size = opened.source.size();
     let bar = if size < WORTH_A_BAR {
         ProgressBar::hidden()
@@ -139,13 +156,13 @@ pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Voca
 
 /// The tokenizer inside of a GGUF file; nothing if it is another file.
 fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
-    let mut source = FileSource::open(checkpoint)?;
+    let mut source = file::open_model(checkpoint)?;
     let opened =
-        Checkpoint::open(&mut source).map_err(|error| Failure::about(checkpoint, error))?;
+        Checkpoint::open(&mut *source).map_err(|error| Failure::about(checkpoint, error))?;
     if !matches!(opened.format, Format::Gguf { .. }) {
         return Ok(None);
     }
-    let tokenizer = gguf::tokenizer(&mut source).map_err(|error| {
+    let tokenizer = gguf::tokenizer(&mut *source).map_err(|error| {
         Failure::about(checkpoint, format!("{error} (-z names a tokenizer.bin)"))
     })?;
     Ok(Some(Vocabulary {

@@ -10,27 +10,30 @@ use crate::{args::PerplexityArgs, failure::Failure, file, load, machine::Machine
 /// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
-    let opened = load::open(args.checkpoint.as_deref())?;
+    let machine = Machine::new(&args.machine)?;
+    let mut opened = load::open(args.checkpoint.as_deref())?;
+    if let Some(context @ (0 | 1)) = args.context {
+        return Err(Failure::Input(format!(
+            "-c {context}: a context of less than 2 positions foresees nothing"
+        )));
+    }
+    load::fit(&mut opened, &machine, args.context)?;
     let config = opened.checkpoint.config;
     let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
     vocabulary.check_model(config.vocab_size)?;
-    let context = match args.context {
-        Some(context) if context > config.seq_len || context < 2 => {
-            return Err(Failure::Input(format!(
-                "-c {context}: the model's context is 2 to {} tokens",
-                config.seq_len
-            )));
-        }
-        Some(context) => context,
-        None => config.seq_len,
-    };
+    let context = config.seq_len;
+    if context < 2 {
+        return Err(Failure::about(
+            &vocabulary.name,
+            "a context of one position foresees nothing",
+        ));
+    }
     let tokens = vocabulary.tokenizer.encode(&text, false, false);
     if tokens.is_empty() {
         return Err(Failure::about(&args.file, "there is no text in it"));
     }
 
-    let machine = Machine::new(&args.machine)?;
-    let model = load::load(opened, &machine)?;
+    let model = load::load(opened)?;
     let mut session = Session::new(&model, machine.options())
         .map_err(|error| Failure::Input(error.to_string()))?;
     let bar = ProgressBar::new(tokens.len() as u64);

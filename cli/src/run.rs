@@ -38,7 +38,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     for said in settings.adjust() {
         say(format_args!("llama2: {said}"));
     }
-    let opened = load::open(args.checkpoint.as_deref())?;
+    let machine = Machine::new(&args.machine)?;
+    let mut opened = load::open(args.checkpoint.as_deref())?;
+    load::fit(&mut opened, &machine, args.context)?;
     let config = opened.checkpoint.config;
     let steps = settings.steps_for(config.seq_len);
     if let Some(said) = settings.steps_said(config.seq_len) {
@@ -50,8 +52,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(&tokenizer, &settings, steps, config.seq_len)?;
 
-    let machine = Machine::new(&args.machine)?;
-    let model = load::load(opened, &machine)?;
+    let model = load::load(opened)?;
     let mut session = Session::new(&model, machine.options())
         .map_err(|error| Failure::Input(error.to_string()))?;
     let seed = settings.seed.unwrap_or_else(time_seed);

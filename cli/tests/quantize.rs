@@ -175,6 +175,6 @@ fn int8_foresees_a_text_as_well_as_float32() {
         )
     };
     assert!(refusal(&run(&empty, "100"), 1).contains("there is no text"));
-    assert!(refusal(&run(&file, "513"), 1).contains("2 to 512"));
-    assert!(refusal(&run(&file, "1"), 1).contains("2 to 512"));
+    assert!(refusal(&run(&file, "513"), 1).contains("the model has 1 to 512"));
+    assert!(refusal(&run(&file, "1"), 1).contains("less than 2 positions"));
 }

@@ -6,6 +6,8 @@ use alloc::{
     vec::Vec,
 };
 
+use llama2_engine::gguf::PartName;
+
 /// Folders that are searched, in this order.
 pub const FOLDERS: [&str; 2] = ["\\", "\\MODELS\\"];
 
@@ -45,7 +47,7 @@ fn is_model(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name == "MODEL.BIN"
         || (name.starts_with("STORIES") && name.ends_with(".BIN"))
-        || name.ends_with(".GGUF")
+        || (name.ends_with(".GGUF") && PartName::of(&name).is_none_or(|part| part.number == 1))
 }
 
 fn is_tokenizer(name: &str) -> bool {
@@ -159,6 +161,15 @@ mod tests {
         let found = choice(&["\\b.gguf", "\\A.GGUF", "\\MODELS\\MODEL.BIN"]).unwrap();
         assert_eq!(found.0, "\\A.GGUF");
         assert_eq!(found.2, ["\\b.gguf", "\\MODELS\\MODEL.BIN"]);
+        // Of a split model the first part stands for all.
+        let found = choice(&[
+            "\\b-00001-of-00002.gguf",
+            "\\a-00002-of-00002.gguf",
+            "\\b-00002-of-00002.gguf",
+        ])
+        .unwrap();
+        assert_eq!(found.0, "\\b-00001-of-00002.gguf");
+        assert!(found.2.is_empty());
         let found = choice(&["\\a.gguf", "\\MODEL.BIN"]).unwrap();
         assert_eq!(found.0, "\\MODEL.BIN");
         let found = choice(&["\\MODELS\\MODEL.BIN", "\\TOKENIZER.BIN"]).unwrap();

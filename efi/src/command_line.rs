@@ -13,7 +13,7 @@ use crate::options::{Exit, KERNELS, KV_TYPES, MODES, Options, by_name};
 pub const HELP: &str = "\
 llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
            [-n steps] [-i prompt | -f file] [-m generate|chat] [-y system]
-           [--threads N] [--kernels scalar|sse2|avx2|avx512] [--kv f32|f16]
+           [--threads N] [--kernels scalar|sse2|avx2|avx512] [--kv f32|f16|q8_0] [--context N]
            [--bench] [--exit key|shutdown|return] [--log]
 A word with spaces goes into quotes: -i \"Once upon a time\"
 Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a
@@ -102,7 +102,7 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
 }
 
 /// The long options that have a value.
-const LONG: [&str; 4] = ["--exit", "--threads", "--kernels", "--kv"];
+const LONG: [&str; 5] = ["--exit", "--threads", "--context", "--kernels", "--kv"];
 
 /// A long option's name, and its value if that is in the same word.
 fn long(word: &str) -> Option<(&'static str, Option<&str>)> {
@@ -121,8 +121,13 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "--kernels" => options.kernels = Some(by_name(&KERNELS, value)?),
         "--kv" => options.kv = Some(by_name(&KV_TYPES, value)?),
         _ => {
-            let threads = value.parse().ok().filter(|&threads| threads > 0);
-            options.threads = Some(threads.ok_or("a whole number, 1 or more")?);
+            let number = value.parse().ok().filter(|&number| number > 0);
+            let number = Some(number.ok_or("a whole number, 1 or more")?);
+            if name == "--threads" {
+                options.threads = number;
+            } else {
+                options.context = number;
+            }
         }
     }
     Ok(())
@@ -248,9 +253,18 @@ mod tests {
             }
         );
         assert_eq!(
-            run(&["--threads", "2", "--kernels=avx2", "--kv", "f16", "--bench"]),
+            run(&[
+                "--threads",
+                "2",
+                "--context=64",
+                "--kernels=avx2",
+                "--kv",
+                "f16",
+                "--bench"
+            ]),
             Options {
                 threads: Some(2),
+                context: Some(64),
                 kernels: Some("avx2"),
                 kv: Some(KvType::F16),
                 bench: Some(true),
@@ -272,8 +286,12 @@ mod tests {
             (&["--exit"], "--exit  is not \"key\""),
             (&["--threads", "0"], "--threads 0 is not a whole number"),
             (&["--threads"], "--threads  is not a whole number"),
+            (&["--context", "no"], "--context no is not a whole number"),
             (&["--kernels=mmx"], "--kernels mmx is not \"scalar\""),
-            (&["--kv", "q8"], "--kv q8 is not \"f32\" or \"f16\""),
+            (
+                &["--kv", "q8"],
+                "--kv q8 is not \"f32\" or \"f16\" or \"q8_0\"",
+            ),
             (&["--kvs"], "the option --kvs is not known"),
             (&["a", "b"], "b is one checkpoint too many"),
             (&["-i", "a", "-f", "b"], "-i and -f"),

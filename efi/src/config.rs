@@ -17,7 +17,7 @@ pub const NAME: &str = "LLAMA2.CFG";
 pub const LARGEST: u64 = 64 << 10;
 
 /// All keys, as documented in the file that the image writer makes.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "model",
     "tokenizer",
     "prompt",
@@ -28,6 +28,7 @@ pub const KEYS: [&str; 15] = [
     "mode",
     "system",
     "threads",
+    "context",
     "kernels",
     "kv",
     "bench",
@@ -121,10 +122,15 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
         "top_p" => options.top_p = Some(number(0.0, 1.0, "from 0 to 1")?),
         "mode" => options.mode = Some(by_name(&MODES, &text()?)?),
         "exit" => options.exit = Some(by_name(&Exit::NAMES, &text()?)?),
-        "threads" => {
-            let threads = whole(", 1 or more")?;
-            let threads = usize::try_from(threads).ok().filter(|&threads| threads > 0);
-            options.threads = Some(threads.ok_or("a whole number, 1 or more")?);
+        "threads" | "context" => {
+            let number = usize::try_from(whole(", 1 or more")?).ok();
+            let number = number.filter(|&number| number > 0);
+            let number = Some(number.ok_or("a whole number, 1 or more")?);
+            if key == "threads" {
+                options.threads = number;
+            } else {
+                options.context = number;
+            }
         }
         "kernels" => options.kernels = Some(by_name(&KERNELS, &text()?)?),
         "kv" => options.kv = Some(by_name(&KV_TYPES, &text()?)?),
@@ -243,7 +249,7 @@ mod tests {
 
     const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
                        top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n\
-                       threads = 3\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n";
+                       threads = 3\ncontext = 100\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n";
 
     #[test]
     fn every_key_in_every_encoding() {
@@ -274,6 +280,7 @@ mod tests {
                 log: Some(true),
                 exit: Some(Exit::Shutdown),
                 threads: Some(3),
+                context: Some(100),
                 kernels: Some("avx2"),
                 kv: Some(KvType::F16),
                 bench: Some(false),
@@ -312,12 +319,13 @@ mod tests {
             ("log = 1", "true or false"),
             ("bench = \"yes\"", "true or false"),
             ("threads = 0", "a whole number, 1 or more"),
+            ("context = -5", "a whole number, 1 or more"),
             ("threads = \"all\"", "a whole number, 1 or more"),
             (
                 "kernels = \"mmx\"",
                 "\"scalar\" or \"sse2\" or \"avx2\" or \"avx512\"",
             ),
-            ("kv = \"f8\"", "\"f32\" or \"f16\""),
+            ("kv = \"f8\"", "\"f32\" or \"f16\" or \"q8_0\""),
             ("model = 5", "a text in quotes"),
             ("prompt = [1]", "(a array)"),
             ("steps = ", "line 1 is not TOML"),

@@ -40,7 +40,11 @@ pub const KERNELS: [(&str, &str); 4] = [
 ];
 
 /// The names of what keys and values are kept in.
-pub const KV_TYPES: [(&str, KvType); 2] = [("f32", KvType::F32), ("f16", KvType::F16)];
+pub const KV_TYPES: [(&str, KvType); 3] = [
+    ("f32", KvType::F32),
+    ("f16", KvType::F16),
+    ("q8_0", KvType::Q8_0),
+];
 
 /// What only tests ask for, by the key `test`: firmware that behaves as OVMF does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,8 @@ pub struct Options {
     pub exit: Option<Exit>,
     /// Cores to use, 1 or more; without it as many as are fastest.
     pub threads: Option<usize>,
+    /// Positions of the context.
+    pub context: Option<usize>,
     /// Kernels to use, by name; without it the machine's best.
     pub kernels: Option<&'static str>,
     /// What keys and values are kept in.
@@ -128,6 +134,7 @@ impl Options {
             log: self.log.or(other.log),
             exit: self.exit.or(other.exit),
             threads: self.threads.or(other.threads),
+            context: self.context.or(other.context),
             kernels: self.kernels.or(other.kernels),
             kv: self.kv.or(other.kv),
             bench: self.bench.or(other.bench),

@@ -3,11 +3,13 @@
 //! For each layer and KV head the keys are a packed matrix with a row for each position (16 of them interleaved, as in
 //! [`crate::matrix::float32`]), and the values stand row after row.
 
+use half::f16;
+
 use crate::{
     buffer::{Buffer, OutOfMemory},
     config::Config,
-    kernels::{Kernels, Weights},
-    matrix::{Activations, PANEL},
+    kernels::{Kernels, Quantized, Weights},
+    matrix::{Activations, BLOCK, PANEL, QUAD, q8_0},
     team::Shared,
 };
 
@@ -19,14 +21,20 @@ pub enum KvType {
     F32,
     /// Half precision: half the memory, and half the time to read it.
     F16,
+    /// Blocks of 32 int8 values with an f16 scale (GGUF's Q8_0): half of that again. A head must be whole blocks.
+    Q8_0,
 }
 
 impl KvType {
-    /// Bytes of a number.
-    pub fn size(self) -> usize {
+    /// All of them.
+    pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
+
+    /// Bytes of `count` numbers, which are whole blocks.
+    pub fn bytes(self, count: u64) -> u64 {
         match self {
-            KvType::F32 => 4,
-            KvType::F16 => 2,
+            KvType::F32 => count.saturating_mul(4),
+            KvType::F16 => count.saturating_mul(2),
+            KvType::Q8_0 => (count / BLOCK as u64).saturating_mul(q8_0::FILE_BLOCK as u64),
         }
     }
 
@@ -35,6 +43,7 @@ impl KvType {
         match self {
             KvType::F32 => "f32",
             KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
         }
     }
 }
@@ -43,27 +52,28 @@ impl core::str::FromStr for KvType {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "f32" => Ok(KvType::F32),
-            "f16" => Ok(KvType::F16),
-            _ => Err("must be f32 or f16"),
-        }
+        let found = KvType::ALL.into_iter().find(|kv| kv.name() == text);
+        found.ok_or("must be f32, f16 or q8_0")
     }
 }
 
 /// Bytes of keys and values for the whole context.
 pub(crate) fn kv_cache_bytes(c: &Config, kv: KvType) -> u64 {
     let rows = c.seq_len.next_multiple_of(PANEL) + c.seq_len;
-    let factors = [c.n_layers, rows, c.kv_dim(), kv.size()];
-    factors
+    let numbers = [c.n_layers, rows, c.kv_dim()]
         .iter()
-        .fold(1u64, |bytes, &factor| bytes.saturating_mul(factor as u64))
+        .fold(1u64, |n, &factor| n.saturating_mul(factor as u64));
+    // Blocks by twos have room for two scales where there is one.
+    let odd = kv == KvType::Q8_0 && !(c.head_dim() / BLOCK).is_multiple_of(2);
+    let spare = if odd { numbers / BLOCK as u64 } else { 0 };
+    kv.bytes(numbers).saturating_add(spare)
 }
 
 /// Numbers of one of the types.
 enum Numbers {
     F32(Buffer<f32>),
     F16(Buffer<u16>),
+    Q8_0(Buffer<u8>),
 }
 
 impl Numbers {
@@ -71,6 +81,7 @@ impl Numbers {
         Ok(match kv {
             KvType::F32 => Numbers::F32(Buffer::zeroed(len)?),
             KvType::F16 => Numbers::F16(Buffer::zeroed(len)?),
+            KvType::Q8_0 => Numbers::Q8_0(Buffer::zeroed(len)?),
         })
     }
 
@@ -78,6 +89,7 @@ impl Numbers {
         match self {
             Numbers::F32(numbers) => SharedNumbers::F32(Shared::new(numbers)),
             Numbers::F16(numbers) => SharedNumbers::F16(Shared::new(numbers)),
+            Numbers::Q8_0(numbers) => SharedNumbers::Q8_0(Shared::new(numbers)),
         }
     }
 }
@@ -85,6 +97,7 @@ impl Numbers {
 enum SharedNumbers<'a> {
     F32(Shared<'a, f32>),
     F16(Shared<'a, u16>),
+    Q8_0(Shared<'a, u8>),
 }
 
 /// Where things are.
@@ -99,6 +112,34 @@ struct Places {
     kv: KvType,
 }
 
+impl Places {
+    /// Elements (bytes of blocks) of a panel of keys: 16 positions of a head.
+    fn panel(&self) -> usize {
+        match self.kv {
+            KvType::Q8_0 => q8_0::LAYOUT.panel_bytes(self.head_dim).unwrap_or(0),
+            _ => PANEL * self.head_dim,
+        }
+    }
+
+    /// Elements of a head's values at one position.
+    fn row(&self) -> usize {
+        match self.kv {
+            KvType::Q8_0 => self.head_dim / BLOCK * q8_0::FILE_BLOCK,
+            _ => self.head_dim,
+        }
+    }
+
+    /// Where the panel of position `pos` begins.
+    fn keys(&self, layer: usize, head: usize, pos: usize) -> usize {
+        ((layer * self.kv_heads + head) * (self.rows / PANEL) + pos / PANEL) * self.panel()
+    }
+
+    /// Where the values of position `pos` begin.
+    fn values(&self, layer: usize, head: usize, pos: usize) -> usize {
+        ((layer * self.kv_heads + head) * self.seq_len + pos) * self.row()
+    }
+}
+
 /// Keys and values.
 pub(crate) struct Cache {
     keys: Numbers,
@@ -108,24 +149,24 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn zeroed(c: &Config, kv: KvType) -> Result<Self, OutOfMemory> {
-        let rows = c.seq_len.next_multiple_of(PANEL);
-        let numbers = |rows: usize| {
-            let len = [c.n_layers, c.kv_dim()]
+        let places = Places {
+            rows: c.seq_len.next_multiple_of(PANEL),
+            seq_len: c.seq_len,
+            head_dim: c.head_dim(),
+            kv_heads: c.n_kv_heads,
+            layers: c.n_layers,
+            kv,
+        };
+        let numbers = |each: usize, count: usize| {
+            let len = [c.n_layers, c.n_kv_heads, count]
                 .iter()
-                .try_fold(rows, |n, &factor| n.checked_mul(factor));
+                .try_fold(each, |n, &factor| n.checked_mul(factor));
             Numbers::zeroed(kv, len.ok_or(OutOfMemory { bytes: u64::MAX })?)
         };
         Ok(Cache {
-            keys: numbers(rows)?,
-            values: numbers(c.seq_len)?,
-            places: Places {
-                rows,
-                seq_len: c.seq_len,
-                head_dim: c.head_dim(),
-                kv_heads: c.n_kv_heads,
-                layers: c.n_layers,
-                kv,
-            },
+            keys: numbers(places.panel(), places.rows / PANEL)?,
+            values: numbers(places.row(), c.seq_len)?,
+            places,
         })
     }
 
@@ -133,7 +174,7 @@ impl Cache {
     pub(crate) fn bytes_at(&self, pos: usize) -> u64 {
         let p = &self.places;
         let rows = (pos + 1).next_multiple_of(PANEL) + pos + 1;
-        (p.layers * p.kv_heads * p.head_dim * p.kv.size()) as u64 * rows as u64
+        p.kv.bytes((p.layers * p.kv_heads * p.head_dim) as u64 * rows as u64)
     }
 
     pub(crate) fn share(&mut self) -> SharedCache<'_> {
@@ -157,7 +198,7 @@ pub(crate) struct SharedCache<'a> {
 }
 
 impl SharedCache<'_> {
-    /// Puts position `pos`'s keys in, from row `row` of all heads on.
+    /// Puts position `pos`'s keys in, from row `row` of all heads on; of blocks whole ones.
     ///
     /// # Safety
     /// As at the type.
@@ -170,29 +211,45 @@ impl SharedCache<'_> {
         keys: &[f32],
     ) {
         let p = &self.places;
-        let mut bits = [0; PANEL];
-        if let SharedNumbers::F16(_) = self.keys {
-            (kernels.to_f16)(keys, &mut bits[..keys.len()]);
-        }
-        let (mut head, mut inside) = (row / p.head_dim, row % p.head_dim);
-        for i in 0..keys.len() {
-            let start = (layer * p.kv_heads + head) * p.rows * p.head_dim;
-            let place = start + (pos / PANEL * p.head_dim + inside) * PANEL + pos % PANEL;
+        for (keys, row) in keys.chunks(BLOCK).zip((row..).step_by(BLOCK)) {
+            let (mut head, mut inside) = (row / p.head_dim, row % p.head_dim);
             // Safety: as the caller says.
             unsafe {
-                match &self.keys {
-                    SharedNumbers::F32(shared) => shared.put(place, keys[i]),
-                    SharedNumbers::F16(shared) => shared.put(place, bits[i]),
+                if let SharedNumbers::Q8_0(shared) = &self.keys {
+                    let block = Block::of(kernels, keys);
+                    let (scale, values) =
+                        q8_0::LAYOUT.places(p.head_dim, pos % PANEL, inside / BLOCK);
+                    let panel = p.keys(layer, head, pos);
+                    let scale = panel + scale;
+                    shared.write(scale..scale + 2).copy_from_slice(&block.scale);
+                    for (q, quad) in block.quants.chunks_exact(QUAD).enumerate() {
+                        let place = panel + values + (q * PANEL + pos % PANEL) * QUAD;
+                        shared.write(place..place + QUAD).copy_from_slice(quad);
+                    }
+                    continue;
                 }
-            }
-            inside += 1;
-            if inside == p.head_dim {
-                (head, inside) = (head + 1, 0);
+                let mut bits = [0; BLOCK];
+                if let SharedNumbers::F16(_) = self.keys {
+                    (kernels.to_f16)(keys, &mut bits[..keys.len()]);
+                }
+                let mut place = p.keys(layer, head, pos) + inside * PANEL + pos % PANEL;
+                for i in 0..keys.len() {
+                    match &self.keys {
+                        SharedNumbers::F32(shared) => shared.put(place, keys[i]),
+                        SharedNumbers::F16(shared) => shared.put(place, bits[i]),
+                        SharedNumbers::Q8_0(_) => (),
+                    }
+                    (inside, place) = (inside + 1, place + PANEL);
+                    if inside == p.head_dim {
+                        (head, inside) = (head + 1, 0);
+                        place = p.keys(layer, head, pos) + pos % PANEL;
+                    }
+                }
             }
         }
     }
 
-    /// Puts position `pos`'s values in, from row `row` of all heads on.
+    /// Puts position `pos`'s values in, from row `row` of all heads on; of blocks whole ones.
     ///
     /// # Safety
     /// As at the type.
@@ -209,7 +266,8 @@ impl SharedCache<'_> {
         while !rest.is_empty() {
             let (head, inside) = (row / p.head_dim, row % p.head_dim);
             let (part, behind) = rest.split_at(rest.len().min(p.head_dim - inside));
-            let at = ((layer * p.kv_heads + head) * p.seq_len + pos) * p.head_dim + inside;
+            let start = p.values(layer, head, pos);
+            let at = start + inside;
             // Safety: as the caller says.
             unsafe {
                 match &self.values {
@@ -219,14 +277,24 @@ impl SharedCache<'_> {
                     SharedNumbers::F16(shared) => {
                         (kernels.to_f16)(part, shared.write(at..at + part.len()));
                     }
+                    SharedNumbers::Q8_0(shared) => {
+                        let first = start + inside / BLOCK * q8_0::FILE_BLOCK;
+                        let places = (first..).step_by(q8_0::FILE_BLOCK);
+                        for (part, at) in part.chunks_exact(BLOCK).zip(places) {
+                            let block = Block::of(kernels, part);
+                            let place = shared.write(at..at + q8_0::FILE_BLOCK);
+                            place[..2].copy_from_slice(&block.scale);
+                            place[2..].copy_from_slice(&block.quants);
+                        }
+                    }
                 }
             }
             (row, rest) = (row + part.len(), behind);
         }
     }
 
-    /// Each of the vectors `q` (their numbers, how far apart they are, how many) times the keys of the first positions of a
-    /// head, as many as there is room for in `scores`: whole panels for each vector.
+    /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's beginning) on, as many as there is
+    /// room for in `scores`: whole panels for each vector.
     ///
     /// # Safety
     /// As at the type.
@@ -235,32 +303,24 @@ impl SharedCache<'_> {
         kernels: &Kernels,
         layer: usize,
         head: usize,
-        (q, stride, tokens): (&[f32], usize, usize),
+        begin: usize,
+        q: &Activations<'_>,
         scores: &mut [f32],
     ) {
         let p = &self.places;
-        let q = Activations {
-            tokens,
-            cols: p.head_dim,
-            values: q,
-            stride,
-            quants: &[],
-            quant_stride: 0,
-            scales: &[],
-            sums: &[],
-        };
-        let start = (layer * p.kv_heads + head) * p.rows * p.head_dim;
-        let range = start..start + scores.len() / tokens * p.head_dim;
+        let start = p.keys(layer, head, begin);
+        let range = start..start + scores.len() / q.tokens / PANEL * p.panel();
         // Safety: as the caller says.
         unsafe {
             match &self.keys {
-                SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), &q, scores),
-                SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), &q, scores),
+                SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, scores),
+                SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, scores),
+                SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, scores),
             }
         }
     }
 
-    /// The values of the first positions of a head, weighed and added up, for each token of the weights.
+    /// The values of a head from position `begin` on, weighed and added up, for each token of the weights.
     ///
     /// # Safety
     /// As at the type.
@@ -269,12 +329,13 @@ impl SharedCache<'_> {
         kernels: &Kernels,
         layer: usize,
         head: usize,
+        begin: usize,
         weights: &Weights<'_>,
         out: &mut [f32],
     ) {
         let p = &self.places;
-        let start = (layer * p.kv_heads + head) * p.seq_len * p.head_dim;
-        let range = start..start + weights.rows * p.head_dim;
+        let start = p.values(layer, head, begin);
+        let range = start..start + weights.rows * p.row();
         // Safety: as the caller says.
         unsafe {
             match &self.values {
@@ -284,7 +345,34 @@ impl SharedCache<'_> {
                 SharedNumbers::F16(rows) => {
                     (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
                 }
+                SharedNumbers::Q8_0(rows) => {
+                    (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+                }
             }
+        }
+    }
+}
+
+/// A block of GGUF's Q8_0.
+struct Block {
+    /// The f16, little-endian.
+    scale: [u8; 2],
+    quants: [u8; BLOCK],
+}
+
+impl Block {
+    /// Quantises 32 numbers.
+    fn of(kernels: &Kernels, values: &[f32]) -> Block {
+        let (mut quants, mut scale, mut sum) = ([0; BLOCK], [0.0], [0]);
+        let out = Quantized {
+            quants: &mut quants,
+            scales: &mut scale,
+            sums: &mut sum,
+        };
+        (kernels.quantize)(values, BLOCK, out);
+        Block {
+            scale: f16::from_f32(scale[0]).to_le_bytes(),
+            quants: quants.map(|quant| quant as u8),
         }
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{
     checkpoint::{Checkpoint, Format, Tensor},
-    config::{NORM_EPSILON, ROPE_THETA},
+    config::Variant,
     gguf,
     matrix::{BLOCK, Encoding},
     quantize,
@@ -130,15 +130,32 @@ pub fn v2<W>(
     sink: Sink<'_, W>,
 ) -> Result<(), Error<W>> {
     let c = &checkpoint.config;
-    if c.rope_theta != ROPE_THETA {
-        return Err(Error::Lacks {
-            what: "a RoPE base other than 10 000",
-        });
-    }
-    if c.norm_epsilon != NORM_EPSILON {
-        return Err(Error::Lacks {
-            what: "an RMSNorm epsilon other than 1e-5",
-        });
+    let (own, plain) = (&c.variant, Variant::LLAMA2C);
+    let extra = checkpoint.tensors.iter().any(|t| t.role.is_extra());
+    for (lacks, what) in [
+        (
+            own.rope.theta != plain.rope.theta,
+            "a RoPE base other than 10 000",
+        ),
+        (
+            own.norm_epsilon != plain.norm_epsilon,
+            "an RMSNorm epsilon other than 1e-5",
+        ),
+        (own.rope.layout != plain.rope.layout, "RoPE in halves"),
+        (
+            own.rope.scaling != plain.rope.scaling || extra,
+            "scaled RoPE, biases or norms of queries and keys",
+        ),
+        (own.scales != plain.scales, "scaled sums"),
+        (
+            own.head_dim.is_some_and(|width| width * c.n_heads != c.dim),
+            "heads of a width of their own",
+        ),
+        (own.window.is_some(), "a sliding window"),
+    ] {
+        if lacks {
+            return Err(Error::Lacks { what });
+        }
     }
     let divides =
         |group: &usize| c.dim.is_multiple_of(*group) && c.hidden_dim.is_multiple_of(*group);
@@ -200,6 +217,9 @@ pub fn gguf<W>(
             "general.file_type",
             "general.quantization_version",
             "general.alignment",
+            "split.no",
+            "split.count",
+            "split.tensors.count",
         ];
         let copied = gguf::raw_entries(source, &mut |key, bytes| {
             if !replaced.contains(&key) {
@@ -326,8 +346,11 @@ fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entries) {
     ] {
         entries.u32(&format!("llama.{key}"), value as u32);
     }
-    entries.f32("llama.rope.freq_base", c.rope_theta);
-    entries.f32("llama.attention.layer_norm_rms_epsilon", c.norm_epsilon);
+    entries.f32("llama.rope.freq_base", c.variant.rope.theta);
+    entries.f32(
+        "llama.attention.layer_norm_rms_epsilon",
+        c.variant.norm_epsilon,
+    );
 }
 
 /// llama2.c's vocabulary in SentencePiece's words.

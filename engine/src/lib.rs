@@ -23,6 +23,7 @@ pub mod math;
 pub mod matrix;
 pub mod model;
 pub mod quantize;
+mod quants;
 mod rope;
 pub mod sampler;
 pub mod session;

@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 use crate::{
     buffer::{ALIGN, Arena, Buffer, OutOfMemory},
     checkpoint::{Checkpoint, Error, Role, Tensor},
-    config::Config,
+    config::{Config, RopeLayout},
     matrix::{Encoding, Matrix},
     source::ByteSource,
 };
@@ -36,13 +36,13 @@ pub struct Digest {
 pub struct Layer {
     /// RMSNorm before attention, `dim`.
     pub attention_norm: Buffer<f32>,
-    /// Queries, `dim` × `dim`.
+    /// Queries, `q_dim` × `dim`.
     pub wq: Matrix,
     /// Keys, `kv_dim` × `dim`.
     pub wk: Matrix,
     /// Values, `kv_dim` × `dim`.
     pub wv: Matrix,
-    /// Attention's output, `dim` × `dim`.
+    /// Attention's output, `dim` × `q_dim`.
     pub wo: Matrix,
     /// RMSNorm before the feed-forward layer, `dim`.
     pub ffn_norm: Buffer<f32>,
@@ -52,6 +52,25 @@ pub struct Layer {
     pub w2: Matrix,
     /// Up, `hidden_dim` × `dim`.
     pub w3: Matrix,
+    /// What is added to queries, keys, values and attention's output; empty where the model has none.
+    pub bq: Buffer<f32>,
+    /// See there.
+    pub bk: Buffer<f32>,
+    /// See there.
+    pub bv: Buffer<f32>,
+    /// See there.
+    pub bo: Buffer<f32>,
+    /// RMSNorm of each head's queries, `head_dim`; empty where the model has none.
+    pub q_norm: Buffer<f32>,
+    /// The same of its keys.
+    pub k_norm: Buffer<f32>,
+}
+
+impl Layer {
+    /// Whether queries and keys have norms.
+    pub(crate) fn has_norms(&self) -> bool {
+        !self.q_norm.is_empty()
+    }
 }
 
 /// A loaded model: nothing in it knows which file it came from.
@@ -66,6 +85,8 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// RMSNorm before the classifier, `dim`.
     pub final_norm: Buffer<f32>,
+    /// What RoPE's frequencies are divided by, `head_dim / 2`; empty where the model has none.
+    pub rope_factors: Buffer<f32>,
     /// The classifier, `vocab_size` × `dim`, where it is not the embedding.
     own_classifier: Option<Matrix>,
 }
@@ -85,7 +106,7 @@ impl Model {
         let mut stream = Stream::new(source, progress)?;
         for tensor in &checkpoint.tensors {
             stream.skip(tensor.offset)?;
-            let mut take = model.place(tensor.role, tensor.layer);
+            let mut take = model.place(tensor);
             let mut offset = 0;
             for part in tensor.encoding.parts(tensor.rows, tensor.cols) {
                 let unit = tensor.encoding.unit();
@@ -116,6 +137,10 @@ impl Model {
             let (rows, cols) = role.shape(&config);
             Matrix::zeroed(rows, cols, encoding, arena)
         };
+        let vector = |role: Role, layer: usize, arena: &mut Arena| {
+            let found = tensors.binary_search_by_key(&(role, layer), |t| (t.role, t.layer));
+            arena.zeroed(found.map_or(0, |i| tensors[i].cols))
+        };
         let layer = |index, arena: &mut Arena| -> Result<Layer, OutOfMemory> {
             Ok(Layer {
                 attention_norm: arena.zeroed(config.dim)?,
@@ -127,6 +152,12 @@ impl Model {
                 w1: matrix(Role::W1, index, arena)?,
                 w3: matrix(Role::W3, index, arena)?,
                 w2: matrix(Role::W2, index, arena)?,
+                bq: vector(Role::Bq, index, arena)?,
+                bk: vector(Role::Bk, index, arena)?,
+                bv: vector(Role::Bv, index, arena)?,
+                bo: vector(Role::Bo, index, arena)?,
+                q_norm: vector(Role::QNorm, index, arena)?,
+                k_norm: vector(Role::KNorm, index, arena)?,
             })
         };
         Ok(Model {
@@ -137,6 +168,7 @@ impl Model {
                 .map(|index| layer(index, arena))
                 .collect::<Result<_, _>>()?,
             final_norm: arena.zeroed(config.dim)?,
+            rope_factors: vector(Role::RopeFactors, 0, arena)?,
             own_classifier: if config.shared_classifier {
                 None
             } else {
@@ -145,26 +177,37 @@ impl Model {
         })
     }
 
-    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor, and what is there.
-    fn place(&mut self, role: Role, index: usize) -> impl FnMut(usize, &[u8]) {
+    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor, and what is there. Rows that
+    /// RoPE turns are put side by side in pairs, whatever their order in the file.
+    fn place(&mut self, tensor: &Tensor) -> impl FnMut(usize, &[u8]) {
         enum Place<'a> {
             Matrix(&'a mut Matrix),
-            Norm(&'a mut [f32]),
+            Vector(&'a mut [f32]),
             Nowhere,
         }
-        let mut place = match role {
+        let turned = tensor.role.is_turned();
+        let halves = turned && self.config.variant.rope.layout == RopeLayout::Halves;
+        let head_dim = self.config.head_dim();
+        let mut place = match tensor.role {
             Role::RopeTables => Place::Nowhere,
             Role::Embedding => Place::Matrix(&mut self.embedding),
-            Role::FinalNorm => Place::Norm(&mut self.final_norm),
+            Role::FinalNorm => Place::Vector(&mut self.final_norm),
+            Role::RopeFactors => Place::Vector(&mut self.rope_factors),
             Role::Classifier => self
                 .own_classifier
                 .as_mut()
                 .map_or(Place::Nowhere, Place::Matrix),
-            _ => {
-                let layer = &mut self.layers[index];
+            role => {
+                let layer = &mut self.layers[tensor.layer];
                 match role {
-                    Role::AttentionNorm => Place::Norm(&mut layer.attention_norm),
-                    Role::FfnNorm => Place::Norm(&mut layer.ffn_norm),
+                    Role::AttentionNorm => Place::Vector(&mut layer.attention_norm),
+                    Role::FfnNorm => Place::Vector(&mut layer.ffn_norm),
+                    Role::Bq => Place::Vector(&mut layer.bq),
+                    Role::Bk => Place::Vector(&mut layer.bk),
+                    Role::Bv => Place::Vector(&mut layer.bv),
+                    Role::Bo => Place::Vector(&mut layer.bo),
+                    Role::QNorm => Place::Vector(&mut layer.q_norm),
+                    Role::KNorm => Place::Vector(&mut layer.k_norm),
                     Role::Wq => Place::Matrix(&mut layer.wq),
                     Role::Wk => Place::Matrix(&mut layer.wk),
                     Role::Wv => Place::Matrix(&mut layer.wv),
@@ -175,11 +218,24 @@ impl Model {
                 }
             }
         };
+        // Bytes of a row, where rows go elsewhere.
+        let row_bytes = tensor.encoding.file_bytes(1, tensor.cols).unwrap_or(1) as usize;
         move |offset, bytes| match &mut place {
+            Place::Matrix(matrix) if halves => {
+                let (mut at, mut rest) = (offset, bytes);
+                while !rest.is_empty() {
+                    let (row, inside) = (at / row_bytes, at % row_bytes);
+                    let (part, behind) = rest.split_at(rest.len().min(row_bytes - inside));
+                    matrix.pack(paired(row, head_dim) * row_bytes + inside, part);
+                    at += part.len();
+                    rest = behind;
+                }
+            }
             Place::Matrix(matrix) => matrix.pack(offset, bytes),
-            Place::Norm(norm) => {
-                for (value, b) in norm[offset / 4..].iter_mut().zip(bytes.chunks_exact(4)) {
-                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            Place::Vector(vector) => {
+                for (i, b) in (offset / 4..).zip(bytes.chunks_exact(4)) {
+                    let i = if halves { paired(i, head_dim) } else { i };
+                    vector[i] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
                 }
             }
             Place::Nowhere => (),
@@ -202,6 +258,12 @@ impl Model {
     pub fn classifier(&self) -> &Matrix {
         self.own_classifier.as_ref().unwrap_or(&self.embedding)
     }
+}
+
+/// Where row `row` of queries or keys goes, so that i and i + head_dim / 2 of a head stand side by side.
+fn paired(row: usize, head_dim: usize) -> usize {
+    let (inside, half) = (row % head_dim, head_dim / 2);
+    row - inside + 2 * (inside % half) + inside / half
 }
 
 /// A source read from front to back, with its checksum.

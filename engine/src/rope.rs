@@ -2,7 +2,7 @@
 
 use crate::{
     buffer::{Buffer, OutOfMemory},
-    config::Config,
+    config::{Config, Rope, RopeScaling},
     kernels::Kernels,
     math,
 };
@@ -14,21 +14,27 @@ pub(crate) struct Angles {
     sin: Buffer<f32>,
     /// Turns of pair i from one position to the next, in radians: theta^(-2i / head_dim).
     frequencies: Buffer<f32>,
+    /// What cosines and sines are multiplied by.
+    magnitude: f32,
     known: usize,
     head_dim: usize,
 }
 
 impl Angles {
-    pub(crate) fn new(c: &Config) -> Result<Self, OutOfMemory> {
-        let head_dim = c.head_dim();
+    /// For heads of `c`'s shape; `factors` (head_dim / 2, or none) divide the frequencies.
+    pub(crate) fn new(c: &Config, factors: &[f32]) -> Result<Self, OutOfMemory> {
+        let (head_dim, rope) = (c.head_dim(), &c.variant.rope);
         let mut frequencies = Buffer::zeroed(head_dim / 2)?;
         for (i, frequency) in frequencies.iter_mut().enumerate() {
-            *frequency = 1.0 / math::pow(c.rope_theta, (2 * i) as f32 / head_dim as f32);
+            let plain = 1.0 / math::pow(rope.theta, (2 * i) as f32 / head_dim as f32);
+            let plain = plain / factors.get(i).copied().unwrap_or(1.0);
+            *frequency = plain * kept(rope, head_dim, i);
         }
         Ok(Angles {
             cos: Buffer::zeroed(c.seq_len * head_dim)?,
             sin: Buffer::zeroed(c.seq_len * head_dim)?,
             frequencies,
+            magnitude: rope.magnitude,
             known: 0,
             head_dim,
         })
@@ -42,6 +48,7 @@ impl Angles {
             let sin = self.sin[range].as_chunks_mut::<2>().0;
             for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(self.frequencies.iter()) {
                 let (s, c) = math::sin_cos(pos as f32 * frequency);
+                let (s, c) = (s * self.magnitude, c * self.magnitude);
                 (*cos, *sin) = ([c, c], [-s, s]);
             }
         }
@@ -53,6 +60,32 @@ impl Angles {
             cos: &self.cos,
             sin: &self.sin,
             head_dim: self.head_dim,
+        }
+    }
+}
+
+/// The borders that YaRN's authors found good for Llamas, and that all use.
+const FAST: f32 = 32.0;
+const SLOW: f32 = 1.0;
+
+/// What is kept of the frequency of pair `i` where it is scaled: for YaRN all of it where it turns more than [`FAST`] times
+/// in the context of the training, `1 / factor` where it turns less than [`SLOW`] times.
+fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
+    match rope.scaling {
+        RopeScaling::None => 1.0,
+        RopeScaling::NoRope => 0.0,
+        RopeScaling::Linear(factor) => 1.0 / factor,
+        RopeScaling::Yarn { factor, original } => {
+            // The pair that turns so often (ggml's rule, Peng et al. 2023, equations 17 to 20 with whole pairs as borders).
+            let pair = |turns: f32| {
+                let (log, full) = (libm::log, core::f64::consts::TAU);
+                let length = original as f64 / (f64::from(turns) * full);
+                head_dim as f64 * log(length) / (2.0 * log(f64::from(rope.theta)))
+            };
+            let low = libm::floor(pair(FAST)).max(0.0) as f32;
+            let high = libm::ceil(pair(SLOW)).min(head_dim as f64 - 1.0) as f32;
+            let ramp = ((i as f32 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
+            ramp / factor + (1.0 - ramp)
         }
     }
 }

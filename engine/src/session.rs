@@ -5,13 +5,14 @@
 //! bottom; each `deal` in it is a step of the computation that has to be complete before the next.
 
 use crate::{
-    buffer::{Arena, Buffer, OutOfMemory},
+    buffer::{Arena, Buffer},
     cache::{Cache, SharedCache},
     checkpoint::Error,
     config::Config,
-    kernels::{self, Features, Kernels, Quantized, Weights},
-    matrix::{Activations, Matrix, PANEL, padded, stride},
+    kernels::{self, Features, Kernels, Weights},
+    matrix::{Activations, BLOCK, Matrix, PANEL, stride},
     model::{Layer, Model},
+    quants::{Quants, SharedQuants},
     rope::{Angles, SharedAngles},
     team::{Member, Shared, Team},
     tune::{Threads, Tuner},
@@ -70,112 +71,16 @@ fn rows(workers: usize) -> usize {
 /// Bytes of everything in a session but its keys and values, for `workers` workers, and of the sampler's list.
 pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let rows = rows(workers) as u64;
-    // x, normed, q and attended; gate; their int8 forms with scales and sums (at most 12 bytes a number); room for strides.
-    let numbers = 4 * c.dim as u64 + c.hidden_dim as u64 + 3 * 32;
-    let quantised = 12 * (2 * c.dim as u64 + c.hidden_dim as u64) + 3 * 128;
+    let (dim, q_dim, kv_dim) = (c.dim as u64, c.q_dim() as u64, c.kv_dim() as u64);
+    // x and normed; q and attended; k and v; gate; their int8 forms with scales and sums (at most 12 bytes a number); room for
+    // strides.
+    let numbers = 2 * dim + 2 * q_dim + 2 * kv_dim + c.hidden_dim as u64 + 6 * 32;
+    let quantised = 12 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
-    let own = workers as u64 * 4 * own_len(c) as u64;
+    let heads = (TOGETHER * 12 * c.head_dim().next_multiple_of(128)) as u64;
+    let own = workers as u64 * (4 * own_len(c) as u64 + heads);
     let vocabulary = c.vocab_size as u64 * (4 + 8);
     rows * (4 * numbers + quantised) + angles + own + vocabulary
-}
-
-/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix reads them so.
-struct Quants {
-    group: Option<usize>,
-    cols: usize,
-    quants: Buffer<i8>,
-    scales: Buffer<f32>,
-    sums: Buffer<i32>,
-}
-
-impl Quants {
-    /// For vectors of `cols` numbers, in groups of `group` where these divide them.
-    fn new(rows: usize, cols: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
-        let group = group.filter(|&group| cols.is_multiple_of(group));
-        let groups = group.map_or(0, |group| cols / group);
-        Ok(Quants {
-            group,
-            cols,
-            quants: Buffer::zeroed(if groups > 0 {
-                rows * stride(groups * padded(group.unwrap_or(1)), 1)
-            } else {
-                0
-            })?,
-            scales: Buffer::zeroed(rows * groups)?,
-            sums: Buffer::zeroed(rows * groups)?,
-        })
-    }
-
-    fn share(&mut self) -> SharedQuants<'_> {
-        SharedQuants {
-            group: self.group,
-            groups: self.group.map_or(0, |group| self.cols / group),
-            quants: Shared::new(&mut self.quants),
-            scales: Shared::new(&mut self.scales),
-            sums: Shared::new(&mut self.sums),
-        }
-    }
-}
-
-/// [`Quants`] in a pass.
-struct SharedQuants<'a> {
-    group: Option<usize>,
-    groups: usize,
-    quants: Shared<'a, i8>,
-    scales: Shared<'a, f32>,
-    sums: Shared<'a, i32>,
-}
-
-impl SharedQuants<'_> {
-    /// Quantises `values` into row `row`, if they are to be.
-    ///
-    /// # Safety
-    /// Until the next meeting no other worker touches this row.
-    unsafe fn fill(&self, kernels: &Kernels, row: usize, values: &[f32]) {
-        let Some(group) = self.group else { return };
-        let (length, groups) = (self.groups * padded(group), self.groups);
-        let start = row * stride(length, 1);
-        // Safety: as the caller says.
-        let out = unsafe {
-            Quantized {
-                quants: self.quants.write(start..start + length),
-                scales: self.scales.write(row * groups..(row + 1) * groups),
-                sums: self.sums.write(row * groups..(row + 1) * groups),
-            }
-        };
-        (kernels.quantize)(values, group, out);
-    }
-
-    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from `row` on.
-    ///
-    /// # Safety
-    /// Until the next meeting no worker writes to these rows.
-    unsafe fn beside<'b>(
-        &'b self,
-        row: usize,
-        tokens: usize,
-        cols: usize,
-        values: &'b [f32],
-    ) -> Activations<'b> {
-        let quant_stride = stride(self.groups * padded(self.group.unwrap_or(1)), 1);
-        let quants = row * quant_stride..(row + tokens) * quant_stride;
-        let groups = row * self.groups..(row + tokens) * self.groups;
-        // Safety: as the caller says.
-        unsafe {
-            Activations {
-                tokens,
-                cols,
-                values,
-                stride: stride(cols, 4),
-                quants: self
-                    .quants
-                    .read(if self.group.is_some() { quants } else { 0..0 }),
-                quant_stride,
-                scales: self.scales.read(groups.clone()),
-                sums: self.sums.read(groups),
-            }
-        }
-    }
 }
 
 /// One conversation's state.
@@ -192,6 +97,11 @@ pub struct Session<'m> {
     normed_quants: Quants,
     /// Queries.
     q: Buffer<f32>,
+    /// One head's queries as int8, [`TOGETHER`] rows for each worker, where keys are.
+    q_quants: Quants,
+    /// Keys and values before they are put into the cache, where that takes whole heads; else empty.
+    k: Buffer<f32>,
+    v: Buffer<f32>,
     /// Attention's result.
     attended: Buffer<f32>,
     attended_quants: Quants,
@@ -214,6 +124,21 @@ impl<'m> Session<'m> {
         let c = &model.config;
         let workers = options.workers.count();
         let rows = rows(workers);
+        let head_dim = c.head_dim();
+        if options.kv == KvType::Q8_0 && !head_dim.is_multiple_of(BLOCK) {
+            return Err(Error::KvType { head_dim });
+        }
+        let whole_heads = options.kv == KvType::Q8_0 || model.layers.iter().any(Layer::has_norms);
+        let staged = if whole_heads {
+            rows * stride(c.kv_dim(), 4)
+        } else {
+            0
+        };
+        let heads = if options.kv == KvType::Q8_0 {
+            TOGETHER * workers
+        } else {
+            0
+        };
         // Numbers of each kind, side by side on large pages.
         let mut arena = Arena::new(activation_bytes(c, workers) + 64 * 64);
         Ok(Session {
@@ -225,13 +150,16 @@ impl<'m> Session<'m> {
             x: arena.zeroed(rows * c.dim)?,
             normed: arena.zeroed(rows * stride(c.dim, 4))?,
             normed_quants: Quants::new(rows, c.dim, model.group)?,
-            q: arena.zeroed(rows * stride(c.dim, 4))?,
-            attended: arena.zeroed(rows * stride(c.dim, 4))?,
-            attended_quants: Quants::new(rows, c.dim, model.group)?,
+            q: arena.zeroed(rows * stride(c.q_dim(), 4))?,
+            q_quants: Quants::new(heads, head_dim, (heads > 0).then_some(BLOCK))?,
+            k: arena.zeroed(staged)?,
+            v: arena.zeroed(staged)?,
+            attended: arena.zeroed(rows * stride(c.q_dim(), 4))?,
+            attended_quants: Quants::new(rows, c.q_dim(), model.group)?,
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
             own: arena.zeroed(workers * own_len(c))?,
-            angles: Angles::new(c)?,
+            angles: Angles::new(c, &model.rope_factors)?,
             logits: arena.zeroed(c.vocab_size)?,
             cache: Cache::zeroed(c, options.kv)?,
         })
@@ -305,7 +233,11 @@ impl<'m> Session<'m> {
             x: Shared::new(&mut self.x),
             normed: Shared::new(&mut self.normed),
             normed_quants: self.normed_quants.share(),
+            whole_heads: !self.k.is_empty(),
             q: Shared::new(&mut self.q),
+            q_quants: self.q_quants.share(),
+            k: Shared::new(&mut self.k),
+            v: Shared::new(&mut self.v),
             attended: Shared::new(&mut self.attended),
             attended_quants: self.attended_quants.share(),
             gate: Shared::new(&mut self.gate),
@@ -336,7 +268,12 @@ struct Pass<'a> {
     x: Shared<'a, f32>,
     normed: Shared<'a, f32>,
     normed_quants: SharedQuants<'a>,
+    /// Whether the cache takes whole heads only.
+    whole_heads: bool,
     q: Shared<'a, f32>,
+    q_quants: SharedQuants<'a>,
+    k: Shared<'a, f32>,
+    v: Shared<'a, f32>,
     attended: Shared<'a, f32>,
     attended_quants: SharedQuants<'a>,
     gate: Shared<'a, f32>,
@@ -358,6 +295,7 @@ impl Pass<'_> {
                 // Safety: the token was dealt to this worker.
                 let x = unsafe { self.x.write(t * dim..(t + 1) * dim) };
                 model.embedding.row(self.tokens[t] as usize, x);
+                scale(x, self.config.variant.scales.embedding);
             }
         });
 
@@ -367,13 +305,13 @@ impl Pass<'_> {
             self.project(member, layer, index, &input);
             self.attend(member, index);
             let input = self.ready(member, &self.attended, &self.attended_quants);
-            self.add_product(member, &layer.wo, &input);
+            self.add_product(member, &layer.wo, &layer.bo, &input);
 
             // x += feed_forward(norm(x))
             let input = self.normalise(member, &layer.ffn_norm, 0..self.tokens.len());
             self.gate(member, layer, &input);
             let input = self.ready(member, &self.gate, &self.gate_quants);
-            self.add_product(member, &layer.w2, &input);
+            self.add_product(member, &layer.w2, &[], &input);
         }
 
         // The last state against every token's row.
@@ -385,6 +323,7 @@ impl Pass<'_> {
                 &[model.classifier()],
                 &input,
                 |_, _, row, logits| {
+                    scale(logits, self.config.variant.scales.logits);
                     // Safety: the panels were dealt to this worker.
                     unsafe { self.logits.write(row..row + logits.len()) }.copy_from_slice(logits);
                 },
@@ -405,7 +344,7 @@ impl Pass<'_> {
             unsafe {
                 let x = self.x.read(t * dim..(t + 1) * dim);
                 let normed = self.normed.write(row * stride..row * stride + dim);
-                (self.kernels.rmsnorm)(normed, x, weight, self.config.norm_epsilon);
+                (self.kernels.rmsnorm)(normed, x, weight, self.config.variant.norm_epsilon);
                 self.normed_quants.fill(self.kernels, row, normed);
             }
         };
@@ -437,7 +376,7 @@ impl Pass<'_> {
         let cols = if core::ptr::eq(values, &self.gate) {
             self.config.hidden_dim
         } else {
-            self.config.dim
+            self.config.q_dim()
         };
         let stride = stride(cols, 4);
         // Safety: nobody writes to them now.
@@ -498,7 +437,7 @@ impl Pass<'_> {
         member: &Member<'_>,
         matrices: &[&Matrix],
         input: &Activations<'_>,
-        mut each: impl FnMut(usize, usize, usize, &[f32]),
+        mut each: impl FnMut(usize, usize, usize, &mut [f32]),
     ) {
         let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
         member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
@@ -516,17 +455,26 @@ impl Pass<'_> {
                 matrix.multiply(self.kernels, first, input, results);
                 let row = first * PANEL;
                 let rows = (end * PANEL).min(matrix.rows()) - row;
-                for (t, results) in results.chunks_exact((end - first) * PANEL).enumerate() {
-                    each(index, t, row, &results[..rows]);
+                let tokens = results.chunks_exact_mut((end - first) * PANEL);
+                for (t, results) in tokens.enumerate() {
+                    each(index, t, row, &mut results[..rows]);
                 }
             }
         });
     }
 
-    /// x += matrix · input.
-    fn add_product(&self, member: &Member<'_>, matrix: &Matrix, input: &Activations<'_>) {
+    /// x += matrix · input + bias.
+    fn add_product(
+        &self,
+        member: &Member<'_>,
+        matrix: &Matrix,
+        bias: &[f32],
+        input: &Activations<'_>,
+    ) {
         let dim = self.config.dim;
         self.product(member, &[matrix], input, |_, t, row, results| {
+            self.add_bias(bias, row, results);
+            scale(results, self.config.variant.scales.residual);
             let place = t * dim + row;
             // Safety: the panels were dealt to this worker.
             let x = unsafe { self.x.write(place..place + results.len()) };
@@ -534,40 +482,100 @@ impl Pass<'_> {
         });
     }
 
+    /// results += bias, from row `row` on; there may be none.
+    fn add_bias(&self, bias: &[f32], row: usize, results: &mut [f32]) {
+        if !bias.is_empty() {
+            (self.kernels.add)(results, &bias[row..row + results.len()]);
+        }
+    }
+
     /// Queries, turned by their positions, to `q`; keys, likewise, and values to the cache.
     fn project(&self, member: &Member<'_>, layer: &Layer, index: usize, input: &Activations<'_>) {
-        let stride = stride(self.config.dim, 4);
+        let stride_q = stride(self.config.q_dim(), 4);
+        let stride_kv = stride(self.config.kv_dim(), 4);
         let matrices = [&layer.wq, &layer.wk, &layer.wv];
+        let biases = [&layer.bq, &layer.bk, &layer.bv];
         self.product(member, &matrices, input, |which, t, row, results| {
             let pos = self.pos + t;
+            self.add_bias(biases[which], row, results);
             // Safety: the panels were dealt to this worker.
             unsafe {
                 if which == 0 {
-                    let place = t * stride + row;
+                    let place = t * stride_q + row;
+                    if !layer.has_norms() {
+                        self.angles.turn(self.kernels, pos, row, results);
+                    }
                     let q = self.q.write(place..place + results.len());
                     q.copy_from_slice(results);
-                    self.angles.turn(self.kernels, pos, row, q);
+                } else if self.whole_heads {
+                    let place = t * stride_kv + row;
+                    let staged = if which == 1 { &self.k } else { &self.v };
+                    let staged = staged.write(place..place + results.len());
+                    staged.copy_from_slice(results);
                 } else if which == 1 {
-                    for (i, keys) in results.chunks(PANEL).enumerate() {
-                        let mut turned = [0.0; PANEL];
-                        let turned = &mut turned[..keys.len()];
-                        turned.copy_from_slice(keys);
-                        self.angles.turn(self.kernels, pos, row + i * PANEL, turned);
-                        self.cache
-                            .put_keys(self.kernels, index, pos, row + i * PANEL, turned);
-                    }
+                    self.angles.turn(self.kernels, pos, row, results);
+                    self.cache.put_keys(self.kernels, index, pos, row, results);
                 } else {
                     self.cache
                         .put_values(self.kernels, index, pos, row, results);
                 }
             }
         });
+        if self.whole_heads {
+            self.finish_heads(member, layer, index);
+        }
     }
 
-    /// attended = attention of q over all positions up to each token's own.
+    /// What takes whole heads: their norms, and the cache where it has blocks.
+    fn finish_heads(&self, member: &Member<'_>, layer: &Layer, index: usize) {
+        let (c, head_dim) = (self.config, self.config.head_dim());
+        let epsilon = c.variant.norm_epsilon;
+        let (stride_q, stride_kv) = (stride(c.q_dim(), 4), stride(c.kv_dim(), 4));
+        let queries = if layer.has_norms() { c.n_heads } else { 0 };
+        let heads = c.n_kv_heads + queries;
+        member.deal(self.tokens.len() * heads, 1, |items| {
+            // Safety: the only one in this step.
+            let (normed, _, _) = unsafe { self.own(member) };
+            let normed = &mut normed[..head_dim];
+            for item in items {
+                let (t, head) = (item / heads, item % heads);
+                let pos = self.pos + t;
+                // Safety: the token's head was dealt to this worker.
+                unsafe {
+                    if head < queries {
+                        let place = t * stride_q + head * head_dim;
+                        let q = self.q.write(place..place + head_dim);
+                        (self.kernels.rmsnorm)(normed, q, &layer.q_norm, epsilon);
+                        q.copy_from_slice(normed);
+                        self.angles.turn(self.kernels, pos, 0, q);
+                    } else {
+                        let row = (head - queries) * head_dim;
+                        let place = t * stride_kv + row;
+                        let k = self.k.write(place..place + head_dim);
+                        if layer.has_norms() {
+                            (self.kernels.rmsnorm)(normed, k, &layer.k_norm, epsilon);
+                            k.copy_from_slice(normed);
+                        }
+                        self.angles.turn(self.kernels, pos, 0, k);
+                        self.cache.put_keys(self.kernels, index, pos, row, k);
+                        let v = self.v.read(place..place + head_dim);
+                        self.cache.put_values(self.kernels, index, pos, row, v);
+                    }
+                }
+            }
+        });
+    }
+
+    /// attended = attention of q over all positions up to each token's own, as far as the window reaches.
     fn attend(&self, member: &Member<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
-        let (head_dim, stride) = (c.head_dim(), stride(c.dim, 4));
+        let (head_dim, stride) = (c.head_dim(), stride(c.q_dim(), 4));
+        let window = c.variant.window.unwrap_or(usize::MAX);
+        // Scores are divided by it.
+        let divisor = match c.variant.scales.attention {
+            Some(scale) => 1.0 / scale,
+            None => crate::math::sqrt(head_dim as f32),
+        };
         // Tokens that go through a head's keys and values together: as many as there is room for weights of.
         let reach = (self.pos + tokens).next_multiple_of(PANEL);
         let together = (SCORES / reach)
@@ -584,20 +592,35 @@ impl Pass<'_> {
                 let (from, to) = (first * stride, (first + count) * stride);
                 // Several query heads share one KV head.
                 let kv_head = head / c.kv_group();
-                let positions = self.pos + first + count;
+                // From the first position that the first token sees, in whole panels, to the last token's own.
+                let begin = (self.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
+                let positions = self.pos + first + count - begin;
                 let panels = positions.next_multiple_of(PANEL);
                 let scores = &mut scores[..count * panels];
-                // Safety: nobody writes to q or the cache now.
+                // Safety: nobody writes to q or the cache now; the int8 rows are this worker's.
                 unsafe {
                     let q = self.q.read(from + head * head_dim..to);
+                    let row = member.index * TOGETHER;
+                    for t in 0..count {
+                        let q = &q[t * stride..][..head_dim];
+                        self.q_quants.fill(self.kernels, row + t, q);
+                    }
+                    let q = Activations {
+                        stride,
+                        ..self.q_quants.beside(row, count, head_dim, q)
+                    };
                     self.cache
-                        .scores(self.kernels, index, kv_head, (q, stride, count), scores);
+                        .scores(self.kernels, index, kv_head, begin, &q, scores);
                 }
-                // softmax(q·k / √head_dim); nothing of what comes after the token itself.
+                // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its window.
                 for (t, scores) in scores.chunks_exact_mut(panels).enumerate() {
-                    let (seen, unseen) = scores.split_at_mut(self.pos + first + t + 1);
-                    (self.kernels.softmax)(seen, crate::math::sqrt(head_dim as f32));
-                    unseen.fill(0.0);
+                    let end = self.pos + first + t + 1;
+                    let (seen, after) = scores.split_at_mut(end - begin);
+                    let (before, seen) =
+                        seen.split_at_mut(end.saturating_sub(window).max(begin) - begin);
+                    (self.kernels.softmax)(seen, divisor);
+                    before.fill(0.0);
+                    after.fill(0.0);
                 }
                 // The values, so weighed.
                 let weights = Weights {
@@ -611,7 +634,7 @@ impl Pass<'_> {
                 // Safety: nobody writes to the cache now.
                 unsafe {
                     self.cache
-                        .weigh(self.kernels, index, kv_head, &weights, results)
+                        .weigh(self.kernels, index, kv_head, begin, &weights, results)
                 };
                 for (t, result) in results.chunks_exact(head_dim).enumerate() {
                     let place = from + t * stride + head * head_dim;
@@ -643,5 +666,12 @@ impl Pass<'_> {
                 unsafe { self.gate.write(place..place + rows) }.copy_from_slice(&gate[..rows]);
             }
         });
+    }
+}
+
+/// x *= factor.
+fn scale(x: &mut [f32], factor: f32) {
+    if factor != 1.0 {
+        x.iter_mut().for_each(|x| *x *= factor);
     }
 }

@@ -1,6 +1,6 @@
 //! Where bytes come from: a sized, seekable source that may fail, behind one trait.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 /// A sized, seekable run of bytes: a host file, a UEFI file, bytes inside the binary, a faulty one in tests.
@@ -13,6 +13,64 @@ pub trait ByteSource {
     /// # Errors
     /// [`ReadError`] if the range leaves the source or the medium fails; `buf` is then unspecified.
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError>;
+
+    /// Where the second and later ones begin, if it is several files one behind the other.
+    fn borders(&self) -> Vec<u64> {
+        Vec::new()
+    }
+}
+
+/// Several files as one source, one behind the other: a model that was split.
+pub struct Joined<S> {
+    parts: Vec<S>,
+}
+
+impl<S: ByteSource> Joined<S> {
+    /// All of `parts` in their order.
+    pub fn new(parts: Vec<S>) -> Self {
+        Joined { parts }
+    }
+}
+
+impl<S: ByteSource> ByteSource for Joined<S> {
+    fn size(&self) -> u64 {
+        let sizes = self.parts.iter().map(ByteSource::size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let (mut start, mut done) = (0u64, 0);
+        for part in &mut self.parts {
+            let end = start.saturating_add(part.size());
+            let at = offset.saturating_add(done as u64);
+            if at < end && done < buf.len() {
+                let left = (end - at).min((buf.len() - done) as u64) as usize;
+                part.read_at(at - start, &mut buf[done..done + left])
+                    .map_err(|error| ReadError {
+                        offset: start.saturating_add(error.offset),
+                        ..error
+                    })?;
+                done += left;
+            }
+            start = end;
+        }
+        if done == buf.len() {
+            Ok(())
+        } else {
+            Err(ReadError {
+                offset: start,
+                reason: "end of file".into(),
+            })
+        }
+    }
+
+    fn borders(&self) -> Vec<u64> {
+        let ends = self.parts.iter().scan(0u64, |end, part| {
+            *end = end.saturating_add(part.size());
+            Some(*end)
+        });
+        ends.take(self.parts.len().saturating_sub(1)).collect()
+    }
 }
 
 /// A read that failed: at which byte, and what the medium said.

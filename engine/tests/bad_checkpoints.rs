@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use common::{Maker, load};
 use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
-    config::Config,
+    config::{Config, Variant},
     model::Model,
     session::KvType,
     source::{ByteSource, ReadError},
@@ -23,8 +23,7 @@ const SMALL: Config = Config {
     vocab_size: 11,
     seq_len: 5,
     shared_classifier: true,
-    rope_theta: 10_000.0,
-    norm_epsilon: 1e-5,
+    variant: Variant::LLAMA2C,
 };
 
 fn small() -> Maker {

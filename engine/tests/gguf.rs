@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use common::{Maker, bundled, load};
 use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
-    config::Config,
+    config::{Config, Variant},
     export, gguf,
     matrix::Encoding,
     session::{KvType, Options, Session},
@@ -23,8 +23,7 @@ const SMALL: Config = Config {
     vocab_size: 40,
     seq_len: 20,
     shared_classifier: false,
-    rope_theta: 10_000.0,
-    norm_epsilon: 1e-5,
+    variant: Variant::LLAMA2C,
 };
 
 /// `bytes` (any checkpoint) as GGUF.

@@ -5,7 +5,7 @@ mod common;
 use common::{Maker, bundled, load, load_file, reference};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
-    config::Config,
+    config::{Config, Variant},
     kernels::{self, Features, Kernels},
     model::Model,
     session::{BATCH, KvType, Options, Session},
@@ -165,8 +165,7 @@ const SMALL: Config = Config {
     vocab_size: 37,
     seq_len: 9,
     shared_classifier: true,
-    rope_theta: 10_000.0,
-    norm_epsilon: 1e-5,
+    variant: Variant::LLAMA2C,
 };
 
 /// All logits of a session over the whole context, its first `prefilled` tokens in one go.

@@ -5,7 +5,7 @@ mod common;
 use common::{Maker, bundled, load, load_file, reference};
 use llama2_engine::{
     chat::Chat,
-    config::Config,
+    config::{Config, Variant},
     generate::{Generation, PromptError, Step},
     model::Model,
     sampler::Sampler,
@@ -242,8 +242,7 @@ fn chat_speaks_as_run_c_s() {
             vocab_size: 1024,
             seq_len: 512,
             shared_classifier: true,
-            rope_theta: 10_000.0,
-            norm_epsilon: 1e-5,
+            variant: Variant::LLAMA2C,
         },
         9,
     );

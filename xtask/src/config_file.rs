@@ -6,7 +6,7 @@ use llama2_efi::options::{Exit, KV_TYPES, MODES, Options};
 use toml::Value;
 
 /// Each key with what it means and what it is without it.
-const KEYS: [(&str, &str, &str); 15] = [
+const KEYS: [(&str, &str, &str); 16] = [
     (
         "model",
         "Checkpoint (llama2.c's .bin, or .gguf). Without it: STORIES*.BIN, MODEL.BIN or *.GGUF in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
@@ -50,13 +50,18 @@ const KEYS: [(&str, &str, &str); 15] = [
         "2",
     ),
     (
+        "context",
+        "Positions to remember. Without it: the model's own, or as many as there is memory for.",
+        "1024",
+    ),
+    (
         "kernels",
         "The arithmetic: \"scalar\", \"sse2\", \"avx2\" or \"avx512\". Without it: the best that all cores have.",
         "\"avx2\"",
     ),
     (
         "kv",
-        "What attention remembers: \"f32\", or \"f16\" in half the memory, with slightly other text.",
+        "What attention remembers: \"f32\", or, with slightly other text, \"f16\" in half the memory or \"q8_0\" in a quarter.",
         "\"f32\"",
     ),
     (
@@ -115,6 +120,9 @@ fn value(options: &Options, key: &str) -> Option<Value> {
         "threads" => options
             .threads
             .map(|threads| Value::Integer(threads as i64)),
+        "context" => options
+            .context
+            .map(|context| Value::Integer(context as i64)),
         "kernels" => options.kernels.map(|name| Value::String(name.to_owned())),
         "kv" => options.kv.map(|kv| name(&KV_TYPES, &kv)),
         "bench" => options.bench.map(Value::Boolean),
@@ -154,6 +162,7 @@ mod tests {
             log: Some(true),
             exit: Some(Exit::Shutdown),
             threads: Some(4),
+            context: Some(300),
             kernels: Some("sse2"),
             kv: Some(KvType::F16),
             bench: Some(true),

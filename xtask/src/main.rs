@@ -6,6 +6,10 @@ mod boots_cores;
 mod build;
 mod config_file;
 mod dist;
+/// The engine's tests' random models, for boots.
+#[allow(dead_code)]
+#[path = "../../engine/tests/common/family.rs"]
+mod family;
 mod fetch;
 mod image;
 mod inspect;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use llama2_engine::config::Config;
+use llama2_engine::config::{Config, Variant};
 
 /// stories15M's shape.
 pub const STORIES15M: Config = Config {
@@ -19,8 +19,7 @@ pub const STORIES15M: Config = Config {
     vocab_size: 32_000,
     seq_len: 256,
     shared_classifier: true,
-    rope_theta: 10_000.0,
-    norm_epsilon: 1e-5,
+    variant: Variant::LLAMA2C,
 };
 
 /// stories110M's shape.

@@ -78,15 +78,26 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let mut pair = find::choose(&mut volumes, &options)?;
     let name = pair.model.name.clone();
     let about = |error: &dyn Display| format!("{name}: {error}");
-    let checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
+    let mut checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
+    let own = checkpoint.config.seq_len;
+    let kv = options.kv.unwrap_or_default();
+    let free = memory::size().free.saturating_sub(RESERVE);
+    checkpoint
+        .fit(options.context, kv, crew.count(), free)
+        .map_err(|error| about(&error))?;
     let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
     if let Some(said) = settings.steps_said(seq_len) {
         complain("warning", &said);
     }
-    let needed = checkpoint.memory(options.kv.unwrap_or_default(), crew.count());
-    needed
-        .check(memory::size().free.saturating_sub(RESERVE))
-        .map_err(|error| about(&error))?;
+    if seq_len < own && options.context.is_none() {
+        complain(
+            "warning",
+            &format!(
+                "a context of {seq_len} positions instead of the model's {own}: there is no memory for more (kv = \"f16\" or \"q8_0\" needs less)"
+            ),
+        );
+    }
+    let needed = checkpoint.memory(kv, crew.count());
     let tokenizer = pair.load_tokenizer(&checkpoint)?;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(&tokenizer, &settings, seq_len).map_err(|error| about(&error))?;
@@ -112,11 +123,11 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         threads: options
             .threads
             .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
-        kv: options.kv.unwrap_or_default(),
+        kv,
     };
     let mut session = Session::new(&weights, computing).map_err(|error| about(&error))?;
     say(&format!(
-        "Memory: {} for the model, {} free",
+        "Memory: {} for the model and a context of {seq_len}, {} free",
         Bytes(needed.total()),
         Bytes(memory::size().free)
     ));

@@ -14,14 +14,14 @@ use llama2_efi::{
 };
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
-    gguf,
-    source::ByteSource,
+    gguf::{self, PartName},
+    source::{ByteSource, Joined},
     tokenizer::Tokenizer,
     units::{Bytes, Grouped},
 };
 
 use super::{
-    files::{Found, Volumes},
+    files::{FileSource, Found, Volume, Volumes},
     shell,
     terminal::{complain, say},
 };
@@ -34,6 +34,34 @@ const BUNDLED_TOKENIZER_NAME: &str = "the tokenizer inside llama2.efi";
 
 /// Largest prompt file.
 const LARGEST_PROMPT: u64 = 1 << 20;
+
+/// The model's file, which is open; of a split model all its parts, which must lie in the same folder.
+fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Source, String> {
+    let name = format!("{path} on {}", volume.name);
+    let Some(part) = PartName::of(path).filter(|part| part.count > 1) else {
+        return Ok(Source {
+            name,
+            bytes: Box::new(file),
+        });
+    };
+    let mut parts = Vec::new();
+    for number in 1..=part.count {
+        let sibling = part.sibling(number);
+        match volume.find(&sibling)? {
+            Found::File(file) => parts.push(file),
+            _ => {
+                return Err(format!(
+                    "{sibling} on {}: no such file, and {path} is one of {} parts of a model; copy all of them into one folder",
+                    volume.name, part.count
+                ));
+            }
+        }
+    }
+    Ok(Source {
+        name,
+        bytes: Box::new(Joined::new(parts)),
+    })
+}
 
 /// Bytes to be read, and what to call them.
 pub struct Source {
@@ -53,7 +81,17 @@ pub struct Pair {
 struct Named {
     index: usize,
     path: String,
-    source: Source,
+    file: FileSource,
+}
+
+impl Named {
+    /// What is read from, and what it is called.
+    fn source(self, volumes: &Volumes) -> Source {
+        Source {
+            name: format!("{} on {}", self.path, volumes.list[self.index].name),
+            bytes: Box::new(self.file),
+        }
+    }
 }
 
 /// Chooses the model and its tokenizer, and says which.
@@ -64,16 +102,18 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
     let tokenizer = options
         .tokenizer
         .as_ref()
-        .map(|path| Ok::<_, String>(named(volumes, path)?.source))
+        .map(|path| Ok::<_, String>(named(volumes, path)?.source(volumes)))
         .transpose()?;
     let named_tokenizer = tokenizer.is_some();
     let pair = match &options.model {
         Some(path) => {
             let model = named(volumes, path)?;
             let tokenizer = tokenizer.or_else(|| beside(volumes, model.index, &model.path));
-            say(&describe(&model.source, &[]));
+            let volume = &mut volumes.list[model.index];
+            let model = whole_model(volume, &model.path, model.file)?;
+            say(&describe(&model, &[]));
             Pair {
-                model: model.source,
+                model,
                 tokenizer,
                 named: named_tokenizer,
             }
@@ -145,21 +185,26 @@ fn found(volumes: &mut Volumes) -> Result<Option<Pair>, String> {
         return Ok(None);
     };
     let volume = &mut volumes.list[index];
-    let mut open = |path: String| match volume.find(&path)? {
-        Found::File(file) => Ok(Source {
-            name: format!("{path} on {}", volume.name),
-            bytes: Box::new(file),
-        }),
+    let open = |volume: &mut Volume, path: &str| match volume.find(path)? {
+        Found::File(file) => Ok(file),
         _ => Err(format!(
             "{path} on {} was there a moment ago and is gone",
             volume.name
         )),
     };
-    let model = open(choice.model.path())?;
     let tokenizer = choice
         .tokenizer
-        .map(|entry| open(entry.path()))
+        .map(|entry| {
+            let path = entry.path();
+            open(volume, &path).map(|file| Source {
+                name: format!("{path} on {}", volume.name),
+                bytes: Box::new(file),
+            })
+        })
         .transpose()?;
+    let path = choice.model.path();
+    let file = open(volume, &path)?;
+    let model = whole_model(volume, &path, file)?;
     say(&describe(&model, &others));
     Ok(Some(Pair {
         model,
@@ -226,10 +271,7 @@ fn named(volumes: &mut Volumes, path: &str) -> Result<Named, String> {
                     return Ok(Named {
                         index,
                         path: path.clone(),
-                        source: Source {
-                            name: format!("{path} on {}", volume.name),
-                            bytes: Box::new(file),
-                        },
+                        file,
                     });
                 }
                 Err(sentence) => trouble = Some(sentence),
@@ -260,7 +302,7 @@ fn named(volumes: &mut Volumes, path: &str) -> Result<Named, String> {
 /// # Errors
 /// A sentence about the file.
 pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
-    let Source { name, mut bytes } = named(volumes, path)?.source;
+    let Source { name, mut bytes } = named(volumes, path)?.source(volumes);
     let about = |error: &dyn core::fmt::Display| format!("{name}: {error}");
     let size = bytes.size();
     if size > LARGEST_PROMPT {

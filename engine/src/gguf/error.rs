@@ -3,12 +3,28 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::ARCHITECTURES;
+use super::shape::ARCHITECTURES;
 use crate::units::Grouped;
 
 /// Why a GGUF file cannot be used. Shown, it is a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
+    /// A part of a split model that does not begin as GGUF files do.
+    Magic,
+    /// Another number of parts than the model is split into.
+    Parts {
+        /// The number it says.
+        wanted: usize,
+        /// Files that are there.
+        found: usize,
+    },
+    /// A part that is not the one that its place asks for.
+    Order {
+        /// Its number, counted from 1.
+        wanted: u64,
+        /// Of how many.
+        count: usize,
+    },
     /// Another version, or the other byte order.
     Version {
         /// The number found.
@@ -169,10 +185,22 @@ impl fmt::Display for Error {
                 f,
                 "its value of {key:?} must be {wanted}, and is not; convert it again with a current llama.cpp"
             ),
-            Error::Architecture { found } => write!(
+            Error::Magic => write!(f, "one of its parts is not a GGUF file; fetch it again"),
+            Error::Parts { wanted, found } => write!(
                 f,
-                "is a model of architecture {found:?}; known: {ARCHITECTURES}"
+                "is split into {wanted} files, but {found} are here; put all of them (-00001-of-{wanted:05}.gguf and so on) into one folder, and name the first"
             ),
+            Error::Order { wanted, count } => write!(
+                f,
+                "the file in the place of part {wanted} of {count} is not that part; fetch it again"
+            ),
+            Error::Architecture { found } => {
+                write!(f, "is a model of architecture {found:?}; known:")?;
+                for (i, known) in ARCHITECTURES.iter().enumerate() {
+                    write!(f, "{} {}", if i == 0 { "" } else { "," }, known.name)?;
+                }
+                write!(f, "; take a model of one of these")
+            }
             Error::Unsupported { what } => write!(f, "{what}, which is not supported yet"),
             Error::TensorType { name, found } => write!(
                 f,

@@ -1,12 +1,16 @@
 //! A GGUF file's metadata, read from front to back: nothing is believed before it is known to be there.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    collections::btree_map::{BTreeMap, Entry},
+    string::String,
+    vec::Vec,
+};
 use core::{
     fmt,
     ops::{ControlFlow, Range},
 };
 
-use super::Error;
+use super::{Error, MAGIC, shape::ARCHITECTURES};
 use crate::{
     checkpoint,
     source::{ByteSource, ReadError},
@@ -117,30 +121,32 @@ pub(super) struct Reader<'s> {
     source: &'s mut dyn ByteSource,
     /// Where it is.
     pub(super) at: u64,
+    /// Where it ends.
+    end: u64,
     window: Vec<u8>,
     /// Where the window begins.
     begin: u64,
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(source: &'s mut dyn ByteSource, at: u64) -> Self {
+    pub(super) fn new(source: &'s mut dyn ByteSource, range: Range<u64>) -> Self {
         Reader {
             source,
-            at,
+            at: range.start,
+            end: range.end,
             window: Vec::new(),
             begin: 0,
         }
     }
 
     pub(super) fn left(&self) -> u64 {
-        self.source.size().saturating_sub(self.at)
+        self.end.saturating_sub(self.at)
     }
 
     /// The next `len` bytes, at most [`WINDOW`].
     pub(super) fn bytes(&mut self, len: usize) -> Result<&[u8], Failure> {
-        let size = self.source.size();
         if self.left() < len as u64 {
-            return Err(Error::CutShort { size }.into());
+            return Err(Error::CutShort { size: self.end }.into());
         }
         let inside = self
             .at
@@ -150,7 +156,7 @@ impl<'s> Reader<'s> {
         let start = match inside {
             Some(start) => start,
             None => {
-                let fresh = (size - self.at).min(WINDOW as u64) as usize;
+                let fresh = self.left().min(WINDOW as u64) as usize;
                 self.window.resize(fresh, 0);
                 self.source
                     .read_at(self.at, &mut self.window)
@@ -299,14 +305,23 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Goes through the metadata: calls `entry` with each key, value and place. Returns the reader behind them, the version and the
-/// number of tensors.
+/// The file that begins the source: all of it, or the first part of a split model.
+pub(super) fn first(source: &dyn ByteSource) -> Range<u64> {
+    0..source.borders().first().copied().unwrap_or(source.size())
+}
+
+/// Goes through the metadata of the file at `range`: calls `entry` with each key, value and place. Returns the reader behind
+/// them, the version and the number of tensors.
 pub(super) fn walk<'s>(
     source: &'s mut dyn ByteSource,
+    range: Range<u64>,
     entry: &mut dyn FnMut(String, Value, Range<u64>) -> Result<(), Error>,
 ) -> Result<(Reader<'s>, u32, u64), Failure> {
-    let size = source.size();
-    let mut reader = Reader::new(source, 4);
+    let size = range.end - range.start;
+    let mut reader = Reader::new(source, range);
+    if reader.array()? != MAGIC {
+        return Err(Error::Magic.into());
+    }
     let version = reader.u32()?;
     if !(2..=3).contains(&version) {
         return Err(Error::Version { found: version }.into());
@@ -337,13 +352,14 @@ pub(crate) fn raw_entries(
     take: &mut dyn FnMut(&str, &[u8]),
 ) -> Result<(), checkpoint::Error> {
     let mut places = Vec::new();
-    walk(source, &mut |key, _, range| {
+    let file = first(source);
+    walk(source, file, &mut |key, _, range| {
         places.push((key, range));
         Ok(())
     })?;
     for (key, range) in places {
-        let mut reader = Reader::new(source, range.start);
-        take(&key, &reader.long(range.end - range.start)?);
+        let len = range.end - range.start;
+        take(&key, &Reader::new(source, range).long(len)?);
     }
     Ok(())
 }
@@ -357,7 +373,8 @@ pub fn metadata(
     show: &mut dyn FnMut(&str, &Value) -> ControlFlow<()>,
 ) -> Result<(), checkpoint::Error> {
     let mut over = false;
-    walk(source, &mut |key, value, _| {
+    let file = first(source);
+    walk(source, file, &mut |key, value, _| {
         over = over || show(&key, &value).is_break();
         Ok(())
     })?;
@@ -367,27 +384,42 @@ pub fn metadata(
 /// The metadata that the engine reads.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    values: Vec<(String, Value)>,
+    values: BTreeMap<String, Value>,
 }
 
 impl Entries {
     /// Keeps what is of use; arrays are only their places.
     pub(super) fn keep(&mut self, key: String, value: Value) -> Result<(), Error> {
-        let known = ["general.architecture", "general.alignment"].contains(&&key[..])
-            || key.starts_with("llama.")
-            || key.starts_with("tokenizer.ggml.");
+        let group = key.split('.').next().unwrap_or_default();
+        let known = ["general", "tokenizer", "split"].contains(&group)
+            || ARCHITECTURES.iter().any(|known| known.name == group);
         if !known {
             return Ok(());
         }
-        if self.get(&key).is_some() {
-            return Err(Error::Twice { name: key });
+        match self.values.entry(key) {
+            Entry::Occupied(entry) => Err(Error::Twice {
+                name: entry.key().clone(),
+            }),
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+                Ok(())
+            }
         }
-        self.values.push((key, value));
-        Ok(())
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        self.values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.values.get(key)
+    }
+
+    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Bool(x)) => Ok(Some(*x)),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "true or false",
+            }),
+        }
     }
 
     pub(super) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {

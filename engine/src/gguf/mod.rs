@@ -10,11 +10,15 @@
 
 mod error;
 mod metadata;
+mod shape;
+mod split;
 mod tensors;
 mod tokenizer;
 
 pub use error::Error;
 pub use metadata::{Array, Value, metadata};
+pub use split::PartName;
+pub use tensors::{Listed, tensors};
 pub use tokenizer::tokenizer;
 
 pub(crate) use metadata::raw_entries;
@@ -22,6 +26,3 @@ pub(crate) use tensors::{name, open};
 
 /// `GGUF`.
 pub(crate) const MAGIC: [u8; 4] = *b"GGUF";
-
-/// The architectures that are known.
-const ARCHITECTURES: &str = "llama";

@@ -1,95 +1,224 @@
-//! A GGUF file's model: its shape by the metadata, and its tensors, each proven to be there, once, in no other's place.
+//! A GGUF file's tensors, each proven to be there, once, in no other's place.
 
 use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 use super::{
     Error,
-    metadata::{Entries, LONGEST_NAME, walk},
+    metadata::{Entries, Failure, LONGEST_NAME, Reader, walk},
+    shape::{Architecture, config},
 };
 use crate::{
     checkpoint::{self, Checkpoint, Format, Role, Tensor},
-    config::{Config, ROPE_THETA},
+    config::Config,
     matrix::Encoding,
     source::ByteSource,
+    units::Grouped,
 };
 
 /// Alignment where the metadata names none, and the largest one that is believed.
 const ALIGNMENT: u64 = 32;
 const LARGEST_ALIGNMENT: u64 = 1 << 20;
+/// Parts above this are damage, not a model.
+const MOST_PARTS: u64 = 1024;
 
-/// Opens a file that begins with [`MAGIC`](super::MAGIC).
+/// Opens a file that begins with [`MAGIC`](super::MAGIC); of a split model all parts, one behind the other.
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
-    let size = source.size();
-    let mut entries = Entries::default();
-    let (mut reader, version, count) = walk(source, &mut |key, value, _| entries.keep(key, value))?;
     let gguf = checkpoint::Error::Gguf;
-
-    let architecture = "general.architecture";
-    match entries.text(architecture).map_err(gguf)? {
-        Some("llama") => (),
-        Some(found) => {
-            let found = found.into();
-            return Err(gguf(Error::Architecture { found }));
-        }
-        None => {
-            let key = architecture.into();
-            return Err(gguf(Error::Missing { key }));
-        }
-    }
-
-    // What the tensors are called, and where they are; the vocabulary's size is the embedding's.
-    let mut named = Vec::new();
-    for _ in 0..count {
-        let name = reader.text("a tensor's name", LONGEST_NAME)?;
-        let dimensions = reader.u32()?;
-        let mut shape = [1u64; 2];
-        if !(1..=4).contains(&dimensions) {
-            return Err(gguf(Error::Unsupported {
-                what: format!("its tensor {name:?} has {dimensions} dimensions"),
-            }));
-        }
-        for d in 0..dimensions as usize {
-            let length = reader.u64()?;
-            match shape.get_mut(d) {
-                Some(place) => *place = length,
-                None if length == 1 => (),
-                None => {
-                    return Err(gguf(Error::Unsupported {
-                        what: format!("its tensor {name:?} has {dimensions} dimensions"),
-                    }));
-                }
-            }
-        }
-        let (kind, offset) = (reader.u32()?, reader.u64()?);
-        named.push(Named {
-            name,
-            shape,
-            kind,
-            offset,
-        });
-    }
-    let described = reader.at;
-    let config = config(&entries, &named)?;
-
-    let key = "general.alignment";
-    let alignment = entries.unsigned(key).map_err(gguf)?.unwrap_or(ALIGNMENT);
-    if !alignment.is_power_of_two() || alignment > LARGEST_ALIGNMENT {
-        return Err(gguf(Error::Value {
-            key: key.into(),
-            wanted: "a power of two",
+    let first = Part::read(source, 0)?;
+    let (architecture, version) = (
+        Architecture::of(&first.entries).map_err(gguf)?,
+        first.version,
+    );
+    let mut parts = alloc::vec![first];
+    let count = parts[0].count().map_err(gguf)?;
+    let borders = source.borders();
+    if borders.len() + 1 != count {
+        return Err(gguf(Error::Parts {
+            wanted: count,
+            found: borders.len() + 1,
         }));
     }
-    let data = described.next_multiple_of(alignment);
-    let mut tensors = Vec::new();
-    for tensor in &named {
-        tensors.push(tensor.place(&config, data, alignment, size).map_err(gguf)?);
+    for (index, start) in (1..).zip(borders) {
+        let part = Part::read(source, start)?;
+        part.is_number(index, count).map_err(gguf)?;
+        parts.push(part);
     }
-    whole(&config, &mut tensors).map_err(gguf)?;
+
+    // The vocabulary's size is the embedding's.
+    let named = || parts.iter().flat_map(|part| &part.named);
+    let embedding = named().find(|n| n.name == "token_embd.weight");
+    let vocab_size = match embedding.map(|n| n.shape[1]) {
+        Some(rows @ 1..=0x100_0000) => rows as usize,
+        Some(rows) => {
+            return Err(gguf(Error::Unsupported {
+                what: format!("its tensor \"token_embd.weight\" has {rows} rows"),
+            }));
+        }
+        None => {
+            return Err(gguf(Error::Missing {
+                key: "token_embd.weight".into(),
+            }));
+        }
+    };
+    let shared = !named().any(|n| n.name == "output.weight");
+    let config = config(&parts[0].entries, architecture, vocab_size, shared)?;
+
+    let mut tensors = Vec::new();
+    for part in &parts {
+        part.place(architecture, &config, &mut tensors)
+            .map_err(gguf)?;
+    }
+    whole(architecture, &config, &mut tensors).map_err(gguf)?;
     Ok(Checkpoint {
         format: Format::Gguf { version },
         config,
         tensors,
     })
+}
+
+/// A tensor as its file lists it, of whatever type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The type's name, or number where ggml has no name for it.
+    pub kind: String,
+    /// Columns and rows.
+    pub shape: (u64, u64),
+    /// Its first byte in the source.
+    pub offset: u64,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = format!("{} x {}", self.shape.0, self.shape.1);
+        write!(
+            f,
+            "{:<32} {:<8} {shape:>16}  at {}",
+            self.name,
+            self.kind,
+            Grouped(self.offset)
+        )
+    }
+}
+
+/// All tensors of a GGUF file, or of all parts of a split one, in the order of their descriptions.
+///
+/// # Errors
+/// [`checkpoint::Error`], the first thing that is wrong in a description.
+pub fn tensors(source: &mut dyn ByteSource) -> Result<Vec<Listed>, checkpoint::Error> {
+    let mut all = Vec::new();
+    let starts: Vec<u64> = core::iter::once(0).chain(source.borders()).collect();
+    for start in starts {
+        let part = Part::read(source, start)?;
+        all.extend(part.named.iter().map(|tensor| {
+            Listed {
+                name: tensor.name.clone(),
+                kind: encoding(tensor.kind)
+                    .map_or_else(|| type_name(tensor.kind), |known| format!("{known}")),
+                shape: (tensor.shape[0], tensor.shape[1]),
+                offset: part.data.saturating_add(tensor.offset),
+            }
+        }));
+    }
+    Ok(all)
+}
+
+/// A file, which may be a part of a model.
+struct Part {
+    version: u32,
+    entries: Entries,
+    named: Vec<Named>,
+    /// Where its tensors' offsets count from, and where the file ends.
+    data: u64,
+    end: u64,
+    alignment: u64,
+}
+
+impl Part {
+    /// Reads all that stands before the tensors of the file that begins at `start`.
+    fn read(source: &mut dyn ByteSource, start: u64) -> Result<Part, checkpoint::Error> {
+        let gguf = checkpoint::Error::Gguf;
+        let borders = source.borders();
+        let next = borders.iter().find(|&&border| border > start);
+        let end = next.copied().unwrap_or(source.size());
+        let mut entries = Entries::default();
+        let (mut reader, version, count) = walk(source, start..end, &mut |key, value, _| {
+            entries.keep(key, value)
+        })?;
+        // What the tensors are called, and where they are.
+        let mut named = Vec::new();
+        for _ in 0..count {
+            named.push(Named::read(&mut reader)?);
+        }
+        let key = "general.alignment";
+        let alignment = entries.unsigned(key).map_err(gguf)?.unwrap_or(ALIGNMENT);
+        if !alignment.is_power_of_two() || alignment > LARGEST_ALIGNMENT {
+            return Err(gguf(Error::Value {
+                key: key.into(),
+                wanted: "a power of two",
+            }));
+        }
+        let data = start + (reader.at - start).next_multiple_of(alignment);
+        Ok(Part {
+            version,
+            entries,
+            named,
+            data,
+            end,
+            alignment,
+        })
+    }
+
+    /// Of how many parts the model is.
+    fn count(&self) -> Result<usize, Error> {
+        let key = "split.count";
+        match self.entries.unsigned(key)? {
+            None | Some(0) => Ok(1),
+            Some(count @ 1..=MOST_PARTS) => Ok(count as usize),
+            Some(_) => Err(Error::Value {
+                key: key.into(),
+                wanted: "1 to 1 024",
+            }),
+        }
+    }
+
+    /// Whether it is part `index` (0 is the first) of `count`.
+    fn is_number(&self, index: u64, count: usize) -> Result<(), Error> {
+        let key = "split.no";
+        if self.count()? == count && self.entries.unsigned(key)? == Some(index) {
+            Ok(())
+        } else {
+            Err(Error::Order {
+                wanted: index + 1,
+                count,
+            })
+        }
+    }
+
+    /// Puts its tensors among the others.
+    fn place(
+        &self,
+        architecture: &Architecture,
+        config: &Config,
+        tensors: &mut Vec<Tensor>,
+    ) -> Result<(), Error> {
+        for tensor in &self.named {
+            let found = tensor.place(config, self.data, self.alignment, self.end)?;
+            let extra = found.role.is_extra();
+            if extra
+                && !architecture.may.contains(&found.role)
+                && !architecture.needs.contains(&found.role)
+            {
+                return Err(Error::Unsupported {
+                    what: format!("it has a tensor {:?}", tensor.name),
+                });
+            }
+            tensors.push(found);
+        }
+        Ok(())
+    }
 }
 
 /// A tensor as the file describes it.
@@ -102,16 +231,22 @@ struct Named {
 }
 
 /// What a llama's tensors are for, by their names.
-const ROLES: [(&str, Role); 9] = [
-    ("attn_norm", Role::AttentionNorm),
-    ("attn_q", Role::Wq),
-    ("attn_k", Role::Wk),
-    ("attn_v", Role::Wv),
-    ("attn_output", Role::Wo),
-    ("ffn_norm", Role::FfnNorm),
-    ("ffn_gate", Role::W1),
-    ("ffn_down", Role::W2),
-    ("ffn_up", Role::W3),
+const ROLES: [(&str, Role); 15] = [
+    ("attn_norm.weight", Role::AttentionNorm),
+    ("attn_q.weight", Role::Wq),
+    ("attn_k.weight", Role::Wk),
+    ("attn_v.weight", Role::Wv),
+    ("attn_output.weight", Role::Wo),
+    ("ffn_norm.weight", Role::FfnNorm),
+    ("ffn_gate.weight", Role::W1),
+    ("ffn_down.weight", Role::W2),
+    ("ffn_up.weight", Role::W3),
+    ("attn_q.bias", Role::Bq),
+    ("attn_k.bias", Role::Bk),
+    ("attn_v.bias", Role::Bv),
+    ("attn_output.bias", Role::Bo),
+    ("attn_q_norm.weight", Role::QNorm),
+    ("attn_k_norm.weight", Role::KNorm),
 ];
 
 /// The name of a tensor.
@@ -120,24 +255,52 @@ pub(crate) fn name(role: Role, layer: usize) -> String {
         Role::Embedding => "token_embd.weight".into(),
         Role::FinalNorm => "output_norm.weight".into(),
         Role::Classifier => "output.weight".into(),
+        Role::RopeFactors => "rope_freqs.weight".into(),
         _ => {
             let found = ROLES.iter().find(|(_, known)| *known == role);
-            format!("blk.{layer}.{}.weight", found.map_or("", |(name, _)| name))
+            format!("blk.{layer}.{}", found.map_or("", |(name, _)| name))
         }
     }
 }
 
 impl Named {
+    fn read(reader: &mut Reader<'_>) -> Result<Named, Failure> {
+        let name = reader.text("a tensor's name", LONGEST_NAME)?;
+        let dimensions = reader.u32()?;
+        let mut shape = [1u64; 2];
+        let unsupported = Error::Unsupported {
+            what: format!("its tensor {name:?} has {dimensions} dimensions"),
+        };
+        if !(1..=4).contains(&dimensions) {
+            return Err(unsupported.into());
+        }
+        for d in 0..dimensions as usize {
+            let length = reader.u64()?;
+            match shape.get_mut(d) {
+                Some(place) => *place = length,
+                None if length == 1 => (),
+                None => return Err(unsupported.into()),
+            }
+        }
+        let (kind, offset) = (reader.u32()?, reader.u64()?);
+        Ok(Named {
+            name,
+            shape,
+            kind,
+            offset,
+        })
+    }
+
     /// What it is for, and in which layer.
     fn role(&self) -> Option<(Role, usize)> {
         match &self.name[..] {
             "token_embd.weight" => return Some((Role::Embedding, 0)),
             "output_norm.weight" => return Some((Role::FinalNorm, 0)),
             "output.weight" => return Some((Role::Classifier, 0)),
+            "rope_freqs.weight" => return Some((Role::RopeFactors, 0)),
             _ => (),
         }
         let (layer, name) = self.name.strip_prefix("blk.")?.split_once('.')?;
-        let name = name.strip_suffix(".weight")?;
         let (_, role) = ROLES.iter().find(|(known, _)| *known == name)?;
         // As it is written: "007" is another name.
         let number: usize = layer.parse().ok()?;
@@ -166,19 +329,10 @@ impl Named {
                 wanted,
             });
         }
-        let encoding = match self.kind {
-            0 => Encoding::F32,
-            1 => Encoding::F16,
-            2 => Encoding::Q4_0,
-            8 => Encoding::Q8_0,
-            30 => Encoding::BF16,
-            _ => {
-                return Err(Error::TensorType {
-                    name: name.clone(),
-                    found: type_name(self.kind),
-                });
-            }
-        };
+        let encoding = encoding(self.kind).ok_or_else(|| Error::TensorType {
+            name: name.clone(),
+            found: type_name(self.kind),
+        })?;
         if role.is_vector() && encoding != Encoding::F32 {
             return Err(Error::Unsupported {
                 what: format!("its tensor {name:?} is not of type F32"),
@@ -211,7 +365,11 @@ impl Named {
 }
 
 /// Sorts the tensors by their places, once it is known that each is there once and none lies in another.
-fn whole(config: &Config, tensors: &mut [Tensor]) -> Result<(), Error> {
+fn whole(
+    architecture: &Architecture,
+    config: &Config,
+    tensors: &mut [Tensor],
+) -> Result<(), Error> {
     let name = |tensor: &Tensor| name(tensor.role, tensor.layer);
     tensors.sort_unstable_by_key(|t| (t.role, t.layer));
     if let Some(pair) = tensors
@@ -233,12 +391,15 @@ fn whole(config: &Config, tensors: &mut [Tensor]) -> Result<(), Error> {
         }
     }
     for (key, role) in ROLES {
+        if role.is_extra() && !architecture.needs.contains(&role) {
+            continue;
+        }
         let there = tensors.iter().filter(|t| t.role == role);
         if let Some((layer, _)) = (0..config.n_layers)
             .zip(there.map(|t| Some(t.layer)).chain(core::iter::repeat(None)))
             .find(|(layer, there)| *there != Some(*layer))
         {
-            return missing(&format!("blk.{layer}.{key}.weight"));
+            return missing(&format!("blk.{layer}.{key}"));
         }
     }
     tensors.sort_unstable_by_key(|t| t.offset);
@@ -254,89 +415,19 @@ fn whole(config: &Config, tensors: &mut [Tensor]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model's shape.
-fn config(entries: &Entries, named: &[Named]) -> Result<Config, checkpoint::Error> {
-    let gguf = checkpoint::Error::Gguf;
-    let dimension = |key: &str| entries.dimension(key).map_err(gguf);
-    let embedding = named.iter().find(|n| n.name == "token_embd.weight");
-    let vocab_size = match embedding.map(|n| n.shape[1]) {
-        Some(rows @ 1..=0x100_0000) => rows as usize,
-        Some(rows) => {
-            return Err(gguf(Error::Unsupported {
-                what: format!("its tensor \"token_embd.weight\" has {rows} rows"),
-            }));
-        }
-        None => {
-            return Err(gguf(Error::Missing {
-                key: "token_embd.weight".into(),
-            }));
-        }
-    };
-    let n_heads = dimension("llama.attention.head_count")?;
-    let config = Config {
-        dim: dimension("llama.embedding_length")?,
-        hidden_dim: dimension("llama.feed_forward_length")?,
-        n_layers: dimension("llama.block_count")?,
-        n_heads,
-        n_kv_heads: match entries.get("llama.attention.head_count_kv") {
-            None => n_heads,
-            Some(_) => dimension("llama.attention.head_count_kv")?,
-        },
-        vocab_size,
-        seq_len: dimension("llama.context_length")?,
-        shared_classifier: !named.iter().any(|n| n.name == "output.weight"),
-        rope_theta: entries
-            .float("llama.rope.freq_base")
-            .map_err(gguf)?
-            .unwrap_or(ROPE_THETA),
-        norm_epsilon: {
-            let key = "llama.attention.layer_norm_rms_epsilon";
-            let missing = Error::Missing { key: key.into() };
-            entries.float(key).map_err(gguf)?.ok_or(gguf(missing))?
-        },
-    };
-    if config.n_layers > checkpoint::MOST_LAYERS as usize {
-        return Err(gguf(Error::Value {
-            key: "llama.block_count".into(),
-            wanted: "1 to 4 096",
-        }));
+/// The encoding of ggml's type `kind`, if it is supported.
+fn encoding(kind: u32) -> Option<Encoding> {
+    match kind {
+        0 => Some(Encoding::F32),
+        1 => Some(Encoding::F16),
+        2 => Some(Encoding::Q4_0),
+        8 => Some(Encoding::Q8_0),
+        30 => Some(Encoding::BF16),
+        _ => None,
     }
-    checkpoint::check_heads(&config)?;
-    // What would change the numbers and is not built yet.
-    for key in [
-        "llama.rope.dimension_count",
-        "llama.attention.key_length",
-        "llama.attention.value_length",
-    ] {
-        let found = entries.unsigned(key).map_err(gguf)?;
-        if found.is_some_and(|found| found != config.head_dim() as u64) {
-            return Err(gguf(Error::Unsupported {
-                what: format!(
-                    "its {key:?} is not the width of a head, {}",
-                    config.head_dim()
-                ),
-            }));
-        }
-    }
-    if entries
-        .unsigned("llama.expert_count")
-        .map_err(gguf)?
-        .is_some_and(|n| n > 0)
-    {
-        return Err(gguf(Error::Unsupported {
-            what: "it is a mixture of experts".into(),
-        }));
-    }
-    let scaling = entries.text("llama.rope.scaling.type").map_err(gguf)?;
-    if let Some(kind) = scaling.filter(|kind| *kind != "none") {
-        return Err(gguf(Error::Unsupported {
-            what: format!("its RoPE is scaled ({kind})"),
-        }));
-    }
-    Ok(config)
 }
 
-/// ggml's name of a tensor type.
+/// ggml's name of a tensor type that is not.
 fn type_name(kind: u32) -> String {
     let name = match kind {
         3 => "Q4_1",

@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{
     Error,
-    metadata::{Entries, FLOAT, Failure, Reader, STRING, walk},
+    metadata::{Entries, FLOAT, Failure, Reader, STRING, first, walk},
 };
 use crate::{
     source::ByteSource,
@@ -26,7 +26,10 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
 /// The metadata's tokenizer as a tokenizer.bin.
 fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
     let mut entries = Entries::default();
-    walk(source, &mut |key, value, _| entries.keep(key, value))?;
+    let file = first(source);
+    walk(source, file.clone(), &mut |key, value, _| {
+        entries.keep(key, value)
+    })?;
     let key = "tokenizer.ggml.model";
     let model = entries
         .text(key)?
@@ -54,11 +57,11 @@ fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
         }
         .into());
     }
-    let mut file = alloc::vec![0; 4];
+    let mut out = alloc::vec![0; 4];
     // Scores first: all of them are few bytes.
-    let mut reader = Reader::new(source, scores.offset);
+    let mut reader = Reader::new(source, scores.offset..file.end);
     let scores = reader.long(scores.count * 4)?;
-    let mut reader = Reader::new(source, tokens.offset);
+    let mut reader = Reader::new(source, tokens.offset..file.end);
     for (token, score) in (0u64..).zip(scores.chunks_exact(4)) {
         let left = reader.left();
         let length = reader.length("a token", left)?;
@@ -76,9 +79,9 @@ fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
             }
             _ => spaces(&text),
         };
-        file.extend_from_slice(score);
-        file.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        file.extend_from_slice(&text);
+        out.extend_from_slice(score);
+        out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        out.extend_from_slice(&text);
     }
     if (bos, eos) != (u64::from(tokenizer::BOS), u64::from(tokenizer::EOS)) {
         return Err(Error::Unsupported {
@@ -86,7 +89,7 @@ fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
         }
         .into());
     }
-    Ok(file)
+    Ok(out)
 }
 
 /// SentencePiece's mark of a word's beginning, U+2581, as the space that it stands for.

@@ -164,6 +164,10 @@ macro_rules! kernel_set {
                 $module::weigh_f16(rows, weights, out, stride)
             },
             // Safety: as above.
+            weigh_q8_0: |rows, weights, out, stride| unsafe {
+                $module::weigh_q8_0(rows, weights, out, stride)
+            },
+            // Safety: as above.
             to_f16: |x, out| unsafe { $to_f16(x, out) },
             // Safety: as above.
             add: |out, x| unsafe { $module::add(out, x) },
@@ -241,6 +245,11 @@ macro_rules! kernel_set {
                         lanes::half_value,
                     );
                 }
+            }
+
+            #[target_feature(enable = $features)]
+            pub fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+                portable::weigh_q8_0(rows, weights, out, stride);
             }
 
             #[target_feature(enable = $features)]

@@ -51,6 +51,8 @@ pub struct Kernels {
     pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
     pub weigh_f16: fn(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize),
+    /// The same for rows of Q8_0's blocks as files have them: a weight times the block's scale, times its values.
+    pub weigh_q8_0: fn(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// To half precision's bits, halves to even.
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.

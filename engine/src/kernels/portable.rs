@@ -6,7 +6,7 @@
 
 use half::{bf16, f16};
 
-use super::{Kernels, Quantized, panels, scalar};
+use super::{Kernels, Quantized, Weights, panels, scalar};
 use crate::{
     math,
     matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
@@ -25,6 +25,7 @@ pub static KERNELS: Kernels = Kernels {
     quantize: |x, group, out| quantize(x, group, out),
     weigh_f32: scalar::KERNELS.weigh_f32,
     weigh_f16: scalar::KERNELS.weigh_f16,
+    weigh_q8_0: |rows, weights, out, stride| weigh_q8_0(rows, weights, out, stride),
     to_f16: scalar::KERNELS.to_f16,
     add: |out, x| add(out, x),
     rmsnorm: |out, x, weight, epsilon| rmsnorm(out, x, weight, epsilon),
@@ -184,6 +185,26 @@ pub(super) fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
 pub(super) fn add(out: &mut [f32], x: &[f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += x;
+    }
+}
+
+#[inline(always)]
+pub(super) fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+    let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
+    for t in 0..weights.tokens {
+        let out = &mut out[t * stride..][..weights.width];
+        out.fill(0.0);
+        let weights = &weights.values[t * weights.stride..][..weights.rows];
+        for (row, weight) in rows.chunks_exact(row_bytes).zip(weights) {
+            let blocks = row.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
+            let out = out.as_chunks_mut::<BLOCK>().0;
+            for (block, out) in blocks.iter().zip(out) {
+                let scale = weight * f16::from_le_bytes([block[0], block[1]]).to_f32();
+                for (out, value) in out.iter_mut().zip(&block[2..]) {
+                    *out += scale * f32::from(*value as i8);
+                }
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub static KERNELS: Kernels = Kernels {
     weigh_f16: |rows, weights, out, stride| {
         weigh(rows, weights, out, stride, |x| f16::from_bits(x).to_f32());
     },
+    weigh_q8_0,
     to_f16,
     add,
     rmsnorm,
@@ -140,6 +141,23 @@ fn weigh<T: Copy>(
             for (out, x) in out.iter_mut().zip(row) {
                 *out += weight * value(*x);
             }
+        }
+    }
+}
+
+fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+    let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
+    for t in 0..weights.tokens {
+        for c in 0..weights.width {
+            let (block, place) = (c / BLOCK * q8_0::FILE_BLOCK, 2 + c % BLOCK);
+            let mut sum = 0.0;
+            for i in 0..weights.rows {
+                let block = &rows[i * row_bytes + block..];
+                let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+                let scale = weights.values[t * weights.stride + i] * scale;
+                sum += scale * f32::from(block[place] as i8);
+            }
+            out[t * stride + c] = sum;
         }
     }
 }

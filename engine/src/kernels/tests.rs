@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     buffer::Arena,
-    matrix::{Encoding, Matrix, padded},
+    matrix::{BLOCK, Encoding, Matrix, padded, q8_0},
 };
 
 /// xorshift64*, for numbers without a crate.
@@ -213,6 +213,19 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         }
                         out
                     });
+                    if n > 0 && n.is_multiple_of(BLOCK) {
+                        let len = rows * n / BLOCK * q8_0::FILE_BLOCK;
+                        let mut blocks: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+                        for block in blocks.chunks_exact_mut(q8_0::FILE_BLOCK) {
+                            // A scale that is a number.
+                            block[1] &= 0x3b;
+                        }
+                        same("weigh_q8_0", &|k| {
+                            let mut out = vec![1.0; tokens * (n + 2)];
+                            (k.weigh_q8_0)(&blocks, &weights, &mut out, n + 2);
+                            out
+                        });
+                    }
                 }
                 for group in [1, 2, 3, 4, 6, 32, 64].into_iter().filter(|g| n % g == 0) {
                     same("quantize", &|k| {

@@ -1,6 +1,8 @@
 //! What the engine's tests share: where models and references are, and checkpoints made on the spot.
 #![allow(dead_code)]
 
+pub mod family;
+
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},

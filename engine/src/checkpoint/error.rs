@@ -1,0 +1,219 @@
+//! What can be wrong with a model file, each as a sentence.
+
+use core::fmt;
+
+use crate::{
+    buffer::OutOfMemory,
+    gguf,
+    source::ReadError,
+    units::{Bytes, Grouped},
+};
+
+/// Why a checkpoint cannot be loaded. Shown, it is a sentence without the file's name: a shell puts "name: " before it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// The medium failed.
+    Read(ReadError),
+    /// No bytes at all.
+    Empty,
+    /// Fewer bytes than a header.
+    NoHeader {
+        /// The file's size.
+        found: u64,
+    },
+    /// The first bytes are those of something else.
+    OtherFormat {
+        /// What it is, with its article.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// `ak42` with a version that llama2.c never wrote.
+    Version {
+        /// The version in the file.
+        found: i32,
+    },
+    /// A number of the header that no model has.
+    Dimension {
+        /// Its name in llama2.c.
+        name: &'static str,
+        /// The number found.
+        found: i32,
+        /// The largest one allowed.
+        most: i32,
+    },
+    /// A number that must divide another and does not.
+    Indivisible {
+        /// Name and value of the divisor.
+        divisor: (&'static str, usize),
+        /// Name and value of the number to be divided.
+        dividend: (&'static str, usize),
+    },
+    /// Heads of an odd width, which RoPE cannot turn in pairs.
+    OddHead {
+        /// dim / n_heads.
+        head_dim: usize,
+    },
+    /// A group size that is not positive.
+    GroupSize {
+        /// The number found.
+        found: i32,
+    },
+    /// The file is not as long as its header says.
+    Size {
+        /// Bytes that the header asks for.
+        expected: u64,
+        /// Bytes in the file.
+        found: u64,
+        /// The header's numbers.
+        dim: usize,
+        /// See there.
+        n_layers: usize,
+        /// See there.
+        vocab_size: usize,
+    },
+    /// The header's sizes leave 64-bit arithmetic.
+    TooLarge,
+    /// More than the memory that is free.
+    Memory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// A context that the model does not have.
+    Context {
+        /// Positions that are wanted.
+        wanted: usize,
+        /// Positions that the model has.
+        own: usize,
+    },
+    /// Keys and values in blocks of 32, for heads that are no multiple of that.
+    KvType {
+        /// Elements of a head.
+        head_dim: usize,
+    },
+    /// Something in a GGUF file.
+    Gguf(gguf::Error),
+    /// The allocator gave up.
+    OutOfMemory(OutOfMemory),
+    /// The user stopped the loading.
+    Stopped,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Read(error) => error.fmt(f),
+            Error::Empty => write!(f, "the file is empty; fetch it again"),
+            Error::NoHeader { found } => {
+                write!(
+                    f,
+                    "has {found} bytes, fewer than a checkpoint's header; it is not a model, or cut short: fetch it again"
+                )
+            }
+            Error::OtherFormat { what, advice } => {
+                write!(f, "is {what}, not a llama2.c checkpoint; {advice}")
+            }
+            Error::Version { found } => {
+                write!(
+                    f,
+                    "has checkpoint version {found}, but only 0, 1 and 2 are known; export it again with llama2.c's export.py"
+                )
+            }
+            Error::Dimension { name, found, most } => write!(
+                f,
+                "is not a llama2.c checkpoint, or its header is damaged: {name} is {found}, but must be 1 to {}; fetch it again",
+                Grouped(*most as u64)
+            ),
+            Error::Indivisible {
+                divisor: (divisor, d),
+                dividend: (dividend, n),
+            } => {
+                write!(
+                    f,
+                    "{divisor} {d} does not divide {dividend} {n}; the header is damaged or the export is wrong: export it again"
+                )
+            }
+            Error::OddHead { head_dim } => write!(
+                f,
+                "its heads are {head_dim} wide, but RoPE turns pairs and needs an even width; the header is damaged or the export is wrong"
+            ),
+            Error::GroupSize { found } => {
+                write!(
+                    f,
+                    "its int8 group size is {found}, but must be at least 1; the header is damaged or the export is wrong"
+                )
+            }
+            Error::Size {
+                expected,
+                found,
+                dim,
+                n_layers,
+                vocab_size,
+            } => {
+                write!(
+                    f,
+                    "needs {} bytes for dim {dim}, {n_layers} layers, vocab {}, but the file has {}: ",
+                    Grouped(*expected),
+                    Grouped(*vocab_size as u64),
+                    Grouped(*found)
+                )?;
+                if found < expected {
+                    write!(f, "it is cut short; fetch it again")
+                } else {
+                    write!(
+                        f,
+                        "{} too many; it is damaged or not what its header says: fetch it again",
+                        Grouped(found - expected)
+                    )
+                }
+            }
+            Error::TooLarge => write!(
+                f,
+                "its header asks for more bytes than 64 bits can count; it is damaged: fetch it again"
+            ),
+            Error::Memory { needed, free } => {
+                write!(
+                    f,
+                    "needs {}, {} free; take a smaller model, or give the machine more memory",
+                    Bytes(*needed),
+                    Bytes(*free)
+                )
+            }
+            Error::OutOfMemory(OutOfMemory { bytes }) => {
+                write!(
+                    f,
+                    "no {} of memory in one piece could be had; take a smaller model, or give the machine more memory",
+                    Bytes(*bytes)
+                )
+            }
+            Error::Context { wanted, own } => write!(
+                f,
+                "a context of {} positions will not do: the model has 1 to {}",
+                Grouped(*wanted as u64),
+                Grouped(*own as u64)
+            ),
+            Error::KvType { head_dim } => write!(
+                f,
+                "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; take f16"
+            ),
+            Error::Gguf(error) => error.fmt(f),
+            Error::Stopped => write!(f, "loading was stopped"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Error::Read(error)
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(error: OutOfMemory) -> Self {
+        Error::OutOfMemory(error)
+    }
+}

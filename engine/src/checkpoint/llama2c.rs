@@ -1,0 +1,262 @@
+//! llama2.c's checkpoint files: what they hold and where, proven against the file's size before anything is allocated.
+//!
+//! Three layouts, told apart by their first bytes (llama2.c's `export.py` writes all of them; `run.c` reads v0, `runq.c` v2):
+//!
+//! | layout | header | tensors |
+//! |---|---|---|
+//! | v0, legacy | 7 × i32: dim, hidden_dim, n_layers, n_heads, n_kv_heads, ±vocab_size, seq_len | f32; vocab_size < 0: separate classifier, last |
+//! | v1 | `ak42`, version 1, the 7 numbers, one byte "classifier shared"; 256 bytes | f32, norms first |
+//! | v2 | as v1 with version 2 and, at byte 37, the group size as i32 | f32 norms, then int8 groups: a tensor's values, then its scales |
+//!
+//! All numbers are little-endian.
+
+use alloc::vec::Vec;
+
+use super::{
+    Checkpoint, Error, Format, HEADER, LARGEST_DIMENSION, MOST_LAYERS, Role, Tensor, check_heads,
+    divides,
+};
+use crate::{
+    config::{Config, Variant},
+    matrix::Encoding,
+};
+
+/// `ak42` read as a little-endian u32.
+const MAGIC: u32 = 0x616b_3432;
+const V0_HEADER: u64 = 28;
+
+impl Checkpoint {
+    /// Reads a header from a file's first bytes (256, or all that there are).
+    pub(super) fn parse(head: &[u8]) -> Result<Checkpoint, Error> {
+        let short = Error::NoHeader {
+            found: head.len() as u64,
+        };
+        let int = |at: usize| -> Option<i32> {
+            Some(i32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?))
+        };
+        let versioned = int(0).ok_or(short.clone())? as u32 == MAGIC;
+        if !versioned {
+            recognise(head)?;
+        }
+        let at = if versioned { 8 } else { 0 };
+        let complete = if versioned { HEADER } else { V0_HEADER };
+        if (head.len() as u64) < complete {
+            return Err(short);
+        }
+        let field = |index: usize| int(at + 4 * index).ok_or(short.clone());
+        let version = if versioned {
+            int(4).ok_or(short.clone())?
+        } else {
+            0
+        };
+        if versioned && !(1..=2).contains(&version) {
+            return Err(Error::Version { found: version });
+        }
+
+        let vocab_size = field(5)?;
+        let shared_classifier = if versioned {
+            head[36] != 0
+        } else {
+            vocab_size > 0
+        };
+        let vocab_size = if versioned {
+            vocab_size
+        } else {
+            vocab_size.saturating_abs()
+        };
+        let config = Config {
+            dim: dimension("dim", field(0)?, LARGEST_DIMENSION)?,
+            hidden_dim: dimension("hidden_dim", field(1)?, LARGEST_DIMENSION)?,
+            n_layers: dimension("n_layers", field(2)?, MOST_LAYERS)?,
+            n_heads: dimension("n_heads", field(3)?, LARGEST_DIMENSION)?,
+            n_kv_heads: dimension("n_kv_heads", field(4)?, LARGEST_DIMENSION)?,
+            vocab_size: dimension("vocab_size", vocab_size, LARGEST_DIMENSION)?,
+            seq_len: dimension("seq_len", field(6)?, LARGEST_DIMENSION)?,
+            shared_classifier,
+            variant: Variant::LLAMA2C,
+        };
+        check_heads(&config)?;
+        let format = match version {
+            0 => Format::V0,
+            1 => Format::V1,
+            _ => {
+                let found = int(37).ok_or(short.clone())?;
+                let group_size = usize::try_from(found)
+                    .ok()
+                    .filter(|&n| n > 0)
+                    .ok_or(Error::GroupSize { found })?;
+                // runq.c divides without looking and leaves the rest of each row out.
+                divides(("group size", group_size), ("dim", config.dim))?;
+                divides(
+                    ("group size", group_size),
+                    ("hidden_dim", config.hidden_dim),
+                )?;
+                Format::V2 { group_size }
+            }
+        };
+        Ok(Checkpoint {
+            format,
+            config,
+            tensors: Vec::new(),
+        })
+    }
+
+    /// Bytes before the first tensor of a llama2.c file.
+    fn header_size(&self) -> u64 {
+        if self.format == Format::V0 {
+            V0_HEADER
+        } else {
+            HEADER
+        }
+    }
+
+    /// The order of the tensors in a llama2.c file: of each kind all layers', one after another.
+    fn order(&self) -> impl Iterator<Item = Role> + use<> {
+        use Role::*;
+        let order: &[Role] = match self.format {
+            Format::V0 => &[
+                Embedding,
+                AttentionNorm,
+                Wq,
+                Wk,
+                Wv,
+                Wo,
+                FfnNorm,
+                W1,
+                W2,
+                W3,
+                FinalNorm,
+                RopeTables,
+                Classifier,
+            ],
+            _ => &[
+                AttentionNorm,
+                FfnNorm,
+                FinalNorm,
+                Embedding,
+                Wq,
+                Wk,
+                Wv,
+                Wo,
+                W1,
+                W2,
+                W3,
+                Classifier,
+            ],
+        };
+        let shared = self.config.shared_classifier;
+        order
+            .iter()
+            .copied()
+            .filter(move |&role| role != Classifier || !shared)
+    }
+
+    /// How a llama2.c file holds the tensors of a kind, and how many they are.
+    fn kind(&self, role: Role) -> (Tensor, usize) {
+        let (rows, cols) = role.shape(&self.config);
+        let encoding = match self.format {
+            Format::V2 { group_size } if !role.is_vector() => Encoding::Q8 { group: group_size },
+            _ => Encoding::F32,
+        };
+        let tensor = Tensor {
+            role,
+            layer: 0,
+            rows,
+            cols,
+            encoding,
+            offset: 0,
+        };
+        let count = if role.in_layers() {
+            self.config.n_layers
+        } else {
+            1
+        };
+        (tensor, count)
+    }
+
+    /// The size that a llama2.c file must have.
+    pub(super) fn file_size(&self) -> Result<u64, Error> {
+        let sum = self.order().try_fold(self.header_size(), |sum, role| {
+            let (tensor, count) = self.kind(role);
+            let bytes = tensor.encoding.file_bytes(tensor.rows, tensor.cols)?;
+            sum.checked_add(bytes.checked_mul(count as u64)?)
+        });
+        sum.ok_or(Error::TooLarge)
+    }
+
+    /// Finds the tensors of a llama2.c file that is as long as it must be.
+    pub(super) fn lay_out(&mut self) {
+        self.tensors = self.laid_out_as(self.format);
+    }
+
+    /// The tensors of the same model in a file of one of llama2.c's formats.
+    pub(crate) fn laid_out_as(&self, format: Format) -> Vec<Tensor> {
+        let other = Checkpoint {
+            format,
+            config: self.config,
+            tensors: Vec::new(),
+        };
+        let mut offset = other.header_size();
+        let mut tensors = Vec::new();
+        for role in other.order() {
+            let (tensor, count) = other.kind(role);
+            for layer in 0..count {
+                tensors.push(Tensor {
+                    layer,
+                    offset,
+                    ..tensor
+                });
+                offset += tensor.file_bytes();
+            }
+        }
+        tensors
+    }
+}
+
+/// `found` as a dimension.
+fn dimension(name: &'static str, found: i32, most: i32) -> Result<usize, Error> {
+    if (1..=most).contains(&found) {
+        Ok(found as usize)
+    } else {
+        Err(Error::Dimension { name, found, most })
+    }
+}
+
+/// Names the files that people take for a checkpoint most often.
+fn recognise(head: &[u8]) -> Result<(), Error> {
+    const EXPORT: &str = "export it with llama2.c's export.py";
+    const KNOWN: [(&[u8], &str, &str); 6] = [
+        (b"lmgg", "a file of the old GGML format", EXPORT),
+        (b"tjgg", "a file of the old GGJT format", EXPORT),
+        (
+            b"PK\x03\x04",
+            "a zip file (PyTorch saves its .pt files so)",
+            EXPORT,
+        ),
+        (b"\x1f\x8b", "a gzip file", "unpack it first"),
+        (
+            b"version https://git-lfs",
+            "a Git LFS pointer",
+            "fetch the file itself with `git lfs pull`",
+        ),
+        (
+            b"<",
+            "a web page",
+            "fetch the file again, from its download link",
+        ),
+    ];
+    let web = |c: u8| c.is_ascii_alphabetic() || c == b'!' || c == b'?';
+    for (magic, what, advice) in KNOWN {
+        if head.starts_with(magic) && (magic != b"<" || head.get(1).copied().is_some_and(web)) {
+            return Err(Error::OtherFormat { what, advice });
+        }
+    }
+    // safetensors: the length of a JSON header as u64, then the JSON.
+    if head.get(8) == Some(&b'{') && head.get(9) == Some(&b'"') {
+        return Err(Error::OtherFormat {
+            what: "a safetensors file",
+            advice: EXPORT,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! The shape of a GGUF file's model by its metadata: what the architectures call their numbers, and how they differ.
+
+use alloc::{format, string::String};
+
+use super::{Error, metadata::Entries};
+use crate::{
+    checkpoint::{self, Role},
+    config::{Config, Rope, RopeLayout, RopeScaling, Scales, Variant},
+};
+
+/// What a family of models does, as data: the forward pass is one for all.
+pub(super) struct Architecture {
+    /// Its name, with which its keys begin.
+    pub name: &'static str,
+    /// Which elements of a head its files pair for RoPE.
+    layout: RopeLayout,
+    /// Tensors beyond Llama 2's that a layer of it must have.
+    pub needs: &'static [Role],
+    /// Those that it may have.
+    pub may: &'static [Role],
+    /// Whether it multiplies its sums by numbers of its own.
+    scaled: bool,
+}
+
+const BIASES: &[Role] = &[Role::Bq, Role::Bk, Role::Bv, Role::Bo];
+
+/// The architectures that are known.
+pub(super) static ARCHITECTURES: [Architecture; 4] = [
+    // Llama 1 to 3.2, TinyLlama, SmolLM2, Mistral 7B and all that call themselves so.
+    Architecture {
+        name: "llama",
+        layout: RopeLayout::Neighbours,
+        needs: &[],
+        may: &[Role::RopeFactors, Role::Bq, Role::Bk, Role::Bv, Role::Bo],
+        scaled: false,
+    },
+    Architecture {
+        name: "qwen2",
+        layout: RopeLayout::Halves,
+        needs: &[],
+        may: BIASES,
+        scaled: false,
+    },
+    Architecture {
+        name: "qwen3",
+        layout: RopeLayout::Halves,
+        needs: &[Role::QNorm, Role::KNorm],
+        may: BIASES,
+        scaled: false,
+    },
+    Architecture {
+        name: "granite",
+        layout: RopeLayout::Neighbours,
+        needs: &[],
+        may: &[Role::RopeFactors, Role::Bq, Role::Bk, Role::Bv, Role::Bo],
+        scaled: true,
+    },
+];
+
+impl Architecture {
+    /// The one that the file says it is of.
+    pub(super) fn of(entries: &Entries) -> Result<&'static Architecture, Error> {
+        let key = "general.architecture";
+        let found = entries
+            .text(key)?
+            .ok_or(Error::Missing { key: key.into() })?;
+        let known = ARCHITECTURES.iter().find(|known| known.name == found);
+        known.ok_or_else(|| Error::Architecture {
+            found: found.into(),
+        })
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+}
+
+/// The model's shape; `vocab_size` and `shared_classifier` are told by the tensors.
+pub(super) fn config(
+    entries: &Entries,
+    architecture: &Architecture,
+    vocab_size: usize,
+    shared_classifier: bool,
+) -> Result<Config, checkpoint::Error> {
+    let gguf = checkpoint::Error::Gguf;
+    let dimension = |key: &str| entries.dimension(&architecture.key(key)).map_err(gguf);
+    let n_heads = dimension("attention.head_count")?;
+    let kv_heads = "attention.head_count_kv";
+    let mut config = Config {
+        dim: dimension("embedding_length")?,
+        hidden_dim: dimension("feed_forward_length")?,
+        n_layers: dimension("block_count")?,
+        n_heads,
+        n_kv_heads: match entries.get(&architecture.key(kv_heads)) {
+            None => n_heads,
+            Some(_) => dimension(kv_heads)?,
+        },
+        vocab_size,
+        seq_len: dimension("context_length")?,
+        shared_classifier,
+        variant: Variant::LLAMA2C,
+    };
+    if config.n_layers > checkpoint::MOST_LAYERS as usize {
+        return Err(gguf(Error::Value {
+            key: architecture.key("block_count"),
+            wanted: "1 to 4 096",
+        }));
+    }
+    config.variant = variant(entries, architecture, &config).map_err(gguf)?;
+    checkpoint::check_heads(&config)?;
+    heads(entries, architecture, &config).map_err(gguf)?;
+    Ok(config)
+}
+
+/// What is its own.
+fn variant(
+    entries: &Entries,
+    architecture: &Architecture,
+    config: &Config,
+) -> Result<Variant, Error> {
+    let float = |key: &str| entries.float(&architecture.key(key));
+    let plain = Variant::LLAMA2C;
+    let (rope, norm, width, window) = (
+        "rope.freq_base",
+        "attention.layer_norm_rms_epsilon",
+        "attention.key_length",
+        "attention.sliding_window",
+    );
+    let missing = |key: &str| Error::Missing {
+        key: architecture.key(key),
+    };
+    Ok(Variant {
+        head_dim: match entries.get(&architecture.key(width)) {
+            Some(_) => Some(entries.dimension(&architecture.key(width))?),
+            None => None,
+        },
+        norm_epsilon: float(norm)?.ok_or_else(|| missing(norm))?,
+        rope: Rope {
+            theta: float(rope)?.unwrap_or(plain.rope.theta),
+            layout: architecture.layout,
+            ..scaling(entries, architecture, config)?
+        },
+        scales: if architecture.scaled {
+            let logits = "logit_scale";
+            Scales {
+                embedding: float("embedding_scale")?.unwrap_or(1.0),
+                residual: float("residual_scale")?.unwrap_or(1.0),
+                attention: float("attention.scale")?,
+                logits: 1.0 / float(logits)?.ok_or_else(|| missing(logits))?,
+            }
+        } else {
+            plain.scales
+        },
+        // 0 says that there is none.
+        window: entries
+            .unsigned(&architecture.key(window))?
+            .filter(|&window| window > 0)
+            .map(|window| usize::try_from(window).unwrap_or(usize::MAX)),
+    })
+}
+
+/// How RoPE is scaled; the rest of it is the caller's.
+fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> Result<Rope, Error> {
+    let float = |key: &str| entries.float(&architecture.key(key));
+    let plain = Variant::LLAMA2C.rope;
+    // llama.cpp's Granite has no RoPE where this says so; elsewhere it means nothing.
+    let finetuned = "rope.scaling.finetuned";
+    if architecture.scaled && entries.bool(&architecture.key(finetuned))? == Some(false) {
+        return Ok(Rope {
+            scaling: RopeScaling::NoRope,
+            ..plain
+        });
+    }
+    let factor = match float("rope.scaling.factor")? {
+        Some(factor) => factor,
+        None => float("rope.scale_linear")?.unwrap_or(1.0),
+    };
+    let magnitude = float("rope.scaling.attn_factor")?.unwrap_or(1.0);
+    let kind = architecture.key("rope.scaling.type");
+    match entries.text(&kind)? {
+        Some("none") => Ok(plain),
+        None | Some("linear") => Ok(Rope {
+            scaling: if factor == 1.0 {
+                RopeScaling::None
+            } else {
+                RopeScaling::Linear(factor)
+            },
+            magnitude,
+            ..plain
+        }),
+        Some("yarn") => {
+            let original = architecture.key("rope.scaling.original_context_length");
+            Ok(Rope {
+                scaling: RopeScaling::Yarn {
+                    factor,
+                    original: match entries.get(&original) {
+                        Some(_) => entries.dimension(&original)?,
+                        None => config.seq_len,
+                    },
+                },
+                // "Attention is scaled by the factor's logarithm" (Peng et al. 2023, equation 22).
+                magnitude: magnitude * (1.0 + 0.1 * libm::logf(factor)),
+                ..plain
+            })
+        }
+        Some(kind) => Err(Error::Unsupported {
+            what: format!("its RoPE is scaled in the way {kind:?}"),
+        }),
+    }
+}
+
+/// What would change the numbers and is not built.
+fn heads(entries: &Entries, architecture: &Architecture, config: &Config) -> Result<(), Error> {
+    for key in ["rope.dimension_count", "attention.value_length"] {
+        let key = architecture.key(key);
+        if entries
+            .unsigned(&key)?
+            .is_some_and(|found| found != config.head_dim() as u64)
+        {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "its {key:?} is not the width of a head, {}",
+                    config.head_dim()
+                ),
+            });
+        }
+    }
+    let experts = architecture.key("expert_count");
+    if entries.unsigned(&experts)?.is_some_and(|n| n > 0) {
+        return Err(Error::Unsupported {
+            what: "it is a mixture of experts".into(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Names of a split model's files: `NAME-00001-of-00003.gguf`.
+
+use alloc::{format, string::String};
+
+/// A part's name, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartName<'a> {
+    /// What all parts' names begin with.
+    pub base: &'a str,
+    /// Its number, from 1 on.
+    pub number: usize,
+    /// Number of parts.
+    pub count: usize,
+    /// `.gguf`, in whatever case.
+    extension: &'a str,
+}
+
+impl<'a> PartName<'a> {
+    /// Takes a file's name apart; `None` if it is not a part's. A folder before it belongs to the base.
+    pub fn of(name: &'a str) -> Option<PartName<'a>> {
+        let (stem, extension) = name.split_at_checked(name.len().checked_sub(5)?)?;
+        if !extension.eq_ignore_ascii_case(".gguf") {
+            return None;
+        }
+        // -00001-of-00003
+        let (base, tail) = stem.split_at_checked(stem.len().checked_sub(15)?)?;
+        let tail = tail.to_ascii_lowercase();
+        let (number, count) = tail.strip_prefix('-')?.split_once("-of-")?;
+        let digits = |text: &str| {
+            let all = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| all)
+        };
+        let (number, count) = (digits(number)?, digits(count)?);
+        (1..=count).contains(&number).then_some(PartName {
+            base,
+            number,
+            count,
+            extension,
+        })
+    }
+
+    /// The name of part `number`.
+    pub fn sibling(&self, number: usize) -> String {
+        format!(
+            "{}-{number:05}-of-{:05}{}",
+            self.base, self.count, self.extension
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_knows_its_siblings() {
+        let part = PartName::of("models/Big-00002-of-00003.gguf").unwrap();
+        assert_eq!((part.base, part.number, part.count), ("models/Big", 2, 3));
+        assert_eq!(part.sibling(3), "models/Big-00003-of-00003.gguf");
+        let upper = PartName::of("BIG-00001-OF-00002.GGUF").unwrap();
+        assert_eq!(upper.sibling(2), "BIG-00002-of-00002.GGUF");
+    }
+
+    #[test]
+    fn other_names_are_not_parts() {
+        for name in [
+            "",
+            ".gguf",
+            "model.gguf",
+            "a-00000-of-00002.gguf",
+            "a-00003-of-00002.gguf",
+            "a-0001-of-0002.gguf",
+            "a-+0001-of-00002.gguf",
+            "a-00001-of-00002.bin",
+            "\u{e4}\u{f6}-of-.gguf",
+            "-\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}.gguf",
+        ] {
+            assert_eq!(PartName::of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Activations as int8: made once for all matrices that read them, a row for each token or worker.
+
+use crate::{
+    buffer::{Buffer, OutOfMemory},
+    kernels::{Kernels, Quantized},
+    matrix::{Activations, padded, stride},
+    team::Shared,
+};
+
+/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix reads them so.
+pub(crate) struct Quants {
+    group: Option<usize>,
+    cols: usize,
+    quants: Buffer<i8>,
+    scales: Buffer<f32>,
+    sums: Buffer<i32>,
+}
+
+impl Quants {
+    /// For vectors of `cols` numbers, in groups of `group` where these divide them.
+    pub(crate) fn new(rows: usize, cols: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
+        let group = group.filter(|&group| cols.is_multiple_of(group));
+        let groups = group.map_or(0, |group| cols / group);
+        Ok(Quants {
+            group,
+            cols,
+            quants: Buffer::zeroed(if groups > 0 {
+                rows * stride(groups * padded(group.unwrap_or(1)), 1)
+            } else {
+                0
+            })?,
+            scales: Buffer::zeroed(rows * groups)?,
+            sums: Buffer::zeroed(rows * groups)?,
+        })
+    }
+
+    pub(crate) fn share(&mut self) -> SharedQuants<'_> {
+        SharedQuants {
+            group: self.group,
+            groups: self.group.map_or(0, |group| self.cols / group),
+            quants: Shared::new(&mut self.quants),
+            scales: Shared::new(&mut self.scales),
+            sums: Shared::new(&mut self.sums),
+        }
+    }
+}
+
+/// [`Quants`] in a pass.
+pub(crate) struct SharedQuants<'a> {
+    pub(crate) group: Option<usize>,
+    groups: usize,
+    quants: Shared<'a, i8>,
+    scales: Shared<'a, f32>,
+    sums: Shared<'a, i32>,
+}
+
+impl SharedQuants<'_> {
+    /// Quantises `values` into row `row`, if they are to be.
+    ///
+    /// # Safety
+    /// Until the next meeting no other worker touches this row.
+    pub(crate) unsafe fn fill(&self, kernels: &Kernels, row: usize, values: &[f32]) {
+        let Some(group) = self.group else { return };
+        let (length, groups) = (self.groups * padded(group), self.groups);
+        let start = row * stride(length, 1);
+        // Safety: as the caller says.
+        let out = unsafe {
+            Quantized {
+                quants: self.quants.write(start..start + length),
+                scales: self.scales.write(row * groups..(row + 1) * groups),
+                sums: self.sums.write(row * groups..(row + 1) * groups),
+            }
+        };
+        (kernels.quantize)(values, group, out);
+    }
+
+    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from `row` on.
+    ///
+    /// # Safety
+    /// Until the next meeting no worker writes to these rows.
+    pub(crate) unsafe fn beside<'b>(
+        &'b self,
+        row: usize,
+        tokens: usize,
+        cols: usize,
+        values: &'b [f32],
+    ) -> Activations<'b> {
+        let quant_stride = stride(self.groups * padded(self.group.unwrap_or(1)), 1);
+        let quants = row * quant_stride..(row + tokens) * quant_stride;
+        let groups = row * self.groups..(row + tokens) * self.groups;
+        // Safety: as the caller says.
+        unsafe {
+            Activations {
+                tokens,
+                cols,
+                values,
+                stride: stride(cols, 4),
+                quants: self
+                    .quants
+                    .read(if self.group.is_some() { quants } else { 0..0 }),
+                quant_stride,
+                scales: self.scales.read(groups.clone()),
+                sums: self.sums.read(groups),
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Random models of every architecture in miniature, as GGUF files that llama.cpp reads too.
+
+use llama2_engine::{matrix::Encoding, quantize};
+
+/// Metadata and tensors of a file.
+#[derive(Clone, Default)]
+pub struct Gguf {
+    entries: Vec<(String, Vec<u8>)>,
+    pub tensors: Vec<Tensor>,
+}
+
+#[derive(Clone)]
+pub struct Tensor {
+    pub name: String,
+    /// Columns first.
+    pub shape: Vec<usize>,
+    pub encoding: Encoding,
+    pub bytes: Vec<u8>,
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut out = (text.len() as u64).to_le_bytes().to_vec();
+    out.extend(text.as_bytes());
+    out
+}
+
+impl Gguf {
+    /// Sets `key`, of GGUF's type `kind`.
+    pub fn set(&mut self, key: &str, kind: u32, value: &[u8]) {
+        self.entries.retain(|(known, _)| known != key);
+        let mut bytes = kind.to_le_bytes().to_vec();
+        bytes.extend(value);
+        self.entries.push((key.into(), bytes));
+    }
+
+    pub fn u32(&mut self, key: &str, value: u32) {
+        self.set(key, 4, &value.to_le_bytes());
+    }
+
+    pub fn f32(&mut self, key: &str, value: f32) {
+        self.set(key, 6, &value.to_le_bytes());
+    }
+
+    pub fn bool(&mut self, key: &str, value: bool) {
+        self.set(key, 7, &[value.into()]);
+    }
+
+    pub fn text(&mut self, key: &str, value: &str) {
+        self.set(key, 8, &text(value));
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> Vec<u8> {
+        const ALIGNMENT: usize = 32;
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((self.entries.len() as u64).to_le_bytes());
+        for (key, value) in &self.entries {
+            out.extend(text(key));
+            out.extend(value);
+        }
+        let mut offset = 0u64;
+        for tensor in &self.tensors {
+            out.extend(text(&tensor.name));
+            out.extend((tensor.shape.len() as u32).to_le_bytes());
+            out.extend(tensor.shape.iter().flat_map(|&n| (n as u64).to_le_bytes()));
+            out.extend(kind(tensor.encoding).to_le_bytes());
+            out.extend(offset.to_le_bytes());
+            offset += tensor.bytes.len().next_multiple_of(ALIGNMENT) as u64;
+        }
+        for tensor in &self.tensors {
+            out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+            out.extend(&tensor.bytes);
+        }
+        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+        out
+    }
+
+    /// The file split into `count`, the tensors dealt out in turn: the first part has all metadata, as llama.cpp's
+    /// gguf-split writes it.
+    pub fn split(&self, count: usize) -> Vec<Vec<u8>> {
+        let part = |index: usize| {
+            let mut part = Gguf::default();
+            if index == 0 {
+                part.entries.clone_from(&self.entries);
+            }
+            part.set("split.no", 2, &(index as u16).to_le_bytes());
+            part.set("split.count", 2, &(count as u16).to_le_bytes());
+            let all = self.tensors.len() as i32;
+            part.set("split.tensors.count", 5, &all.to_le_bytes());
+            let own = self.tensors.iter().skip(index).step_by(count);
+            part.tensors = own.cloned().collect();
+            part.bytes()
+        };
+        (0..count).map(part).collect()
+    }
+}
+
+/// GGUF's number of a type.
+pub fn kind(encoding: Encoding) -> u32 {
+    match encoding {
+        Encoding::F32 => 0,
+        Encoding::F16 => 1,
+        Encoding::Q4_0 => 2,
+        Encoding::Q8_0 => 8,
+        Encoding::BF16 => 30,
+        _ => panic!("no type of GGUF's"),
+    }
+}
+
+/// A model's shape, and what its architecture does.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// For messages.
+    pub name: &'static str,
+    pub architecture: &'static str,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub tied: bool,
+    pub biases: bool,
+    pub norms: bool,
+    /// Llama 3.1's divisors of frequencies.
+    pub factors: bool,
+    /// `rope.scaling.type` and factor.
+    pub scaling: Option<(&'static str, f32)>,
+    pub theta: f32,
+    /// Granite's embedding, residual, attention and logit scales.
+    pub scales: Option<[f32; 4]>,
+}
+
+pub const DIM: usize = 256;
+pub const HIDDEN: usize = 512;
+pub const LAYERS: usize = 2;
+pub const VOCABULARY: usize = 320;
+pub const CONTEXT: usize = 512;
+
+const LLAMA: Family = Family {
+    name: "llama",
+    architecture: "llama",
+    heads: 4,
+    kv_heads: 4,
+    head_dim: 64,
+    tied: false,
+    biases: false,
+    norms: false,
+    factors: false,
+    scaling: None,
+    theta: 10_000.0,
+    scales: None,
+};
+
+/// Every way in which the architectures differ, at least once.
+pub const FAMILIES: [Family; 9] = [
+    LLAMA,
+    Family {
+        name: "llama 3.2 (tied, grouped queries, divided frequencies)",
+        kv_heads: 2,
+        tied: true,
+        factors: true,
+        theta: 500_000.0,
+        ..LLAMA
+    },
+    Family {
+        name: "mistral nemo (narrow heads)",
+        heads: 2,
+        kv_heads: 1,
+        ..LLAMA
+    },
+    Family {
+        name: "llama, linear scaling, biases",
+        scaling: Some(("linear", 4.0)),
+        biases: true,
+        ..LLAMA
+    },
+    Family {
+        name: "qwen2",
+        architecture: "qwen2",
+        kv_heads: 2,
+        tied: true,
+        biases: true,
+        theta: 1_000_000.0,
+        ..LLAMA
+    },
+    Family {
+        name: "qwen2, yarn",
+        architecture: "qwen2",
+        kv_heads: 2,
+        biases: true,
+        scaling: Some(("yarn", 4.0)),
+        theta: 1_000_000.0,
+        ..LLAMA
+    },
+    Family {
+        name: "qwen3 (wide heads)",
+        architecture: "qwen3",
+        kv_heads: 2,
+        head_dim: 128,
+        tied: true,
+        norms: true,
+        theta: 1_000_000.0,
+        ..LLAMA
+    },
+    Family {
+        name: "granite",
+        architecture: "granite",
+        kv_heads: 2,
+        scales: Some([12.0, 0.22, 0.0078125, 8.0]),
+        ..LLAMA
+    },
+    Family {
+        name: "granite, tied",
+        architecture: "granite",
+        tied: true,
+        scales: Some([6.0, 1.0, 0.015625, 4.0]),
+        ..LLAMA
+    },
+];
+
+impl Family {
+    /// A file of random weights: `matrices` says of what type a matrix of a name is.
+    pub fn make(&self, seed: u64, matrices: &dyn Fn(&str) -> Encoding) -> Gguf {
+        let mut file = self.metadata();
+        let mut random = Random(seed);
+        let (q_dim, kv_dim) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let mut matrix = |file: &mut Gguf, name: &str, rows: usize, cols: usize| {
+            let encoding = matrices(name);
+            let (mut bytes, mut scales) = (Vec::new(), Vec::new());
+            // So wide that each layer adds less to a token's vector than is there, as in trained models.
+            let width = if name == "token_embd.weight" {
+                1.0
+            } else {
+                2.0 / (cols as f32).sqrt()
+            };
+            for _ in 0..rows {
+                let row: Vec<f32> = (0..cols).map(|_| random.next() * width).collect();
+                quantize::encode(encoding, &row, &mut bytes, &mut scales);
+            }
+            file.tensors.push(Tensor {
+                name: name.into(),
+                shape: vec![cols, rows],
+                encoding,
+                bytes,
+            });
+        };
+        let mut random = Random(seed ^ 0x5555);
+        let mut vector = |file: &mut Gguf, name: &str, len: usize, middle: f32, width: f32| {
+            file.tensors.push(Tensor {
+                name: name.into(),
+                shape: vec![len],
+                encoding: Encoding::F32,
+                bytes: (0..len)
+                    .flat_map(|_| (middle + width * random.next()).to_le_bytes())
+                    .collect(),
+            });
+        };
+        matrix(&mut file, "token_embd.weight", VOCABULARY, DIM);
+        vector(&mut file, "output_norm.weight", DIM, 1.0, 0.2);
+        if !self.tied {
+            matrix(&mut file, "output.weight", VOCABULARY, DIM);
+        }
+        if self.factors {
+            vector(&mut file, "rope_freqs.weight", self.head_dim / 2, 4.0, 3.0);
+        }
+        for layer in 0..LAYERS {
+            let name = |name: &str| format!("blk.{layer}.{name}");
+            vector(&mut file, &name("attn_norm.weight"), DIM, 1.0, 0.2);
+            matrix(&mut file, &name("attn_q.weight"), q_dim, DIM);
+            matrix(&mut file, &name("attn_k.weight"), kv_dim, DIM);
+            matrix(&mut file, &name("attn_v.weight"), kv_dim, DIM);
+            matrix(&mut file, &name("attn_output.weight"), DIM, q_dim);
+            if self.biases {
+                vector(&mut file, &name("attn_q.bias"), q_dim, 0.0, 0.5);
+                vector(&mut file, &name("attn_k.bias"), kv_dim, 0.0, 0.5);
+                vector(&mut file, &name("attn_v.bias"), kv_dim, 0.0, 0.5);
+                if self.architecture == "llama" {
+                    vector(&mut file, &name("attn_output.bias"), DIM, 0.0, 0.5);
+                }
+            }
+            if self.norms {
+                vector(
+                    &mut file,
+                    &name("attn_q_norm.weight"),
+                    self.head_dim,
+                    1.0,
+                    0.5,
+                );
+                vector(
+                    &mut file,
+                    &name("attn_k_norm.weight"),
+                    self.head_dim,
+                    1.0,
+                    0.5,
+                );
+            }
+            vector(&mut file, &name("ffn_norm.weight"), DIM, 1.0, 0.2);
+            matrix(&mut file, &name("ffn_gate.weight"), HIDDEN, DIM);
+            matrix(&mut file, &name("ffn_up.weight"), HIDDEN, DIM);
+            matrix(&mut file, &name("ffn_down.weight"), DIM, HIDDEN);
+        }
+        file
+    }
+
+    fn metadata(&self) -> Gguf {
+        let mut file = Gguf::default();
+        file.text("general.architecture", self.architecture);
+        let key = |key: &str| format!("{}.{key}", self.architecture);
+        for (name, value) in [
+            ("context_length", CONTEXT),
+            ("embedding_length", DIM),
+            ("block_count", LAYERS),
+            ("feed_forward_length", HIDDEN),
+            ("attention.head_count", self.heads),
+            ("attention.head_count_kv", self.kv_heads),
+            ("attention.key_length", self.head_dim),
+            ("attention.value_length", self.head_dim),
+            ("rope.dimension_count", self.head_dim),
+            ("vocab_size", VOCABULARY),
+        ] {
+            file.u32(&key(name), value as u32);
+        }
+        file.f32(&key("attention.layer_norm_rms_epsilon"), 1e-5);
+        file.f32(&key("rope.freq_base"), self.theta);
+        if let Some((kind, factor)) = self.scaling {
+            file.text(&key("rope.scaling.type"), kind);
+            file.f32(&key("rope.scaling.factor"), factor);
+            file.u32(&key("rope.scaling.original_context_length"), 128);
+        }
+        if let Some([embedding, residual, attention, logits]) = self.scales {
+            file.f32(&key("embedding_scale"), embedding);
+            file.f32(&key("residual_scale"), residual);
+            file.f32(&key("attention.scale"), attention);
+            file.f32(&key("logit_scale"), logits);
+        }
+        // What llama.cpp calls a model without words.
+        file.text("tokenizer.ggml.model", "no_vocab");
+        file
+    }
+}
+
+/// Numbers from -0.5 to 0.5 (Knuth's MMIX generator).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / 16_777_216.0 - 0.5
+    }
+}
