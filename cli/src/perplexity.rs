@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use llama2_engine::{session::Session, tokenizer::BOS};
+use llama2_engine::session::Session;
 
 use crate::{args::PerplexityArgs, failure::Failure, file, load, machine::Machine};
 
@@ -44,7 +44,8 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
     for window in tokens.chunks(context - 1) {
-        let mut token = BOS;
+        // Where texts begin with nothing, the window's first token foresees the second.
+        let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
         for (pos, &next) in window.iter().enumerate() {
             let surprise = surprise(session.forward(token, pos), next);
             sum += surprise;

@@ -1,11 +1,15 @@
 //! The command as its users meet it: flags, chat, status, info.
 
 mod common;
+#[allow(dead_code)]
+#[path = "../../engine/tests/common/family.rs"]
+mod family;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{file, llama2, llama2_with_input, models, refusal, text};
+use llama2_engine::matrix::Encoding;
 
 #[test]
 fn flags_mean_what_they_mean_to_run_c() {
@@ -222,4 +226,47 @@ fn info_shows_the_shape() {
     );
     let model = models("stories1M.bin");
     refusal(&llama2([Path::new("info"), Path::new("-z"), &model]), 1);
+}
+
+#[test]
+fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
+    let folder = std::env::temp_dir().join(format!("llama2-family-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = family.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    for (number, part) in (1..).zip(file.split(2)) {
+        std::fs::write(folder.join(format!("m-{number:05}-of-00002.gguf")), part).unwrap();
+    }
+    let first = folder.join("m-00001-of-00002.gguf").display().to_string();
+    let second = folder.join("m-00002-of-00002.gguf").display().to_string();
+    let run = |more: &[&str]| llama2([&["run", "-s", "3", "-n", "24"][..], more].concat());
+    let told = run(&[&first, "-i", "Three tins"]);
+    assert!(told.status.success());
+    assert!(told.stdout.starts_with(b"Three tins") && told.stdout.len() > 20);
+    // Whichever part is named, and with half the context.
+    assert_eq!(run(&[&second, "-i", "Three tins"]).stdout, told.stdout);
+    let short = run(&[&first, "-i", "Three tins", "--context", "256"]);
+    assert_eq!(short.stdout, told.stdout);
+    assert!(run(&[&first, "-i", ""]).status.success());
+
+    let refused = |more: &[&str]| {
+        let output = run(more);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&[&first, "--context", "513"]).contains("the model has 1 to 512"));
+    assert!(refused(&[&first, "-m", "chat", "-i", "Hello"]).contains("not supported yet"));
+    let listed = llama2(["info", "--all", &first]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for line in [
+        "qwen2.rope.scaling.type = \"yarn\"",
+        "blk.1.attn_q.bias",
+        "320 tokens",
+    ] {
+        assert!(listed.contains(line), "{listed}");
+    }
+    std::fs::remove_file(&second).unwrap();
+    assert!(refused(&[&first]).contains("one of 2 parts"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

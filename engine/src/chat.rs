@@ -56,12 +56,16 @@ impl Chat {
     ///
     /// # Errors
     /// [`PromptError::TooLong`] if the turn does not fit what is left of the context; the dialog is as before.
+    /// [`PromptError::Template`] if the tokenizer is not of Llama 2's kind.
     pub fn begin_turn(
         &mut self,
         tokenizer: &Tokenizer,
         system: &str,
         user: &str,
     ) -> Result<(), PromptError> {
+        if !tokenizer.is_llama2c() {
+            return Err(PromptError::Template);
+        }
         let system = if self.position == 0 { system } else { "" };
         let prompt = tokenizer.encode(render_llama2(system, user).as_bytes(), true, false);
         let left = self.seq_len - self.position;

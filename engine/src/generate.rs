@@ -6,7 +6,7 @@ use core::fmt;
 use crate::{
     sampler::{Sampler, argmax},
     session::{BATCH, Session},
-    tokenizer::{BOS, Tokenizer},
+    tokenizer::Tokenizer,
     utf8::Utf8Stream,
 };
 
@@ -20,15 +20,22 @@ pub enum PromptError {
         /// Positions left in the model's context.
         left: usize,
     },
+    /// A dialog with a model whose chat template is not known.
+    Template,
 }
 
 impl fmt::Display for PromptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PromptError::TooLong { tokens, left } = self;
-        write!(
-            f,
-            "the prompt has {tokens} tokens, but the model's context has room for {left}; shorten it"
-        )
+        match self {
+            PromptError::TooLong { tokens, left } => write!(
+                f,
+                "the prompt has {tokens} tokens, but the model's context has room for {left}; shorten it"
+            ),
+            PromptError::Template => write!(
+                f,
+                "chat in this model's own template is not supported yet; let it go on from a text instead (mode generate)"
+            ),
+        }
     }
 }
 
@@ -138,8 +145,8 @@ impl Generation {
             });
         }
         Ok(Generation {
+            token: prompt.first().copied().unwrap_or(tokenizer.start()),
             prompt,
-            token: BOS,
             position: 0,
             steps: steps.min(seq_len),
             over: false,
@@ -166,6 +173,10 @@ impl Generation {
             return Step::Done;
         }
         self.output.clear();
+        if self.position == 0 && !self.prompt.is_empty() && tokenizer.bos() != Some(self.token) {
+            // A text that begins with a word of its own.
+            self.output.push(tokenizer.decode(self.token, self.token));
+        }
         let prompt = self.prompt.get(self.position..).unwrap_or_default();
         let known = prompt.len().min(self.batch).min(self.steps - self.position);
         let (logits, passed) = if self.position == 0 || known < 2 {
@@ -186,8 +197,7 @@ impl Generation {
             None => sampler.sample(logits),
         };
 
-        // BOS stands between texts: the model has finished this one.
-        self.over = next == BOS;
+        self.over = tokenizer.is_end(next);
         if !self.over {
             self.output.push(tokenizer.decode(self.token, next));
         }

@@ -25,7 +25,7 @@ const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
 /// Longest key or name; the specification allows 65 535 bytes for keys, ggml 63 for names.
 pub(super) const LONGEST_NAME: u64 = 65_535;
 /// Longest string that is kept; longer ones are passed over.
-const LONGEST_STRING: u64 = 1 << 20;
+pub(super) const LONGEST_STRING: u64 = 1 << 20;
 /// Bytes that are read at once.
 const WINDOW: usize = 64 << 10;
 

@@ -1,45 +1,110 @@
 //! The tokenizer in a GGUF file's metadata.
 
 use alloc::{format, string::String, vec::Vec};
+use core::ops::Range;
 
 use super::{
     Error,
-    metadata::{Entries, FLOAT, Failure, Reader, STRING, first, walk},
+    metadata::{Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
 };
 use crate::{
     source::ByteSource,
-    tokenizer::{self, Tokenizer},
+    tokenizer::{self, ByteLevel, Tokenizer},
 };
 
-/// The tokenizer in a GGUF file's metadata, if it is of SentencePiece's kind and laid out as Llama 2's.
+/// The tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's kind where it is laid out as Llama 2's.
 ///
 /// # Errors
 /// A sentence without the file's name.
 pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
-    let file = tokenizer_file(source).map_err(|failure| match failure {
+    let sentence = |failure| match failure {
         Failure::Read(error) => format!("{error}"),
         Failure::File(error) => format!("{error}"),
-    })?;
-    Tokenizer::load(&mut &file[..]).map_err(|error| format!("its tokenizer {error}"))
-}
-
-/// The metadata's tokenizer as a tokenizer.bin.
-fn tokenizer_file(source: &mut dyn ByteSource) -> Result<Vec<u8>, Failure> {
+    };
     let mut entries = Entries::default();
     let file = first(source);
-    walk(source, file.clone(), &mut |key, value, _| {
+    let kept = walk(source, file.clone(), &mut |key, value, _| {
         entries.keep(key, value)
-    })?;
-    let key = "tokenizer.ggml.model";
-    let model = entries
-        .text(key)?
-        .ok_or(Error::Missing { key: key.into() })?;
-    if model != "llama" {
-        return Err(Error::Unsupported {
-            what: format!("its tokenizer is of kind {model:?}"),
+    });
+    kept.map_err(sentence)?;
+    let made = match entries.text(MODEL) {
+        Ok(Some("gpt2")) => byte_level(source, file, &entries).map_err(sentence)?,
+        Ok(Some("llama")) => {
+            let file = tokenizer_file(source, file, &entries).map_err(sentence)?;
+            Tokenizer::load(&mut &file[..])
         }
-        .into());
+        Ok(Some(model)) => {
+            let what = format!("its tokenizer is of kind {model:?}");
+            return Err(format!("{}", Error::Unsupported { what }));
+        }
+        Ok(None) => return Err(format!("{}", Error::Missing { key: MODEL.into() })),
+        Err(error) => return Err(format!("{error}")),
+    };
+    made.map_err(|error| format!("its tokenizer {error}"))
+}
+
+const MODEL: &str = "tokenizer.ggml.model";
+
+/// A byte-level BPE vocabulary.
+fn byte_level(
+    source: &mut dyn ByteSource,
+    file: Range<u64>,
+    entries: &Entries,
+) -> Result<Result<Tokenizer, tokenizer::Error>, Failure> {
+    let mut texts = |key: &str| -> Result<Vec<String>, Failure> {
+        let array = entries.array(key)?;
+        if array.kind != STRING {
+            return Err(Error::Value {
+                key: key.into(),
+                wanted: "texts",
+            }
+            .into());
+        }
+        let mut reader = Reader::new(source, array.offset..file.end);
+        (0..array.count)
+            .map(|_| reader.text("a token", LONGEST_STRING))
+            .collect()
+    };
+    let words = texts("tokenizer.ggml.tokens")?;
+    let merges = texts("tokenizer.ggml.merges")?;
+    let key = "tokenizer.ggml.token_type";
+    let mut types = Vec::new();
+    if entries.get(key).is_some() {
+        let array = entries.array(key)?;
+        // i32 or u32.
+        if !matches!(array.kind, 4 | 5) || array.count != words.len() as u64 {
+            return Err(Error::Value {
+                key: key.into(),
+                wanted: "a whole number for each token",
+            }
+            .into());
+        }
+        let bytes = Reader::new(source, array.offset..file.end).long(array.count * 4)?;
+        let numbers = bytes.chunks_exact(4);
+        types.extend(numbers.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     }
+    let id = |key: &str| -> Result<Option<u32>, Error> {
+        Ok(entries
+            .unsigned(key)?
+            .map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
+    };
+    Ok(Tokenizer::byte_level(&ByteLevel {
+        pre: entries.text("tokenizer.ggml.pre")?.unwrap_or("default"),
+        words: &words,
+        types: &types,
+        merges: &merges,
+        bos: id("tokenizer.ggml.bos_token_id")?,
+        eos: id("tokenizer.ggml.eos_token_id")?,
+        add_bos: entries.bool("tokenizer.ggml.add_bos_token")?,
+    }))
+}
+
+/// The metadata's SentencePiece vocabulary as a tokenizer.bin.
+fn tokenizer_file(
+    source: &mut dyn ByteSource,
+    file: Range<u64>,
+    entries: &Entries,
+) -> Result<Vec<u8>, Failure> {
     let bos = entries
         .unsigned("tokenizer.ggml.bos_token_id")?
         .unwrap_or(1);

@@ -49,6 +49,41 @@ impl Gguf {
         self.set(key, 8, &text(value));
     }
 
+    fn texts(&mut self, key: &str, texts: &[String]) {
+        let mut bytes = 8u32.to_le_bytes().to_vec();
+        bytes.extend((texts.len() as u64).to_le_bytes());
+        bytes.extend(texts.iter().flat_map(|word| text(word)));
+        self.set(key, 9, &bytes);
+    }
+
+    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what ends a text.
+    pub fn speak(&mut self) {
+        let mut words: Vec<String> = (0..=255).map(|byte| letter(byte).into()).collect();
+        let mut merges = Vec::new();
+        for (a, b) in "etaoinshrdlu"
+            .chars()
+            .flat_map(|a| "aeiour".chars().map(move |b| (a, b)))
+        {
+            if words.len() < VOCABULARY - 1 {
+                merges.push(format!("{a} {b}"));
+                words.push(format!("{a}{b}"));
+            }
+        }
+        words.push("<|im_end|>".into());
+        assert_eq!(words.len(), VOCABULARY);
+        let mut types = vec![1i32; VOCABULARY];
+        types[VOCABULARY - 1] = 3;
+        let mut bytes = 5u32.to_le_bytes().to_vec();
+        bytes.extend((types.len() as u64).to_le_bytes());
+        bytes.extend(types.iter().flat_map(|kind| kind.to_le_bytes()));
+        self.text("tokenizer.ggml.model", "gpt2");
+        self.text("tokenizer.ggml.pre", "qwen2");
+        self.texts("tokenizer.ggml.tokens", &words);
+        self.texts("tokenizer.ggml.merges", &merges);
+        self.set("tokenizer.ggml.token_type", 9, &bytes);
+        self.u32("tokenizer.ggml.eos_token_id", VOCABULARY as u32 - 1);
+    }
+
     /// The file.
     pub fn bytes(&self) -> Vec<u8> {
         const ALIGNMENT: usize = 32;
@@ -95,6 +130,16 @@ impl Gguf {
         };
         (0..count).map(part).collect()
     }
+}
+
+/// The character that a byte-level word has for a byte.
+pub fn letter(byte: u8) -> char {
+    let seen = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    if seen(byte) {
+        return byte.into();
+    }
+    let hidden = (0..byte).filter(|&b| !seen(b)).count() as u32;
+    char::from_u32(256 + hidden).unwrap_or(' ')
 }
 
 /// GGUF's number of a type.

@@ -1,10 +1,20 @@
+//! From text to tokens and back: llama2.c's `tokenizer.bin`, and what GGUF files have inside.
+//!
 //! llama2.c's `tokenizer.bin`: pieces with scores, byte-pair merges by score, and the way back from tokens to bytes.
 //!
 //! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many bytes, little-endian.
 //! There is no count; the file's end is the vocabulary's. Encoding and decoding follow run.c's `encode`, `decode` and
 //! `safe_printf`, in O(n log n) instead of O(n²).
 
-use alloc::{collections::BinaryHeap, vec::Vec};
+mod bpe;
+mod classes;
+mod split;
+
+use alloc::{
+    collections::BinaryHeap,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{cmp::Ordering, fmt};
 
 use crate::{
@@ -70,6 +80,20 @@ pub enum Error {
         /// Tokens in the model.
         wanted: usize,
     },
+    /// A pre-tokenizer that is not known.
+    Splitter {
+        /// Its name.
+        name: String,
+    },
+    /// A token that begins or ends texts and is not in the vocabulary.
+    Special {
+        /// Which.
+        what: &'static str,
+        /// Its number.
+        token: u32,
+        /// Tokens in the vocabulary.
+        count: usize,
+    },
     /// Not enough memory to hold the file.
     OutOfMemory {
         /// The file's size.
@@ -114,6 +138,15 @@ impl fmt::Display for Error {
                 Grouped(*found as u64),
                 Grouped(*wanted as u64)
             ),
+            Error::Splitter { name } => write!(
+                f,
+                "cuts texts in the way {name:?}, which is not known; known: {}",
+                split::KNOWN
+            ),
+            Error::Special { what, token, count } => write!(
+                f,
+                "says that {what} is token {token}, but has {count} tokens; convert the model again with a current llama.cpp"
+            ),
             Error::OutOfMemory { bytes } => {
                 write!(f, "no memory for its {} bytes", Grouped(*bytes))
             }
@@ -130,9 +163,49 @@ pub struct Tokenizer {
     /// Where each piece starts in `bytes`, and where the last one ends.
     starts: Vec<u32>,
     scores: Vec<f32>,
-    /// All tokens in the order of their pieces' bytes, equal pieces in the order of their ids.
+    /// All tokens that texts consist of, in the order of their pieces' bytes, equal pieces in the order of their ids.
     sorted: Vec<u32>,
+    /// How byte-level BPE merges; `None`: by score.
+    merges: Option<bpe::Merges>,
+    /// What stands in texts for itself, whatever is around it: the longest first.
+    own_words: Vec<u32>,
+    /// Tokens that are signs to the model and no text.
+    control: Vec<bool>,
+    /// What a text begins with.
+    bos: Option<u32>,
+    /// What ends it.
+    ends: Vec<u32>,
 }
+
+/// What a GGUF file says of its byte-level BPE vocabulary.
+pub struct ByteLevel<'a> {
+    /// `tokenizer.ggml.pre`.
+    pub pre: &'a str,
+    /// Words in the order of their tokens.
+    pub words: &'a [String],
+    /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+    pub types: &'a [i32],
+    /// `LEFT RIGHT`, the first of the lowest rank.
+    pub merges: &'a [String],
+    /// Beginning of sequence.
+    pub bos: Option<u32>,
+    /// End of sequence.
+    pub eos: Option<u32>,
+    /// Whether texts begin with BOS; `None`: as the pre-tokenizer's models do.
+    pub add_bos: Option<bool>,
+}
+
+/// Control tokens that end a text or a turn, by the names that model families gave them (llama.cpp's list).
+const ENDS: [&str; 8] = [
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<EOT>",
+];
 
 impl Tokenizer {
     /// Reads and checks a whole file.
@@ -175,6 +248,12 @@ impl Tokenizer {
             starts: Vec::new(),
             scores: Vec::new(),
             sorted: Vec::new(),
+            merges: None,
+            own_words: Vec::new(),
+            control: Vec::new(),
+            bos: Some(BOS),
+            // BOS stands between texts: the model has finished one.
+            ends: alloc::vec![BOS],
         };
         tokenizer.bytes.try_reserve_exact(length).map_err(refused)?;
         tokenizer
@@ -196,6 +275,106 @@ impl Tokenizer {
         sorted.sort_unstable_by_key(|&token| (tokenizer.piece(token), token));
         tokenizer.sorted = sorted;
         Ok(tokenizer)
+    }
+
+    /// A byte-level BPE vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Splitter`], [`Error::Special`].
+    pub fn byte_level(vocabulary: &ByteLevel<'_>) -> Result<Tokenizer, Error> {
+        const CONTROL: i32 = 3;
+        const USER_DEFINED: i32 = 4;
+        let count = vocabulary.words.len();
+        let (splitter, whole_words, begins) =
+            split::named(vocabulary.pre).ok_or_else(|| Error::Splitter {
+                name: vocabulary.pre.to_string(),
+            })?;
+        for (what, token) in [("BOS", vocabulary.bos), ("EOS", vocabulary.eos)] {
+            if let Some(token) = token.filter(|&token| token as usize >= count) {
+                return Err(Error::Special { what, token, count });
+            }
+        }
+        let kind = |token: usize| vocabulary.types.get(token).copied().unwrap_or(1);
+        let mut tokenizer = Tokenizer {
+            bytes: Vec::new(),
+            starts: alloc::vec![0],
+            scores: alloc::vec![0.0; count],
+            sorted: Vec::new(),
+            merges: None,
+            own_words: Vec::new(),
+            control: (0..count)
+                .map(|token| matches!(kind(token), 2 | CONTROL))
+                .collect(),
+            bos: vocabulary
+                .bos
+                .filter(|_| vocabulary.add_bos.unwrap_or(begins)),
+            ends: vocabulary.eos.into_iter().collect(),
+        };
+        for (token, word) in vocabulary.words.iter().enumerate() {
+            // Words of other types are written as they are.
+            let bytes = Some(word).filter(|_| kind(token) == 1);
+            match bytes.and_then(|word| bpe::bytes(word)) {
+                Some(bytes) => {
+                    tokenizer.bytes.extend_from_slice(&bytes);
+                    tokenizer.sorted.push(token as u32);
+                }
+                None => {
+                    tokenizer.bytes.extend_from_slice(word.as_bytes());
+                    if kind(token) == USER_DEFINED && !word.is_empty() {
+                        tokenizer.own_words.push(token as u32);
+                    }
+                    if kind(token) == CONTROL && ENDS.contains(&&word[..]) {
+                        tokenizer.ends.push(token as u32);
+                    }
+                }
+            }
+            tokenizer.starts.push(tokenizer.bytes.len() as u32);
+        }
+        let mut sorted = core::mem::take(&mut tokenizer.sorted);
+        sorted.sort_unstable_by_key(|&token| (tokenizer.piece(token), token));
+        tokenizer.sorted = sorted;
+        let mut own_words = core::mem::take(&mut tokenizer.own_words);
+        own_words.sort_by_key(|&token| core::cmp::Reverse(tokenizer.piece(token).len()));
+        tokenizer.own_words = own_words;
+        tokenizer.ends.sort_unstable();
+        tokenizer.ends.dedup();
+
+        let pairs: Vec<(Vec<u8>, Vec<u8>)> = vocabulary
+            .merges
+            .iter()
+            .map(|merge| {
+                // The first character may be a space only in damaged files; llama.cpp looks behind it, too.
+                let middle = merge.char_indices().skip(1).find(|(_, c)| *c == ' ');
+                let (left, right) =
+                    middle.map_or(("", ""), |(at, _)| (&merge[..at], &merge[at + 1..]));
+                let bytes = |word| bpe::bytes(word).unwrap_or_default();
+                (bytes(left), bytes(right))
+            })
+            .collect();
+        let pairs = pairs.iter().map(|(left, right)| (&left[..], &right[..]));
+        tokenizer.merges = Some(bpe::Merges::new(&tokenizer, pairs, splitter, whole_words));
+        Ok(tokenizer)
+    }
+
+    /// The token that texts begin with, if they begin with one.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// What a text of nothing begins with: BOS, else what ends texts.
+    pub fn start(&self) -> u32 {
+        let end = self.ends.first().copied();
+        self.bos.or(end).unwrap_or_default()
+    }
+
+    /// Whether the model has finished when it gives `token`.
+    pub fn is_end(&self, token: u32) -> bool {
+        self.ends.contains(&token)
+    }
+
+    /// Whether it is llama2.c's kind: merged by score, with llama2.c's tokens for beginning and end.
+    pub fn is_llama2c(&self) -> bool {
+        self.merges.is_none()
     }
 
     /// Number of tokens.
@@ -260,10 +439,22 @@ impl Tokenizer {
     /// prefix), characters without a token become byte tokens, then neighbours are merged, best score first, leftmost of equals.
     ///
     /// Any bytes will do. A NUL, where run.c's text would end, is its byte token.
+    ///
+    /// Byte-level BPE has no dummy prefix; BOS is put before the text where the model's texts begin with it, and what is not
+    /// UTF-8 becomes U+FFFD. The names of control tokens in a text are text.
     pub fn encode(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(text.len() + 3);
         if bos {
-            tokens.push(BOS);
+            tokens.extend(self.bos);
+        }
+        if let Some(merges) = &self.merges {
+            for part in self.around_own_words(text) {
+                match part {
+                    Part::Text(text) => merges.encode(self, text, &mut tokens),
+                    Part::Word(token) => tokens.push(token),
+                }
+            }
+            return tokens;
         }
         if !text.is_empty() {
             tokens.push(self.find(b" ", b"").unwrap_or(Self::byte_token(b' ')));
@@ -288,6 +479,32 @@ impl Tokenizer {
             tokens.push(EOS);
         }
         tokens
+    }
+
+    /// Cuts the words that stand for themselves out of `text`, the longest first.
+    fn around_own_words<'t>(&self, text: &'t [u8]) -> Vec<Part<'t>> {
+        let mut parts = alloc::vec![Part::Text(text)];
+        for &token in &self.own_words {
+            let word = self.piece(token);
+            let found = |text: &[u8]| text.windows(word.len()).position(|part| part == word);
+            if found(text).is_none() {
+                continue;
+            }
+            let mut next = Vec::new();
+            for part in parts {
+                let Part::Text(mut rest) = part else {
+                    next.push(part);
+                    continue;
+                };
+                while let Some(at) = found(rest) {
+                    next.extend([Part::Text(&rest[..at]), Part::Word(token)]);
+                    rest = &rest[at + word.len()..];
+                }
+                next.push(Part::Text(rest));
+            }
+            parts = next;
+        }
+        parts
     }
 
     /// Merges neighbours while any two make a piece: a heap of candidate pairs over a doubly linked list of tokens.
@@ -356,6 +573,14 @@ impl Tokenizer {
         if token as usize >= self.vocab_size() {
             return &[];
         }
+        if self.merges.is_some() {
+            return match self.piece(token) {
+                _ if self.control[token as usize] => &[],
+                // As below: what would only upset a terminal.
+                [byte] if byte.is_ascii_control() && !matches!(byte, b'\t'..=b'\r') => &[],
+                piece => piece,
+            };
+        }
         let piece = match self.piece(token) {
             [b' ', rest @ ..] if before == BOS => rest,
             piece => piece,
@@ -367,6 +592,13 @@ impl Tokenizer {
             shown => shown,
         }
     }
+}
+
+/// A part of a text.
+enum Part<'t> {
+    Text(&'t [u8]),
+    /// A token that stands for itself.
+    Word(u32),
 }
 
 /// All bytes in order, to borrow one from.

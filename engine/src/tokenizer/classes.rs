@@ -1,0 +1,53 @@
+//! What kind of character a character is, as llama.cpp's tables have it.
+
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// A character's kind, as far as pre-tokenizers ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// `\p{L}`.
+    Letter,
+    /// `\p{N}`.
+    Number,
+    /// `\s`, Unicode's White_Space.
+    Space,
+    /// `\p{P}`.
+    Punctuation,
+    /// All others.
+    Other,
+}
+
+impl Class {
+    pub(super) fn of(c: char) -> Class {
+        match c {
+            'a'..='z' | 'A'..='Z' => return Class::Letter,
+            '0'..='9' => return Class::Number,
+            _ if c.is_whitespace() => return Class::Space,
+            _ => (),
+        }
+        match c.general_category_group() {
+            GeneralCategoryGroup::Letter => Class::Letter,
+            GeneralCategoryGroup::Number => Class::Number,
+            GeneralCategoryGroup::Punctuation => Class::Punctuation,
+            _ => Class::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many characters of a class there are, in all of Unicode 15.1: llama.cpp's tables, compared one by one.
+    #[test]
+    fn the_tables_are_those_of_unicode_15_1() {
+        assert_eq!(unicode_properties::UNICODE_VERSION, (15, 1, 0));
+        let mut counts = [0; 5];
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            counts[Class::of(c) as usize] += 1;
+        }
+        assert_eq!(counts[..4], COUNTS);
+    }
+
+    const COUNTS: [u32; 4] = [136_726, 1_831, 25, 842];
+}
