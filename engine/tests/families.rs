@@ -11,6 +11,7 @@ use common::{
 };
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
+    gguf,
     kernels::{self, Features},
     matrix::Encoding,
     model::Model,
@@ -213,6 +214,63 @@ fn a_context_is_what_memory_allows() {
             Err(Error::Context { wanted, own })
         );
     }
+}
+
+#[test]
+fn mutated_files_never_panic() {
+    let mut seed = 1u64;
+    let mut random = move |below: usize| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
+        (seed >> 33) as usize % below
+    };
+    let mut opened = 0;
+    for (index, family) in FAMILIES.iter().enumerate() {
+        let mut file = family.make(7, &|_| Encoding::Q8_0);
+        file.speak();
+        let mut parts = file.split(1 + index % 3);
+        // All of what describes the tensors, and a little of them.
+        let described = parts[0].windows(4).rposition(|w| w == b"blk.").unwrap_or(0) + 200;
+        let whole = parts[0].clone();
+        for _ in 0..400 {
+            parts[0].clone_from(&whole);
+            for _ in 0..1 + random(3) {
+                let at = random(described);
+                let value = [0, 1, 0x7f, 0x80, 0xff, random(256) as u8][random(6)];
+                // A byte, a number, or the file's end.
+                match random(8) {
+                    0 if at + 8 < parts[0].len() => parts[0][at..at + 8].fill(value),
+                    1 => parts[0].truncate(at + 1),
+                    _ => {
+                        if let Some(byte) = parts[0].get_mut(at) {
+                            *byte = value;
+                        }
+                    }
+                }
+            }
+            let mut source = Joined::new(parts.iter().map(|part| &part[..]).collect());
+            match Checkpoint::open(&mut source) {
+                Ok(checkpoint) => {
+                    let needed = checkpoint.memory(KvType::F16, 2).total();
+                    if needed < 1 << 26 {
+                        let loaded = Model::load(&checkpoint, &mut source, &mut |_| {
+                            ControlFlow::Continue(())
+                        });
+                        assert!(loaded.is_ok());
+                        opened += 1;
+                    }
+                }
+                Err(error) => assert!(error.to_string().len() > 10),
+            }
+            match gguf::tokenizer(&mut source) {
+                Ok(tokenizer) => assert!(!tokenizer.encode(b"a <b> 12 tin", true, true).is_empty()),
+                Err(error) => assert!(error.len() > 10),
+            }
+            let _ = gguf::tensors(&mut source);
+        }
+    }
+    assert!(opened > 500, "{opened}");
 }
 
 #[test]
