@@ -7,13 +7,31 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use llama2_engine::{checkpoint::Format, export, matrix::Encoding, units::Bytes};
+use llama2_engine::{checkpoint::Format, export, units::Bytes};
 
 use crate::{
-    args::{NumberType, QuantizeArgs},
+    args::{ConvertArgs, NumberType, QuantizeArgs},
     failure::{Failure, say},
     load,
 };
+
+/// `llama2 convert`: a llama2.c checkpoint as a GGUF file.
+pub fn convert(args: ConvertArgs) -> Result<(), Failure> {
+    let extension = args.output.extension().and_then(|e| e.to_str());
+    if !extension.is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        return Err(Failure::about(
+            &args.output,
+            "its name must end in .gguf, which is what convert writes",
+        ));
+    }
+    quantize(&QuantizeArgs {
+        input: args.checkpoint,
+        output: args.output,
+        number_type: args.number_type,
+        tokenizer: args.tokenizer,
+        force: args.force,
+    })
+}
 
 pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
     let about = |error: &dyn std::fmt::Display| Failure::about(&args.output, error);
@@ -57,12 +75,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
             args.input.display()
         ));
     }
-    let encoding = match args.number_type {
-        NumberType::F32 => Encoding::F32,
-        NumberType::F16 => Encoding::F16,
-        NumberType::Q8_0 => Encoding::Q8_0,
-        NumberType::Q4_0 => Encoding::Q4_0,
-    };
+    let mixture = args.number_type.mixture();
 
     let output = Output::new(&args.output).map_err(|error| about(&error))?;
     let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
@@ -86,7 +99,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
             source,
             tokenizer.as_ref(),
             &name,
-            encoding,
+            mixture,
             &mut sink,
         )
     } else {

@@ -9,7 +9,7 @@ use crate::{
     buffer::{Buffer, OutOfMemory},
     config::Config,
     kernels::{Kernels, Quantized, Weights},
-    matrix::{Activations, BLOCK, PANEL, QUAD, q8_0},
+    matrix::{Activations, BLOCK, PANEL, QUAD, Rounding, q8_0},
     team::Shared,
 };
 
@@ -363,13 +363,14 @@ struct Block {
 impl Block {
     /// Quantises 32 numbers.
     fn of(kernels: &Kernels, values: &[f32]) -> Block {
-        let (mut quants, mut scale, mut sum) = ([0; BLOCK], [0.0], [0]);
+        let (mut quants, mut scale) = ([0; BLOCK], [0.0]);
         let out = Quantized {
             quants: &mut quants,
             scales: &mut scale,
-            sums: &mut sum,
+            sums: &mut [0],
+            lower: &mut [0],
         };
-        (kernels.quantize)(values, BLOCK, out);
+        (kernels.quantize)(values, Rounding::Q8_0, out);
         Block {
             scale: f16::from_f32(scale[0]).to_le_bytes(),
             quants: quants.map(|quant| quant as u8),

@@ -4,10 +4,10 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
 use crate::{
-    checkpoint::{Checkpoint, Format, Tensor},
-    config::Variant,
+    checkpoint::{Checkpoint, Format, Role, Tensor},
+    config::{Config, Variant},
     gguf,
-    matrix::{BLOCK, Encoding},
+    matrix::{Coded, Encoding},
     quantize,
     source::{ByteSource, ReadError},
     tokenizer::Tokenizer,
@@ -48,14 +48,74 @@ impl<W: fmt::Display> fmt::Display for Error<W> {
 /// What takes the new file's bytes.
 pub type Sink<'a, W> = &'a mut dyn FnMut(&[u8]) -> Result<(), W>;
 
-/// ggml's numbers of the types.
-fn kind(encoding: Encoding) -> u32 {
-    match encoding {
-        Encoding::F32 => 0,
-        Encoding::F16 => 1,
-        Encoding::Q4_0 => 2,
-        Encoding::Q8_0 | Encoding::Q8 { .. } => 8,
-        Encoding::BF16 => 30,
+/// Of which types the matrices of a new file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixture {
+    /// All of one.
+    Pure(Encoding),
+    /// llama.cpp's Q4_K_M: Q4_K, and Q6_K where errors cost most: the classifier, and in half of the layers the values and the
+    /// feed-forward's way back.
+    Q4KM,
+}
+
+impl Mixture {
+    /// The type of a tensor: the mixture's, or where a block of it does not divide the rows the nearest one that fits, as
+    /// llama.cpp chooses it.
+    fn of(self, tensor: &Tensor, config: &Config) -> Encoding {
+        let wanted = match self {
+            _ if tensor.role.is_vector() => return Encoding::F32,
+            Mixture::Pure(encoding) => encoding,
+            Mixture::Q4KM => {
+                let (layer, layers) = (tensor.layer, config.n_layers);
+                let more =
+                    layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
+                let classifier = if config.shared_classifier {
+                    Role::Embedding
+                } else {
+                    Role::Classifier
+                };
+                match tensor.role {
+                    Role::Wv | Role::W2 if more => Encoding::Coded(Coded::Q6K),
+                    role if role == classifier => Encoding::Coded(Coded::Q6K),
+                    _ => Encoding::Coded(Coded::Q4K),
+                }
+            }
+        };
+        let fits = |encoding: &Encoding| tensor.cols.is_multiple_of(encoding.block());
+        let instead = match wanted {
+            Encoding::Coded(Coded::Q4K) => Encoding::Coded(Coded::Q5_0),
+            Encoding::Coded(Coded::Q5K) => Encoding::Coded(Coded::Q5_1),
+            Encoding::Coded(Coded::Q6K) => Encoding::Q8_0,
+            _ => Encoding::F16,
+        };
+        [wanted, instead]
+            .into_iter()
+            .find(fits)
+            .unwrap_or(Encoding::F16)
+    }
+
+    /// `general.file_type` (`enum llama_ftype`).
+    fn number(self) -> u32 {
+        match self {
+            Mixture::Pure(Encoding::F32) => 0,
+            Mixture::Pure(Encoding::F16) => 1,
+            Mixture::Pure(Encoding::Q4_0) => 2,
+            Mixture::Pure(Encoding::Q8_0 | Encoding::Q8 { .. }) => 7,
+            Mixture::Pure(Encoding::BF16) => 32,
+            Mixture::Pure(Encoding::Coded(coded)) => match coded {
+                Coded::Q4_1 => 3,
+                Coded::Q5_0 => 8,
+                Coded::Q5_1 => 9,
+                Coded::Q2K => 10,
+                Coded::Q3K => 11,
+                Coded::Q4K => 14,
+                Coded::Q5K => 16,
+                Coded::Q6K => 18,
+                Coded::Iq4Nl => 25,
+                Coded::Iq4Xs => 30,
+            },
+            Mixture::Q4KM => 15,
+        }
     }
 }
 
@@ -189,7 +249,7 @@ pub fn v2<W>(
 /// Bytes that tensors begin at multiples of.
 const ALIGNMENT: u64 = 32;
 
-/// Writes `checkpoint` as GGUF version 3, its matrices in `encoding`, or F16 where a block of it does not divide their rows. A
+/// Writes `checkpoint` as GGUF version 3, its matrices of the types of `mixture`. A
 /// GGUF file's own metadata are kept; other files get those of llama2.c and of `tokenizer`, and `name`.
 ///
 /// # Errors
@@ -199,17 +259,12 @@ pub fn gguf<W>(
     source: &mut dyn ByteSource,
     tokenizer: Option<&Tokenizer>,
     name: &str,
-    encoding: Encoding,
+    mixture: Mixture,
     sink: Sink<'_, W>,
 ) -> Result<(), Error<W>> {
     let mut tensors: Vec<(Tensor, Encoding)> = Vec::new();
     for t in checkpoint.used() {
-        let kept = match encoding {
-            _ if t.role.is_vector() => Encoding::F32,
-            Encoding::Q8_0 | Encoding::Q4_0 if !t.cols.is_multiple_of(BLOCK) => Encoding::F16,
-            _ => encoding,
-        };
-        tensors.push((*t, kept));
+        tensors.push((*t, mixture.of(t, &checkpoint.config)));
     }
     let mut entries = Entries::default();
     if let Format::Gguf { .. } = checkpoint.format {
@@ -240,14 +295,7 @@ pub fn gguf<W>(
             vocabulary(tokenizer, &mut entries);
         }
     }
-    let file_type = match encoding {
-        Encoding::F32 => 0,
-        Encoding::F16 => 1,
-        Encoding::Q4_0 => 2,
-        Encoding::Q8_0 | Encoding::Q8 { .. } => 7,
-        Encoding::BF16 => 32,
-    };
-    entries.u32("general.file_type", file_type);
+    entries.u32("general.file_type", mixture.number());
     entries.u32("general.quantization_version", 2);
 
     let mut head = gguf::MAGIC.to_vec();
@@ -265,7 +313,7 @@ pub fn gguf<W>(
         };
         head.extend((dimensions.len() as u32).to_le_bytes());
         head.extend(dimensions.iter().flat_map(|&n| (n as u64).to_le_bytes()));
-        head.extend(kind(*encoding).to_le_bytes());
+        head.extend(gguf::number(*encoding).unwrap_or(0).to_le_bytes());
         head.extend(offset.to_le_bytes());
         let bytes = encoding.file_bytes(t.rows, t.cols).unwrap_or(0);
         offset += bytes.next_multiple_of(ALIGNMENT);

@@ -3,7 +3,7 @@
 use crate::{
     buffer::{Buffer, OutOfMemory},
     kernels::{Kernels, Quantized},
-    matrix::{Activations, padded, stride},
+    matrix::{Activations, Rounding, padded, stride},
     team::Shared,
 };
 
@@ -14,6 +14,7 @@ pub(crate) struct Quants {
     quants: Buffer<i8>,
     scales: Buffer<f32>,
     sums: Buffer<i32>,
+    lower: Buffer<i32>,
 }
 
 impl Quants {
@@ -31,6 +32,7 @@ impl Quants {
             })?,
             scales: Buffer::zeroed(rows * groups)?,
             sums: Buffer::zeroed(rows * groups)?,
+            lower: Buffer::zeroed(rows * groups)?,
         })
     }
 
@@ -41,6 +43,7 @@ impl Quants {
             quants: Shared::new(&mut self.quants),
             scales: Shared::new(&mut self.scales),
             sums: Shared::new(&mut self.sums),
+            lower: Shared::new(&mut self.lower),
         }
     }
 }
@@ -52,15 +55,24 @@ pub(crate) struct SharedQuants<'a> {
     quants: Shared<'a, i8>,
     scales: Shared<'a, f32>,
     sums: Shared<'a, i32>,
+    lower: Shared<'a, i32>,
 }
 
 impl SharedQuants<'_> {
-    /// Quantises `values` into row `row`, if they are to be.
+    /// Quantises `values` into row `row`, if they are to be and there is room.
     ///
     /// # Safety
     /// Until the next meeting no other worker touches this row.
-    pub(crate) unsafe fn fill(&self, kernels: &Kernels, row: usize, values: &[f32]) {
-        let Some(group) = self.group else { return };
+    pub(crate) unsafe fn fill(
+        &self,
+        kernels: &Kernels,
+        rounding: Option<Rounding>,
+        row: usize,
+        values: &[f32],
+    ) {
+        let (Some(group), Some(rounding)) = (self.group, rounding) else {
+            return;
+        };
         let (length, groups) = (self.groups * padded(group), self.groups);
         let start = row * stride(length, 1);
         // Safety: as the caller says.
@@ -69,9 +81,10 @@ impl SharedQuants<'_> {
                 quants: self.quants.write(start..start + length),
                 scales: self.scales.write(row * groups..(row + 1) * groups),
                 sums: self.sums.write(row * groups..(row + 1) * groups),
+                lower: self.lower.write(row * groups..(row + 1) * groups),
             }
         };
-        (kernels.quantize)(values, group, out);
+        (kernels.quantize)(values, rounding, out);
     }
 
     /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from `row` on.
@@ -100,7 +113,8 @@ impl SharedQuants<'_> {
                     .read(if self.group.is_some() { quants } else { 0..0 }),
                 quant_stride,
                 scales: self.scales.read(groups.clone()),
-                sums: self.sums.read(groups),
+                sums: self.sums.read(groups.clone()),
+                lower: self.lower.read(groups),
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Error,
     config::Config,
     kernels::{self, Features, Kernels, Weights},
-    matrix::{Activations, BLOCK, Matrix, PANEL, stride},
+    matrix::{Activations, BLOCK, Matrix, PANEL, Rounding, rounding, stride},
     model::{Layer, Model},
     quants::{Quants, SharedQuants},
     rope::{Angles, SharedAngles},
@@ -72,10 +72,10 @@ fn rows(workers: usize) -> usize {
 pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let rows = rows(workers) as u64;
     let (dim, q_dim, kv_dim) = (c.dim as u64, c.q_dim() as u64, c.kv_dim() as u64);
-    // x and normed; q and attended; k and v; gate; their int8 forms with scales and sums (at most 12 bytes a number); room for
+    // x and normed; q and attended; k and v; gate; their int8 forms with scales and sums (at most 16 bytes a number); room for
     // strides.
     let numbers = 2 * dim + 2 * q_dim + 2 * kv_dim + c.hidden_dim as u64 + 6 * 32;
-    let quantised = 12 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
+    let quantised = 16 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
     let heads = (TOGETHER * 12 * c.head_dim().next_multiple_of(128)) as u64;
     let own = workers as u64 * (4 * own_len(c) as u64 + heads);
@@ -301,23 +301,38 @@ impl Pass<'_> {
 
         for (index, layer) in model.layers.iter().enumerate() {
             // x += attention(norm(x))
-            let input = self.normalise(member, &layer.attention_norm, 0..self.tokens.len());
+            let input = self.normalise(
+                member,
+                &layer.attention_norm,
+                0..self.tokens.len(),
+                rounding(&[&layer.wq, &layer.wk, &layer.wv]),
+            );
             self.project(member, layer, index, &input);
             self.attend(member, index);
-            let input = self.ready(member, &self.attended, &self.attended_quants);
+            let input = self.ready(member, &self.attended, &self.attended_quants, &layer.wo);
             self.add_product(member, &layer.wo, &layer.bo, &input);
 
             // x += feed_forward(norm(x))
-            let input = self.normalise(member, &layer.ffn_norm, 0..self.tokens.len());
+            let input = self.normalise(
+                member,
+                &layer.ffn_norm,
+                0..self.tokens.len(),
+                rounding(&[&layer.w1, &layer.w3]),
+            );
             self.gate(member, layer, &input);
-            let input = self.ready(member, &self.gate, &self.gate_quants);
+            let input = self.ready(member, &self.gate, &self.gate_quants, &layer.w2);
             self.add_product(member, &layer.w2, &[], &input);
         }
 
         // The last state against every token's row.
         if self.want_logits {
             let last = self.tokens.len() - 1;
-            let input = self.normalise(member, &model.final_norm, last..last + 1);
+            let input = self.normalise(
+                member,
+                &model.final_norm,
+                last..last + 1,
+                rounding(&[model.classifier()]),
+            );
             self.product(
                 member,
                 &[model.classifier()],
@@ -337,6 +352,7 @@ impl Pass<'_> {
         member: &Member<'_>,
         weight: &[f32],
         tokens: core::ops::Range<usize>,
+        rounding: Option<Rounding>,
     ) -> Activations<'_> {
         let (dim, stride) = (self.config.dim, stride(self.config.dim, 4));
         let make = |t: usize, row: usize| {
@@ -345,7 +361,7 @@ impl Pass<'_> {
                 let x = self.x.read(t * dim..(t + 1) * dim);
                 let normed = self.normed.write(row * stride..row * stride + dim);
                 (self.kernels.rmsnorm)(normed, x, weight, self.config.variant.norm_epsilon);
-                self.normed_quants.fill(self.kernels, row, normed);
+                self.normed_quants.fill(self.kernels, rounding, row, normed);
             }
         };
         let row = if tokens.len() == 1 {
@@ -365,13 +381,15 @@ impl Pass<'_> {
         }
     }
 
-    /// The tokens' rows of `values`, if need be quantised.
+    /// The tokens' rows of `values`, if need be quantised for `reader`.
     fn ready<'b>(
         &self,
         member: &Member<'_>,
         values: &'b Shared<'_, f32>,
         quants: &'b SharedQuants<'_>,
+        reader: &Matrix,
     ) -> Activations<'b> {
+        let rounding = reader.encoding().rounding();
         let tokens = self.tokens.len();
         let cols = if core::ptr::eq(values, &self.gate) {
             self.config.hidden_dim
@@ -383,16 +401,17 @@ impl Pass<'_> {
         let all = unsafe { values.read(0..tokens * stride) };
         let row = if tokens == 1 {
             // Safety: a row for each worker.
-            unsafe { quants.fill(self.kernels, member.index, &all[..cols]) };
+            unsafe { quants.fill(self.kernels, rounding, member.index, &all[..cols]) };
             member.index
         } else {
-            if quants.group.is_some() {
+            if rounding.is_some() {
                 member.deal(tokens, 1, |tokens| {
                     for t in tokens {
                         // Safety: the token was dealt to this worker.
                         unsafe {
-                            quants.fill(self.kernels, t, &all[t * stride..t * stride + cols])
-                        };
+                            let values = &all[t * stride..t * stride + cols];
+                            quants.fill(self.kernels, rounding, t, values);
+                        }
                     }
                 });
             }
@@ -603,7 +622,8 @@ impl Pass<'_> {
                     let row = member.index * TOGETHER;
                     for t in 0..count {
                         let q = &q[t * stride..][..head_dim];
-                        self.q_quants.fill(self.kernels, row + t, q);
+                        self.q_quants
+                            .fill(self.kernels, Some(Rounding::Q8_0), row + t, q);
                     }
                     let q = Activations {
                         stride,

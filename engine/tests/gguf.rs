@@ -2,13 +2,12 @@
 
 mod common;
 
-use std::convert::Infallible;
-
-use common::{Maker, bundled, load};
+use common::{Maker, as_gguf, bundled, load};
 use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
     config::{Config, Variant},
-    export, gguf,
+    export::Mixture,
+    gguf,
     matrix::Encoding,
     session::{KvType, Options, Session},
     tokenizer::Tokenizer,
@@ -25,27 +24,6 @@ const SMALL: Config = Config {
     shared_classifier: false,
     variant: Variant::LLAMA2C,
 };
-
-/// `bytes` (any checkpoint) as GGUF.
-fn as_gguf(bytes: &[u8], encoding: Encoding, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
-    let mut source = bytes;
-    let checkpoint = Checkpoint::open(&mut source).unwrap();
-    let mut out = Vec::new();
-    let mut sink = |bytes: &[u8]| -> Result<(), Infallible> {
-        out.extend_from_slice(bytes);
-        Ok(())
-    };
-    export::gguf(
-        &checkpoint,
-        &mut source,
-        tokenizer,
-        "made",
-        encoding,
-        &mut sink,
-    )
-    .unwrap();
-    out
-}
 
 fn logits(bytes: &[u8]) -> Vec<f32> {
     let (model, digest) = load(bytes).unwrap();
@@ -67,7 +45,7 @@ fn a_checkpoint_gives_the_same_numbers_from_gguf() {
             3,
         );
         let want = logits(&maker.v0());
-        let file = as_gguf(&maker.v0(), Encoding::F32, None);
+        let file = as_gguf(&maker.v0(), Mixture::Pure(Encoding::F32), None);
         assert_eq!(logits(&file), want);
         let checkpoint = Checkpoint::open(&mut &file[..]).unwrap();
         assert_eq!(checkpoint.config, maker.config);
@@ -84,7 +62,7 @@ fn a_checkpoint_gives_the_same_numbers_from_gguf() {
             Encoding::Q8_0,
             Encoding::Q4_0,
         ] {
-            let file = as_gguf(&maker.v0(), encoding, None);
+            let file = as_gguf(&maker.v0(), Mixture::Pure(encoding), None);
             let found = logits(&file);
             let error = want
                 .iter()
@@ -109,7 +87,11 @@ fn rows_that_a_block_does_not_divide_stay_in_half_precision() {
         n_kv_heads: 4,
         ..SMALL
     };
-    let file = as_gguf(&Maker::random(config, 5).v0(), Encoding::Q4_0, None);
+    let file = as_gguf(
+        &Maker::random(config, 5).v0(),
+        Mixture::Pure(Encoding::Q4_0),
+        None,
+    );
     let encodings = Checkpoint::open(&mut &file[..]).unwrap().encodings();
     // w2 reads 96 columns; all others read 48.
     assert_eq!(encodings, [(Encoding::F16, 2 + 6 * 2), (Encoding::Q4_0, 2)]);
@@ -121,7 +103,7 @@ fn the_tokenizer_comes_back() {
     let model = std::fs::read(bundled("stories1M.bin")).unwrap();
     let tokenizer = std::fs::read(bundled("tokenizer.bin")).unwrap();
     let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
-    let file = as_gguf(&model, Encoding::Q8_0, Some(&tokenizer));
+    let file = as_gguf(&model, Mixture::Pure(Encoding::Q8_0), Some(&tokenizer));
     let found = gguf::tokenizer(&mut &file[..]).unwrap();
     assert_eq!(found.vocab_size(), tokenizer.vocab_size());
     for text in [
@@ -172,7 +154,11 @@ fn after(bytes: &[u8], mark: &str, skip: usize, new: &[u8]) -> Vec<u8> {
 
 #[test]
 fn lies_are_refused_in_a_sentence() {
-    let good = as_gguf(&Maker::random(SMALL, 3).v0(), Encoding::Q8_0, None);
+    let good = as_gguf(
+        &Maker::random(SMALL, 3).v0(),
+        Mixture::Pure(Encoding::Q8_0),
+        None,
+    );
     let huge = (1u64 << 63).to_le_bytes();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (
@@ -286,8 +272,18 @@ fn lies_are_refused_in_a_sentence() {
         ),
         (
             "a tensor's type",
+            after(&good, "\0output.weight", 20, &[21]),
+            "is of type IQ3_S, which is not supported",
+        ),
+        (
+            "which other file to take",
+            after(&good, "\0output.weight", 20, &[39]),
+            "take the model's Q4_K_M file instead",
+        ),
+        (
+            "a type whose blocks are longer than the rows",
             after(&good, "\0output.weight", 20, &[12]),
-            "is of type Q4_K; known: F32",
+            "rows of 64 numbers, which are not whole blocks of its type Q4_K (256)",
         ),
         (
             "no type at all",
@@ -327,7 +323,11 @@ fn lies_are_refused_in_a_sentence() {
 /// panic, and never more memory than the file is worth.
 #[test]
 fn mutations_never_panic() {
-    let good = as_gguf(&Maker::random(SMALL, 3).v0(), Encoding::Q4_0, None);
+    let good = as_gguf(
+        &Maker::random(SMALL, 3).v0(),
+        Mixture::Pure(Encoding::Q4_0),
+        None,
+    );
     let described = good
         .windows(14)
         .rposition(|w| w.starts_with(b"ffn_up.weight"))

@@ -4,15 +4,23 @@
 
 mod common;
 
-use std::{fmt::Write, path::PathBuf, process::Command};
+use std::{
+    fmt::Write,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use common::{
+    as_gguf, bundled,
     family::{self, FAMILIES, Family},
-    load,
+    load, reference,
 };
 use llama2_engine::{
-    matrix::Encoding,
+    export,
+    matrix::{Coded, Encoding},
     session::{Options, Session},
+    tokenizer::Tokenizer,
 };
 
 const POSITIONS: usize = 32;
@@ -32,14 +40,46 @@ const fn pure(name: &'static str, of: fn(&str) -> Encoding, bound: f32) -> Mixtu
     Mixture { name, of, bound }
 }
 
-const MIXTURES: [Mixture; 5] = [
+const MIXTURES: [Mixture; 17] = [
     pure("F32", |_| Encoding::F32, 1e-3),
     pure("F16", |_| Encoding::F16, 5e-3),
     // llama.cpp rounds the activations to BF16 as well.
     pure("BF16", |_| Encoding::BF16, 2e-2),
     pure("Q8_0", |_| Encoding::Q8_0, 2e-2),
     pure("Q4_0", |_| Encoding::Q4_0, 2e-2),
+    pure("Q4_1", |_| Encoding::Coded(Coded::Q4_1), 2e-2),
+    pure("Q5_0", |_| Encoding::Coded(Coded::Q5_0), 2e-2),
+    pure("Q5_1", |_| Encoding::Coded(Coded::Q5_1), 2e-2),
+    pure("Q2_K", |_| Encoding::Coded(Coded::Q2K), 2e-2),
+    pure("Q3_K", |_| Encoding::Coded(Coded::Q3K), 2e-2),
+    pure("Q4_K", |_| Encoding::Coded(Coded::Q4K), 2e-2),
+    pure("Q5_K", |_| Encoding::Coded(Coded::Q5K), 2e-2),
+    pure("Q6_K", |_| Encoding::Coded(Coded::Q6K), 2e-2),
+    pure("IQ4_NL", |_| Encoding::Coded(Coded::Iq4Nl), 2e-2),
+    pure("IQ4_XS", |_| Encoding::Coded(Coded::Iq4Xs), 2e-2),
+    pure("Q4_K_M", q4_k_m, 2e-2),
+    pure("Q4_0 with a Q6_K classifier", q4_0_q6_k, 2e-2),
 ];
+
+fn q4_k_m(name: &str) -> Encoding {
+    let more = [
+        "output.weight",
+        "blk.1.attn_v.weight",
+        "blk.1.ffn_down.weight",
+    ];
+    Encoding::Coded(if more.contains(&name) {
+        Coded::Q6K
+    } else {
+        Coded::Q4K
+    })
+}
+
+fn q4_0_q6_k(name: &str) -> Encoding {
+    match name {
+        "output.weight" => Encoding::Coded(Coded::Q6K),
+        _ => Encoding::Q4_0,
+    }
+}
 
 fn tokens() -> Vec<u32> {
     let token = |i: usize| (i * 73 + 11) % family::VOCABULARY;
@@ -127,34 +167,101 @@ fn the_logits_are_those_that_llama_cpp_gave() {
     println!("{checked} positions; worst: {} ({})", worst.0, worst.1);
 }
 
+/// How to ask llama.cpp, or a loud word that the test is skipped.
+fn oracle() -> Option<String> {
+    let oracle = std::env::var("LLAMA2_ORACLE").ok();
+    if oracle.is_none() {
+        eprintln!("SKIPPED: LLAMA2_ORACLE does not say how to ask llama.cpp");
+    }
+    oracle
+}
+
+/// The logits that llama.cpp has for `tokens`, one behind the other.
+fn ask(oracle: &str, file: &[u8], tokens: &[u32]) -> Vec<f32> {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let name = format!("llama2-oracle-{}-{number}.gguf", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, file).unwrap();
+    let mut words = oracle.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .arg(&path)
+        .args(tokens.iter().map(u32::to_string))
+        .output();
+    std::fs::remove_file(&path).unwrap();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let numbers = output.stdout.chunks_exact(4);
+    numbers
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
+}
+
+/// Real models, converted by us: the likeliest text in single precision is llama.cpp's, and in smaller numbers the logits are.
+#[test]
+fn real_models_say_what_llama_cpp_says() {
+    const TEXT: usize = 200;
+    let Some(oracle) = oracle() else { return };
+    let mut models = vec![(bundled("stories1M.bin"), bundled("tokenizer.bin"))];
+    if let (Some(model), Some(words)) = (reference("stories260K.bin"), reference("tok512.bin")) {
+        models.push((model, words));
+    }
+    for (model, words) in models {
+        let name = model.file_stem().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(model).unwrap();
+        let words = std::fs::read(words).unwrap();
+        let words = Tokenizer::load(&mut &words[..]).unwrap();
+        let made = |mixture| as_gguf(&bytes, mixture, Some(&words));
+
+        let file = made(export::Mixture::Pure(Encoding::F32));
+        let (loaded, _) = load(&file).unwrap();
+        let mut session = Session::new(&loaded, Options::default()).unwrap();
+        let mut text = vec![1];
+        for position in 0..TEXT {
+            text.push(top(session.forward(text[position], position))[0] as u32);
+        }
+        let theirs = ask(&oracle, &file, &text[..TEXT]);
+        let theirs = theirs.chunks_exact(loaded.config.vocab_size);
+        let likeliest: Vec<u32> = theirs.map(|logits| top(logits)[0] as u32).collect();
+        assert_eq!(text[1..], likeliest, "{name}");
+
+        for (mixture, bound) in [
+            (export::Mixture::Pure(Encoding::F16), 5e-3),
+            (export::Mixture::Pure(Encoding::Q8_0), 2e-2),
+            (export::Mixture::Pure(Encoding::Q4_0), 2e-2),
+            (export::Mixture::Q4KM, 2e-2),
+        ] {
+            let file = made(mixture);
+            let (loaded, _) = load(&file).unwrap();
+            let mut session = Session::new(&loaded, Options::default()).unwrap();
+            let theirs = ask(&oracle, &file, &text[..POSITIONS]);
+            let mut worst = 0.0f32;
+            for (position, want) in theirs.chunks_exact(loaded.config.vocab_size).enumerate() {
+                let found = session.forward(text[position], position);
+                let order = top(want);
+                let best = (top(found)[0], order[0]);
+                let gap = want[order[0]] - want[order[1]];
+                let what = format!("{name}, {mixture:?} at {position}");
+                let both: Vec<_> = found.iter().copied().zip(want.iter().copied()).collect();
+                worst = worst.max(compare(&what, &both, best, gap, bound));
+            }
+            println!("{name}, {mixture:?}: worst {worst}");
+        }
+    }
+}
+
 #[test]
 fn the_logits_are_llama_cpps() {
-    let Ok(oracle) = std::env::var("LLAMA2_ORACLE") else {
-        eprintln!("SKIPPED: LLAMA2_ORACLE does not say how to ask llama.cpp");
-        return;
-    };
-    let mut words = oracle.split_whitespace();
-    let program = words.next().unwrap();
-    let words: Vec<&str> = words.collect();
-    let path = std::env::temp_dir().join(format!("llama2-oracle-{}.gguf", std::process::id()));
+    let Some(oracle) = oracle() else { return };
     let mut worst = (0.0, String::new());
     let mut written = String::new();
     for (name, family, mixture) in cases() {
         let file = family.make(7, &mixture.of).bytes();
-        std::fs::write(&path, &file).unwrap();
-        let mut command = Command::new(program);
-        command.args(&words).arg(&path);
-        command.args(tokens().iter().map(u32::to_string));
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{name}: {said}");
-        let theirs: Vec<f32> = output
-            .stdout
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let theirs = ask(&oracle, &file, &tokens());
         let theirs: Vec<&[f32]> = theirs.chunks_exact(family::VOCABULARY).collect();
-        assert_eq!(theirs.len(), POSITIONS, "{name}: {said}");
+        assert_eq!(theirs.len(), POSITIONS, "{name}");
         for (position, (found, want)) in ours(&file).iter().zip(&theirs).enumerate() {
             let both: Vec<(f32, f32)> = found.iter().copied().zip(want.iter().copied()).collect();
             let order = top(want);
@@ -174,7 +281,6 @@ fn the_logits_are_llama_cpps() {
             }
         }
     }
-    std::fs::remove_file(&path).unwrap();
     println!("worst: {} ({})", worst.0, worst.1);
     if let Ok(path) = std::env::var("LLAMA2_ORACLE_WRITE") {
         std::fs::write(PathBuf::from(path), written).unwrap();

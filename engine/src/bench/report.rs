@@ -69,7 +69,7 @@ impl Subject {
         let matrix = model.layers.first().map_or(&model.embedding, |l| &l.wq);
         let encoding = match matrix.encoding() {
             Encoding::Q8 { group } => format!("INT8 g{group}"),
-            other => format!("{other:?}"),
+            other => format!("{other}"),
         };
         let size = match parameters {
             1_000_000_000.. => format!("{:.1}B", parameters as f64 / 1e9),

@@ -100,6 +100,8 @@ pub enum Error {
         name: String,
         /// The type's name, or number.
         found: String,
+        /// Which file of the model comes nearest.
+        nearest: &'static str,
     },
     /// A tensor of another shape than the metadata ask for.
     Shape {
@@ -109,6 +111,17 @@ pub enum Error {
         found: (u64, u64),
         /// Columns and rows that it must have.
         wanted: (u64, u64),
+    },
+    /// A tensor whose rows are not whole blocks.
+    Blocks {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        kind: String,
+        /// Numbers of a block.
+        block: usize,
+        /// Numbers of a row.
+        cols: usize,
     },
     /// A tensor that leads out of the file, or is not aligned.
     Place {
@@ -202,9 +215,22 @@ impl fmt::Display for Error {
                 write!(f, "; take a model of one of these")
             }
             Error::Unsupported { what } => write!(f, "{what}, which is not supported yet"),
-            Error::TensorType { name, found } => write!(
+            Error::TensorType {
+                name,
+                found,
+                nearest,
+            } => write!(
                 f,
-                "its tensor {name:?} is of type {found}; known: F32, F16, BF16, Q8_0, Q4_0. Take a file of one of these"
+                "its tensor {name:?} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); take the model's {nearest} file instead"
+            ),
+            Error::Blocks {
+                name,
+                kind,
+                block,
+                cols,
+            } => write!(
+                f,
+                "its tensor {name:?} has rows of {cols} numbers, which are not whole blocks of its type {kind} ({block}): it is damaged; fetch it again"
             ),
             Error::Shape {
                 name,

@@ -14,12 +14,14 @@ mod shape;
 mod split;
 mod tensors;
 mod tokenizer;
+mod types;
 
 pub use error::Error;
 pub use metadata::{Array, Value, metadata};
 pub use split::PartName;
 pub use tensors::{Listed, tensors};
 pub use tokenizer::tokenizer;
+pub use types::number;
 
 pub(crate) use metadata::raw_entries;
 pub(crate) use tensors::{name, open};

@@ -7,6 +7,7 @@ use super::{
     Error,
     metadata::{Entries, Failure, LONGEST_NAME, Reader, walk},
     shape::{Architecture, config},
+    types,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Format, Role, Tensor},
@@ -112,14 +113,11 @@ pub fn tensors(source: &mut dyn ByteSource) -> Result<Vec<Listed>, checkpoint::E
     let starts: Vec<u64> = core::iter::once(0).chain(source.borders()).collect();
     for start in starts {
         let part = Part::read(source, start)?;
-        all.extend(part.named.iter().map(|tensor| {
-            Listed {
-                name: tensor.name.clone(),
-                kind: encoding(tensor.kind)
-                    .map_or_else(|| type_name(tensor.kind), |known| format!("{known}")),
-                shape: (tensor.shape[0], tensor.shape[1]),
-                offset: part.data.saturating_add(tensor.offset),
-            }
+        all.extend(part.named.iter().map(|tensor| Listed {
+            name: tensor.name.clone(),
+            kind: types::name(tensor.kind),
+            shape: (tensor.shape[0], tensor.shape[1]),
+            offset: part.data.saturating_add(tensor.offset),
         }));
     }
     Ok(all)
@@ -329,19 +327,21 @@ impl Named {
                 wanted,
             });
         }
-        let encoding = encoding(self.kind).ok_or_else(|| Error::TensorType {
+        let encoding = types::encoding(self.kind).ok_or_else(|| Error::TensorType {
             name: name.clone(),
-            found: type_name(self.kind),
+            found: types::name(self.kind),
+            nearest: types::nearest(self.kind),
         })?;
         if role.is_vector() && encoding != Encoding::F32 {
             return Err(Error::Unsupported {
                 what: format!("its tensor {name:?} is not of type F32"),
             });
         }
-        let bytes = encoding.file_bytes(rows, cols).ok_or(Error::Shape {
+        let bytes = encoding.file_bytes(rows, cols).ok_or(Error::Blocks {
             name: name.clone(),
-            found,
-            wanted,
+            kind: types::name(self.kind),
+            block: encoding.block(),
+            cols,
         })?;
         let offset = data.saturating_add(self.offset);
         let inside = offset.checked_add(bytes).is_some_and(|end| end <= size);
@@ -413,45 +413,4 @@ fn whole(
         });
     }
     Ok(())
-}
-
-/// The encoding of ggml's type `kind`, if it is supported.
-fn encoding(kind: u32) -> Option<Encoding> {
-    match kind {
-        0 => Some(Encoding::F32),
-        1 => Some(Encoding::F16),
-        2 => Some(Encoding::Q4_0),
-        8 => Some(Encoding::Q8_0),
-        30 => Some(Encoding::BF16),
-        _ => None,
-    }
-}
-
-/// ggml's name of a tensor type that is not.
-fn type_name(kind: u32) -> String {
-    let name = match kind {
-        3 => "Q4_1",
-        6 => "Q5_0",
-        7 => "Q5_1",
-        9 => "Q8_1",
-        10 => "Q2_K",
-        11 => "Q3_K",
-        12 => "Q4_K",
-        13 => "Q5_K",
-        14 => "Q6_K",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
-        _ => return format!("{kind}"),
-    };
-    name.into()
 }

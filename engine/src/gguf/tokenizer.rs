@@ -8,6 +8,7 @@ use super::{
     metadata::{Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
 };
 use crate::{
+    chat::Template,
     source::ByteSource,
     tokenizer::{self, ByteLevel, Tokenizer},
 };
@@ -40,7 +41,12 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
         Ok(None) => return Err(format!("{}", Error::Missing { key: MODEL.into() })),
         Err(error) => return Err(format!("{error}")),
     };
-    made.map_err(|error| format!("its tokenizer {error}"))
+    let mut made = made.map_err(|error| format!("its tokenizer {error}"))?;
+    // A template of a megabyte, or one that is no text, is none.
+    if let Ok(Some(jinja)) = entries.text("tokenizer.chat_template") {
+        made.set_template(Some(Template::of(jinja)));
+    }
+    Ok(made)
 }
 
 const MODEL: &str = "tokenizer.ggml.model";

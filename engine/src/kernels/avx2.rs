@@ -52,6 +52,17 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe {
+            let bytes = _mm_loadu_si128(p.cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes))),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut f32, x: [__m256; 2]) {
         // Safety: as above.
         unsafe {
@@ -99,6 +110,42 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn field(x: [__m256i; 2], from: usize, to: usize, mask: u8) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            let mask = _mm256_set1_epi8(mask as i8);
+            if to >= from {
+                let by = _mm_cvtsi32_si128((to - from) as i32);
+                [
+                    _mm256_and_si256(_mm256_sll_epi16(x[0], by), mask),
+                    _mm256_and_si256(_mm256_sll_epi16(x[1], by), mask),
+                ]
+            } else {
+                let by = _mm_cvtsi32_si128((from - to) as i32);
+                [
+                    _mm256_and_si256(_mm256_srl_epi16(x[0], by), mask),
+                    _mm256_and_si256(_mm256_srl_epi16(x[1], by), mask),
+                ]
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn or(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn lookup(x: [__m256i; 2], table: &[i8; 16]) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [
+                _mm256_shuffle_epi8(table, x[0]),
+                _mm256_shuffle_epi8(table, x[1]),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn start(x: i32) -> [__m256i; 2] {
         // Safety: as above.
         unsafe { [_mm256_set1_epi32(x); 2] }
@@ -110,7 +157,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32) {
+    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32, i32) {
         // Safety: as above.
         unsafe {
             let sign = _mm256_set1_ps(-0.0);
@@ -131,6 +178,7 @@ impl Lanes for Avx2 {
             // The number before a half: adding it and cutting off rounds halves away from zero.
             let half = _mm256_set1_ps(0.499_999_97);
             let mut sums = _mm256_setzero_si256();
+            let mut first = sums;
             for i in 0..count {
                 let mut quants = [_mm256_setzero_si256(); 2];
                 for (h, quants) in quants.iter_mut().enumerate() {
@@ -144,6 +192,9 @@ impl Lanes for Avx2 {
                     *quants = _mm256_cvttps_epi32(_mm256_and_ps(rounded, number));
                     sums = _mm256_add_epi32(sums, *quants);
                 }
+                if i == 0 {
+                    first = sums;
+                }
                 // 16-bit numbers in the order 0-3, 8-11, 4-7, 12-15, put right before they become bytes.
                 let words = _mm256_packs_epi32(quants[0], quants[1]);
                 let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
@@ -151,9 +202,12 @@ impl Lanes for Avx2 {
                 let high = _mm256_extracti128_si256::<1>(words);
                 _mm_storeu_si128(out.add(16 * i).cast(), _mm_packs_epi16(low, high));
             }
-            let mut lanes = [0i32; 8];
-            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums);
-            (scale, lanes.into_iter().sum())
+            let sum = |x| {
+                let mut lanes = [0i32; 8];
+                _mm256_storeu_si256(lanes.as_mut_ptr().cast(), x);
+                lanes.into_iter().sum()
+            };
+            (scale, sum(sums), sum(first))
         }
     }
 

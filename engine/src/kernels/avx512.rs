@@ -66,6 +66,11 @@ macro_rules! common {
             }
         }
         #[inline(always)]
+        unsafe fn load_i8(p: *const i8) -> __m512 {
+            // Safety: as above.
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()))) }
+        }
+        #[inline(always)]
         unsafe fn store(p: *mut f32, x: __m512) {
             // Safety: as above.
             unsafe { _mm512_storeu_ps(p, x) }
@@ -100,12 +105,38 @@ macro_rules! common {
             unsafe { _mm512_loadu_si512(p.cast()) }
         }
         #[inline(always)]
+        unsafe fn field(x: __m512i, from: usize, to: usize, mask: u8) -> __m512i {
+            // Safety: as above.
+            unsafe {
+                let mask = _mm512_set1_epi8(mask as i8);
+                let moved = if to >= from {
+                    _mm512_sll_epi16(x, _mm_cvtsi32_si128((to - from) as i32))
+                } else {
+                    _mm512_srl_epi16(x, _mm_cvtsi32_si128((from - to) as i32))
+                };
+                _mm512_and_si512(moved, mask)
+            }
+        }
+        #[inline(always)]
+        unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+            // Safety: as above.
+            unsafe { _mm512_or_si512(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn lookup(x: __m512i, table: &[i8; 16]) -> __m512i {
+            // Safety: as above.
+            unsafe {
+                let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+                _mm512_shuffle_epi8(table, x)
+            }
+        }
+        #[inline(always)]
         unsafe fn start(x: i32) -> __m512i {
             // Safety: as above.
             unsafe { _mm512_set1_epi32(x) }
         }
         #[inline(always)]
-        unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32) {
+        unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32, i32) {
             // Safety: as above.
             unsafe {
                 let mut largest = _mm512_setzero_ps();
@@ -121,6 +152,7 @@ macro_rules! common {
                 let half = _mm512_set1_ps(0.499_999_97);
                 let sign = _mm512_set1_ps(-0.0);
                 let mut sums = _mm512_setzero_si512();
+                let mut first = sums;
                 for i in 0..count {
                     let value = _mm512_div_ps(_mm512_loadu_ps(x.add(16 * i)), divisor);
                     // 0/0 is 0 here.
@@ -130,9 +162,16 @@ macro_rules! common {
                         _mm512_or_ps(_mm512_add_ps(size, half), _mm512_and_ps(value, sign));
                     let quants = _mm512_maskz_cvttps_epi32(number, rounded);
                     sums = _mm512_add_epi32(sums, quants);
+                    if i == 0 {
+                        first = sums;
+                    }
                     _mm_storeu_si128(out.add(16 * i).cast(), _mm512_cvtepi32_epi8(quants));
                 }
-                (scale, _mm512_reduce_add_epi32(sums))
+                (
+                    scale,
+                    _mm512_reduce_add_epi32(sums),
+                    _mm512_reduce_add_epi32(first),
+                )
             }
         }
         #[inline(always)]
@@ -191,7 +230,7 @@ impl Lanes for Avx512 {
             _mm512_add_epi32(sum, _mm512_add_epi32(odd, even))
         }
     }
-    /// 2 · 15 · 127 fits 16 bits.
+    /// 2 · 63 · 127 fits 16 bits.
     #[inline(always)]
     unsafe fn unsigned(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
         // Safety: as the caller says.

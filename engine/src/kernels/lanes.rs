@@ -4,7 +4,7 @@
 //! the instructions in question, one for each kernel and set ([`kernel_set`]).
 
 use super::{Quantized, portable};
-use crate::matrix::PANEL;
+use crate::matrix::{PANEL, Rounding};
 
 /// Sixteen lanes of a vector unit.
 ///
@@ -28,6 +28,8 @@ pub(super) trait Lanes {
     unsafe fn load_f16(p: *const u16) -> Self::Floats;
     /// From 16 bfloat16 numbers.
     unsafe fn load_bf16(p: *const u16) -> Self::Floats;
+    /// From 16 whole numbers of 8 bits.
+    unsafe fn load_i8(p: *const i8) -> Self::Floats;
     /// To 16 numbers.
     unsafe fn store(p: *mut f32, x: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -39,6 +41,12 @@ pub(super) trait Lanes {
     unsafe fn quads(p: *const u8) -> Self::Quads;
     /// The lower four bits of each byte, and the upper four.
     unsafe fn nibbles(x: Self::Quads) -> (Self::Quads, Self::Quads);
+    /// Bit `from` of each byte and the bits above it brought to bit `to`, and there those of `mask`. `from` is 7 at most and
+    /// so is `to`; what crosses bytes is not in the mask.
+    unsafe fn field(x: Self::Quads, from: usize, to: usize, mask: u8) -> Self::Quads;
+    unsafe fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads;
+    /// What `table` has for each byte, which is below 16.
+    unsafe fn lookup(x: Self::Quads, table: &[i8; 16]) -> Self::Quads;
     /// What a sum begins with in every lane.
     unsafe fn start(x: i32) -> Self::Integers;
     /// What [`signed`](Lanes::signed) adds too much for each unit of the activations' sum.
@@ -46,12 +54,12 @@ pub(super) trait Lanes {
     /// Adds each lane's products of four signed weights with the four activations at `x`, and [`Self::SIGNED_EXCESS`]
     /// times those.
     unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
-    /// Adds each lane's products of four weights from 0 to 15 with the four activations at `x`.
+    /// Adds each lane's products of four weights from 0 to 63 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
 
-    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, and the sum.
-    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32);
+    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, the sum, and that of the first 16.
+    unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32, i32);
 }
 
 /// A number of a float matrix.
@@ -102,15 +110,17 @@ impl Number for Brain {
 /// # Safety
 /// The unit is there.
 #[inline(always)]
-pub(super) unsafe fn quantize<L: Lanes>(x: &[f32], group: usize, out: Quantized<'_>) {
-    if !group.is_multiple_of(PANEL) {
-        return portable::quantize(x, group, out);
-    }
+pub(super) unsafe fn quantize<L: Lanes>(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
+    let group = match rounding {
+        Rounding::Runq { group } if group.is_multiple_of(PANEL) => group,
+        _ => return portable::quantize(x, rounding, out),
+    };
     let quants = out.quants.chunks_exact_mut(group);
-    let places = quants.zip(out.scales).zip(out.sums);
-    for (x, ((quants, scale), sum)) in x.chunks_exact(group).zip(places) {
+    let places = quants.zip(out.scales).zip(out.sums).zip(out.lower);
+    for (x, (((quants, scale), sum), lower)) in x.chunks_exact(group).zip(places) {
         // Safety: a group of numbers, and as many places.
-        (*scale, *sum) = unsafe { L::quantize(x.as_ptr(), group / PANEL, quants.as_mut_ptr()) };
+        (*scale, *sum, *lower) =
+            unsafe { L::quantize(x.as_ptr(), group / PANEL, quants.as_mut_ptr()) };
     }
 }
 
@@ -154,7 +164,9 @@ macro_rules! kernel_set {
             // Safety: as above.
             q4_0: |w, x, out| unsafe { $module::q4_0(w, x, out) },
             // Safety: as above.
-            quantize: |x, group, out| unsafe { $module::quantize(x, group, out) },
+            coded: |coded, w, x, out| unsafe { $module::coded(coded, w, x, out) },
+            // Safety: as above.
+            quantize: |x, rounding, out| unsafe { $module::quantize(x, rounding, out) },
             // Safety: as above.
             weigh_f32: |rows, weights, out, stride| unsafe {
                 $module::weigh_f32(rows, weights, out, stride)
@@ -187,8 +199,8 @@ macro_rules! kernel_set {
         mod $module {
             use super::*;
             use crate::{
-                kernels::{Quantized, Weights, lanes, portable, tiles},
-                matrix::Activations,
+                kernels::{Quantized, Weights, coded_tiles, lanes, portable, tiles},
+                matrix::{Activations, Rounding, coded::Coded},
             };
 
             #[target_feature(enable = $features)]
@@ -228,6 +240,12 @@ macro_rules! kernel_set {
             }
 
             #[target_feature(enable = $features)]
+            pub fn coded(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+                // Safety: as above.
+                unsafe { coded_tiles::coded::<$lanes>(coded, w, x, out) }
+            }
+
+            #[target_feature(enable = $features)]
             pub fn weigh_f32(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
                 // Safety: as above.
                 unsafe { tiles::weigh::<$lanes, f32>(rows, weights, out, stride, |x| x) }
@@ -253,9 +271,9 @@ macro_rules! kernel_set {
             }
 
             #[target_feature(enable = $features)]
-            pub fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+            pub fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
                 // Safety: as above.
-                unsafe { lanes::quantize::<$lanes>(x, group, out) }
+                unsafe { lanes::quantize::<$lanes>(x, rounding, out) }
             }
 
             #[target_feature(enable = $features)]

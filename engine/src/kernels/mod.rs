@@ -9,6 +9,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod coded_tiles;
 mod features;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
@@ -20,12 +22,13 @@ mod tiles;
 use core::fmt;
 
 pub use features::Features;
+use half::f16;
 
-use crate::matrix::{Activations, PANEL};
+use crate::matrix::{Activations, PANEL, Rounding, coded::Coded};
 
 /// One implementation of every operation.
 ///
-/// The first six multiply packed panels (from the first one's start; more may follow behind the last) with each of the
+/// The first seven multiply packed panels (from the first one's start; more may follow behind the last) with each of the
 /// vectors in `x`. `out` says how many panels: token after token, 16 results for each panel.
 pub struct Kernels {
     /// The set's name, as [`named`] takes it.
@@ -45,8 +48,10 @@ pub struct Kernels {
     pub q8_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
     /// The same for GGUF's Q4_0.
     pub q4_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
-    /// Quantises groups of `group` values symmetrically to -127..=127, halves away from zero (runq.c's `quantize`).
-    pub quantize: fn(x: &[f32], group: usize, out: Quantized<'_>),
+    /// The same for GGUF's types of coded weights: a factor of its own, and perhaps a minimum, for each 16 or 32 columns.
+    pub coded: fn(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]),
+    /// Quantises symmetrically to -127..=127. `x` is whole groups that share a scale.
+    pub quantize: fn(x: &[f32], rounding: Rounding, out: Quantized<'_>),
     /// `out[t] = Σ_i weights[t][i]·rows[i]`, in the order of the weights, for some vectors `stride` apart in `out`.
     pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
@@ -93,6 +98,8 @@ pub struct Quantized<'a> {
     pub scales: &'a mut [f32],
     /// The sum of each group's values.
     pub sums: &'a mut [i32],
+    /// The sum of each group's first 16 values.
+    pub lower: &'a mut [i32],
 }
 
 /// A set that cannot be had.
@@ -196,6 +203,20 @@ fn panels<T>(
     }
 }
 
+/// What values are multiplied with, and the scale of what becomes of them, where the one farthest from zero is `farthest`: by
+/// llama.cpp's rules.
+fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
+    if farthest == 0.0 {
+        return (0.0, 0.0);
+    }
+    if rounding == Rounding::Q8K {
+        let factor = -127.0 / farthest;
+        return (factor, 1.0 / factor);
+    }
+    let largest = farthest.abs();
+    (127.0 / largest, f16::from_f32(largest / 127.0).to_f32())
+}
+
 /// Whether the slices are as long as the numbers say: what the kernels that read through pointers rely on.
 ///
 /// # Panics
@@ -222,7 +243,8 @@ fn check<T>(
             assert!(
                 x.quants.len() >= (x.tokens - 1) * x.quant_stride + length
                     && x.scales.len() >= x.tokens * groups
-                    && x.sums.len() >= x.tokens * groups,
+                    && x.sums.len() >= x.tokens * groups
+                    && x.lower.len() >= x.tokens * groups,
                 "quantised activations"
             );
         }

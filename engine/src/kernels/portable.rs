@@ -9,7 +9,11 @@ use half::{bf16, f16};
 use super::{Kernels, Quantized, Weights, panels, scalar};
 use crate::{
     math,
-    matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
+    matrix::{
+        Activations, BLOCK, PANEL, QUAD, Rounding,
+        coded::{self, Coded, Kind, LINE, Shape},
+        padded, q4_0, q8, q8_0,
+    },
 };
 
 /// The portable set.
@@ -22,7 +26,8 @@ pub static KERNELS: Kernels = Kernels {
     q8,
     q8_0: blocks_q8_0,
     q4_0: blocks_q4_0,
-    quantize: |x, group, out| quantize(x, group, out),
+    coded,
+    quantize: |x, rounding, out| quantize(x, rounding, out),
     weigh_f32: scalar::KERNELS.weigh_f32,
     weigh_f16: scalar::KERNELS.weigh_f16,
     weigh_q8_0: |rows, weights, out, stride| weigh_q8_0(rows, weights, out, stride),
@@ -143,14 +148,107 @@ fn blocks(
     });
 }
 
+fn coded(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    coded::with_kind!(coded, K => coded_panels::<K>(w, x, out));
+}
+
+fn coded_panels<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    let shape = const { K::CODED.shape() };
+    let size = coded::panel_bytes(&shape, x.cols).unwrap_or(0);
+    // Quads that share a factor: all eight of a part, or four.
+    let quads = if shape.factors == 2 { 4 } else { 8 };
+    panels(w, size, x.tokens, out, |panel, t, out| {
+        let mut sums = [0.0f32; PANEL];
+        for (b, block) in panel.chunks_exact(shape.packed_block()).enumerate() {
+            let halves = |at: usize| {
+                let bytes = block[at..].as_chunks::<2>().0;
+                core::array::from_fn(|r| f16::from_le_bytes(bytes[r]).to_f32())
+            };
+            let (scales, minima): ([f32; PANEL], [f32; PANEL]) = (halves(0), halves(2 * PANEL));
+            for (p, part) in block[shape.head()..].chunks_exact(shape.part()).enumerate() {
+                let g = b * shape.parts() + p;
+                let x_group = x.group(t, g, BLOCK);
+                let g = t * (x.cols / BLOCK) + g;
+                for first in (0..BLOCK / QUAD).step_by(quads) {
+                    let mut whole = [0i32; PANEL];
+                    let x_quads = x_group.chunks_exact(QUAD).enumerate();
+                    for (q, x) in x_quads.skip(first).take(quads) {
+                        let values = values(&shape, part, q);
+                        quad(&mut whole, x, |i| values[i]);
+                    }
+                    let sum = match (quads, first) {
+                        (8, _) => x.sums[g],
+                        (_, 0) => x.lower[g],
+                        _ => x.sums[g] - x.lower[g],
+                    } as f32;
+                    let i = p * shape.factors + first / quads;
+                    for (r, (out, whole)) in sums.iter_mut().zip(whole).enumerate() {
+                        let (mut scale, mut minimum) = (scales[r], minima[r]);
+                        if shape.factors > 0 {
+                            let factor = |at: usize| f32::from(block[at + i * PANEL + r] as i8);
+                            scale *= factor(LINE);
+                            if shape.minima {
+                                minimum *= factor(shape.minima_at());
+                            }
+                        }
+                        let mut product = whole as f32 * scale;
+                        if shape.minima {
+                            product += sum * minimum;
+                        }
+                        *out += product * x.scales[g];
+                    }
+                }
+            }
+        }
+        out.copy_from_slice(&sums);
+    });
+}
+
+/// What quad `q` of a part's codes stand for, for each of 16 rows.
 #[inline(always)]
-pub(super) fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+fn values(shape: &Shape, part: &[u8], q: usize) -> [i8; LINE] {
+    let (mut codes, mut at, mut to) = ([0u8; LINE], 0, 0);
+    let mut plane = |start: usize, shift: usize, bits: usize| {
+        for (code, byte) in codes.iter_mut().zip(&part[start..start + LINE]) {
+            *code |= (byte >> shift & ((1 << bits) - 1)) << to;
+        }
+        at += bits * LINE;
+        to += bits;
+        at
+    };
+    let mut start = 0;
+    if shape.four {
+        start = plane(q % 4 * LINE, q / 4 * 4, 4);
+    }
+    if shape.two {
+        start = plane(start + q / 4 * LINE, q % 4 * 2, 2);
+    }
+    if shape.one {
+        plane(start, q, 1);
+    }
+    codes.map(|code| {
+        if shape.table {
+            coded::TABLE[usize::from(code)]
+        } else {
+            code as i8 - shape.offset as i8
+        }
+    })
+}
+
+#[inline(always)]
+pub(super) fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
+    let group = match rounding {
+        Rounding::Runq { group } => group,
+        Rounding::Q8_0 => return quantize_as_llama_cpp::<BLOCK>(x, rounding, out),
+        Rounding::Q8K => return quantize_as_llama_cpp::<256>(x, rounding, out),
+    };
     let quants = out.quants.chunks_exact_mut(padded(group));
-    for (((x, quants), scale), sum) in x
+    for ((((x, quants), scale), sum), lower) in x
         .chunks_exact(group)
         .zip(quants)
         .zip(out.scales)
         .zip(out.sums)
+        .zip(out.lower)
     {
         let mut largest = [0.0f32; 16];
         let (whole, rest) = x.as_chunks::<16>();
@@ -177,7 +275,56 @@ pub(super) fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
             *quant = rounded.clamp(-127, 127) as i8;
         }
         padding.fill(0);
-        *sum = values.iter().map(|&quant| i32::from(quant)).sum();
+        let total = |values: &[i8]| values.iter().map(|&quant| i32::from(quant)).sum();
+        (*sum, *lower) = (total(values), total(&values[..group.min(16)]));
+    }
+}
+
+#[inline(always)]
+fn quantize_as_llama_cpp<const SHARED: usize>(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
+    /// Where numbers lie one apart: adding it and taking it away rounds halves to even.
+    const APART: f32 = 12_582_912.0;
+    let all = x.as_chunks::<SHARED>().0.iter();
+    let quants = out.quants.as_chunks_mut::<SHARED>().0;
+    let groups = SHARED / BLOCK;
+    let scales = out.scales.chunks_exact_mut(groups);
+    let sums = out.sums.chunks_exact_mut(groups);
+    let places = scales.zip(sums).zip(out.lower.chunks_exact_mut(groups));
+    for ((x, quants), ((scales, sums), lower)) in all.zip(quants).zip(places) {
+        let mut largest = [0.0f32; 16];
+        for chunk in x.as_chunks::<16>().0 {
+            for (largest, x) in largest.iter_mut().zip(chunk) {
+                *largest = if x.abs() > *largest {
+                    x.abs()
+                } else {
+                    *largest
+                };
+            }
+        }
+        let largest = largest
+            .iter()
+            .fold(0.0f32, |a, &b| if b > a { b } else { a });
+        // The first of equals, with its sign.
+        let farthest = match rounding {
+            Rounding::Q8K => x.iter().find(|x| x.abs() == largest).copied(),
+            _ => Some(largest),
+        };
+        let (factor, scale) = super::factor_and_scale(rounding, farthest.unwrap_or(0.0));
+        for (quant, x) in quants.iter_mut().zip(x) {
+            let value = factor * x;
+            let value = if value > 127.0 { 127.0 } else { value };
+            let value = if value < -127.0 { -127.0 } else { value };
+            // What is no number is 0.
+            let value = if value.is_nan() { 0.0 } else { value };
+            // Safety: it is between -127 and 127.
+            *quant = unsafe { (value + APART - APART).to_int_unchecked::<i32>() } as i8;
+        }
+        scales.fill(scale);
+        let total = |values: &[i8]| values.iter().map(|&quant| i32::from(quant)).sum();
+        let groups = quants.as_chunks::<BLOCK>().0.iter().zip(sums).zip(lower);
+        for ((quants, sum), lower) in groups {
+            (*sum, *lower) = (total(quants), total(&quants[..BLOCK / 2]));
+        }
     }
 }
 

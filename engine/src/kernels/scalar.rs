@@ -5,7 +5,11 @@ use half::{bf16, f16};
 use super::{Kernels, Quantized, Weights, panels};
 use crate::{
     math,
-    matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0},
+    matrix::{
+        Activations, BLOCK, PANEL, QUAD, Rounding,
+        coded::{self, Coded},
+        padded, q4_0, q8, q8_0,
+    },
 };
 
 /// The reference set.
@@ -18,6 +22,7 @@ pub static KERNELS: Kernels = Kernels {
     q8,
     q8_0: |w, x, out| blocks(&q8_0::LAYOUT, w, x, out, q8_0_value),
     q4_0: |w, x, out| blocks(&q4_0::LAYOUT, w, x, out, q4_0_value),
+    coded,
     quantize,
     weigh_f32: |rows, weights, out, stride| weigh(rows, weights, out, stride, |x| x),
     weigh_f16: |rows, weights, out, stride| {
@@ -102,26 +107,91 @@ fn blocks(
     });
 }
 
-fn quantize(x: &[f32], group: usize, out: Quantized<'_>) {
+fn coded(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+    let shape = coded.shape();
+    let size = coded::panel_bytes(&shape, x.cols).unwrap_or(0);
+    let width = BLOCK / shape.factors.max(1);
+    panels(w, size, x.tokens, out, |panel, t, out| {
+        for (r, out) in out.iter_mut().enumerate() {
+            *out = 0.0;
+            for (b, packed) in panel.chunks_exact(shape.packed_block()).enumerate() {
+                let block = coded::get(&shape, packed, r);
+                for first in (0..shape.block).step_by(width) {
+                    let column = b * shape.block + first;
+                    let g = t * (x.cols / BLOCK) + column / BLOCK;
+                    let (mut scale, mut minimum) = (block.scale.to_f32(), block.minimum.to_f32());
+                    if shape.factors > 0 {
+                        scale *= f32::from(block.factors[first / 16]);
+                        minimum *= f32::from(block.minima[first / 16]);
+                    }
+                    let (mut whole, mut sum) = (0, 0);
+                    for i in 0..width {
+                        let x = i32::from(x.quants[t * x.quant_stride + column + i]);
+                        whole += shape.value(block.codes[first + i]) * x;
+                        sum += x;
+                    }
+                    let mut product = whole as f32 * scale;
+                    if shape.minima {
+                        product += sum as f32 * minimum;
+                    }
+                    *out += product * x.scales[g];
+                }
+            }
+        }
+    });
+}
+
+fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
+    let group = match rounding {
+        Rounding::Runq { group } => group,
+        Rounding::Q8_0 | Rounding::Q8K => return quantize_as_llama_cpp(x, rounding, out),
+    };
     out.quants.fill(0);
     let quants = out.quants.chunks_exact_mut(padded(group));
-    for (((x, quants), scale), sum) in x
+    for ((((x, quants), scale), sum), lower) in x
         .chunks_exact(group)
         .zip(quants)
         .zip(out.scales)
         .zip(out.sums)
+        .zip(out.lower)
     {
         let largest = x.iter().fold(
             0.0f32,
             |largest, x| if x.abs() > largest { x.abs() } else { largest },
         );
         *scale = largest / 127.0;
-        *sum = 0;
-        for (quant, x) in quants.iter_mut().zip(x) {
+        (*sum, *lower) = (0, 0);
+        for (i, (quant, x)) in quants.iter_mut().zip(x).enumerate() {
             // A group of zeros has scale 0, and 0/0 turns to 0 in the conversion. A denormal scale is so coarse that the
             // quotient may leave the range.
             *quant = (libm::roundf(x / *scale) as i32).clamp(-127, 127) as i8;
             *sum += i32::from(*quant);
+            if i < 16 {
+                *lower += i32::from(*quant);
+            }
+        }
+    }
+}
+
+fn quantize_as_llama_cpp(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
+    let shared = rounding.shared();
+    for (i, x) in x.chunks_exact(shared).enumerate() {
+        let mut farthest = 0.0f32;
+        for x in x {
+            if x.abs() > farthest.abs() {
+                farthest = *x;
+            }
+        }
+        let (factor, scale) = super::factor_and_scale(rounding, farthest);
+        for (j, x) in x.iter().enumerate() {
+            let value = libm::rintf(factor * x) as i32;
+            out.quants[i * shared + j] = value.clamp(-127, 127) as i8;
+        }
+        for g in i * shared / BLOCK..(i + 1) * shared / BLOCK {
+            let sum = |quants: &[i8]| quants.iter().map(|&quant| i32::from(quant)).sum();
+            out.scales[g] = scale;
+            out.sums[g] = sum(&out.quants[g * BLOCK..][..BLOCK]);
+            out.lower[g] = sum(&out.quants[g * BLOCK..][..BLOCK / 2]);
         }
     }
 }

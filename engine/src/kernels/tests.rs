@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     buffer::Arena,
-    matrix::{BLOCK, Encoding, Matrix, padded, q8_0},
+    matrix::{BLOCK, Encoding, Matrix, Rounding, coded::Coded, file_blocks, padded, q8_0},
 };
 
 /// xorshift64*, for numbers without a crate.
@@ -227,9 +227,11 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         });
                     }
                 }
-                for group in [1, 2, 3, 4, 6, 32, 64].into_iter().filter(|g| n % g == 0) {
+                let groups = [1, 2, 3, 4, 6, 32, 64].map(|group| Rounding::Runq { group });
+                let all = groups.into_iter().chain([Rounding::Q8_0, Rounding::Q8K]);
+                for rounding in all.filter(|r| n % r.shared() == 0) {
                     same("quantize", &|k| {
-                        let quantized = quantized(k, &x, group);
+                        let quantized = quantized(k, &x, rounding);
                         let mut all = quantized.1;
                         all.extend(quantized.0.iter().map(|&q| f32::from(q)));
                         all.extend(quantized.2.iter().map(|&sum| sum as f32));
@@ -242,27 +244,41 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
 }
 
 /// `x` in int8: values, scales, sums.
-fn quantized(set: &Kernels, x: &[f32], group: usize) -> (Vec<i8>, Vec<f32>, Vec<i32>) {
+/// The sums are followed by those of each group's first 16.
+fn quantized(set: &Kernels, x: &[f32], rounding: Rounding) -> (Vec<i8>, Vec<f32>, Vec<i32>) {
+    let group = rounding.group();
     let groups = x.len() / group;
     let mut quants = vec![1i8; groups * padded(group)];
-    let (mut scales, mut sums) = (vec![0.0; groups], vec![7; groups]);
+    let (mut scales, mut all_sums) = (vec![0.0; groups], vec![7; 2 * groups]);
+    let (sums, lower) = all_sums.split_at_mut(groups);
     let out = Quantized {
         quants: &mut quants,
         scales: &mut scales,
-        sums: &mut sums,
+        sums,
+        lower,
     };
-    (set.quantize)(x, group, out);
-    (quants, scales, sums)
+    (set.quantize)(x, rounding, out);
+    (quants, scales, all_sums)
 }
 
 #[test]
 fn quantisation_rounds_halves_away_from_zero_and_keeps_zero() {
     for set in sets() {
         let x = [127.0, 0.5, -0.5, 1.5, 0.499_999_97, -2.5, 0.0, -127.0];
-        let want = (vec![127, 1, -1, 2, 0, -3, 0, -127], vec![1.0], vec![-1]);
-        assert_eq!(quantized(set, &x, 8), want, "{}", set.title);
-        let want = (vec![0; 8], vec![0.0], vec![0]);
-        assert_eq!(quantized(set, &[0.0; 8], 8), want, "{}", set.title);
+        let want = (vec![127, 1, -1, 2, 0, -3, 0, -127], vec![1.0], vec![-1, -1]);
+        assert_eq!(
+            quantized(set, &x, Rounding::Runq { group: 8 }),
+            want,
+            "{}",
+            set.title
+        );
+        let want = (vec![0; 8], vec![0.0], vec![0, 0]);
+        assert_eq!(
+            quantized(set, &[0.0; 8], Rounding::Runq { group: 8 }),
+            want,
+            "{}",
+            set.title
+        );
     }
 }
 
@@ -347,8 +363,35 @@ fn tensor(
                 }
             }
         }
+        Encoding::Coded(coded) => {
+            let shape = coded.shape();
+            for _ in 0..rows * cols / shape.block {
+                let block = coded_block(random, coded);
+                let mut weights = vec![0.0; shape.block];
+                file_blocks::read(coded, &block).write(&shape, &mut weights);
+                bytes.extend(block);
+                values.extend(weights);
+            }
+        }
     }
     (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
+}
+
+/// Random bytes of a block; the scale and the minimum, if there is one, are numbers of a common size.
+pub(crate) fn coded_block(random: &mut Random, coded: Coded) -> Vec<u8> {
+    let shape = coded.shape();
+    let mut bytes: Vec<u8> = (0..shape.file_block).map(|_| random.next() as u8).collect();
+    let at = match coded {
+        Coded::Q2K => 80,
+        Coded::Q3K => 108,
+        Coded::Q6K => 208,
+        _ => 0,
+    };
+    for i in 0..1 + usize::from(shape.minima) {
+        let x = half::f16::from_f32(random.float());
+        bytes[at + 2 * i..][..2].copy_from_slice(&x.to_le_bytes());
+    }
+    bytes
 }
 
 #[test]
@@ -359,6 +402,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
         .to_vec();
     encodings.extend([Encoding::F32, Encoding::F16, Encoding::BF16]);
     encodings.extend([Encoding::Q8_0, Encoding::Q4_0]);
+    encodings.extend(Coded::ALL.map(Encoding::Coded));
     for (rows, cols) in [
         (1, 2),
         (3, 4),
@@ -368,10 +412,12 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
         (48, 96),
         (50, 288),
         (512, 172),
+        (33, 256),
+        (20, 1280),
     ] {
         for &encoding in &encodings {
             let group = encoding.group().unwrap_or(cols);
-            if cols % group != 0 {
+            if cols % group != 0 || cols % encoding.block() != 0 {
                 continue;
             }
             let (bytes, want) = tensor(random, rows, cols, encoding);
@@ -403,7 +449,8 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
 
             let most = 19;
             let x = random.floats(most * cols);
-            let (quants, scales, sums) = quantized(&scalar::KERNELS, &x, group);
+            let rounding = encoding.rounding().unwrap_or(Rounding::Runq { group });
+            let (quants, scales, sums) = quantized(&scalar::KERNELS, &x, rounding);
             let multiply = |set: &Kernels, first: usize, tokens: usize| {
                 let input = Activations {
                     tokens,
@@ -413,7 +460,8 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     quants: &quants,
                     quant_stride: cols / group * padded(group),
                     scales: &scales,
-                    sums: &sums,
+                    sums: &sums[..sums.len() / 2],
+                    lower: &sums[sums.len() / 2..],
                 };
                 let mut out = vec![7.0; (matrix.panels() - first) * PANEL * tokens];
                 matrix.multiply(set, first, &input, &mut out);
@@ -492,6 +540,7 @@ fn integer_kernels_hold_the_extremes() {
                     quant_stride: cols,
                     scales: &vec![1.0; cols / group],
                     sums: &vec![i32::from(sign) * group as i32; cols / group],
+                    lower: &vec![i32::from(sign) * 16; cols / group],
                 };
                 let mut row = vec![0.0; cols];
                 matrix.row(3, &mut row);
@@ -507,5 +556,68 @@ fn integer_kernels_hold_the_extremes() {
                 }
             }
         }
+    }
+}
+
+/// Blocks that no quantiser writes: every scale and every byte as it comes, infinities and what is no number included.
+#[test]
+fn coded_kernels_agree_on_garbage() {
+    let random = &mut Random(11);
+    let (rows, cols) = (19, 512);
+    for coded in Coded::ALL {
+        let encoding = Encoding::Coded(coded);
+        let bytes: Vec<u8> = (0..encoding.file_bytes(rows, cols).unwrap())
+            .map(|_| random.next() as u8)
+            .collect();
+        let mut matrix = Matrix::zeroed(rows, cols, encoding, &mut Arena::none()).unwrap();
+        matrix.pack(0, &bytes);
+        let tokens = 40;
+        let x = random.floats(tokens * cols);
+        let (quants, scales, sums) = quantized(&scalar::KERNELS, &x, Rounding::Q8K);
+        for tokens in (1..=tokens).step_by(3) {
+            let input = Activations {
+                tokens,
+                cols,
+                values: &x,
+                stride: cols,
+                quants: &quants,
+                quant_stride: cols,
+                scales: &scales,
+                sums: &sums[..sums.len() / 2],
+                lower: &sums[sums.len() / 2..],
+            };
+            let multiply = |set: &Kernels| {
+                let mut out = vec![7.0; matrix.panels() * PANEL * tokens];
+                matrix.multiply(set, 0, &input, &mut out);
+                out
+            };
+            let want = multiply(&scalar::KERNELS);
+            for set in sets() {
+                let what = format!("{} {}, {tokens} tokens", set.title, coded.name());
+                same_bits(&multiply(set), &want, &what);
+            }
+        }
+    }
+}
+
+/// The weights of random blocks are those that the `gguf` package computes, bit for bit: the CRC-32 of their bytes is what
+/// `engine/tests/gguf_package/dequantize.py` prints.
+#[test]
+fn weights_are_those_of_the_gguf_package() {
+    let expected = include_str!("../../tests/gguf_package/expected.txt");
+    for coded in Coded::ALL {
+        let (random, shape) = (&mut Random(17), coded.shape());
+        let mut sum = crc32fast::Hasher::new();
+        for _ in 0..200 {
+            let block = coded_block(random, coded);
+            let mut weights = [0.0; 256];
+            let weights = &mut weights[..shape.block];
+            file_blocks::read(coded, &block).write(&shape, weights);
+            for weight in weights {
+                sum.update(&weight.to_le_bytes());
+            }
+        }
+        let found = format!("{} {:08x}", coded.name(), sum.finalize());
+        assert!(expected.lines().any(|line| line == found), "{found}");
     }
 }

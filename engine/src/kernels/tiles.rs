@@ -18,9 +18,9 @@ use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 /// to catch up with: without this, f32 panels from memory go at two thirds of the arithmetic's peak, with it at nine tenths. For
 /// one token, where memory is busy all the time, it is of no use, and not done.
 #[derive(Clone, Copy)]
-struct Ahead {
+pub(super) struct Ahead {
     next: *const u8,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// Bytes of a cache line.
@@ -30,7 +30,13 @@ impl Ahead {
     /// The share of the tile of `count` tokens from `token` on, of `tokens`, in the panel of `bytes` bytes behind the one at
     /// `panel`.
     #[inline(always)]
-    fn of<T>(panel: *const T, bytes: usize, token: usize, count: usize, tokens: usize) -> Ahead {
+    pub(super) fn of<T>(
+        panel: *const T,
+        bytes: usize,
+        token: usize,
+        count: usize,
+        tokens: usize,
+    ) -> Ahead {
         let first = bytes / tokens * token;
         Ahead {
             next: panel.cast::<u8>().wrapping_add(bytes + first),
@@ -43,7 +49,7 @@ impl Ahead {
     /// # Safety
     /// The unit is there.
     #[inline(always)]
-    unsafe fn fetch<L: Lanes>(&self, step: usize, each: usize) {
+    pub(super) unsafe fn fetch<L: Lanes>(&self, step: usize, each: usize) {
         let mut at = 0;
         while at < each {
             // Safety: as the caller says.

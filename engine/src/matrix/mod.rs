@@ -4,6 +4,8 @@
 //! one accumulator a row, sixteen side by side. Every row is then summed in the order of its columns, whatever the width
 //! of the vectors, which is the order of run.c's and runq.c's own loops.
 
+pub mod coded;
+pub mod file_blocks;
 pub mod float16;
 pub mod float32;
 pub mod q4_0;
@@ -13,6 +15,8 @@ pub mod q8_0;
 use core::fmt;
 
 use half::{bf16, f16};
+
+pub use coded::Coded;
 
 use crate::{
     buffer::{ALIGN, Arena, OutOfMemory},
@@ -52,15 +56,28 @@ pub enum Encoding {
     Q8_0,
     /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j + 16 (GGUF).
     Q4_0,
+    /// Codes under scales that may be scaled themselves (GGUF's other types).
+    Coded(Coded),
 }
 
 impl Encoding {
+    /// Weights of a block, which must divide a row.
+    pub const fn block(self) -> usize {
+        match self {
+            Encoding::F32 | Encoding::F16 | Encoding::BF16 => 1,
+            Encoding::Q8 { group } => group,
+            Encoding::Q8_0 | Encoding::Q4_0 => BLOCK,
+            Encoding::Coded(coded) => coded.shape().block,
+        }
+    }
+
     /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not divide the columns.
     pub fn file_bytes(self, rows: usize, cols: usize) -> Option<u64> {
         let elements = (rows as u64).checked_mul(cols as u64)?;
         let blocks = |bytes| {
-            let whole = cols.is_multiple_of(BLOCK);
-            (elements / BLOCK as u64)
+            let block = self.block();
+            let whole = cols.is_multiple_of(block);
+            (elements / block as u64)
                 .checked_mul(bytes)
                 .filter(|_| whole)
         };
@@ -72,6 +89,7 @@ impl Encoding {
             }
             Encoding::Q8_0 => blocks(q8_0::FILE_BLOCK as u64),
             Encoding::Q4_0 => blocks(q4_0::FILE_BLOCK as u64),
+            Encoding::Coded(coded) => blocks(coded.shape().file_block as u64),
         }
     }
 
@@ -91,6 +109,7 @@ impl Encoding {
             Encoding::F16 | Encoding::BF16 => 2,
             Encoding::Q8_0 => q8_0::FILE_BLOCK,
             Encoding::Q4_0 => q4_0::FILE_BLOCK,
+            Encoding::Coded(coded) => coded.shape().file_block,
         }
     }
 
@@ -103,6 +122,7 @@ impl Encoding {
             Encoding::Q8 { group } => (cols / group).checked_mul(q8::block_bytes(group)),
             Encoding::Q8_0 => q8_0::LAYOUT.panel_bytes(cols),
             Encoding::Q4_0 => q4_0::LAYOUT.panel_bytes(cols),
+            Encoding::Coded(coded) => coded::panel_bytes(&coded.shape(), cols),
         }
     }
 
@@ -111,14 +131,59 @@ impl Encoding {
         (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
     }
 
-    /// Activations that share a scale where a matrix of this type reads them; `None` if it reads them as they are.
-    pub fn group(self) -> Option<usize> {
+    /// How activations are rounded where a matrix of this type reads them; `None` if it reads them as they are.
+    pub fn rounding(self) -> Option<Rounding> {
         match self {
             Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
-            Encoding::Q8 { group } => Some(group),
-            Encoding::Q8_0 | Encoding::Q4_0 => Some(BLOCK),
+            Encoding::Q8 { group } => Some(Rounding::Runq { group }),
+            Encoding::Coded(coded) if coded.shape().block > BLOCK => Some(Rounding::Q8K),
+            Encoding::Q8_0 | Encoding::Q4_0 | Encoding::Coded(_) => Some(Rounding::Q8_0),
         }
     }
+
+    /// Activations in a group where a matrix of this type reads them; `None` if it reads them as they are.
+    pub fn group(self) -> Option<usize> {
+        self.rounding().map(Rounding::group)
+    }
+}
+
+/// How activations become int8, to the same numbers as the program that a type of weights comes from: its text is ours then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rounding {
+    /// A scale for each `group`, halves away from zero (runq.c's `quantize`).
+    Runq {
+        /// Values that share a scale.
+        group: usize,
+    },
+    /// A scale for each 32, rounded to half precision afterwards, halves to even (llama.cpp's `quantize_row_q8_0` for x86).
+    Q8_0,
+    /// A scale for each 256, halves to even (llama.cpp's `quantize_row_q8_K`); kept in groups of 32 that have it in common.
+    Q8K,
+}
+
+impl Rounding {
+    /// Values for which a scale and sums are kept.
+    pub const fn group(self) -> usize {
+        match self {
+            Rounding::Runq { group } => group,
+            Rounding::Q8_0 | Rounding::Q8K => BLOCK,
+        }
+    }
+
+    /// Values that share a scale.
+    pub const fn shared(self) -> usize {
+        match self {
+            Rounding::Runq { group } => group,
+            Rounding::Q8_0 => BLOCK,
+            Rounding::Q8K => 256,
+        }
+    }
+}
+
+/// How the input is rounded that all of `matrices` read: where their types differ, as the K types want it.
+pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
+    let each = matrices.iter().filter_map(|m| m.encoding().rounding());
+    each.max()
 }
 
 impl fmt::Display for Encoding {
@@ -130,6 +195,7 @@ impl fmt::Display for Encoding {
             Encoding::Q8 { group } => write!(f, "int8 in groups of {group}"),
             Encoding::Q8_0 => write!(f, "Q8_0"),
             Encoding::Q4_0 => write!(f, "Q4_0"),
+            Encoding::Coded(coded) => write!(f, "{}", coded.name()),
         }
     }
 }
@@ -142,6 +208,7 @@ enum Panels {
     Q8(q8::Panels),
     Q8_0(q8_0::Panels),
     Q4_0(q4_0::Panels),
+    Coded(coded::Panels),
 }
 
 /// A packed matrix of `rows` × `cols`, of any type.
@@ -174,6 +241,9 @@ impl Matrix {
             Encoding::Q8 { group } => Panels::Q8(q8::Panels::new(group, arena.zeroed(bytes)?)),
             Encoding::Q8_0 => Panels::Q8_0(q8_0::Panels::new(arena.zeroed(bytes)?)),
             Encoding::Q4_0 => Panels::Q4_0(q4_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Coded(coded) => {
+                Panels::Coded(coded::Panels::new(coded, arena.zeroed(bytes)?))
+            }
         };
         Ok(Matrix {
             encoding,
@@ -194,6 +264,7 @@ impl Matrix {
             Panels::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
             Panels::Q8_0(panels) => panels.pack(cols, offset, bytes),
             Panels::Q4_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Coded(panels) => panels.pack(cols, offset, bytes),
         }
     }
 
@@ -231,6 +302,7 @@ impl Matrix {
             Panels::Q8(panels) => panels.row(row, out),
             Panels::Q8_0(panels) => panels.row(row, out),
             Panels::Q4_0(panels) => panels.row(row, out),
+            Panels::Coded(panels) => panels.row(row, out),
         }
     }
 
@@ -247,6 +319,9 @@ impl Matrix {
             }
             Panels::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
             Panels::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
+            Panels::Coded(panels) => {
+                (kernels.coded)(panels.coded(), panels.from(first, self.cols), x, out);
+            }
         }
     }
 }
@@ -279,6 +354,8 @@ pub struct Activations<'a> {
     pub scales: &'a [f32],
     /// The sum of each group's int8 values; empty likewise.
     pub sums: &'a [i32],
+    /// The sum of each group's first 16 int8 values; empty likewise.
+    pub lower: &'a [i32],
 }
 
 impl Activations<'_> {

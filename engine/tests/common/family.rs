@@ -1,6 +1,10 @@
 //! Random models of every architecture in miniature, as GGUF files that llama.cpp reads too.
 
-use llama2_engine::{matrix::Encoding, quantize};
+use llama2_engine::{
+    gguf,
+    matrix::{Coded, Encoding},
+    quantize,
+};
 
 /// Metadata and tensors of a file.
 #[derive(Clone, Default)]
@@ -56,7 +60,8 @@ impl Gguf {
         self.set(key, 9, &bytes);
     }
 
-    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what ends a text.
+    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what begins and what ends
+    /// a turn.
     pub fn speak(&mut self) {
         let mut words: Vec<String> = (0..=255).map(|byte| letter(byte).into()).collect();
         let mut merges = Vec::new();
@@ -64,15 +69,15 @@ impl Gguf {
             .chars()
             .flat_map(|a| "aeiour".chars().map(move |b| (a, b)))
         {
-            if words.len() < VOCABULARY - 1 {
+            if words.len() < VOCABULARY - 2 {
                 merges.push(format!("{a} {b}"));
                 words.push(format!("{a}{b}"));
             }
         }
-        words.push("<|im_end|>".into());
+        words.extend(["<|im_start|>".into(), "<|im_end|>".into()]);
         assert_eq!(words.len(), VOCABULARY);
         let mut types = vec![1i32; VOCABULARY];
-        types[VOCABULARY - 1] = 3;
+        types[VOCABULARY - 2..].fill(3);
         let mut bytes = 5u32.to_le_bytes().to_vec();
         bytes.extend((types.len() as u64).to_le_bytes());
         bytes.extend(types.iter().flat_map(|kind| kind.to_le_bytes()));
@@ -100,7 +105,7 @@ impl Gguf {
             out.extend(text(&tensor.name));
             out.extend((tensor.shape.len() as u32).to_le_bytes());
             out.extend(tensor.shape.iter().flat_map(|&n| (n as u64).to_le_bytes()));
-            out.extend(kind(tensor.encoding).to_le_bytes());
+            out.extend(gguf::number(tensor.encoding).unwrap().to_le_bytes());
             out.extend(offset.to_le_bytes());
             offset += tensor.bytes.len().next_multiple_of(ALIGNMENT) as u64;
         }
@@ -142,16 +147,42 @@ pub fn letter(byte: u8) -> char {
     char::from_u32(256 + hidden).unwrap_or(' ')
 }
 
-/// GGUF's number of a type.
-pub fn kind(encoding: Encoding) -> u32 {
-    match encoding {
-        Encoding::F32 => 0,
-        Encoding::F16 => 1,
-        Encoding::Q4_0 => 2,
-        Encoding::Q8_0 => 8,
-        Encoding::BF16 => 30,
-        _ => panic!("no type of GGUF's"),
+/// Appends a row of blocks of a type that nothing quantises to, their numbers from -`width` to `width` for the most part;
+/// whether it is one.
+fn random_row(
+    coded: Coded,
+    cols: usize,
+    width: f32,
+    random: &mut Random,
+    out: &mut Vec<u8>,
+) -> bool {
+    // Where the scale is, and about how far numbers are from zero where it is 1.
+    let (at, far) = match coded {
+        Coded::Q2K => (80, 12.0),
+        Coded::Q3K => (108, 42.0),
+        Coded::Iq4Nl => (0, 70.0),
+        Coded::Iq4Xs => (0, 1300.0),
+        _ => return false,
+    };
+    let shape = coded.shape();
+    for _ in 0..cols / shape.block {
+        let mut block: Vec<u8> = (0..shape.file_block)
+            .map(|_| ((random.next() + 0.5) * 256.0) as u8)
+            .collect();
+        let scale = width * 0.2 / far * (1.0 + random.next());
+        let mut half = |at: usize, x: f32| {
+            let mut bytes = Vec::new();
+            quantize::encode(Encoding::F16, &[x], &mut bytes, &mut Vec::new());
+            block[at..at + 2].copy_from_slice(&bytes);
+        };
+        half(at, scale);
+        if shape.minima {
+            // What makes their mean zero.
+            half(at + 2, 1.5 * scale);
+        }
+        out.extend(block);
     }
+    true
 }
 
 /// A model's shape, and what its architecture does.
@@ -270,7 +301,11 @@ impl Family {
         let mut random = Random(seed);
         let (q_dim, kv_dim) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut matrix = |file: &mut Gguf, name: &str, rows: usize, cols: usize| {
-            let encoding = matrices(name);
+            // As llama.cpp's own tools do where a block does not divide the rows.
+            let encoding = match matrices(name) {
+                encoding if cols.is_multiple_of(encoding.block()) => encoding,
+                _ => Encoding::Q8_0,
+            };
             let (mut bytes, mut scales) = (Vec::new(), Vec::new());
             // So wide that each layer adds less to a token's vector than is there, as in trained models.
             let width = if name == "token_embd.weight" {
@@ -279,6 +314,11 @@ impl Family {
                 2.0 / (cols as f32).sqrt()
             };
             for _ in 0..rows {
+                if let Encoding::Coded(coded) = encoding
+                    && random_row(coded, cols, width, &mut random, &mut bytes)
+                {
+                    continue;
+                }
                 let row: Vec<f32> = (0..cols).map(|_| random.next() * width).collect();
                 quantize::encode(encoding, &row, &mut bytes, &mut scales);
             }

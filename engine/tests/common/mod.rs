@@ -4,6 +4,7 @@
 pub mod family;
 
 use std::{
+    convert::Infallible,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,9 @@ use std::{
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     config::Config,
+    export::{self, Mixture},
     model::{Digest, Model},
+    tokenizer::Tokenizer,
 };
 
 /// A file of the project's own `models/`.
@@ -49,6 +52,27 @@ pub fn load_file(path: &Path) -> Model {
     load(&bytes)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         .0
+}
+
+/// `bytes` (any checkpoint) as GGUF.
+pub fn as_gguf(bytes: &[u8], mixture: Mixture, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
+    let mut source = bytes;
+    let checkpoint = Checkpoint::open(&mut source).unwrap();
+    let mut out = Vec::new();
+    let mut sink = |bytes: &[u8]| -> Result<(), Infallible> {
+        out.extend_from_slice(bytes);
+        Ok(())
+    };
+    export::gguf(
+        &checkpoint,
+        &mut source,
+        tokenizer,
+        "made",
+        mixture,
+        &mut sink,
+    )
+    .unwrap();
+    out
 }
 
 /// Shapes and seeds to random weights, in each of llama2.c's layouts.

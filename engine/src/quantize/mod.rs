@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use half::{bf16, f16};
 
-use crate::matrix::{BLOCK, Encoding};
+use crate::matrix::{BLOCK, Coded, Encoding, file_blocks};
+
+mod coded;
 
 /// Appends a row in `encoding` to `out`; for llama2.c's int8 its values to `out` and its scales to `scales`.
 ///
@@ -12,7 +14,7 @@ use crate::matrix::{BLOCK, Encoding};
 /// llama2.c's `export.py` (`quantize_q80`).
 ///
 /// # Panics
-/// If a block does not divide the row.
+/// If a block does not divide the row, or the type is one that nothing quantises to: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
 pub fn encode(encoding: Encoding, row: &[f32], out: &mut Vec<u8>, scales: &mut Vec<u8>) {
     match encoding {
         Encoding::F32 => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
@@ -21,6 +23,17 @@ pub fn encode(encoding: Encoding, row: &[f32], out: &mut Vec<u8>, scales: &mut V
         Encoding::Q8 { group } => groups(row, group, out, scales),
         Encoding::Q8_0 => blocks(row, q8_0, out),
         Encoding::Q4_0 => blocks(row, q4_0, out),
+        Encoding::Coded(coded) => {
+            let blocks = row.chunks_exact(coded.shape().block);
+            assert!(
+                blocks.remainder().is_empty(),
+                "a row of {} numbers",
+                row.len()
+            );
+            for x in blocks {
+                file_blocks::write(coded, &coded::block(coded, x), out);
+            }
+        }
     }
 }
 
@@ -108,6 +121,7 @@ pub fn decode(encoding: Encoding, bytes: &[u8], scales: &[u8], row: &mut [f32]) 
                 }
             }
         }
+        Encoding::Coded(coded) => decode_blocks(coded, bytes, row),
         Encoding::Q8_0 => {
             let blocks = bytes.chunks_exact(encoding.unit());
             for (row, block) in row.chunks_exact_mut(BLOCK).zip(blocks) {
@@ -126,6 +140,15 @@ pub fn decode(encoding: Encoding, bytes: &[u8], scales: &[u8], row: &mut [f32]) 
                 }
             }
         }
+    }
+}
+
+/// The numbers of a row of blocks.
+fn decode_blocks(coded: Coded, bytes: &[u8], row: &mut [f32]) {
+    let shape = coded.shape();
+    let blocks = bytes.chunks_exact(shape.file_block);
+    for (row, bytes) in row.chunks_exact_mut(shape.block).zip(blocks) {
+        file_blocks::read(coded, bytes).write(&shape, row);
     }
 }
 

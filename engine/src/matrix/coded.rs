@@ -1,0 +1,441 @@
+//! GGUF's types of coded weights: codes of 2 to 6 bits under scales, some of them scaled themselves, in panels of 16 rows.
+//!
+//! A weight is `scale·(code - offset) + minimum`, or `scale·table[code]`. A block has one scale and perhaps one minimum in
+//! half precision; a K type's block of 256 also has a small whole-number factor for each of these in every 16 or 32 weights.
+//! All ten types are data here ([`Coded::shape`]) and share one packed form and one kernel.
+//!
+//! Packed, block after block of 16 rows, everything on cache lines: first the 16 scales and the 16 minima (f16, 64 bytes
+//! together, minima as they are added), then the factors of the scales and those of the minima (16 bytes a part), then for
+//! each 32 columns the codes' planes. A plane holds some bits of every code: four, two or one, the upper planes the upper
+//! bits. Bytes stand as everywhere in quads: four columns of 16 rows in 64 bytes. The plane of four bits has in its lower half
+//! bytes columns 0 to 15 and in the upper ones columns 16 to 31; the two planes of two bits have in their bits 2i and 2i + 1
+//! quad i of those columns; the plane of one bit has quad i in bit i.
+
+use half::f16;
+
+use super::{BLOCK, PANEL, QUAD, file_blocks};
+use crate::buffer::Buffer;
+
+/// A type of coded weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Coded {
+    /// 4 bits, scale and minimum every 32.
+    Q4_1,
+    /// 5 bits, scale every 32.
+    Q5_0,
+    /// 5 bits, scale and minimum every 32.
+    Q5_1,
+    /// 2 bits, 4-bit factors every 16.
+    Q2K,
+    /// 3 bits, 6-bit factors every 16.
+    Q3K,
+    /// 4 bits, 6-bit factors every 32.
+    Q4K,
+    /// 5 bits, 6-bit factors every 32.
+    Q5K,
+    /// 6 bits, 8-bit factors every 16.
+    Q6K,
+    /// 4 bits that choose from a table, scale every 32.
+    Iq4Nl,
+    /// 4 bits that choose from a table, 6-bit factors every 32.
+    Iq4Xs,
+}
+
+/// What the codes of IQ4_NL and IQ4_XS stand for.
+pub const TABLE: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
+
+/// A type's numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Bytes of a block in the file.
+    pub file_block: usize,
+    /// Weights of a block: 32 or 256.
+    pub block: usize,
+    /// A plane of four bits.
+    pub four: bool,
+    /// Planes of two bits.
+    pub two: bool,
+    /// A plane of one bit.
+    pub one: bool,
+    /// Codes choose from [`TABLE`].
+    pub table: bool,
+    /// What codes are too large by.
+    pub offset: i32,
+    /// Factors of the scale in every 32 weights: 0 (none), 1 or 2.
+    pub factors: usize,
+    /// There are minima, with as many factors.
+    pub minima: bool,
+}
+
+impl Coded {
+    /// All of them.
+    pub const ALL: [Coded; 10] = [
+        Coded::Q4_1,
+        Coded::Q5_0,
+        Coded::Q5_1,
+        Coded::Q2K,
+        Coded::Q3K,
+        Coded::Q4K,
+        Coded::Q5K,
+        Coded::Q6K,
+        Coded::Iq4Nl,
+        Coded::Iq4Xs,
+    ];
+
+    /// The type's numbers.
+    pub const fn shape(self) -> Shape {
+        let plain = Shape {
+            file_block: 0,
+            block: BLOCK,
+            four: true,
+            two: false,
+            one: false,
+            table: false,
+            offset: 0,
+            factors: 0,
+            minima: false,
+        };
+        let k = Shape {
+            block: 256,
+            factors: 1,
+            ..plain
+        };
+        match self {
+            Coded::Q4_1 => Shape {
+                file_block: 20,
+                minima: true,
+                ..plain
+            },
+            Coded::Q5_0 => Shape {
+                file_block: 22,
+                one: true,
+                offset: 16,
+                ..plain
+            },
+            Coded::Q5_1 => Shape {
+                file_block: 24,
+                one: true,
+                minima: true,
+                ..plain
+            },
+            Coded::Q2K => Shape {
+                file_block: 84,
+                four: false,
+                two: true,
+                factors: 2,
+                minima: true,
+                ..k
+            },
+            Coded::Q3K => Shape {
+                file_block: 110,
+                four: false,
+                two: true,
+                one: true,
+                offset: 4,
+                factors: 2,
+                ..k
+            },
+            Coded::Q4K => Shape {
+                file_block: 144,
+                minima: true,
+                ..k
+            },
+            Coded::Q5K => Shape {
+                file_block: 176,
+                one: true,
+                minima: true,
+                ..k
+            },
+            Coded::Q6K => Shape {
+                file_block: 210,
+                two: true,
+                offset: 32,
+                factors: 2,
+                ..k
+            },
+            Coded::Iq4Nl => Shape {
+                file_block: 18,
+                table: true,
+                ..plain
+            },
+            Coded::Iq4Xs => Shape {
+                file_block: 136,
+                table: true,
+                ..k
+            },
+        }
+    }
+
+    /// ggml's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Coded::Q4_1 => "Q4_1",
+            Coded::Q5_0 => "Q5_0",
+            Coded::Q5_1 => "Q5_1",
+            Coded::Q2K => "Q2_K",
+            Coded::Q3K => "Q3_K",
+            Coded::Q4K => "Q4_K",
+            Coded::Q5K => "Q5_K",
+            Coded::Q6K => "Q6_K",
+            Coded::Iq4Nl => "IQ4_NL",
+            Coded::Iq4Xs => "IQ4_XS",
+        }
+    }
+}
+
+/// A type known where the kernel is compiled.
+pub(crate) trait Kind {
+    /// Which.
+    const CODED: Coded;
+}
+
+/// Has `$body` compiled for each type, and runs that of `$coded`.
+macro_rules! with_kind {
+    ($coded:expr, $kind:ident => $body:expr) => {{
+        macro_rules! with {
+            ($coded_type:ident) => {{
+                struct $kind;
+                impl crate::matrix::coded::Kind for $kind {
+                    const CODED: crate::matrix::coded::Coded =
+                        crate::matrix::coded::Coded::$coded_type;
+                }
+                $body
+            }};
+        }
+        match $coded {
+            crate::matrix::coded::Coded::Q4_1 => with!(Q4_1),
+            crate::matrix::coded::Coded::Q5_0 => with!(Q5_0),
+            crate::matrix::coded::Coded::Q5_1 => with!(Q5_1),
+            crate::matrix::coded::Coded::Q2K => with!(Q2K),
+            crate::matrix::coded::Coded::Q3K => with!(Q3K),
+            crate::matrix::coded::Coded::Q4K => with!(Q4K),
+            crate::matrix::coded::Coded::Q5K => with!(Q5K),
+            crate::matrix::coded::Coded::Q6K => with!(Q6K),
+            crate::matrix::coded::Coded::Iq4Nl => with!(Iq4Nl),
+            crate::matrix::coded::Coded::Iq4Xs => with!(Iq4Xs),
+        }
+    }};
+}
+pub(crate) use with_kind;
+
+/// Bytes of a plane of one bit, which is a line; those of two bits have two, that of four has four.
+pub const LINE: usize = PANEL * QUAD;
+
+impl Shape {
+    /// Parts of 32 weights in a block.
+    pub const fn parts(&self) -> usize {
+        self.block / BLOCK
+    }
+
+    /// Where the minima's factors begin in a packed block.
+    pub const fn minima_at(&self) -> usize {
+        LINE + self.parts() * self.factors * PANEL
+    }
+
+    /// Bytes before the codes of a packed block.
+    pub const fn head(&self) -> usize {
+        let factors = self.parts() * self.factors * PANEL;
+        (LINE + factors * (1 + self.minima as usize)).next_multiple_of(LINE)
+    }
+
+    /// Bytes of the codes of 32 columns.
+    pub const fn part(&self) -> usize {
+        LINE * (4 * self.four as usize + 2 * self.two as usize + self.one as usize)
+    }
+
+    /// Bytes of a packed block of 16 rows.
+    pub const fn packed_block(&self) -> usize {
+        self.head() + self.parts() * self.part()
+    }
+
+    /// What a code stands for.
+    pub fn value(&self, code: u8) -> i32 {
+        if self.table {
+            i32::from(TABLE[usize::from(code & 15)])
+        } else {
+            i32::from(code) - self.offset
+        }
+    }
+}
+
+/// A block of a row, whatever its type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// Weights in use: 32 or 256.
+    pub weights: usize,
+    /// The scale.
+    pub scale: f16,
+    /// The minimum, as it is added.
+    pub minimum: f16,
+    /// The scale's factors, one every 16 weights.
+    pub factors: [i8; 16],
+    /// The minimum's.
+    pub minima: [i8; 16],
+    /// The codes.
+    pub codes: [u8; 256],
+}
+
+impl Block {
+    /// A block of zeros.
+    pub fn new(shape: &Shape) -> Block {
+        Block {
+            weights: shape.block,
+            scale: f16::ZERO,
+            minimum: f16::ZERO,
+            factors: [1; 16],
+            minima: [1; 16],
+            codes: [0; 256],
+        }
+    }
+
+    /// Its weights, as ggml's `dequantize_row_*` compute them.
+    pub fn write(&self, shape: &Shape, out: &mut [f32]) {
+        for (i, (out, code)) in out.iter_mut().zip(self.codes).enumerate() {
+            let mut scale = self.scale.to_f32();
+            if shape.factors > 0 {
+                scale *= f32::from(self.factors[i / 16]);
+            }
+            *out = scale * shape.value(code) as f32;
+            if shape.minima {
+                let mut minimum = self.minimum.to_f32();
+                if shape.factors > 0 {
+                    minimum *= f32::from(self.minima[i / 16]);
+                }
+                *out += minimum;
+            }
+        }
+    }
+}
+
+/// The packed blocks.
+pub(super) struct Panels {
+    coded: Coded,
+    data: Buffer<u8>,
+}
+
+/// Bytes of a panel; `None` on overflow.
+pub fn panel_bytes(shape: &Shape, cols: usize) -> Option<usize> {
+    (cols / shape.block).checked_mul(shape.packed_block())
+}
+
+/// The lowest bits of a plane's byte that quad `quad` of its columns has there, and how many: a place and a shift.
+fn place(row: usize, column: usize, bits: usize) -> (usize, usize) {
+    let byte = row % PANEL * QUAD + column % QUAD;
+    let quad = column / QUAD;
+    match bits {
+        4 => (quad % 4 * LINE + byte, quad / 4 * 4),
+        2 => (quad / 4 * LINE + byte, quad % 4 * 2),
+        _ => (byte, quad),
+    }
+}
+
+impl Panels {
+    pub(super) fn new(coded: Coded, data: Buffer<u8>) -> Self {
+        Panels { coded, data }
+    }
+
+    pub(super) fn coded(&self) -> Coded {
+        self.coded
+    }
+
+    pub(super) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
+        let shape = self.coded.shape();
+        let per_row = cols / shape.block;
+        let first = offset / shape.file_block;
+        for (index, bytes) in (first..).zip(bytes.chunks_exact(shape.file_block)) {
+            let (row, block) = (index / per_row, index % per_row);
+            let at = self.at(cols, row / PANEL) + block * shape.packed_block();
+            let packed = &mut self.data[at..][..shape.packed_block()];
+            put(
+                &shape,
+                &file_blocks::read(self.coded, bytes),
+                row % PANEL,
+                packed,
+            );
+        }
+    }
+
+    /// Where a panel begins.
+    fn at(&self, cols: usize, panel: usize) -> usize {
+        panel * panel_bytes(&self.coded.shape(), cols).unwrap_or(0)
+    }
+
+    /// The packed panels from `panel` on.
+    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+        &self.data[self.at(cols, panel)..]
+    }
+
+    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+        let shape = self.coded.shape();
+        let panel = self.from(row / PANEL, out.len());
+        let blocks = panel.chunks_exact(shape.packed_block());
+        for (out, packed) in out.chunks_exact_mut(shape.block).zip(blocks) {
+            get(&shape, packed, row % PANEL).write(&shape, out);
+        }
+    }
+}
+
+/// Packs row `row`'s block. Its place was zero.
+fn put(shape: &Shape, block: &Block, row: usize, packed: &mut [u8]) {
+    packed[row * 2..][..2].copy_from_slice(&block.scale.to_le_bytes());
+    packed[2 * PANEL + row * 2..][..2].copy_from_slice(&block.minimum.to_le_bytes());
+    let count = shape.parts() * shape.factors;
+    for i in 0..count {
+        let of = i * 2 / shape.factors;
+        packed[LINE + i * PANEL + row] = block.factors[of] as u8;
+        if shape.minima {
+            packed[shape.minima_at() + i * PANEL + row] = block.minima[of] as u8;
+        }
+    }
+    let parts = packed[shape.head()..].chunks_exact_mut(shape.part());
+    for (part, codes) in parts.zip(block.codes[..block.weights].chunks_exact(BLOCK)) {
+        for (column, &code) in codes.iter().enumerate() {
+            each_plane(shape, |start, from, bits| {
+                let (place, shift) = place(row, column, bits);
+                part[start + place] |= (code >> from & ((1 << bits) - 1)) << shift;
+            });
+        }
+    }
+}
+
+/// Row `row`'s block.
+pub fn get(shape: &Shape, packed: &[u8], row: usize) -> Block {
+    let mut block = Block::new(shape);
+    let half = |at: usize| f16::from_le_bytes([packed[at], packed[at + 1]]);
+    block.scale = half(row * 2);
+    block.minimum = half(2 * PANEL + row * 2);
+    if shape.factors > 0 {
+        for i in 0..shape.parts() * 2 {
+            let of = i * shape.factors / 2;
+            block.factors[i] = packed[LINE + of * PANEL + row] as i8;
+            if shape.minima {
+                block.minima[i] = packed[shape.minima_at() + of * PANEL + row] as i8;
+            }
+        }
+    }
+    let parts = packed[shape.head()..].chunks_exact(shape.part());
+    for (part, codes) in parts.zip(block.codes[..block.weights].chunks_exact_mut(BLOCK)) {
+        for (column, code) in codes.iter_mut().enumerate() {
+            each_plane(shape, |start, from, bits| {
+                let (place, shift) = place(row, column, bits);
+                *code |= (part[start + place] >> shift & ((1 << bits) - 1)) << from;
+            });
+        }
+    }
+    block
+}
+
+/// Each plane's beginning, its lowest bit in the code, and how many it has.
+#[inline(always)]
+fn each_plane(shape: &Shape, mut f: impl FnMut(usize, usize, usize)) {
+    let (mut start, mut from) = (0, 0);
+    for (there, bits) in [(shape.four, 4), (shape.two, 2), (shape.one, 1)] {
+        if there {
+            f(start, from, bits);
+            start += bits * LINE;
+            from += bits;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The blocks of GGUF's coded types as files have them, byte for byte: read, and written.
+//!
+//! The layouts are ggml's (`ggml-common.h`).
+
+use alloc::vec::Vec;
+
+use half::f16;
+
+use super::{
+    BLOCK,
+    coded::{Block, Coded},
+};
+
+/// Weights of a K type's block.
+const SUPER: usize = 256;
+
+fn half(bytes: &[u8], at: usize) -> f16 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Nibbles of 16 bytes: first the lower ones, then the upper ones.
+fn nibbles(bytes: &[u8], codes: &mut [u8]) {
+    let (lower, upper) = codes.split_at_mut(bytes.len());
+    for ((lower, upper), byte) in lower.iter_mut().zip(upper).zip(bytes) {
+        (*lower, *upper) = (byte & 15, byte >> 4);
+    }
+}
+
+/// A block's meaning. `bytes` are as many as [`file_block`](super::coded::Shape::file_block) says.
+pub fn read(coded: Coded, bytes: &[u8]) -> Block {
+    let mut block = Block::new(&coded.shape());
+    match coded {
+        Coded::Q4_1 => {
+            (block.scale, block.minimum) = (half(bytes, 0), half(bytes, 2));
+            nibbles(&bytes[4..], &mut block.codes[..BLOCK]);
+        }
+        Coded::Iq4Nl => {
+            block.scale = half(bytes, 0);
+            nibbles(&bytes[2..], &mut block.codes[..BLOCK]);
+        }
+        Coded::Q5_0 | Coded::Q5_1 => {
+            block.scale = half(bytes, 0);
+            let mut at = 2;
+            if coded == Coded::Q5_1 {
+                block.minimum = half(bytes, 2);
+                at = 4;
+            }
+            nibbles(&bytes[at + 4..], &mut block.codes[..BLOCK]);
+            for (i, code) in block.codes[..BLOCK].iter_mut().enumerate() {
+                *code |= (bytes[at + i / 8] >> (i % 8) & 1) << 4;
+            }
+        }
+        Coded::Q2K => {
+            (block.scale, block.minimum) = (half(bytes, 80), -half(bytes, 82));
+            for (i, byte) in bytes[..16].iter().enumerate() {
+                (block.factors[i], block.minima[i]) = ((byte & 15) as i8, (byte >> 4) as i8);
+            }
+            two_bits(&bytes[16..80], &mut block.codes);
+        }
+        Coded::Q3K => {
+            block.scale = half(bytes, 108);
+            let scales = &bytes[96..108];
+            for (i, factor) in block.factors.iter_mut().enumerate() {
+                let lower = scales[i % 8] >> (i / 8 * 4) & 15;
+                let upper = scales[8 + i % 4] >> (i / 4 * 2) & 3;
+                *factor = (lower | upper << 4) as i8 - 32;
+            }
+            two_bits(&bytes[32..96], &mut block.codes);
+            for (i, code) in block.codes.iter_mut().enumerate() {
+                *code |= (bytes[i % 32] >> (i / 32) & 1) << 2;
+            }
+        }
+        Coded::Q4K | Coded::Q5K => {
+            (block.scale, block.minimum) = (half(bytes, 0), -half(bytes, 2));
+            for i in 0..8 {
+                let (factor, minimum) = six_bits(&bytes[4..16], i);
+                block.factors[2 * i..][..2].fill(factor);
+                block.minima[2 * i..][..2].fill(minimum);
+            }
+            let (upper, codes) = match coded {
+                Coded::Q5K => (&bytes[16..48], &bytes[48..]),
+                _ => (&[][..], &bytes[16..]),
+            };
+            for (codes, bytes) in block.codes.chunks_exact_mut(64).zip(codes.chunks_exact(32)) {
+                nibbles(bytes, codes);
+            }
+            if !upper.is_empty() {
+                for (i, code) in block.codes.iter_mut().enumerate() {
+                    *code |= (upper[i % 32] >> (i / 32) & 1) << 4;
+                }
+            }
+        }
+        Coded::Q6K => {
+            block.scale = half(bytes, 208);
+            for (factor, byte) in block.factors.iter_mut().zip(&bytes[192..208]) {
+                *factor = *byte as i8;
+            }
+            for (h, codes) in block.codes.chunks_exact_mut(SUPER / 2).enumerate() {
+                nibbles(&bytes[64 * h..][..64], codes);
+                let upper = &bytes[128 + 32 * h..][..32];
+                for (i, code) in codes.iter_mut().enumerate() {
+                    *code |= (upper[i % 32] >> (i / 32 * 2) & 3) << 4;
+                }
+            }
+        }
+        Coded::Iq4Xs => {
+            block.scale = half(bytes, 0);
+            let upper = u16::from_le_bytes([bytes[2], bytes[3]]);
+            for i in 0..8 {
+                let lower = bytes[4 + i / 2] >> (i % 2 * 4) & 15;
+                let factor = (lower | ((upper >> (2 * i) & 3) as u8) << 4) as i8 - 32;
+                block.factors[2 * i..][..2].fill(factor);
+            }
+            let codes = block.codes.chunks_exact_mut(BLOCK);
+            for (codes, bytes) in codes.zip(bytes[8..].chunks_exact(16)) {
+                nibbles(bytes, codes);
+            }
+        }
+    }
+    block
+}
+
+/// Codes of two bits: in each 32 bytes the first two bits are the first 32 codes, and so on.
+fn two_bits(bytes: &[u8], codes: &mut [u8; SUPER]) {
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code = bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+    }
+}
+
+/// The factors of scale and minimum `i` of 8 among 12 bytes: the first four of each have their own bytes' lower six bits, the
+/// others four bits of the last four bytes and the two upper ones of the first eight.
+fn six_bits(bytes: &[u8], i: usize) -> (i8, i8) {
+    let (factor, minimum) = if i < 4 {
+        (bytes[i] & 63, bytes[i + 4] & 63)
+    } else {
+        (
+            bytes[i + 4] & 15 | bytes[i - 4] >> 6 << 4,
+            bytes[i + 4] >> 4 | bytes[i] >> 6 << 4,
+        )
+    };
+    (factor as i8, minimum as i8)
+}
+
+/// Appends a block as a file has it.
+///
+/// # Panics
+/// For a type that nothing quantises to: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
+pub fn write(coded: Coded, block: &Block, out: &mut Vec<u8>) {
+    let codes = &block.codes[..block.weights];
+    let pack = |codes: &[u8], out: &mut Vec<u8>| {
+        let (lower, upper) = codes.split_at(codes.len() / 2);
+        out.extend(lower.iter().zip(upper).map(|(a, b)| a & 15 | b << 4));
+    };
+    // Bit `from` and those above it (`bits`) of the codes `i`, `i + 32`, … side by side in byte `i`.
+    let plane = |codes: &[u8], from: usize, bits: usize, out: &mut Vec<u8>| {
+        out.extend((0..32).map(|i| {
+            let upper = codes.iter().skip(i).step_by(32).enumerate();
+            upper.fold(0, |byte, (k, code)| byte | code >> from << (k * bits))
+        }));
+    };
+    match coded {
+        Coded::Q4_1 | Coded::Q5_0 | Coded::Q5_1 => {
+            out.extend(block.scale.to_le_bytes());
+            if coded != Coded::Q5_0 {
+                out.extend(block.minimum.to_le_bytes());
+            }
+            if coded != Coded::Q4_1 {
+                out.extend(codes.chunks_exact(8).map(|codes| {
+                    let bits = codes.iter().enumerate();
+                    bits.fold(0, |byte, (k, code)| byte | code >> 4 << k)
+                }));
+            }
+            pack(codes, out);
+        }
+        Coded::Q4K | Coded::Q5K => {
+            out.extend(block.scale.to_le_bytes());
+            out.extend((-block.minimum).to_le_bytes());
+            let mut bytes = [0u8; 12];
+            for i in 0..8 {
+                let (factor, minimum) = (block.factors[2 * i] as u8, block.minima[2 * i] as u8);
+                if i < 4 {
+                    (bytes[i], bytes[i + 4]) = (factor, minimum);
+                } else {
+                    bytes[i + 4] = factor & 15 | minimum << 4;
+                    bytes[i - 4] |= factor >> 4 << 6;
+                    bytes[i] |= minimum >> 4 << 6;
+                }
+            }
+            out.extend(bytes);
+            if coded == Coded::Q5K {
+                plane(codes, 4, 1, out);
+            }
+            codes.chunks_exact(64).for_each(|codes| pack(codes, out));
+        }
+        Coded::Q6K => {
+            codes.chunks_exact(128).for_each(|codes| pack(codes, out));
+            for codes in codes.chunks_exact(128) {
+                plane(codes, 4, 2, out);
+            }
+            out.extend(block.factors.map(|factor| factor as u8));
+            out.extend(block.scale.to_le_bytes());
+        }
+        Coded::Q2K | Coded::Q3K | Coded::Iq4Nl | Coded::Iq4Xs => {
+            panic!("nothing quantises to {}", coded.name())
+        }
+    }
+}
