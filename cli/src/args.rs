@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
-use llama2_engine::{bench::Format, session::KvType};
+use llama2_engine::{
+    bench::Format,
+    export::Mixture,
+    matrix::{Coded, Encoding},
+    sampler::Sampling,
+    session::KvType,
+};
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
@@ -17,10 +23,14 @@ pub struct Args {
 pub enum Command {
     /// Generate text, or chat.
     Run(RunArgs),
+    /// Talk with a model in its own chat template.
+    Chat(ChatArgs),
     /// Show a checkpoint's format, shape, size and the memory it needs.
     Info(InfoArgs),
     /// Measure how fast models run here.
     Bench(BenchArgs),
+    /// Write a llama2.c checkpoint and its tokenizer as one GGUF file.
+    Convert(ConvertArgs),
     /// Write a model in another format, or in smaller numbers.
     Quantize(QuantizeArgs),
     /// Measure how well a model foresees a text.
@@ -32,13 +42,14 @@ Examples:
   llama2 run                                   a story by the bundled model
   llama2 run -i \"Tim found a key\" -s 7         go on from these words; the same seed gives the same story
   llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
+  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  talk with it
   llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
   llama2 bench stories15M.bin                  how fast it runs here
   llama2 quantize stories15M.bin stories15M.gguf --type q8_0
                                                a quarter of its size, for llama.cpp too
 
 Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of the llama
-architecture in F32, F16, BF16, Q8_0 and Q4_0.";
+architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite.";
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.
@@ -107,12 +118,168 @@ pub struct RunArgs {
     #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
 
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
     #[arg(long, value_name = "NUMBER", help_heading = MACHINE)]
     pub context: Option<usize>,
 
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+/// What `llama2 chat` is asked for.
+#[derive(Group)]
+#[command(after_help = CHAT_HELP, args_override_self = true)]
+pub struct ChatArgs {
+    /// GGUF file, or llama2.c checkpoint of a chat model
+    pub checkpoint: PathBuf,
+
+    /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the checkpoint]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// System prompt [default: the template's own, if it has one]
+    #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
+    pub system: Option<String>,
+
+    /// The first question; then standard input is asked
+    #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
+    pub prompt: Option<std::ffi::OsString>,
+
+    /// Temperature: 0 takes the likeliest token each time
+    #[arg(
+        short,
+        default_value_t = 0.8,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub temperature: f32,
+
+    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off
+    #[arg(
+        short = 'p',
+        default_value_t = 0.95,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub top_p: f32,
+
+    /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
+    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
+    pub seed: Option<u64>,
+
+    /// Most tokens of an answer; 0 is as many as the context holds
+    #[arg(
+        short = 'n',
+        default_value_t = 0,
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
+    pub steps: i64,
+
+    /// What becomes of the text that some models think before they answer
+    #[arg(long, value_enum, default_value_t = Think::Show)]
+    pub think: Think,
+
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+
+    /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
+    #[arg(long, value_name = "NUMBER", help_heading = MACHINE)]
+    pub context: Option<usize>,
+
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+const CHAT_HELP: &str = "\
+The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3. Answers go to
+standard output, thoughts and everything else to standard error. When the context is full, the oldest turns are forgotten.
+
+Examples:
+  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf
+  llama2 chat Qwen3-0.6B-Q4_K_M.gguf --think off -y 'Be brief.' -t 0
+  echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf";
+
+/// What becomes of thoughts.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Think {
+    /// Shown, on standard error
+    Show,
+    /// Not shown
+    Hide,
+    /// The model is told not to think, where its template can say so
+    Off,
+}
+
+const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
+
+/// llama.cpp's samplers. In chat what is not given has llama.cpp's default; in `run` it is off, and run.c's sampler draws as long
+/// as none is given.
+#[derive(Group, Default)]
+pub struct SamplingArgs {
+    /// Keep so many of the likeliest tokens; 0 is all [chat: 40]
+    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    pub top_k: Option<usize>,
+
+    /// Keep tokens at least this likely, measured by the likeliest; 0 is all [chat: 0.05]
+    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    pub min_p: Option<f32>,
+
+    /// Keep the tokens nearest to the expected surprise that make up this probability; 1 is all
+    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    pub typical: Option<f32>,
+
+    /// Divide the logits of tokens that were there by this
+    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    pub repeat_penalty: Option<f32>,
+
+    /// Tokens back that the penalties look [default: 64]
+    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    pub repeat_last_n: Option<usize>,
+
+    /// Take this from a token's logit for each time that it was there
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = SAMPLING)]
+    pub frequency_penalty: Option<f32>,
+
+    /// Take this from a token's logit if it was there
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = SAMPLING)]
+    pub presence_penalty: Option<f32>,
+
+    /// Add to a token's logit: TOKEN=NUMBER, the token as a number; may be given several times
+    #[arg(long, value_name = "BIAS", value_parser = bias, help_heading = SAMPLING)]
+    pub logit_bias: Vec<(u32, f32)>,
+
+    /// End the text before these words where the model says them; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = SAMPLING)]
+    pub stop: Vec<String>,
+}
+
+impl SamplingArgs {
+    /// The samplers, `base` where nothing is said.
+    pub fn over(&self, base: Sampling) -> Sampling {
+        Sampling {
+            top_k: self.top_k.unwrap_or(base.top_k),
+            min_p: self.min_p.unwrap_or(base.min_p),
+            typical: self.typical.unwrap_or(base.typical),
+            repeat: self.repeat_penalty.unwrap_or(base.repeat),
+            repeat_last: self.repeat_last_n.unwrap_or(base.repeat_last),
+            frequency: self.frequency_penalty.unwrap_or(base.frequency),
+            presence: self.presence_penalty.unwrap_or(base.presence),
+            bias: self.logit_bias.clone(),
+            ..base
+        }
+    }
+}
+
+/// `TOKEN=NUMBER`.
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(token, bias)| Some((token.parse().ok()?, bias.parse().ok()?)));
+    parsed.ok_or_else(|| "it must be a token's number, =, and a number, such as 42=-1.5".into())
 }
 
 /// What `llama2 quantize` is asked for.
@@ -125,7 +292,8 @@ pub struct QuantizeArgs {
     /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which runq.c reads
     pub output: PathBuf,
 
-    /// Type of the matrices' numbers; rows that 32 does not divide become f16 instead of q8_0 and q4_0
+    /// Type of the matrices' numbers. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
+    /// that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
     #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
     pub number_type: NumberType,
 
@@ -142,9 +310,37 @@ const QUANTIZE_HELP: &str = "\
 Examples:
   llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for us
   llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a number, for llama.cpp too
-  llama2 quantize model-f16.gguf model-q8_0.gguf                 the same model in half the bytes";
+  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m a model of 16 bits a number in less than a third of that";
 
-/// Types that `llama2 quantize` writes.
+/// What `llama2 convert` is asked for.
+#[derive(Group)]
+#[command(after_help = CONVERT_HELP)]
+pub struct ConvertArgs {
+    /// llama2.c checkpoint
+    pub checkpoint: PathBuf,
+
+    /// The new file; its name ends in .gguf
+    #[arg(short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Tokenizer to put into it [default: tokenizer.bin in this folder, else beside the checkpoint]
+    #[arg(short = 'z', value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Type of the matrices' numbers, as in llama2 quantize
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::F32)]
+    pub number_type: NumberType,
+
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+const CONVERT_HELP: &str = "\
+Example:
+  llama2 convert stories15M.bin -z tokenizer.bin -o stories15M.gguf --type q8_0";
+
+/// Types that `llama2 quantize` and `llama2 convert` write.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NumberType {
     /// Single precision
@@ -157,6 +353,46 @@ pub enum NumberType {
     /// 4 bits, a scale for each 32 numbers
     #[value(name = "q4_0")]
     Q4_0,
+    /// 4 bits, a scale and a least number for each 32
+    #[value(name = "q4_1")]
+    Q4_1,
+    /// 5 bits, a scale for each 32 numbers
+    #[value(name = "q5_0")]
+    Q5_0,
+    /// 5 bits, a scale and a least number for each 32
+    #[value(name = "q5_1")]
+    Q5_1,
+    /// 4.5 bits in all
+    #[value(name = "q4_k")]
+    Q4K,
+    /// 4.5 bits, 6.6 where errors cost most
+    #[value(name = "q4_k_m")]
+    Q4KM,
+    /// 5.5 bits in all
+    #[value(name = "q5_k")]
+    Q5K,
+    /// 6.6 bits in all
+    #[value(name = "q6_k")]
+    Q6K,
+}
+
+impl NumberType {
+    /// The types of a file's matrices.
+    pub fn mixture(self) -> Mixture {
+        Mixture::Pure(match self {
+            NumberType::F32 => Encoding::F32,
+            NumberType::F16 => Encoding::F16,
+            NumberType::Q8_0 => Encoding::Q8_0,
+            NumberType::Q4_0 => Encoding::Q4_0,
+            NumberType::Q4_1 => Encoding::Coded(Coded::Q4_1),
+            NumberType::Q5_0 => Encoding::Coded(Coded::Q5_0),
+            NumberType::Q5_1 => Encoding::Coded(Coded::Q5_1),
+            NumberType::Q4K => Encoding::Coded(Coded::Q4K),
+            NumberType::Q4KM => return Mixture::Q4KM,
+            NumberType::Q5K => Encoding::Coded(Coded::Q5K),
+            NumberType::Q6K => Encoding::Coded(Coded::Q6K),
+        })
+    }
 }
 
 /// What `llama2 perplexity` is asked for.

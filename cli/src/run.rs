@@ -2,24 +2,38 @@
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, Write},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
 use llama2_engine::{
-    chat::Chat,
+    chat::{Chat, Thoughts},
     generate::{Generation, PromptError, Step},
-    sampler::Sampler,
+    sampler::{Sampler, Sampling},
     session::Session,
     settings::{self, Settings},
     tokenizer::Tokenizer,
 };
 
 use crate::{
-    args::{Mode, RunArgs},
+    args::{ChatArgs, MachineArgs, Mode, RunArgs, Think},
     failure::{Failure, say},
     file, load,
     machine::Machine,
 };
+
+/// What `llama2 run` and `llama2 chat` have in common.
+struct Request<'a> {
+    checkpoint: Option<&'a Path>,
+    tokenizer: Option<&'a Path>,
+    context: Option<usize>,
+    machine: &'a MachineArgs,
+    settings: Settings,
+    /// llama.cpp's samplers; else run.c's.
+    sampling: Option<Sampling>,
+    stops: &'a [String],
+    think: Think,
+}
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut settings = Settings {
@@ -38,38 +52,136 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     for said in settings.adjust() {
         say(format_args!("llama2: {said}"));
     }
-    let machine = Machine::new(&args.machine)?;
-    let mut opened = load::open(args.checkpoint.as_deref())?;
-    load::fit(&mut opened, &machine, args.context)?;
+    // Nothing is filtered but by what is asked for.
+    let off = Sampling {
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        top_k: 0,
+        min_p: 0.0,
+        ..Sampling::default()
+    };
+    let sampling = args.sampling.over(off.clone());
+    work(Request {
+        checkpoint: args.checkpoint.as_deref(),
+        tokenizer: args.tokenizer.as_deref(),
+        context: args.context,
+        machine: &args.machine,
+        settings,
+        sampling: (sampling != off).then_some(sampling),
+        stops: &args.sampling.stop,
+        think: Think::Show,
+    })
+}
+
+/// `llama2 chat`.
+pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    let mut settings = Settings {
+        temperature: args.temperature,
+        top_p: args.top_p,
+        seed: args.seed,
+        steps: args.steps,
+        prompt: args
+            .prompt
+            .as_ref()
+            .map(|prompt| prompt.as_encoded_bytes().to_vec()),
+        mode: settings::Mode::Chat,
+        system: args.system.clone(),
+    };
+    for said in settings.adjust() {
+        say(format_args!("llama2: {said}"));
+    }
+    let base = Sampling {
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        ..Sampling::default()
+    };
+    work(Request {
+        checkpoint: Some(&args.checkpoint),
+        tokenizer: args.tokenizer.as_deref(),
+        context: args.context,
+        machine: &args.machine,
+        settings,
+        sampling: Some(args.sampling.over(base)),
+        stops: &args.sampling.stop,
+        think: args.think,
+    })
+}
+
+fn work(request: Request<'_>) -> Result<(), Failure> {
+    let settings = &request.settings;
+    let machine = Machine::new(request.machine)?;
+    let mut opened = load::open(request.checkpoint)?;
+    load::fit(&mut opened, &machine, request.context)?;
     let config = opened.checkpoint.config;
+    if let Some(sampling) = &request.sampling {
+        sampling
+            .check(config.vocab_size)
+            .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
+    }
     let steps = settings.steps_for(config.seq_len);
     if let Some(said) = settings.steps_said(config.seq_len) {
         say(format_args!("llama2: {said}"));
     }
-    let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
+    let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;
     let tokenizer = vocabulary.tokenizer;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let task = Task::new(&tokenizer, &settings, steps, config.seq_len)?;
+    let mut task = Task::new(&tokenizer, settings, steps, config.seq_len)?;
+    match &mut task {
+        Task::Story(generation) => generation.set_stops(request.stops),
+        Task::Dialog(chat) => {
+            chat.set_stops(request.stops);
+            chat.set_thinking(request.think != Think::Off);
+            if let Some(template) = chat.template() {
+                if !template.is_known() {
+                    say(format_args!(
+                        "llama2: the model's chat template is of no family that is known; taking chatml's"
+                    ));
+                }
+                if request.think == Think::Off && !template.thinks() {
+                    say(format_args!(
+                        "llama2: the model's chat template cannot say not to think"
+                    ));
+                }
+            }
+        }
+    }
 
     let model = load::load(opened)?;
     let mut session = Session::new(&model, machine.options())
         .map_err(|error| Failure::Input(error.to_string()))?;
     let seed = settings.seed.unwrap_or_else(time_seed);
-    let mut sampler = Sampler::new(
-        config.vocab_size,
-        settings.temperature,
-        settings.top_p,
-        seed,
-    );
+    let mut sampler = match request.sampling {
+        Some(sampling) => Sampler::with(config.vocab_size, sampling, seed),
+        None => Sampler::new(
+            config.vocab_size,
+            settings.temperature,
+            settings.top_p,
+            seed,
+        ),
+    };
     match task {
         Task::Story(generation) => generate(generation, &mut session, &tokenizer, &mut sampler)?,
-        Task::Dialog(chat) => converse(chat, &mut session, &tokenizer, &mut sampler, &settings)?,
+        Task::Dialog(chat) => {
+            let mut voice = Voice {
+                session: &mut session,
+                tokenizer: &tokenizer,
+                sampler: &mut sampler,
+            };
+            converse(chat, &mut voice, settings, request.think)?;
+        }
     }
     if settings.seed.is_none() && settings.temperature != 0.0 {
         say(format_args!("seed: {seed}"));
     }
     Ok(())
+}
+
+/// What makes tokens and turns them to text.
+struct Voice<'a, 'm> {
+    session: &'a mut Session<'m>,
+    tokenizer: &'a Tokenizer,
+    sampler: &'a mut Sampler,
 }
 
 /// What is to be done, with the prompt already encoded.
@@ -164,17 +276,18 @@ fn generate(
     Ok(())
 }
 
-/// run.c's chat: its questions and the answers, all on standard output.
+/// Chat: questions and answers on standard output, as run.c has them; thoughts on standard error.
 fn converse(
     mut chat: Chat,
-    session: &mut Session<'_>,
-    tokenizer: &Tokenizer,
-    sampler: &mut Sampler,
+    voice: &mut Voice<'_, '_>,
     settings: &Settings,
+    think: Think,
 ) -> Result<(), Failure> {
     let mut busy = Duration::ZERO;
     let system = match &settings.system {
         Some(system) => system.clone(),
+        // A template has one of its own, or needs none.
+        None if chat.template().is_some() => String::new(),
         None => ask("Enter system prompt (optional): ")?.unwrap_or_default(),
     };
     let mut given = given(settings);
@@ -186,22 +299,23 @@ fn converse(
                 None => break,
             },
         };
-        if let Err(error) = chat.begin_turn(tokenizer, &system, &user) {
+        if let Err(error) = chat.begin_turn(voice.tokenizer, &system, &user) {
             if !io::stdin().is_terminal() {
                 return Err(Failure::Input(error.to_string()));
             }
             // A person can say it in fewer words, unless there is no room for any.
             say(format_args!("llama2: {error}"));
-            if chat.begin_turn(tokenizer, &system, "").is_err() {
+            if chat.begin_turn(voice.tokenizer, &system, "").is_err() {
                 break;
             }
             continue;
         }
+        if let Some(notice) = chat.notice() {
+            say(format_args!("llama2: {notice}"));
+        }
         show("Assistant: ")?;
         let start = Instant::now();
-        while let Step::Text(text) = chat.step(session, tokenizer, sampler) {
-            show(text)?;
-        }
+        answer(&mut chat, voice, think)?;
         busy += start.elapsed();
     }
     show("\n")?;
@@ -210,6 +324,49 @@ fn converse(
         say(format_args!("achieved tok/s: {rate:.6}"));
     }
     Ok(())
+}
+
+/// One answer.
+fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>, think: Think) -> Result<(), Failure> {
+    if chat.template().is_none() {
+        while let Step::Text(text) = chat.step(voice.session, voice.tokenizer, voice.sampler) {
+            show(text)?;
+        }
+        return Ok(());
+    }
+    let mut thoughts = Thoughts::default();
+    let (mut thought, mut said) = (String::new(), String::new());
+    let mut begun = false;
+    loop {
+        let more = match chat.step(voice.session, voice.tokenizer, voice.sampler) {
+            Step::Text(text) => {
+                thoughts.push(text, &mut thought, &mut said);
+                true
+            }
+            _ => {
+                thoughts.finish(&mut thought, &mut said);
+                false
+            }
+        };
+        if think != Think::Hide && !thought.is_empty() {
+            // Nobody hears of it when there is no standard error.
+            let _ = io::stderr().write_all(thought.as_bytes());
+        }
+        thought.clear();
+        // Empty lines between thought and answer are no part of either.
+        let text = if begun { &said[..] } else { said.trim_start() };
+        if !text.is_empty() {
+            show(text)?;
+            begun = true;
+        }
+        said.clear();
+        if !more {
+            if !begun {
+                show("\n")?;
+            }
+            return Ok(());
+        }
+    }
 }
 
 /// Asks for a line; `None` at the end of standard input.

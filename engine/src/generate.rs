@@ -33,7 +33,7 @@ impl fmt::Display for PromptError {
             ),
             PromptError::Template => write!(
                 f,
-                "chat in this model's own template is not supported yet; let it go on from a text instead (mode generate)"
+                "the model's file has no chat template: it was not made to chat; let it go on from a text instead (mode generate)"
             ),
         }
     }
@@ -72,10 +72,15 @@ impl TopToken {
     }
 }
 
-/// Text on its way out: whole characters of the tokens so far, without allocating once made.
+/// Text on its way out: whole characters of the tokens so far, without allocating once made. What may be the beginning of a stop
+/// string is held back until that is known.
 pub(crate) struct Output {
     stream: Utf8Stream,
     text: String,
+    /// Bytes at the end of `text` that are held back.
+    held: usize,
+    stops: Vec<String>,
+    stopped: bool,
 }
 
 impl Output {
@@ -85,29 +90,79 @@ impl Output {
         Output {
             stream: Utf8Stream::default(),
             text: String::with_capacity(3 * (tokens * tokenizer.longest_piece() + 4)),
+            held: 0,
+            stops: Vec::new(),
+            stopped: false,
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
+    /// Strings that end a text, and are not part of it.
+    pub(crate) fn set_stops(&mut self, stops: &[String]) {
+        self.stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
+        let longest = self.stops.iter().map(String::len).max();
+        self.text
+            .reserve(longest.unwrap_or(0) + self.text.capacity());
     }
 
+    /// Whether one of them has come.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let given = self.text.len() - self.held;
+        self.text.drain(..given);
+    }
+
+    /// What the model said.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.stopped {
+            return;
+        }
+        // A stop string may begin in what is held, not in what went before.
+        let from = self.text.len() - self.held;
+        self.stream.push(bytes, &mut self.text);
+        if self.stops.is_empty() {
+            return;
+        }
+        let fresh = &self.text[from..];
+        if let Some(at) = self.stops.iter().filter_map(|s| fresh.find(&s[..])).min() {
+            self.text.truncate(from + at);
+            (self.held, self.stopped) = (0, true);
+            return;
+        }
+        let begins = |held: usize| {
+            let end = &fresh.as_bytes()[fresh.len() - held..];
+            let mut stops = self.stops.iter();
+            stops.any(|stop| end.len() < stop.len() && stop.as_bytes().starts_with(end))
+        };
+        self.held = (1..=fresh.len())
+            .rev()
+            .find(|&held| begins(held))
+            .unwrap_or(0);
+    }
+
+    /// What somebody else said: it stops nothing.
+    pub(crate) fn push_prompt(&mut self, bytes: &[u8]) {
         self.stream.push(bytes, &mut self.text);
     }
 
     /// Forgets everything, the beginning of a character too.
     pub(crate) fn reset(&mut self) {
         self.text.clear();
+        (self.held, self.stopped) = (0, false);
         self.stream = Utf8Stream::default();
     }
 
     pub(crate) fn finish(&mut self) {
-        self.stream.finish(&mut self.text);
+        if !self.stopped {
+            self.stream.finish(&mut self.text);
+        }
+        self.held = 0;
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        &self.text[..self.text.len() - self.held]
     }
 }
 
@@ -161,6 +216,11 @@ impl Generation {
         self.batch = tokens.clamp(1, BATCH);
     }
 
+    /// Strings that end the text where the model says them; they are not part of it.
+    pub fn set_stops(&mut self, stops: &[String]) {
+        self.output.set_stops(stops);
+    }
+
     /// One pass and the text that follows from it. The first is over the first token alone; the prompt's others go in
     /// batches.
     pub fn step(
@@ -175,7 +235,8 @@ impl Generation {
         self.output.clear();
         if self.position == 0 && !self.prompt.is_empty() && tokenizer.bos() != Some(self.token) {
             // A text that begins with a word of its own.
-            self.output.push(tokenizer.decode(self.token, self.token));
+            self.output
+                .push_prompt(tokenizer.decode(self.token, self.token));
         }
         let prompt = self.prompt.get(self.position..).unwrap_or_default();
         let known = prompt.len().min(self.batch).min(self.steps - self.position);
@@ -188,18 +249,23 @@ impl Generation {
             self.top = Some(TopToken::of(logits));
         }
         for i in 1..passed {
-            self.output.push(tokenizer.decode(prompt[i - 1], prompt[i]));
+            self.output
+                .push_prompt(tokenizer.decode(prompt[i - 1], prompt[i]));
             self.token = prompt[i];
         }
         self.position += passed;
-        let next = match self.prompt.get(self.position) {
-            Some(&token) => token,
-            None => sampler.sample(logits),
-        };
+        let known = self.prompt.get(self.position).copied();
+        if known.is_none() && self.position == self.prompt.len().max(1) {
+            sampler.accept(&self.prompt);
+        }
+        let next = known.unwrap_or_else(|| sampler.sample(logits));
 
         self.over = tokenizer.is_end(next);
-        if !self.over {
+        if !self.over && known.is_some() {
+            self.output.push_prompt(tokenizer.decode(self.token, next));
+        } else if !self.over {
             self.output.push(tokenizer.decode(self.token, next));
+            self.over = self.output.stopped();
         }
         if self.over || self.position == self.steps {
             self.output.finish();

@@ -8,7 +8,7 @@ pub enum Mode {
     /// Go on from it.
     #[default]
     Generate,
-    /// Answer it, turn by turn, in Llama 2's chat template.
+    /// Answer it, turn by turn: in the model's own template, or in Llama 2's for checkpoints of llama2.c.
     Chat,
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use llama2_engine::matrix::Encoding;
+use llama2_engine::matrix::{Coded, Encoding};
 
 use crate::{
     boots_cores, family,
@@ -29,7 +29,7 @@ use crate::{
 pub type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
-const BOOTS: [(&str, Check); 24] = [
+const BOOTS: [(&str, Check); 25] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -62,6 +62,10 @@ const BOOTS: [(&str, Check); 24] = [
         other_volume,
     ),
     ("boot: chat", chat),
+    (
+        "boot: chat in the model's own template, Q4_K and Q6_K",
+        own_template,
+    ),
     ("boot: UTF-16 configuration with a typo", utf16_typo),
     ("boot: bad value in the configuration", bad_value),
     ("boot: a model cut short", cut_short),
@@ -491,6 +495,65 @@ fn other_volume(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         ensure!(log.contains(words), "{words:?} is not in the log:\n{log}");
     }
     Ok(told)
+}
+
+/// Two turns with a model of K types that has a template of its own.
+fn own_template(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let family = family.context("there is a Qwen2 among the families")?;
+    let mut file = family.make(7, &|name| {
+        Encoding::Coded(match name {
+            "output.weight" | "blk.1.attn_v.weight" => Coded::Q6K,
+            _ => Coded::Q4K,
+        })
+    });
+    file.speak();
+    file.text("tokenizer.chat_template", "<|im_start|>");
+    let model = bench.folder.join("template.gguf");
+    fs::write(&model, file.bytes())?;
+    let name = model.display().to_string();
+    let args = [
+        &name[..],
+        "-m",
+        "chat",
+        "-s",
+        "5",
+        "-n",
+        "24",
+        "-i",
+        "Who are you?",
+    ];
+    let host = bench.host(&args)?;
+    let files = [("MODELS/made.gguf", From::File(model))];
+    let config =
+        "exit = \"shutdown\"\nmode = \"chat\"\nseed = 5\nsteps = 24\nprompt = \"Who are you?\"";
+    let image = trial.image(bench, config, &files)?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    for (asked, answer) in [(1, &b"Why?\r"[..]), (2, b"\x04")] {
+        let ready = |text: &str| {
+            let questions = text.matches("\nUser: ").count();
+            (questions == asked && text.ends_with("User: ")).then_some(())
+        };
+        if let Err(end) = guest.wait(PATIENCE, ready) {
+            return trial.ended(&guest, end).map(|_| None);
+        }
+        guest.send(answer)?;
+    }
+    let end = guest.end(PATIENCE);
+    let status = trial.ended(&guest, end)?;
+    ensure!(status == 0, "status {status}");
+    let answers = |text: &str| -> Vec<String> {
+        text.split("Assistant: ")
+            .skip(1)
+            .map(|rest| rest.lines().next().unwrap_or_default().trim().to_owned())
+            .collect()
+    };
+    let (told, want) = (answers(&trial.serial), answers(&host));
+    ensure!(
+        told.len() == 2 && told[0] == want[0] && !want[0].is_empty(),
+        "it answered {told:?}, and the host {want:?}"
+    );
+    Ok(None)
 }
 
 fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {

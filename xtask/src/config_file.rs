@@ -40,7 +40,7 @@ const KEYS: [(&str, &str, &str); 16] = [
     ),
     (
         "mode",
-        "\"generate\" goes on from the prompt; \"chat\" answers, in Llama 2's template.",
+        "\"generate\" goes on from the prompt; \"chat\" answers, in the model's own template (Llama 2's for llama2.c's checkpoints).",
         "\"generate\"",
     ),
     ("system", "System prompt, in chat.", "\"Answer briefly.\""),

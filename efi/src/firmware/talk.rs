@@ -307,14 +307,23 @@ fn say_speed(tokens: usize, microseconds: u64, first_token: Option<u64>, voice: 
     );
 }
 
-/// A conversation, as run.c's chat: ends when the context is full, or the user presses Esc, Ctrl-C or Ctrl-D at the prompt.
+/// A conversation, which ends when the user presses Esc, Ctrl-C or Ctrl-D at the prompt; run.c's chat also when the context is
+/// full.
 fn converse(mut chat: Chat, voice: &mut Voice<'_, '_>, settings: &Settings) {
     say("Chat. Esc stops an answer; at a question it ends the chat.");
     let system = match &settings.system {
         Some(system) => Some(system.clone()),
+        // A template has one of its own, or needs none.
+        None if chat.template().is_some() => Some(String::new()),
         None => ask("Enter system prompt (optional): "),
     };
     let Some(system) = system else { return };
+    if chat.template().is_some_and(|template| !template.is_known()) {
+        complain(
+            "warning",
+            "the model's chat template is of no family that is known; taking chatml's",
+        );
+    }
     let mut given = given(settings);
     while !chat.is_over() {
         let Some(user) = given.take().or_else(|| ask("User: ")) else {
@@ -327,6 +336,9 @@ fn converse(mut chat: Chat, voice: &mut Voice<'_, '_>, settings: &Settings) {
                 break;
             }
             continue;
+        }
+        if let Some(notice) = chat.notice() {
+            say(&notice);
         }
         answer(&mut chat, voice);
     }

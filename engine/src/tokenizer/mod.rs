@@ -18,6 +18,7 @@ use alloc::{
 use core::{cmp::Ordering, fmt};
 
 use crate::{
+    chat::template::{Fragment, Template},
     source::{ByteSource, ReadError},
     units::Grouped,
 };
@@ -173,8 +174,12 @@ pub struct Tokenizer {
     control: Vec<bool>,
     /// What a text begins with.
     bos: Option<u32>,
-    /// What ends it.
+    /// What the file says ends it.
+    eos: u32,
+    /// What ends a text or a turn.
     ends: Vec<u32>,
+    /// How its model was taught to chat.
+    template: Option<Template>,
 }
 
 /// What a GGUF file says of its byte-level BPE vocabulary.
@@ -253,7 +258,9 @@ impl Tokenizer {
             control: Vec::new(),
             bos: Some(BOS),
             // BOS stands between texts: the model has finished one.
+            eos: EOS,
             ends: alloc::vec![BOS],
+            template: None,
         };
         tokenizer.bytes.try_reserve_exact(length).map_err(refused)?;
         tokenizer
@@ -308,7 +315,9 @@ impl Tokenizer {
             bos: vocabulary
                 .bos
                 .filter(|_| vocabulary.add_bos.unwrap_or(begins)),
+            eos: vocabulary.eos.unwrap_or_default(),
             ends: vocabulary.eos.into_iter().collect(),
+            template: None,
         };
         for (token, word) in vocabulary.words.iter().enumerate() {
             // Words of other types are written as they are.
@@ -370,6 +379,66 @@ impl Tokenizer {
     /// Whether the model has finished when it gives `token`.
     pub fn is_end(&self, token: u32) -> bool {
         self.ends.contains(&token)
+    }
+
+    /// How its model was taught to chat, if its file says so.
+    pub fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
+    }
+
+    /// Sets that.
+    pub fn set_template(&mut self, template: Option<Template>) {
+        self.template = template;
+    }
+
+    /// Appends a conversation's tokens. Control tokens are made of the template's own words only.
+    pub fn encode_marked(&self, fragments: &[Fragment<'_>], tokens: &mut Vec<u32>) {
+        let control = self.control.iter().enumerate();
+        let control = control
+            .filter(|(_, is)| **is)
+            .map(|(token, _)| token as u32);
+        let signs: Vec<u32> = control.chain(self.own_words.iter().copied()).collect();
+        // Text goes on from one fragment to the next as long as no token of its own comes between.
+        let mut text = Vec::new();
+        let flush = |text: &mut Vec<u8>, tokens: &mut Vec<u32>| {
+            tokens.append(&mut self.encode(text, false, false));
+            text.clear();
+        };
+        for fragment in fragments {
+            let mut rest = match *fragment {
+                Fragment::Said(said) => {
+                    text.extend_from_slice(said.as_bytes());
+                    continue;
+                }
+                Fragment::End => {
+                    flush(&mut text, tokens);
+                    tokens.push(self.eos);
+                    continue;
+                }
+                Fragment::Mark(words) => words.as_bytes(),
+            };
+            while !rest.is_empty() {
+                if let (Some(tail), true) = (rest.strip_prefix(b"<s>"), self.is_llama2c()) {
+                    flush(&mut text, tokens);
+                    tokens.push(BOS);
+                    rest = tail;
+                    continue;
+                }
+                let here = signs.iter().filter(|&&token| {
+                    let name = self.piece(token);
+                    !name.is_empty() && rest.starts_with(name)
+                });
+                if let Some(&token) = here.max_by_key(|&&token| self.piece(token).len()) {
+                    flush(&mut text, tokens);
+                    tokens.push(token);
+                    rest = &rest[self.piece(token).len()..];
+                } else {
+                    text.push(rest[0]);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        flush(&mut text, tokens);
     }
 
     /// Whether it is llama2.c's kind: merged by score, with llama2.c's tokens for beginning and end.

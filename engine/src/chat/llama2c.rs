@@ -18,7 +18,7 @@ pub fn render_llama2(system: &str, user: &str) -> String {
     }
 }
 
-/// A dialog. [`Chat::begin_turn`], then [`Chat::step`] until it gives [`Step::TurnOver`] or [`Step::Done`].
+/// A dialog; see [`super::Chat`].
 ///
 /// run.c prints what the model makes of its own EOS before the user's next turn; that is left out here.
 pub struct Chat {
@@ -52,11 +52,7 @@ impl Chat {
         }
     }
 
-    /// Begins the user's turn. The system prompt counts in the first turn only.
-    ///
-    /// # Errors
-    /// [`PromptError::TooLong`] if the turn does not fit what is left of the context; the dialog is as before.
-    /// [`PromptError::Template`] if the tokenizer is not of Llama 2's kind.
+    /// Begins the user's turn.
     pub fn begin_turn(
         &mut self,
         tokenizer: &Tokenizer,

@@ -1,6 +1,11 @@
+//! Which token comes next: llama.cpp's samplers ([`Sampling`]), or
 //! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for the same seed.
 
+mod chain;
+
 use alloc::vec::Vec;
+
+pub use chain::{MOST_REPEAT_LAST, Sampling};
 
 use crate::kernels::{self, Features, Kernels};
 
@@ -12,6 +17,8 @@ pub struct Sampler {
     kernels: &'static Kernels,
     /// Candidates of top-p: probability and token. Its capacity is the vocabulary.
     candidates: Vec<(f32, u32)>,
+    /// llama.cpp's samplers instead.
+    chain: Option<chain::Chain>,
 }
 
 impl Sampler {
@@ -24,11 +31,39 @@ impl Sampler {
             state: seed,
             kernels: kernels::best(Features::of_this_core()),
             candidates: Vec::with_capacity(vocab_size),
+            chain: None,
+        }
+    }
+
+    /// llama.cpp's samplers for `vocab_size` logits.
+    pub fn with(vocab_size: usize, settings: Sampling, seed: u64) -> Sampler {
+        Sampler {
+            temperature: settings.temperature,
+            top_p: settings.top_p,
+            state: seed,
+            kernels: kernels::best(Features::of_this_core()),
+            candidates: Vec::new(),
+            chain: Some(chain::Chain::new(vocab_size, settings)),
+        }
+    }
+
+    /// Tells it of tokens that were not sampled, the prompt's: penalties look at them, too.
+    pub fn accept(&mut self, tokens: &[u32]) {
+        if let Some(chain) = &mut self.chain {
+            tokens.iter().for_each(|&token| chain.accept(token));
         }
     }
 
     /// Picks a token; the logits are changed to probabilities on the way. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+        if self.chain.is_some() {
+            let coin = self.coin();
+            return self.chain.as_mut().map_or(0, |chain| {
+                let token = chain.sample(logits, coin);
+                chain.accept(token);
+                token
+            });
+        }
         if self.temperature == 0.0 {
             return (self.kernels.argmax)(logits) as u32;
         }

@@ -1,0 +1,153 @@
+//! Chat, turn by turn: in a model's own template, or as run.c's chat does it.
+
+mod dialog;
+mod llama2c;
+pub mod template;
+mod thought;
+
+use alloc::{boxed::Box, string::String};
+
+pub use llama2c::render_llama2;
+pub use template::Template;
+pub use thought::Thoughts;
+
+use crate::{
+    generate::{PromptError, Step, TopToken},
+    sampler::Sampler,
+    session::Session,
+    tokenizer::Tokenizer,
+};
+
+/// A dialog, as a state machine like [`crate::generate`]'s. [`Chat::begin_turn`], then [`Chat::step`] until it gives
+/// [`Step::TurnOver`] or [`Step::Done`].
+pub struct Chat(Kind);
+
+enum Kind {
+    Llama2c(llama2c::Chat),
+    Dialog(Box<dialog::Dialog>),
+}
+
+impl Chat {
+    /// A dialog in a context of `seq_len`, in the tokenizer's template. `steps` are the most tokens of an answer there; where
+    /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
+    pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
+        Chat(match tokenizer.template() {
+            Some(template) => {
+                let template = template.clone();
+                let dialog = dialog::Dialog::new(tokenizer, template, steps, seq_len);
+                Kind::Dialog(Box::new(dialog))
+            }
+            None => Kind::Llama2c(llama2c::Chat::new(tokenizer, steps, seq_len)),
+        })
+    }
+
+    /// The template, where the model has one.
+    pub fn template(&self) -> Option<&Template> {
+        match &self.0 {
+            Kind::Llama2c(_) => None,
+            Kind::Dialog(dialog) => Some(dialog.template()),
+        }
+    }
+
+    /// Whether a model that can think before it answers is to.
+    pub fn set_thinking(&mut self, think: bool) {
+        if let Kind::Dialog(dialog) = &mut self.0 {
+            dialog.set_thinking(think);
+        }
+    }
+
+    /// Strings that end an answer where the model says them; they are not part of it. Not in run.c's chat.
+    pub fn set_stops(&mut self, stops: &[String]) {
+        if let Kind::Dialog(dialog) = &mut self.0 {
+            dialog.set_stops(stops);
+        }
+    }
+
+    /// Begins the user's turn. The system prompt counts in the first turn only. A full context loses its oldest turns, but for
+    /// the system prompt, and [`Chat::notice`] says so; in run.c's chat it is the end.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] if the turn does not fit; the dialog is as before. [`PromptError::Template`] if the model has
+    /// no template, and is not of llama2.c's kind.
+    pub fn begin_turn(
+        &mut self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<(), PromptError> {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.begin_turn(tokenizer, system, user),
+            Kind::Dialog(dialog) => dialog.begin_turn(tokenizer, system, user),
+        }
+    }
+
+    /// What the user should know of the turn that has begun: a sentence.
+    pub fn notice(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Llama2c(_) => None,
+            Kind::Dialog(dialog) => dialog.notice(),
+        }
+    }
+
+    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    pub fn limit_batch(&mut self, tokens: usize) {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.limit_batch(tokens),
+            Kind::Dialog(dialog) => dialog.limit_batch(tokens),
+        }
+    }
+
+    /// One pass, over a token or a batch of the prompt's, and the text that follows from it. A newline follows the
+    /// assistant's last word.
+    pub fn step(
+        &mut self,
+        session: &mut Session<'_>,
+        tokenizer: &Tokenizer,
+        sampler: &mut Sampler,
+    ) -> Step<'_> {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.step(session, tokenizer, sampler),
+            Kind::Dialog(dialog) => dialog.step(session, tokenizer, sampler),
+        }
+    }
+
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far.
+    pub fn interrupt(&mut self) {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.interrupt(),
+            Kind::Dialog(dialog) => dialog.interrupt(),
+        }
+    }
+
+    /// Tokens passed so far.
+    pub fn position(&self) -> usize {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.position(),
+            Kind::Dialog(dialog) => dialog.position(),
+        }
+    }
+
+    /// The tokens whose keys and values are kept; empty in run.c's chat.
+    pub fn context(&self) -> &[u32] {
+        match &self.0 {
+            Kind::Llama2c(_) => &[],
+            Kind::Dialog(dialog) => dialog.context(),
+        }
+    }
+
+    /// Whether nothing more can be said.
+    pub fn is_over(&self) -> bool {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.is_over(),
+            Kind::Dialog(_) => false,
+        }
+    }
+
+    /// The top token of the pass at position 0, once it has been run.
+    pub fn top_token(&self) -> Option<TopToken> {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.top_token(),
+            Kind::Dialog(dialog) => dialog.top_token(),
+        }
+    }
+}

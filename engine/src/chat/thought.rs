@@ -1,0 +1,76 @@
+//! What a model thinks before it answers, told apart from the answer: text between `<think>` and `</think>`.
+
+use alloc::string::String;
+
+const MARKS: [&str; 2] = ["<think>", "</think>"];
+
+/// Cuts a stream of text in two, wherever its pieces begin and end.
+#[derive(Debug, Default)]
+pub struct Thoughts {
+    inside: bool,
+    /// What may be the beginning of a mark.
+    held: String,
+}
+
+impl Thoughts {
+    /// Whether the model is thinking.
+    pub fn are_on(&self) -> bool {
+        self.inside
+    }
+
+    /// Appends `text` to what it is part of; the marks go.
+    pub fn push(&mut self, text: &str, thought: &mut String, answer: &mut String) {
+        self.held.push_str(text);
+        loop {
+            let mark = MARKS[usize::from(self.inside)];
+            let out = if self.inside {
+                &mut *thought
+            } else {
+                &mut *answer
+            };
+            if let Some(at) = self.held.find(mark) {
+                out.push_str(&self.held[..at]);
+                self.held.drain(..at + mark.len());
+                self.inside = !self.inside;
+                continue;
+            }
+            let kept = (1..mark.len())
+                .rev()
+                .find(|&kept| self.held.ends_with(&mark[..kept]))
+                .unwrap_or(0);
+            let given = self.held.len() - kept;
+            out.push_str(&self.held[..given]);
+            self.held.drain(..given);
+            return;
+        }
+    }
+
+    /// Gives out what was held back, and begins anew.
+    pub fn finish(&mut self, thought: &mut String, answer: &mut String) {
+        let out = if self.inside { thought } else { answer };
+        out.push_str(&self.held);
+        *self = Thoughts::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_cut_gives_the_same_thought_and_answer() {
+        let text = "<think>\nHm < 5 </thin\n</think>\n\n1 <think 2 <think>ö</think>é<";
+        let characters: alloc::vec::Vec<char> = text.chars().collect();
+        for size in 1..=characters.len() {
+            let (mut thoughts, mut thought, mut answer) =
+                (Thoughts::default(), String::new(), String::new());
+            for piece in characters.chunks(size) {
+                let piece: String = piece.iter().collect();
+                thoughts.push(&piece, &mut thought, &mut answer);
+            }
+            thoughts.finish(&mut thought, &mut answer);
+            assert_eq!(thought, "\nHm < 5 </thin\nö", "{size}");
+            assert_eq!(answer, "\n\n1 <think 2 é<", "{size}");
+        }
+    }
+}

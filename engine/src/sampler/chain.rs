@@ -1,0 +1,535 @@
+//! llama.cpp's samplers, in its order and with its defaults: biases, penalties, top-k, typical, top-p, min-p, temperature, and
+//! the draw.
+//!
+//! The set of candidates is llama.cpp's to the rounding of floats. The draw is not: its generator is another one (a Mersenne
+//! twister), so that a seed gives a text of ours, the same everywhere.
+
+use alloc::{collections::VecDeque, format, string::String, vec::Vec};
+
+use super::argmax;
+use crate::math;
+
+/// What the samplers are set to. The defaults are llama.cpp's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f32,
+    /// Keep so many of the likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the likeliest tokens that make up this probability (Holtzman et al. 2020); 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens that are at least this likely, measured by the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Keep the tokens nearest to the expected surprise that make up this probability (Meister et al. 2022); 1 keeps all.
+    pub typical: f32,
+    /// Tokens back that the penalties look; 0 switches them off.
+    pub repeat_last: usize,
+    /// Divides the logits of tokens that were there, and multiplies negative ones (Keskar et al. 2019); 1 does nothing.
+    pub repeat: f32,
+    /// Taken from a logit for each time that its token was there.
+    pub frequency: f32,
+    /// Taken from a logit if its token was there.
+    pub presence: f32,
+    /// Added to the logits of these tokens.
+    pub bias: Vec<(u32, f32)>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            typical: 1.0,
+            repeat_last: 64,
+            repeat: 1.0,
+            frequency: 0.0,
+            presence: 0.0,
+            bias: Vec::new(),
+        }
+    }
+}
+
+/// Most tokens back that the penalties look.
+pub const MOST_REPEAT_LAST: usize = 1 << 16;
+
+impl Sampling {
+    /// Whether every number is in its range, for a vocabulary of `vocab_size`.
+    ///
+    /// # Errors
+    /// A sentence: which number, and what it may be.
+    pub fn check(&self, vocab_size: usize) -> Result<(), String> {
+        let not_negative = |x: f32| x >= 0.0 && x.is_finite();
+        let share = |x: f32| (0.0..=1.0).contains(&x);
+        let any = |x: f32| (-100.0..=100.0).contains(&x);
+        for (name, value, fits, range) in [
+            (
+                "temperature",
+                self.temperature,
+                not_negative(self.temperature),
+                "0 or more",
+            ),
+            ("top-p", self.top_p, share(self.top_p), "from 0 to 1"),
+            ("min-p", self.min_p, share(self.min_p), "from 0 to 1"),
+            ("typical", self.typical, share(self.typical), "from 0 to 1"),
+            (
+                "repeat penalty",
+                self.repeat,
+                not_negative(self.repeat) && self.repeat > 0.0,
+                "more than 0",
+            ),
+            (
+                "frequency penalty",
+                self.frequency,
+                any(self.frequency),
+                "from -100 to 100",
+            ),
+            (
+                "presence penalty",
+                self.presence,
+                any(self.presence),
+                "from -100 to 100",
+            ),
+        ] {
+            if !fits {
+                return Err(format!("{name} is {value}, but must be {range}"));
+            }
+        }
+        if self.repeat_last > MOST_REPEAT_LAST {
+            return Err(format!(
+                "penalties look {} tokens back, but {MOST_REPEAT_LAST} is the most",
+                self.repeat_last
+            ));
+        }
+        match self
+            .bias
+            .iter()
+            .find(|(token, bias)| *token as usize >= vocab_size || bias.is_nan())
+        {
+            Some((token, bias)) => Err(format!(
+                "a bias of {bias} for token {token}, but there are tokens 0 to {} and a bias is a number",
+                vocab_size.saturating_sub(1)
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The samplers with what they remember. Sampling allocates nothing.
+pub(super) struct Chain {
+    pub(super) settings: Sampling,
+    /// The last tokens, the oldest first.
+    recent: VecDeque<u32>,
+    /// Logit (later probability) and token.
+    candidates: Vec<(f32, u32)>,
+    /// Surprise and place, for typical sampling.
+    surprises: Vec<(f32, u32)>,
+}
+
+impl Chain {
+    pub(super) fn new(vocab_size: usize, settings: Sampling) -> Chain {
+        let typical = settings.typical < 1.0;
+        Chain {
+            recent: VecDeque::with_capacity(settings.repeat_last + 1),
+            candidates: Vec::with_capacity(vocab_size),
+            surprises: Vec::with_capacity(if typical { vocab_size } else { 0 }),
+            settings,
+        }
+    }
+
+    /// Remembers a token.
+    pub(super) fn accept(&mut self, token: u32) {
+        if self.settings.repeat_last == 0 {
+            return;
+        }
+        if self.recent.len() == self.settings.repeat_last {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(token);
+    }
+
+    /// Picks a token. `coin` is from 0 to 1, 1 excluded.
+    pub(super) fn sample(&mut self, logits: &mut [f32], coin: f32) -> u32 {
+        self.weigh(logits);
+        if self.settings.temperature <= 0.0 {
+            return argmax(logits);
+        }
+        self.filter(logits);
+        let temperature = self.settings.temperature;
+        for (logit, _) in &mut self.candidates {
+            *logit /= temperature;
+        }
+        let sum = softmax(&mut self.candidates);
+        let (mark, mut reached) = (coin * sum, 0.0);
+        let mut last = argmax(logits);
+        for (p, token) in &self.candidates {
+            (reached, last) = (reached + p, *token);
+            if mark < reached {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Biases and penalties, on the logits themselves.
+    fn weigh(&self, logits: &mut [f32]) {
+        let settings = &self.settings;
+        for (token, bias) in &settings.bias {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                *logit += bias;
+            }
+        }
+        if (settings.repeat, settings.frequency, settings.presence) == (1.0, 0.0, 0.0) {
+            return;
+        }
+        for (i, token) in self.recent.iter().enumerate() {
+            // Each once, at its first place.
+            if self.recent.iter().take(i).any(|before| before == token) {
+                continue;
+            }
+            let Some(logit) = logits.get_mut(*token as usize) else {
+                continue;
+            };
+            let count = self.recent.iter().filter(|t| *t == token).count() as f32;
+            if *logit <= 0.0 {
+                *logit *= settings.repeat;
+            } else {
+                *logit /= settings.repeat;
+            }
+            *logit -= count * settings.frequency + settings.presence;
+        }
+    }
+
+    /// Leaves the candidates, the likeliest first.
+    fn filter(&mut self, logits: &[f32]) {
+        let settings = &self.settings;
+        let candidates = &mut self.candidates;
+        candidates.clear();
+        // What is no number is no candidate.
+        let all = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
+        candidates.extend(all.map(|(token, &logit)| (logit, token)));
+        let order =
+            |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1));
+        if settings.top_k > 0 && settings.top_k < candidates.len() {
+            candidates.select_nth_unstable_by(settings.top_k - 1, order);
+            candidates.truncate(settings.top_k);
+        }
+        candidates.sort_unstable_by(order);
+        if settings.typical < 1.0 {
+            typical(candidates, &mut self.surprises, settings.typical);
+            candidates.sort_unstable_by(order);
+        }
+        if settings.top_p < 1.0 {
+            let total: f32 = candidates
+                .iter()
+                .map(|c| likelihood(c.0, candidates[0].0))
+                .sum();
+            let (first, mut sum) = (candidates.first().map_or(0.0, |c| c.0), 0.0);
+            let enough = candidates.iter().position(|c| {
+                sum += likelihood(c.0, first) / total;
+                sum >= settings.top_p
+            });
+            candidates.truncate(enough.map_or(candidates.len(), |at| at + 1));
+        }
+        if settings.min_p > 0.0
+            && let Some(&(largest, _)) = candidates.first()
+        {
+            let least = largest + libm::logf(settings.min_p);
+            let enough = candidates.iter().position(|c| c.0 < least);
+            candidates.truncate(enough.unwrap_or(candidates.len()).max(1));
+        }
+    }
+}
+
+/// How likely a logit is beside the largest one.
+fn likelihood(logit: f32, largest: f32) -> f32 {
+    if logit == largest {
+        1.0
+    } else {
+        math::exp(logit - largest)
+    }
+}
+
+/// Turns logits, the largest first, to what their probabilities are in proportion to; the sum.
+fn softmax(candidates: &mut [(f32, u32)]) -> f32 {
+    let Some(&(largest, _)) = candidates.first() else {
+        return 0.0;
+    };
+    let mut sum = 0.0;
+    for (logit, _) in candidates {
+        *logit = likelihood(*logit, largest);
+        sum += *logit;
+    }
+    sum
+}
+
+/// Keeps the tokens whose surprise is nearest to the expected one, up to a probability of `share`; at least one.
+fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, share: f32) {
+    let Some(&(largest, _)) = candidates.first() else {
+        return;
+    };
+    let total: f32 = candidates.iter().map(|c| likelihood(c.0, largest)).sum();
+    let p = |logit: f32| likelihood(logit, largest) / total;
+    let expected: f32 = candidates
+        .iter()
+        .map(|c| p(c.0))
+        .filter(|p| *p > 0.0)
+        .map(|p| -p * libm::logf(p))
+        .sum();
+    surprises.clear();
+    surprises.extend((0..).zip(candidates.iter()).map(|(place, c)| {
+        let off = -libm::logf(p(c.0)) - expected;
+        (
+            if off.is_nan() {
+                f32::INFINITY
+            } else {
+                off.abs()
+            },
+            place,
+        )
+    }));
+    surprises.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    let mut sum = 0.0;
+    let enough = surprises.iter().position(|&(_, place)| {
+        sum += p(candidates[place as usize].0);
+        sum > share
+    });
+    surprises.truncate(enough.map_or(surprises.len(), |at| at + 1));
+    surprises.sort_unstable_by_key(|&(_, place)| place);
+    for (i, &(_, place)) in surprises.iter().enumerate() {
+        candidates[i] = candidates[place as usize];
+    }
+    candidates.truncate(surprises.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::tests::Random;
+
+    /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's test-sampling.cpp), the likeliest
+    /// first.
+    fn left(change: impl Fn(&mut Sampling)) -> Vec<u32> {
+        let mut settings = Sampling {
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            ..Sampling::default()
+        };
+        change(&mut settings);
+        let mut chain = Chain::new(4, settings);
+        let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
+        chain.filter(&logits);
+        chain.candidates.iter().map(|c| c.1).collect()
+    }
+
+    #[test]
+    fn filters_leave_what_llama_cpp_s_own_tests_expect() {
+        assert_eq!(left(|_| ()), [3, 2, 1, 0]);
+        for (k, want) in [
+            (1, &[3][..]),
+            (3, &[3, 2, 1]),
+            (4, &[3, 2, 1, 0]),
+            (0, &[3, 2, 1, 0]),
+        ] {
+            assert_eq!(left(|s| s.top_k = k), want, "top-k {k}");
+        }
+        for (p, want) in [
+            (0.0, &[3][..]),
+            (0.7, &[3, 2]),
+            (0.8, &[3, 2, 1]),
+            (1.0, &[3, 2, 1, 0]),
+        ] {
+            assert_eq!(left(|s| s.top_p = p), want, "top-p {p}");
+        }
+        for (p, want) in [
+            (0.0, &[3, 2, 1, 0][..]),
+            (0.24, &[3, 2, 1, 0]),
+            (0.26, &[3, 2, 1]),
+            (0.49, &[3, 2, 1]),
+            (0.51, &[3, 2]),
+            (0.74, &[3, 2]),
+            (0.76, &[3]),
+            (1.0, &[3]),
+        ] {
+            assert_eq!(left(|s| s.min_p = p), want, "min-p {p}");
+        }
+        for (probabilities, want) in [
+            ([0.97f32, 0.01, 0.01, 0.01], &[0][..]),
+            ([0.4, 0.2, 0.2, 0.2], &[1, 2, 3]),
+        ] {
+            let settings = Sampling {
+                top_k: 0,
+                top_p: 1.0,
+                min_p: 0.0,
+                typical: 0.5,
+                ..Sampling::default()
+            };
+            let mut chain = Chain::new(4, settings);
+            chain.filter(&probabilities.map(libm::logf));
+            let found: Vec<u32> = chain.candidates.iter().map(|c| c.1).collect();
+            assert_eq!(found, want, "typical");
+        }
+    }
+
+    #[test]
+    fn penalties_are_those_of_llama_cpp_s_tests() {
+        // Five equal logits; some tokens were there.
+        let weighed = |recent: &[u32], repeat, frequency, presence| {
+            let mut chain = Chain::new(
+                5,
+                Sampling {
+                    repeat_last: recent.len(),
+                    repeat,
+                    frequency,
+                    presence,
+                    ..Sampling::default()
+                },
+            );
+            recent.iter().for_each(|&token| chain.accept(token));
+            let mut logits = [1.0f32, -1.0, 1.0, 1.0, 1.0];
+            chain.weigh(&mut logits);
+            logits
+        };
+        assert_eq!(
+            weighed(&[0, 1], 50.0, 0.0, 0.0),
+            [0.02, -50.0, 1.0, 1.0, 1.0]
+        );
+        assert_eq!(
+            weighed(&[0, 0, 2], 1.0, 5.0, 5.0),
+            [-14.0, -1.0, -9.0, 1.0, 1.0]
+        );
+        // What is further back than the last two is forgotten.
+        let mut chain = Chain::new(
+            5,
+            Sampling {
+                repeat_last: 2,
+                presence: 1.0,
+                ..Sampling::default()
+            },
+        );
+        [0, 3, 4].into_iter().for_each(|token| chain.accept(token));
+        let mut logits = [1.0f32; 5];
+        chain.weigh(&mut logits);
+        assert_eq!(logits, [1.0, 1.0, 1.0, 0.0, 0.0]);
+    }
+
+    /// Every filter against a plain one in double precision, on logits with ties.
+    #[test]
+    fn filters_are_what_their_definitions_say() {
+        let random = &mut Random(5);
+        for round in 0..300 {
+            let n = 2 + random.next() as usize % 400;
+            let logits: Vec<f32> = (0..n)
+                .map(|_| libm::roundf(random.float() * 20.0) / 4.0)
+                .collect();
+            let k = random.next() as usize % (n + 3);
+            let (p, min) = ((round % 10) as f32 / 10.0 + 0.05, (round % 7) as f32 / 8.0);
+            let mut chain = Chain::new(
+                n,
+                Sampling {
+                    top_k: k,
+                    top_p: p,
+                    min_p: min,
+                    ..Sampling::default()
+                },
+            );
+            chain.filter(&logits);
+            let mut want: Vec<u32> = (0..n as u32).collect();
+            let logit = |t: u32| f64::from(logits[t as usize]);
+            want.sort_by(|&a, &b| logit(b).total_cmp(&logit(a)));
+            want.truncate(if k == 0 { n } else { k });
+            let e: Vec<f64> = want
+                .iter()
+                .map(|&t| (logit(t) - logit(want[0])).exp())
+                .collect();
+            let (total, mut sum) = (e.iter().sum::<f64>(), 0.0);
+            let mut count = 0;
+            for x in &e {
+                count += 1;
+                sum += x / total;
+                // Where it is that close, either is right.
+                if sum >= f64::from(p) {
+                    break;
+                }
+            }
+            let close = (sum - f64::from(p)).abs() < 1e-5;
+            want.truncate(count);
+            if min > 0.0 {
+                want.retain(|&t| logit(t) >= logit(want_first(&logits)) + f64::from(min).ln());
+            }
+            let found: Vec<u32> = chain.candidates.iter().map(|c| c.1).collect();
+            assert!(close || found == want, "{found:?}, not {want:?}");
+        }
+    }
+
+    fn want_first(logits: &[f32]) -> u32 {
+        argmax(logits)
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities_and_odd_logits_do_no_harm() {
+        let mut chain = Chain::new(
+            4,
+            Sampling {
+                temperature: 1.0,
+                top_k: 0,
+                top_p: 1.0,
+                min_p: 0.0,
+                ..Sampling::default()
+            },
+        );
+        let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
+        let mut counts = [0; 4];
+        for i in 0..1000 {
+            let token = chain.sample(&mut logits.clone(), (i as f32 + 0.5) / 1000.0);
+            counts[token as usize] += 1;
+        }
+        assert_eq!(counts, [100, 200, 300, 400]);
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        for odd in [
+            [nan; 4],
+            [-inf; 4],
+            [inf; 4],
+            [nan, inf, -inf, 0.0],
+            [0.0; 4],
+        ] {
+            for settings in [
+                Sampling::default(),
+                Sampling {
+                    typical: 0.5,
+                    temperature: 1e-30,
+                    ..Sampling::default()
+                },
+                Sampling {
+                    temperature: 0.0,
+                    ..Sampling::default()
+                },
+            ] {
+                let mut chain = Chain::new(4, settings);
+                for coin in [0.0, 0.5, 0.999_999_9] {
+                    assert!(chain.sample(&mut odd.clone(), coin) < 4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_said_in_a_sentence() {
+        assert_eq!(Sampling::default().check(10), Ok(()));
+        let said = |change: &dyn Fn(&mut Sampling)| {
+            let mut settings = Sampling::default();
+            change(&mut settings);
+            settings.check(10).unwrap_err()
+        };
+        assert_eq!(
+            said(&|s| s.top_p = 1.5),
+            "top-p is 1.5, but must be from 0 to 1"
+        );
+        assert!(said(&|s| s.temperature = f32::NAN).contains("0 or more"));
+        assert!(said(&|s| s.repeat = 0.0).contains("more than 0"));
+        assert!(said(&|s| s.bias.push((10, 1.0))).contains("token 10"));
+        assert!(said(&|s| s.repeat_last = 1 << 20).contains("65536"));
+    }
+}

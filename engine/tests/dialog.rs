@@ -1,0 +1,234 @@
+//! Conversations in a model's own template: what is kept of them, what is dropped, and what stops an answer.
+
+mod common;
+
+use common::{family, load};
+use llama2_engine::{
+    chat::{Chat, template::Fragment},
+    generate::{Generation, PromptError, Step},
+    gguf,
+    matrix::Encoding,
+    model::Model,
+    sampler::{Sampler, Sampling, argmax},
+    session::{Options, Session},
+    tokenizer::Tokenizer,
+};
+
+const START: u32 = family::VOCABULARY as u32 - 2;
+const END: u32 = family::VOCABULARY as u32 - 1;
+
+/// A model of random weights with a vocabulary and chatml's template.
+fn speaker() -> (Model, Tokenizer) {
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    file.text(
+        "tokenizer.chat_template",
+        "{{'<|im_start|>' + message['role']}} enable_thinking <think>",
+    );
+    let bytes = file.bytes();
+    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    (load(&bytes).unwrap().0, tokenizer)
+}
+
+fn greedy() -> Sampler {
+    let settings = Sampling {
+        temperature: 0.0,
+        ..Sampling::default()
+    };
+    Sampler::with(family::VOCABULARY, settings, 1)
+}
+
+fn answer(chat: &mut Chat, session: &mut Session<'_>, tokenizer: &Tokenizer) -> String {
+    let (mut sampler, mut said) = (greedy(), String::new());
+    while let Step::Text(text) = chat.step(session, tokenizer, &mut sampler) {
+        said += text;
+    }
+    said
+}
+
+/// What stands before an answer.
+fn answer_marks(tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut marks = Vec::new();
+    tokenizer.encode_marked(&[Fragment::Mark("<|im_start|>assistant\n")], &mut marks);
+    marks
+}
+
+/// Every token of the last answer is the likeliest one after all that stands before it: nothing of the context was lost, and
+/// nothing stands in it twice.
+fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
+    let tokens = chat.context();
+    let marks = answer_marks(tokenizer);
+    let begin = tokens.windows(marks.len()).rposition(|part| part == marks);
+    let begin = begin.unwrap();
+    let first = begin + marks.len();
+    assert!(first < tokens.len(), "an answer");
+    let mut session = Session::new(model, Options::default()).unwrap();
+    for (position, &token) in tokens.iter().enumerate() {
+        let likeliest = argmax(session.forward(token, position));
+        if position + 1 >= first && position + 1 < tokens.len() {
+            assert_eq!(tokens[position + 1], likeliest, "at {position}");
+        }
+    }
+}
+
+#[test]
+fn only_the_template_s_own_words_are_signs() {
+    let (_, tokenizer) = speaker();
+    let template = tokenizer.template().unwrap();
+    let mut tokens = Vec::new();
+    let fragments = template.first(Some("<|im_end|>"), "<|im_start|>user", true);
+    tokenizer.encode_marked(&fragments, &mut tokens);
+    let count = |sign| tokens.iter().filter(|&&token| token == sign).count();
+    assert_eq!((count(START), count(END)), (3, 2));
+    // What is said is tokenised together with the words before it.
+    let text = "user\n<|im_start|>user";
+    let encoded = tokenizer.encode(text.as_bytes(), false, false);
+    assert!(tokens.windows(encoded.len()).any(|part| part == encoded));
+}
+
+#[test]
+fn later_turns_go_on_from_the_cache() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut passed = 0;
+    for (turn, question) in ["Who are you?", "And then?", ""].into_iter().enumerate() {
+        let before = chat.context().len();
+        chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
+        assert_eq!(chat.notice(), None);
+        let said = answer(&mut chat, &mut session, &tokenizer);
+        assert!(said.ends_with('\n'), "{said:?}");
+        check_answer(&chat, &model, &tokenizer);
+        // What was in the context was not passed again.
+        assert_eq!(chat.position() - passed, chat.context().len() - before);
+        passed = chat.position();
+        let marks = answer_marks(&tokenizer);
+        let answers = chat.context().windows(marks.len());
+        assert_eq!(answers.filter(|part| *part == marks).count(), turn + 1);
+    }
+    // A turn that was stopped goes on from what was said of it.
+    chat.begin_turn(&tokenizer, "", "Tell me more").unwrap();
+    for _ in 0..4 {
+        chat.step(&mut session, &tokenizer, &mut greedy());
+    }
+    chat.interrupt();
+    chat.begin_turn(&tokenizer, "", "Why?").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+}
+
+#[test]
+fn a_full_context_forgets_the_oldest_turns_and_keeps_the_system_prompt() {
+    let (model, tokenizer) = speaker();
+    let seq_len = model.config.seq_len;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 10, seq_len);
+    let mut system = Vec::new();
+    let marks = [
+        Fragment::Mark("<|im_start|>system\n"),
+        Fragment::Said("Be brief."),
+    ];
+    tokenizer.encode_marked(&marks, &mut system);
+    let mut dropped = 0;
+    for turn in 0..30 {
+        let question = format!("{} {turn}", "zx".repeat(20 + turn % 3 * 10));
+        chat.begin_turn(&tokenizer, "Be brief.", &question).unwrap();
+        if let Some(notice) = chat.notice() {
+            assert!(notice.contains("forgotten"), "{notice}");
+            dropped += 1;
+        }
+        answer(&mut chat, &mut session, &tokenizer);
+        assert!(chat.context().len() < seq_len);
+        assert_eq!(chat.context()[..system.len()], system);
+        check_answer(&chat, &model, &tokenizer);
+    }
+    assert!(dropped > 3, "{dropped}");
+
+    // What fits nowhere is refused, and the dialog is as before.
+    let before = chat.context().to_vec();
+    let long = "zx".repeat(seq_len);
+    assert!(matches!(
+        chat.begin_turn(&tokenizer, "", &long),
+        Err(PromptError::TooLong { .. })
+    ));
+    assert_eq!(chat.context(), before);
+    // What fits alone goes alone.
+    let question = "z".repeat(seq_len - 100);
+    chat.begin_turn(&tokenizer, "", &question).unwrap();
+    assert!(chat.notice().is_some());
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+    // An answer without end ends with the context.
+    let mut chat = Chat::new(&tokenizer, seq_len, seq_len);
+    chat.begin_turn(&tokenizer, "", "Go on").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(chat.context().len() < seq_len);
+    chat.begin_turn(&tokenizer, "", "Go on").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+}
+
+#[test]
+fn words_that_stop_a_text_are_not_part_of_it_wherever_tokens_end() {
+    let (model, tokenizer) = speaker();
+    let tell = |stops: &[String]| {
+        let mut session = Session::new(&model, Options::default()).unwrap();
+        let mut generation = Generation::new(&tokenizer, b"Three tins", 60, 512).unwrap();
+        generation.set_stops(stops);
+        let (mut sampler, mut said) = (greedy(), String::new());
+        while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
+            said += text;
+        }
+        said
+    };
+    let whole = tell(&[]);
+    let generated: Vec<char> = whole["Three tins".len()..].chars().collect();
+    assert!(generated.len() > 20, "{whole:?}");
+    for length in 1..6 {
+        for start in 0..12 {
+            let stop: String = generated[start..start + length].iter().collect();
+            let at = whole["Three tins".len()..].find(&stop).unwrap();
+            let want = &whole["Three tins".len()..][..at];
+            // Strings that never come change nothing.
+            let never = format!("{stop}\u{1}");
+            let said = tell(&[never, stop.clone()]);
+            assert_eq!(said, format!("Three tins{want}"), "{stop:?}");
+        }
+    }
+    // What the prompt says stops nothing.
+    assert!(tell(&["Three".into()]).starts_with("Three tins"));
+    assert_eq!(tell(&["\u{1}\u{2}".into()]), whole);
+}
+
+#[test]
+fn penalties_count_the_prompt() {
+    let (model, tokenizer) = speaker();
+    let settings = Sampling {
+        temperature: 0.0,
+        // A reward: what was there comes again.
+        presence: -100.0,
+        repeat_last: 512,
+        ..Sampling::default()
+    };
+    let mut sampler = Sampler::with(family::VOCABULARY, settings, 1);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut generation = Generation::new(&tokenizer, b"Three tins", 40, 512).unwrap();
+    let mut said = String::new();
+    while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
+        said += text;
+    }
+    let rest = said.strip_prefix("Three tins").unwrap();
+    assert!(!rest.is_empty());
+    let prompt = tokenizer.encode(b"Three tins", false, false);
+    let piece = |token: &u32| String::from_utf8_lossy(tokenizer.decode(0, *token)).into_owned();
+    let mut left = rest;
+    while !left.is_empty() {
+        let longest = prompt
+            .iter()
+            .map(piece)
+            .filter(|p| left.starts_with(&p[..]));
+        let longest = longest.max_by_key(String::len);
+        left = &left[longest.unwrap_or_else(|| panic!("{rest:?}")).len()..];
+    }
+}
