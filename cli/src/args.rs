@@ -33,6 +33,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Write a model in another format, or in smaller numbers.
     Quantize(QuantizeArgs),
+    /// Cut a GGUF file in several, for file systems that end at 4 GiB a file.
+    Split(SplitArgs),
     /// Measure how well a model foresees a text.
     Perplexity(PerplexityArgs),
 }
@@ -339,6 +341,50 @@ pub struct ConvertArgs {
 const CONVERT_HELP: &str = "\
 Example:
   llama2 convert stories15M.bin -z tokenizer.bin -o stories15M.gguf --type q8_0";
+
+/// What `llama2 split` is asked for.
+#[derive(Group)]
+#[command(after_help = SPLIT_HELP)]
+pub struct SplitArgs {
+    /// GGUF file
+    pub input: PathBuf,
+
+    /// What the new files' names begin with; -00001-of-00002.gguf and so on is put behind it [default: the file's name]
+    #[arg(short, value_name = "NAME")]
+    pub output: Option<PathBuf>,
+
+    /// Most bytes of a file, such as 500M or 2G (units of 1024)
+    #[arg(long, value_name = "BYTES", default_value = "4294967295", value_parser = size)]
+    pub size: u64,
+
+    /// Write over files that are there
+    #[arg(long)]
+    pub force: bool,
+}
+
+const SPLIT_HELP: &str = "\
+FAT32, which USB sticks and EFI system partitions have, ends at 4 GiB a file. All parts go into one folder; llama2, llama2.efi and
+llama.cpp read them as one model.
+
+Example:
+  llama2 split Llama-3.1-8B-Instruct-Q4_K_M.gguf -o /media/stick/LLAMA8B";
+
+/// A number of bytes, perhaps with a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, power) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        None => (text, 0),
+        Some(digits) => match text.as_bytes().last() {
+            Some(b'k' | b'K') => (digits, 10),
+            Some(b'm' | b'M') => (digits, 20),
+            _ => (digits, 30),
+        },
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << power))
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "a size is a number of bytes, or one with K, M or G behind it".into())
+}
 
 /// Types that `llama2 quantize` and `llama2 convert` write.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

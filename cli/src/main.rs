@@ -8,10 +8,12 @@ mod info;
 mod load;
 mod machine;
 mod memory;
+mod output;
 mod pages;
 mod perplexity;
 mod quantize;
 mod run;
+mod split;
 mod threads;
 
 use std::process::ExitCode;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::Convert(args) => quantize::convert(args),
         Command::Quantize(args) => quantize::quantize(&args),
+        Command::Split(args) => split::split(&args),
         Command::Perplexity(args) => perplexity::perplexity(&args),
     };
     match done {

@@ -1,18 +1,19 @@
 //! `llama2 quantize`: a model in another format, in numbers of another type.
 
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{BufWriter, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use llama2_engine::{checkpoint::Format, export, units::Bytes};
+use llama2_engine::{
+    checkpoint::Format,
+    export::{self, Content, Plan},
+    units::Bytes,
+};
 
 use crate::{
     args::{ConvertArgs, NumberType, QuantizeArgs},
     failure::{Failure, say},
-    load,
+    load, machine,
+    output::{self, Output},
+    threads::Threads,
 };
 
 /// `llama2 convert`: a llama2.c checkpoint as a GGUF file.
@@ -75,40 +76,37 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
             args.input.display()
         ));
     }
-    let mixture = args.number_type.mixture();
-
-    let output = Output::new(&args.output).map_err(|error| about(&error))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
-    let bar = ProgressBar::new_spinner().with_message(format!("writing {}", args.output.display()));
-    bar.set_style(
-        ProgressStyle::with_template("{msg} {binary_bytes} {binary_bytes_per_sec}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    let mut sink = |bytes: &[u8]| {
-        bar.inc(bytes.len() as u64);
-        writer.write_all(bytes)
-    };
     let name = args
         .input
         .file_stem()
         .map_or("model".into(), |stem| stem.to_string_lossy());
     let (checkpoint, source) = opened.parts();
-    let written = if as_gguf {
-        export::gguf(
-            checkpoint,
-            source,
-            tokenizer.as_ref(),
-            &name,
-            mixture,
-            &mut sink,
-        )
-    } else {
-        export::v2(checkpoint, source, &mut sink)
+    let content = Content {
+        checkpoint,
+        tokenizer: tokenizer.as_ref(),
+        name: &name,
+        mixture: args.number_type.mixture(),
     };
-    written.map_err(|error| match error {
+    let refused = |error: export::Error<std::io::Error>| match error {
         export::Error::Write(error) => about(&error),
         error => Failure::about(&args.input, error),
-    })?;
+    };
+    let plan = Plan::new(&content, source, u64::MAX).map_err(refused)?;
+
+    let output = Output::new(&args.output).map_err(|error| about(&error))?;
+    let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
+    let bar = output::bar(&args.output, plan.bytes());
+    let mut sink = |bytes: &[u8]| {
+        bar.inc(bytes.len() as u64);
+        writer.write_all(bytes)
+    };
+    let threads = Threads::new(machine::default_threads());
+    let written = if as_gguf {
+        plan.write(0, source, &threads, &mut sink)
+    } else {
+        export::v2(checkpoint, source, &threads, &mut sink)
+    };
+    written.map_err(refused)?;
     let flushed = writer.flush();
     drop(writer);
     bar.finish_and_clear();
@@ -117,37 +115,4 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
         .map_err(|error| about(&error))?;
     say(format_args!("{}: {}", args.output.display(), Bytes(size)));
     Ok(())
-}
-
-/// A file under a name of its own until it is whole.
-struct Output {
-    file: File,
-    path: PathBuf,
-}
-
-impl Output {
-    fn new(wanted: &Path) -> io::Result<Output> {
-        let mut name = wanted.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let path = wanted.with_file_name(name);
-        Ok(Output {
-            file: File::create_new(&path)?,
-            path,
-        })
-    }
-
-    /// Gives it its name, and says how long it is.
-    fn keep(self, wanted: &Path) -> io::Result<u64> {
-        self.file.sync_all()?;
-        let size = self.file.metadata()?.len();
-        fs::rename(&self.path, wanted)?;
-        Ok(size)
-    }
-}
-
-impl Drop for Output {
-    /// What was not kept goes. After a rename there is nothing under this name.
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }

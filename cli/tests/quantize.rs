@@ -178,3 +178,43 @@ fn int8_foresees_a_text_as_well_as_float32() {
     assert!(refusal(&run(&file, "513"), 1).contains("the model has 1 to 512"));
     assert!(refusal(&run(&file, "1"), 1).contains("less than 2 positions"));
 }
+
+#[test]
+fn a_model_in_several_files_tells_the_same_story() {
+    let folder = Folder::new("split");
+    let whole = folder.0.join("whole.gguf");
+    let made = quantize(&models("stories1M.bin"), &whole, &["--type", "q8_0"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let split = |options: &[&str]| {
+        let command = [Path::new("split"), &whole];
+        llama2(command.into_iter().chain(options.iter().map(Path::new)))
+    };
+    let output = split(&["--size", "500K"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut parts: Vec<PathBuf> = std::fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| *path != whole)
+        .collect();
+    parts.sort();
+    assert!(parts.len() >= 3, "{parts:?}");
+    for part in &parts {
+        assert!(std::fs::metadata(part).unwrap().len() <= 500 << 10);
+    }
+    assert!(parts[0].ends_with(format!("whole-00001-of-{:05}.gguf", parts.len())));
+    assert_eq!(story(&parts[0], &[]), story(&whole, &[]));
+
+    assert!(refusal(&split(&["--size", "500K"]), 1).contains("--force"));
+    assert!(split(&["--size", "500K", "--force"]).status.success());
+    assert!(refusal(&split(&[]), 1).contains("nothing to split"));
+    let said = refusal(&split(&["--size", "60K"]), 1);
+    assert!(said.contains("alone makes a file of"), "{said}");
+    assert!(refusal(&split(&["--size", "2T"]), 2).contains("K, M or G"));
+    // And back: parts are one model to every command.
+    let again = folder.0.join("again.gguf");
+    assert!(quantize(&parts[1], &again, &["--type", "q8_0"]).status.success());
+    assert!(std::fs::read(&again).unwrap() == std::fs::read(&whole).unwrap());
+
+    let command = [Path::new("split"), &models("stories1M.bin")];
+    assert!(refusal(&llama2(command), 1).contains("llama2 convert"));
+}

@@ -46,6 +46,11 @@ impl<'a> PartName<'a> {
             self.base, self.count, self.extension
         )
     }
+
+    /// What follows the base in the name of part `number` of `count`.
+    pub fn suffix(number: usize, count: usize) -> String {
+        format!("-{number:05}-of-{count:05}.gguf")
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use std::{
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     config::Config,
-    export::{self, Mixture},
+    export::{Content, Mixture, Plan},
     model::{Digest, Model},
     tokenizer::Tokenizer,
+    workers::Single,
 };
 
 /// A file of the project's own `models/`.
@@ -58,20 +59,20 @@ pub fn load_file(path: &Path) -> Model {
 pub fn as_gguf(bytes: &[u8], mixture: Mixture, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
     let mut source = bytes;
     let checkpoint = Checkpoint::open(&mut source).unwrap();
+    let content = Content {
+        checkpoint: &checkpoint,
+        tokenizer,
+        name: "made",
+        mixture,
+    };
+    let plan = Plan::new::<Infallible>(&content, &mut source, u64::MAX).unwrap();
+    assert_eq!(plan.files(), 1);
     let mut out = Vec::new();
     let mut sink = |bytes: &[u8]| -> Result<(), Infallible> {
         out.extend_from_slice(bytes);
         Ok(())
     };
-    export::gguf(
-        &checkpoint,
-        &mut source,
-        tokenizer,
-        "made",
-        mixture,
-        &mut sink,
-    )
-    .unwrap();
+    plan.write(0, &mut source, &Single, &mut sink).unwrap();
     out
 }
 

@@ -1,0 +1,97 @@
+//! `llama2 split`: a GGUF file as several, each small enough for a FAT32 stick.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use llama2_engine::{
+    checkpoint::Format,
+    export::{self, Content, Mixture, Plan},
+    gguf::PartName,
+    units::Bytes,
+    workers::Single,
+};
+
+use crate::{
+    args::SplitArgs,
+    failure::{Failure, say},
+    load,
+    output::{self, Output},
+};
+
+pub fn split(args: &SplitArgs) -> Result<(), Failure> {
+    let about = |error: &dyn std::fmt::Display| Failure::about(&args.input, error);
+    let mut opened = load::open(Some(&args.input))?;
+    if !matches!(opened.checkpoint.format, Format::Gguf { .. }) {
+        return Err(about(
+            &"is not a GGUF file; llama2 convert makes one of it, which can be split",
+        ));
+    }
+    let (checkpoint, source) = opened.parts();
+    let content = Content {
+        checkpoint,
+        tokenizer: None,
+        name: "",
+        mixture: Mixture::Same,
+    };
+    let refused = |error: export::Error<io::Error>| about(&error);
+    let plan = Plan::new(&content, source, args.size).map_err(refused)?;
+    if plan.files() == 1 {
+        return Err(about(&format!(
+            "fits into one file of {}; there is nothing to split (--size makes files smaller)",
+            Bytes(args.size)
+        )));
+    }
+    let base = base(args);
+    let paths: Vec<PathBuf> = (1..=plan.files())
+        .map(|number| {
+            let mut name = base.clone().into_os_string();
+            name.push(PartName::suffix(number, plan.files()));
+            name.into()
+        })
+        .collect();
+    if let Some(there) = paths.iter().find(|path| path.exists() && !args.force) {
+        return Err(Failure::about(
+            there,
+            "is there already; --force writes over it",
+        ));
+    }
+
+    let bar = output::bar(&base, plan.bytes());
+    let mut outputs = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let about = |error: &io::Error| Failure::about(path, error);
+        let output = Output::new(path).map_err(|error| about(&error))?;
+        let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
+        let written = plan.write(index, source, &Single, &mut |bytes| {
+            bar.inc(bytes.len() as u64);
+            writer.write_all(bytes)
+        });
+        written.map_err(|error| match error {
+            export::Error::Write(error) => about(&error),
+            error => refused(error),
+        })?;
+        let flushed = writer.flush();
+        drop(writer);
+        flushed.map_err(|error| about(&error))?;
+        outputs.push(output);
+    }
+    bar.finish_and_clear();
+    // Only now: half of a model would look like a model.
+    for (output, path) in outputs.into_iter().zip(&paths) {
+        let size = output
+            .keep(path)
+            .map_err(|error| Failure::about(path, error))?;
+        say(format_args!("{}: {}", path.display(), Bytes(size)));
+    }
+    Ok(())
+}
+
+/// What all files' names begin with.
+fn base(args: &SplitArgs) -> PathBuf {
+    match &args.output {
+        Some(output) => output.clone(),
+        None => args.input.with_extension(""),
+    }
+}
