@@ -19,10 +19,12 @@ use crate::{
 const REQUIREMENTS: &str = include_str!("../../engine/tests/oracle/requirements.txt");
 
 /// llama.cpp's library alone, for any x86-64 processor with AVX2: the environment may outlive the machine.
-const BUILD: [&str; 13] = [
+const BUILD: [&str; 14] = [
     "-GNinja",
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
+    // The libraries find each other wherever they are moved to.
+    "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
     "-DGGML_NATIVE=OFF",
     "-DGGML_OPENMP=OFF",
     "-DLLAMA_BUILD_COMMON=OFF",
