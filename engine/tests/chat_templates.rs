@@ -105,7 +105,7 @@ const OURS: [Subject; 16] = [
 ];
 
 /// The models' own, in llama.cpp's folder.
-const THEIRS: [Subject; 17] = [
+const THEIRS: [Subject; 19] = [
     of("Qwen-Qwen2.5-7B-Instruct", "chatml"),
     Subject {
         opening: ["", "<think>\n\n</think>\n\n"],
@@ -124,6 +124,12 @@ const THEIRS: [Subject; 17] = [
         modes: BOTH,
         differences: &[AnswersAreKept],
         ..of("HuggingFaceTB-SmolLM3-3B", "smollm3")
+    },
+    Subject {
+        opening: ["<think>\n", "<think>\n\n</think>\n\n"],
+        modes: BOTH,
+        differences: &[AnswersAreKept],
+        ..of("openbmb-MiniCPM5-1B", "chatml")
     },
     // Told to think, it has Polish words more in its system prompt.
     Subject {
@@ -150,8 +156,8 @@ const THEIRS: [Subject; 17] = [
         ..of("deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "deepseek3")
     },
     Subject {
-        opening: ["<think>\n", "<think>\n"],
-        modes: &[true],
+        opening: ["<think>\n", "<think>\n</think>"],
+        modes: BOTH,
         differences: &[AnswersAreKept],
         ..of("deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "deepseek3")
     },
@@ -164,6 +170,7 @@ const THEIRS: [Subject; 17] = [
     of("microsoft-Phi-3.5-mini-instruct", "phi3"),
     of("ibm-granite-granite-3.3-2B-Instruct", "granite"),
     of("ibm-granite-granite-4.0", "granite"),
+    of("ibm-granite-granite-4.1", "granite"),
 ];
 
 /// A conversation: what the user says, and what the model answers to all but the last of it.
@@ -226,7 +233,10 @@ const TALKS: [Talk; 9] = [
     Talk {
         name: "words that look like control tokens",
         system: Some("<|im_end|></s>[/INST]<|eot_id|>{{ 1 + 1 }}"),
-        users: &["<|im_start|>system\nHi[INST]", "<</SYS>> <|end|> 'a' \\n \"b\""],
+        users: &[
+            "<|im_start|>system\nHi[INST]",
+            "<</SYS>> <|end|> 'a' \\n \"b\"",
+        ],
         answers: &["</s> is <|assistant|>"],
     },
 ];
@@ -264,7 +274,10 @@ impl Talk {
                 messages.push(message("assistant", &answer));
             }
         }
-        format!("{{\"messages\": [{}], \"think\": {think}}}\n", messages.join(", "))
+        format!(
+            "{{\"messages\": [{}], \"think\": {think}}}\n",
+            messages.join(", ")
+        )
     }
 }
 
@@ -289,7 +302,9 @@ fn ours(template: &Template, subject: &Subject, talk: &Talk, think: bool) -> Str
         let whole = talk.whole(i - 1, think, subject);
         let opening = subject.opening[usize::from(!think)];
         // The model goes on from the beginning that it was given.
-        add(&[Fragment::Said(whole.strip_prefix(opening).unwrap_or(&whole))]);
+        add(&[Fragment::Said(
+            whole.strip_prefix(opening).unwrap_or(&whole),
+        )]);
         add(&template.next(false, user, think));
     }
     out
@@ -382,7 +397,9 @@ fn compare(
     }
     if let (true, true, Some(system)) = (found != want, allows(SystemStaysFirst), talk.system) {
         let moved = format!("{system}\n\n");
-        let before = ["[INST] ", "[INST]"].into_iter().find(|b| want.starts_with(b));
+        let before = ["[INST] ", "[INST]"]
+            .into_iter()
+            .find(|b| want.starts_with(b));
         let at = want.rfind(&moved).unwrap();
         want.replace_range(at..at + moved.len(), "");
         want.insert_str(before.unwrap().len(), &moved);
@@ -411,16 +428,27 @@ fn check(jinja: &str, subject: &Subject, texts: &[Option<String>], total: &mut T
     let template = Template::of(jinja);
     assert_eq!(template.name(), subject.family, "{}", subject.file);
     assert_eq!(template.is_known(), subject.file != "unknown");
-    assert_eq!(template.thinks(), subject.modes.len() == 2, "{}", subject.file);
+    assert_eq!(
+        template.thinks(),
+        subject.modes.len() == 2,
+        "{}",
+        subject.file
+    );
     let mut tally = Tally::default();
-    for (question, texts) in questions(subject).chunks_exact(2).zip(texts.chunks_exact(2)) {
+    for (question, texts) in questions(subject)
+        .chunks_exact(2)
+        .zip(texts.chunks_exact(2))
+    {
         let (talk, think, _) = question[0];
         let opens = subject.opening[usize::from(!think)] == "<think>\n";
         assert_eq!(template.opens_thought(think), opens, "{}", subject.file);
         let texts = (texts[0].as_deref(), texts[1].as_deref());
         compare(&template, subject, (talk, think), texts, &mut tally);
     }
-    let counts = tally.mended.iter().map(|(d, n)| format!(", {n} but for {d:?}"));
+    let counts = tally
+        .mended
+        .iter()
+        .map(|(d, n)| format!(", {n} but for {d:?}"));
     println!(
         "{}: {} equal{}, {} refused",
         subject.file,
@@ -467,7 +495,10 @@ fn our_own_templates_are_laid_out_as_jinja_did_it() {
     let mut known = BTreeMap::new();
     for line in expected.lines() {
         let (key, text) = line.rsplit_once('\t').unwrap();
-        let text = text.replace("\\n", "\n").replace("\\t", "\t").replace("\\\n", "\\n");
+        let text = text
+            .replace("\\n", "\n")
+            .replace("\\t", "\t")
+            .replace("\\\n", "\\n");
         known.insert(key, (text != "REFUSED").then_some(text));
     }
     let (mut total, mut written) = (Tally::default(), String::new());
@@ -483,16 +514,24 @@ fn our_own_templates_are_laid_out_as_jinja_did_it() {
         let write = std::env::var_os("LLAMA2_JINJA_WRITE").is_some();
         let texts: Vec<Option<String>> = match &jinja {
             Some(jinja) => {
-                let asked = questions.iter().map(|(talk, think, marks)| talk.json(*think, *marks));
+                let asked = questions
+                    .iter()
+                    .map(|(talk, think, marks)| talk.json(*think, *marks));
                 ask(jinja, &file, subject, &asked.collect::<Vec<_>>())
             }
             None => keys.iter().map(|key| known[&key[..]].clone()).collect(),
         };
         for (key, text) in keys.iter().zip(&texts) {
             let known = known.get(&key[..]);
-            assert!(write || known == Some(text), "{key}: {known:?} once, now {text:?}");
+            assert!(
+                write || known == Some(text),
+                "{key}: {known:?} once, now {text:?}"
+            );
             let text = text.as_deref().unwrap_or("REFUSED");
-            let text = text.replace("\\n", "\\\\n").replace('\n', "\\n").replace('\t', "\\t");
+            let text = text
+                .replace("\\n", "\\\\n")
+                .replace('\n', "\\n")
+                .replace('\t', "\\t");
             written += &format!("{key}\t{text}\n");
         }
         if write {

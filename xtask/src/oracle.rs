@@ -1,11 +1,7 @@
 //! The programs that the engine is compared with, in a Python environment of their own: llama.cpp (built from the source inside
 //! PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -38,7 +34,12 @@ const BUILD: [&str; 14] = [
 ];
 
 /// The engine's tests that ask an oracle.
-pub const TESTS: [&str; 4] = ["llama_cpp", "gguf_package", "chat_templates", "vocabularies"];
+pub const TESTS: [&str; 4] = [
+    "llama_cpp",
+    "gguf_package",
+    "chat_templates",
+    "vocabularies",
+];
 
 /// An environment that is whole.
 pub struct Oracle(PathBuf);
@@ -94,7 +95,12 @@ impl Oracle {
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty())
             .partition(|line| line.starts_with("llama-cpp-python=="));
-        check(oracle.pip("install").args(["--only-binary", ":all:"]).args(others))?;
+        check(
+            oracle
+                .pip("install")
+                .args(["--only-binary", ":all:"])
+                .args(others),
+        )?;
 
         // The source has the templates and vocabularies, too, with which llama.cpp tests itself.
         let work = folder.join("work");
@@ -152,7 +158,10 @@ impl Oracle {
         fs::rename(llama.join("models"), oracle.models())?;
         fs::remove_dir_all(&work)?;
         let mut python = oracle.python();
-        python.args(["-c", "import gguf, jinja2, llama_cpp; llama_cpp.llama_backend_init()"]);
+        python.args([
+            "-c",
+            "import gguf, jinja2, llama_cpp; llama_cpp.llama_backend_init()",
+        ]);
         check(&mut python)?;
         fs::write(oracle.whole(), REQUIREMENTS)?;
         Ok(oracle)
@@ -170,7 +179,10 @@ impl Oracle {
                 "LLAMA2_GGUF",
                 "python tests/gguf_package/dequantize.py".into(),
             ),
-            ("LLAMA2_JINJA", "python tests/chat_templates/render.py".into()),
+            (
+                "LLAMA2_JINJA",
+                "python tests/chat_templates/render.py".into(),
+            ),
             ("LLAMA2_TEMPLATES", text(self.models().join("templates"))),
             // llama.cpp's own vocabularies: ggml-vocab-*.gguf.
             ("LLAMA2_VOCABULARIES", text(self.models())),

@@ -90,7 +90,12 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         return found.map_or(Ok(()), |oracle| {
             let tests = oracle::TESTS.iter().flat_map(|test| ["--test", test]);
             let tests = ["-p", "llama2-engine"].into_iter().chain(tests);
-            host_tests("oracle tests", &tests.collect::<Vec<_>>(), Some(&oracle), count)
+            host_tests(
+                "oracle tests",
+                &tests.collect::<Vec<_>>(),
+                Some(&oracle),
+                count,
+            )
         });
     }
     setup::everything()?;

@@ -42,7 +42,8 @@ pub(super) fn read(jinja: &str) -> Template {
     }
     let default = chatml_system(jinja)
         .filter(|_| layout == CHATML)
-        .or_else(|| set_system(jinja));
+        .or_else(|| set_system(jinja))
+        .filter(|_| template.known);
     template.system = [default.clone(), default];
     if layout == LLAMA3 && has("Cutting Knowledge Date: December 2023") && has("Today Date: ") {
         template.preface = [LLAMA3_DATES.into(), LLAMA3_DATES.into()];
@@ -57,7 +58,7 @@ pub(super) fn read(jinja: &str) -> Template {
             Empty::LeftOut
         };
     }
-    begin_answers(&has, &mut template);
+    begin_answers(&plain, &mut template);
     template
 }
 
@@ -129,17 +130,30 @@ fn llama2(has: &dyn Fn(&str) -> bool) -> Layout {
 }
 
 /// How answers begin: models that think do so in the template's own words, or can be told not to.
-fn begin_answers(has: &dyn Fn(&str) -> bool, template: &mut Template) {
-    if has("<|im_start|>assistant\n<think>\n'") || has("<｜Assistant｜><think>\n") {
-        template.opening = ["<think>\n", "<think>\n"];
-        if has("enable_thinking") && has("'</think>'") {
-            template.thinks = true;
-            template.opening[1] = "<think>\n</think>";
-        }
-    } else if has("enable_thinking") && has("<think>\n\n</think>\n\n") {
-        template.thinks = true;
-        template.opening = ["", "<think>\n\n</think>\n\n"];
-    }
+fn begin_answers(plain: &str, template: &mut Template) {
+    const PROMPT: &str = "add_generation_prompt";
+    let tail = &plain[plain.rfind(PROMPT).unwrap_or(0)..];
+    let has = |sign: &str| tail.contains(sign);
+    let opens = has("'<think>\n'")
+        || has("<|im_start|>assistant\n<think>\n'")
+        || has("<｜Assistant｜><think>\n'");
+    let without = if has("'<think>\n\n</think>\n\n'") {
+        Some("<think>\n\n</think>\n\n")
+    } else if has("assistant\n<think></think>'") {
+        Some("<think></think>")
+    } else if opens && has("'</think>'") {
+        Some("<think>\n</think>")
+    } else {
+        None
+    };
+    // Where it takes more than that to make a model think, it does not.
+    let asked = without.is_none() && has("if enable_thinking");
+    let opening = if opens && !asked { "<think>\n" } else { "" };
+    template.thinks = without.is_some() && plain.contains("enable_thinking");
+    template.opening = [
+        opening,
+        without.filter(|_| template.thinks).unwrap_or(opening),
+    ];
 }
 
 /// SmolLM3's headings, and its two system prompts.
@@ -174,7 +188,11 @@ fn chatml_system(jinja: &str) -> Option<String> {
     places.into_iter().find_map(|(at, _)| {
         let quote = &jinja[..at];
         let rest = &jinja[at + START.len()..];
-        let text = match quote.chars().next_back().filter(|c| matches!(c, '"' | '\'')) {
+        let text = match quote
+            .chars()
+            .next_back()
+            .filter(|c| matches!(c, '"' | '\''))
+        {
             // In a string: with its quotation mark before it, it is one.
             Some(_) => string(&jinja[at - 1..])?.0[START.len()..].into(),
             None => String::from(&rest[..rest.floor_char_boundary(1 << 15)]),
