@@ -58,7 +58,9 @@ pub(super) fn read(jinja: &str) -> Template {
             Empty::LeftOut
         };
     }
-    begin_answers(&plain, &mut template);
+    if template.known {
+        begin_answers(&plain, &mut template);
+    }
     template
 }
 
