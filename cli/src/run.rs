@@ -334,7 +334,10 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>, think: Think) -> Result<()
         }
         return Ok(());
     }
-    let mut thoughts = Thoughts::default();
+    let inside = chat
+        .template()
+        .map(|t| t.opens_thought(think != Think::Off));
+    let mut thoughts = Thoughts::begun(inside == Some(true));
     let (mut thought, mut said) = (String::new(), String::new());
     let mut begun = false;
     loop {

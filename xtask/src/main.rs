@@ -14,6 +14,7 @@ mod fetch;
 mod image;
 mod inspect;
 mod maker;
+mod oracle;
 mod qemu;
 mod run;
 mod setup;

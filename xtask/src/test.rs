@@ -11,13 +11,15 @@ use anyhow::{Context, Result, bail};
 use crate::{
     boots, build,
     image::{self, Content, Files},
-    inspect, setup,
+    inspect,
+    oracle::{self, Oracle},
+    setup,
     shell::{root, target},
 };
 
 #[derive(clap::Args)]
 pub struct TestArgs {
-    /// Only stages (or boots) whose names contain this
+    /// Only stages (or boots) whose names contain this; `oracle` builds the programs that the engine is compared with
     only: Option<String>,
     /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
     #[arg(long)]
@@ -83,6 +85,19 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             .as_ref()
             .is_none_or(|only| name.contains(only.as_str()))
     };
+    if args.only.as_deref() == Some("oracle") {
+        let found = oracles(true, count);
+        return found.map_or(Ok(()), |oracle| {
+            let tests = oracle::TESTS.iter().flat_map(|test| ["--test", test]);
+            let tests = ["-p", "llama2-engine"].into_iter().chain(tests);
+            host_tests(
+                "oracle tests",
+                &tests.collect::<Vec<_>>(),
+                Some(&oracle),
+                count,
+            )
+        });
+    }
     setup::everything()?;
     if wanted("format") || wanted("lints") {
         setup::for_lints()?;
@@ -124,7 +139,8 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     }
     if wanted("host tests") {
         setup::for_fetch()?;
-        host_tests(count)?;
+        let oracle = oracles(false, count);
+        host_tests("host tests", &["--workspace"], oracle.as_ref(), count)?;
     }
     println!("\n== application");
     let start = Instant::now();
@@ -188,17 +204,55 @@ fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&s
     count.add(name, start, result);
 }
 
-/// `cargo test`, its own counts taken over.
-fn host_tests(count: &mut Count) -> Result<()> {
-    println!("\n== host tests");
+/// The programs that the engine is compared with. Only those who ask for them, and continuous integration, wait for them to be
+/// built; without them the tests that would ask them are skipped.
+fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
+    const NAME: &str = "oracles (llama.cpp, gguf, Jinja2)";
+    println!("\n== oracles");
     let start = Instant::now();
-    let mut tests = cargo(&[
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--",
-        "--show-output",
-    ]);
+    if let Some(oracle) = Oracle::find() {
+        count.add(NAME, start, Ok(Some("built already".into())));
+        return Some(oracle);
+    }
+    if !asked && !oracle::is_ci() {
+        count.skip(
+            NAME,
+            "the engine is compared only with what they said once; this builds them: cargo xtask test oracle",
+        );
+        return None;
+    }
+    match Oracle::build() {
+        Ok(oracle) => {
+            count.add(NAME, start, Ok(None));
+            Some(oracle)
+        }
+        Err(error) if asked => {
+            count.add(NAME, start, Err(error));
+            None
+        }
+        Err(error) => {
+            count.skip(NAME, &format!("they could not be built: {error:#}"));
+            None
+        }
+    }
+}
+
+/// `cargo test`, its own counts taken over.
+fn host_tests(
+    name: &str,
+    which: &[&str],
+    oracle: Option<&Oracle>,
+    count: &mut Count,
+) -> Result<()> {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let mut tests = cargo(&["test"]);
+    tests
+        .args(which)
+        .args(["--no-fail-fast", "--", "--show-output"]);
+    if let Some(oracle) = oracle {
+        tests.envs(oracle.variables());
+    }
     let output = tests
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -218,7 +272,7 @@ fn host_tests(count: &mut Count) -> Result<()> {
         }
         if !output.status.success()
             || line.starts_with("test result: ")
-            || line.starts_with("worst ")
+            || line.starts_with("worst")
         {
             println!("  {line}");
         }

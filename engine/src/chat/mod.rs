@@ -1,7 +1,10 @@
 //! Chat, turn by turn: in a model's own template, or as run.c's chat does it.
 
 mod dialog;
+mod layouts;
+mod literal;
 mod llama2c;
+mod signs;
 pub mod template;
 mod thought;
 

@@ -1,9 +1,15 @@
 //! Chat templates: how a model was taught to tell who speaks, by the families that are known.
 //!
 //! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without Jinja, it is only looked at
-//! for signs of its family, whose layout is data here. What a user says is never read as a sign: it stays text.
+//! for signs of its family (`signs`), whose layout is data here (`layouts`). What a user says is never read as a sign: it stays
+//! text. `engine/tests/chat_templates.rs` compares what comes out with what Jinja2 makes of the models' own templates.
 
 use alloc::{string::String, vec::Vec};
+
+use super::{
+    layouts::{Layout, Trim},
+    signs,
+};
 
 /// A piece of a conversation before it is made of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,194 +22,37 @@ pub enum Fragment<'a> {
     End,
 }
 
-/// How turns are laid out.
+/// What becomes of an empty system prompt that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Layout {
-    name: &'static str,
-    /// Before and after the system prompt.
-    system: [&'static str; 2],
-    /// Whether the system prompt stands inside of the first user's turn.
-    inside: bool,
-    /// Before and after what the user says.
-    user: [&'static str; 2],
-    /// Before an answer.
-    assistant: &'static str,
-    /// What ends an answer; `None`: the token that ends texts.
-    end: Option<&'static str>,
-    /// What follows that before the next turn.
-    after: &'static str,
-    /// White space around what is said is left out.
-    trims: bool,
+pub(super) enum Empty {
+    /// Its marks stand around nothing.
+    Shown,
+    /// It is as if there were none, not even the template's own.
+    LeftOut,
+    /// It is as if none had been given.
+    Default,
 }
 
-const CHATML: Layout = Layout {
-    name: "chatml",
-    system: ["<|im_start|>system\n", "<|im_end|>\n"],
-    inside: false,
-    user: ["<|im_start|>user\n", "<|im_end|>\n"],
-    assistant: "<|im_start|>assistant\n",
-    end: Some("<|im_end|>"),
-    after: "\n",
-    trims: false,
-};
-
-const LLAMA3: Layout = Layout {
-    name: "llama3",
-    system: [
-        "<|start_header_id|>system<|end_header_id|>\n\n",
-        "<|eot_id|>",
-    ],
-    user: ["<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"],
-    assistant: "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    end: Some("<|eot_id|>"),
-    after: "",
-    trims: true,
-    ..CHATML
-};
-
-const GRANITE: Layout = Layout {
-    name: "granite",
-    system: [
-        "<|start_of_role|>system<|end_of_role|>",
-        "<|end_of_text|>\n",
-    ],
-    user: ["<|start_of_role|>user<|end_of_role|>", "<|end_of_text|>\n"],
-    assistant: "<|start_of_role|>assistant<|end_of_role|>",
-    end: Some("<|end_of_text|>"),
-    ..CHATML
-};
-
-/// `</s>` stands for the token that ends texts.
-const ZEPHYR: Layout = Layout {
-    name: "zephyr",
-    system: ["<|system|>\n", "</s>\n"],
-    user: ["<|user|>\n", "</s>\n"],
-    assistant: "<|assistant|>\n",
-    end: None,
-    ..CHATML
-};
-
-const PHI3: Layout = Layout {
-    name: "phi3",
-    system: ["<|system|>\n", "<|end|>\n"],
-    user: ["<|user|>\n", "<|end|>\n"],
-    assistant: "<|assistant|>\n",
-    end: Some("<|end|>"),
-    ..CHATML
-};
-
-const LLAMA2: Layout = Layout {
-    name: "llama2",
-    system: ["<<SYS>>\n", "\n<</SYS>>\n\n"],
-    inside: true,
-    user: ["[INST] ", " [/INST]"],
-    assistant: "",
-    end: None,
-    after: "",
-    trims: false,
-};
-
-const MISTRAL_V1: Layout = Layout {
-    name: "mistral v1",
-    system: ["", "\n\n"],
-    user: [" [INST] ", " [/INST]"],
-    ..LLAMA2
-};
-
-const MISTRAL_V3: Layout = Layout {
-    name: "mistral v3",
-    user: ["[INST] ", "[/INST]"],
-    ..MISTRAL_V1
-};
-
-const MISTRAL_V3_TEKKEN: Layout = Layout {
-    name: "mistral v3 tekken",
-    user: ["[INST]", "[/INST]"],
-    ..MISTRAL_V1
-};
-
-const MISTRAL_V7: Layout = Layout {
-    name: "mistral v7",
-    system: ["[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"],
-    inside: false,
-    user: ["[INST] ", "[/INST]"],
-    ..MISTRAL_V1
-};
-
-const MISTRAL_V7_TEKKEN: Layout = Layout {
-    name: "mistral v7 tekken",
-    system: ["[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"],
-    user: ["[INST]", "[/INST]"],
-    ..MISTRAL_V7
-};
-
-/// What Llama 3.1's and 3.2's templates say before every system prompt, on the day that they name where no clock is asked.
-const LLAMA3_DATES: &str = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
-
-/// A model's template.
+/// A model's template. What there is two of is for models that think before they answer, and for those who do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    layout: Layout,
-    known: bool,
+    pub(super) layout: Layout,
+    pub(super) known: bool,
     /// What the template says where no system prompt is given.
-    default_system: Option<String>,
+    pub(super) system: [Option<String>; 2],
+    pub(super) empty: Empty,
     /// What it says before any system prompt, given or not.
-    preface: &'static str,
-    /// Models that think first can be told not to.
-    thinks: bool,
+    pub(super) preface: [String; 2],
+    /// How an answer begins, in the template's own words.
+    pub(super) opening: [&'static str; 2],
+    /// Whether the model thinks first, and can be told not to.
+    pub(super) thinks: bool,
 }
 
 impl Template {
-    /// The family of a file's template.
+    /// The template that a file's Jinja program is. Takes time in proportion to its length, whatever it is.
     pub fn of(jinja: &str) -> Template {
-        let has = |sign: &str| jinja.contains(sign);
-        let found = if has("<|im_start|>") {
-            Some(CHATML)
-        } else if has("[INST]") {
-            Some(if has("[SYSTEM_PROMPT] ") {
-                MISTRAL_V7
-            } else if has("[SYSTEM_PROMPT]") {
-                MISTRAL_V7_TEKKEN
-            } else if has("' [INST] ' + system_message") || has("[AVAILABLE_TOOLS]") {
-                match (has(" [INST]"), has("\"[INST]\"")) {
-                    (true, _) => MISTRAL_V1,
-                    (_, true) => MISTRAL_V3_TEKKEN,
-                    _ => MISTRAL_V3,
-                }
-            } else {
-                Layout {
-                    trims: has("content.strip()"),
-                    after: if has("bos_token + '[INST]") {
-                        "<s>"
-                    } else {
-                        ""
-                    },
-                    ..LLAMA2
-                }
-            })
-        } else if has("<|assistant|>") && has("<|end|>") {
-            Some(PHI3)
-        } else if has("<|user|>") {
-            Some(ZEPHYR)
-        } else if has("<|start_header_id|>") && has("<|end_header_id|>") {
-            Some(LLAMA3)
-        } else if has("<|start_of_role|>") {
-            Some(GRANITE)
-        } else {
-            None
-        };
-        let layout = found.unwrap_or(CHATML);
-        Template {
-            layout,
-            known: found.is_some(),
-            default_system: default_system(jinja, &layout),
-            preface: if layout == LLAMA3 && has("Cutting Knowledge Date: December 2023") {
-                LLAMA3_DATES
-            } else {
-                ""
-            },
-            thinks: has("enable_thinking") && has("<think>"),
-        }
+        signs::read(jinja)
     }
 
     /// The family's name.
@@ -221,8 +70,14 @@ impl Template {
         self.thinks
     }
 
-    /// A conversation's first turn, up to where the answer begins. An empty system prompt is none; where none is given, the
-    /// template may have one of its own.
+    /// Whether the answer begins inside of a thought, whose `<think>` the template has said already.
+    pub fn opens_thought(&self, think: bool) -> bool {
+        let opening = self.opening[usize::from(!think)];
+        opening.contains("<think>") && !opening.contains("</think>")
+    }
+
+    /// A conversation's first turn, up to where the answer begins. Where no system prompt is given, the template may have one
+    /// of its own; an empty one is what the template makes of it, mostly marks around nothing.
     pub fn first<'a>(
         &'a self,
         system: Option<&'a str>,
@@ -233,23 +88,36 @@ impl Template {
             inside,
             system: around,
             user: [before, _],
+            trim,
             ..
         } = self.layout;
-        let system = system.or(self.default_system.as_deref());
+        let mode = usize::from(!think);
+        let own = self.system[mode].as_deref();
+        let preface = &self.preface[mode];
+        let system = match system.map(|text| self.trimmed_system(text)) {
+            None => own,
+            Some("") if self.empty == Empty::Default => own,
+            Some("") if self.empty == Empty::LeftOut => None,
+            given => given,
+        };
         let mut out = Vec::new();
         if inside {
             out.push(Fragment::Mark(before));
         }
-        let system = system.unwrap_or_default();
-        if !system.is_empty() || !self.preface.is_empty() {
+        if system.is_some() || !preface.is_empty() {
             self.mark(around[0], &mut out);
-            out.push(Fragment::Said(self.preface));
-            out.push(self.said(system));
+            out.push(Fragment::Said(preface));
+            out.push(Fragment::Said(system.unwrap_or_default()));
             self.mark(around[1], &mut out);
         }
         if !inside {
             out.push(Fragment::Mark(before));
         }
+        let user = match trim {
+            Trim::Llama2 if system.is_some() => user.trim_end(),
+            Trim::Llama2 | Trim::Both => user.trim(),
+            Trim::AfterSystem | Trim::Nowhere => user,
+        };
         self.ask(user, think, &mut out);
         out
     }
@@ -262,22 +130,28 @@ impl Template {
         }
         self.mark(self.layout.after, &mut out);
         out.push(Fragment::Mark(self.layout.user[0]));
+        let user = match self.layout.trim {
+            Trim::Llama2 | Trim::Both => user.trim(),
+            Trim::AfterSystem | Trim::Nowhere => user,
+        };
         self.ask(user, think, &mut out);
         out
     }
 
     /// What the user says, and where the answer begins.
     fn ask<'a>(&'a self, user: &'a str, think: bool, out: &mut Vec<Fragment<'a>>) {
-        out.push(self.said(user));
+        out.push(Fragment::Said(user));
         self.mark(self.layout.user[1], out);
         self.mark(self.layout.assistant, out);
-        if self.thinks && !think {
-            self.mark("<think>\n\n</think>\n\n", out);
-        }
+        self.mark(self.opening[usize::from(!think)], out);
     }
 
-    fn said<'a>(&self, text: &'a str) -> Fragment<'a> {
-        Fragment::Said(if self.layout.trims { text.trim() } else { text })
+    fn trimmed_system<'a>(&self, text: &'a str) -> &'a str {
+        match self.layout.trim {
+            Trim::Both => text.trim(),
+            Trim::AfterSystem => text.trim_end(),
+            Trim::Llama2 | Trim::Nowhere => text,
+        }
     }
 
     /// The template's own words; `</s>` is whatever ends the model's texts.
@@ -292,21 +166,6 @@ impl Template {
             }
         }
     }
-}
-
-/// The system prompt that a template has for those who give none: literal text between the marks.
-fn default_system(jinja: &str, layout: &Layout) -> Option<String> {
-    if *layout != CHATML {
-        return None;
-    }
-    let start = "<|im_start|>system\\n";
-    jinja.match_indices(start).find_map(|(at, _)| {
-        let rest = &jinja[at + start.len()..];
-        let text = &rest[..rest.find("<|im_end|>")?];
-        // Anything but a literal is a variable in between.
-        let literal = !text.is_empty() && !text.contains(['\'', '"', '{', '}', '\n', '\\']);
-        literal.then(|| text.into())
-    })
 }
 
 #[cfg(test)]
@@ -341,7 +200,7 @@ mod tests {
             "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Hi<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>Hello<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Who?<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
         ),
         (
-            "{{ '<|user|>\n' + message['content'] + eos_token }}",
+            "{{ '<|user|>\n' + message['content'] + eos_token }}{{ '<|assistant|>' }}",
             "zephyr",
             "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n<|user|>\nWho?</s>\n<|assistant|>\n",
         ),
@@ -366,7 +225,7 @@ mod tests {
             "[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Who?[/INST]",
         ),
         (
-            "Cutting Knowledge Date: December 2023 '<|start_header_id|>' <|end_header_id|>",
+            "Cutting Knowledge Date: December 2023 Today Date: '<|start_header_id|>' <|end_header_id|>",
             "llama3",
             "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWho?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
         ),
@@ -409,9 +268,11 @@ mod tests {
             text(&qwen.first(None, "Hi", true)),
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
         );
-        // An empty one is none.
-        assert!(!text(&qwen.first(Some(""), "Hi", true)).contains("system"));
-        let thinker = Template::of("<|im_start|> <think> enable_thinking is false");
+        // An empty one is as Jinja has it.
+        let empty = text(&qwen.first(Some(""), "Hi", true));
+        assert!(empty.starts_with("<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"));
+        let thinker =
+            Template::of("<|im_start|> enable_thinking is false '<think>\\n\\n</think>\\n\\n'");
         assert!(thinker.thinks());
         assert!(text(&thinker.first(None, "Hi", false)).ends_with("<think>\n\n</think>\n\n"));
         assert!(!text(&thinker.first(None, "Hi", true)).contains("think"));

@@ -13,6 +13,14 @@ pub struct Thoughts {
 }
 
 impl Thoughts {
+    /// For an answer that begins inside of a thought, where [`super::Template::opens_thought`] says so.
+    pub fn begun(inside: bool) -> Thoughts {
+        Thoughts {
+            inside,
+            held: String::new(),
+        }
+    }
+
     /// Whether the model is thinking.
     pub fn are_on(&self) -> bool {
         self.inside
@@ -72,5 +80,13 @@ mod tests {
             assert_eq!(thought, "\nHm < 5 </thin\nö", "{size}");
             assert_eq!(answer, "\n\n1 <think 2 é<", "{size}");
         }
+    }
+
+    #[test]
+    fn an_answer_may_begin_inside_of_a_thought() {
+        let mut thoughts = Thoughts::begun(true);
+        let (mut thought, mut answer) = (String::new(), String::new());
+        thoughts.push("Hm.\n</think>\nYes.", &mut thought, &mut answer);
+        assert_eq!((&thought[..], &answer[..]), ("Hm.\n", "\nYes."));
     }
 }

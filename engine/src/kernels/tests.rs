@@ -621,3 +621,58 @@ fn weights_are_those_of_the_gguf_package() {
         assert!(expected.lines().any(|line| line == found), "{found}");
     }
 }
+
+/// What `llama.cpp`'s own test of its types allows (`tests/test-quantize-fns.cpp`), on its data, for every type that we write.
+#[test]
+fn quantisation_errors_are_within_llama_cpp_s_thresholds() {
+    const COUNT: usize = 32 * 128;
+    let data = |offset: f32| -> Vec<f32> {
+        let wave = |i| 0.1 + 2.0 * (f64::from(i as f32 + offset)).cos();
+        (0..COUNT).map(|i| wave(i) as f32).collect()
+    };
+    let (w, x) = (data(0.0), data(1.0));
+    let want: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(w * x)).sum();
+    let coded = [
+        Coded::Q4_1,
+        Coded::Q5_0,
+        Coded::Q5_1,
+        Coded::Q4K,
+        Coded::Q5K,
+        Coded::Q6K,
+    ];
+    let mut encodings = vec![Encoding::F32, Encoding::F16, Encoding::BF16];
+    encodings.extend([Encoding::Q8_0, Encoding::Q4_0]);
+    encodings.extend(coded.map(Encoding::Coded));
+    for encoding in encodings {
+        let mut bytes = Vec::new();
+        crate::quantize::encode(encoding, &w, &mut bytes, &mut Vec::new());
+        let mut matrix = Matrix::zeroed(1, COUNT, encoding, &mut Arena::none()).unwrap();
+        matrix.pack(0, &bytes);
+        let mut row = vec![0.0; COUNT];
+        matrix.row(0, &mut row);
+        let squares = w.iter().zip(&row).map(|(w, r)| f64::from(w - r).powi(2));
+        let total = squares.sum::<f64>().sqrt() / COUNT as f64;
+        let rounding = encoding.rounding();
+        let (quants, scales, sums) = match rounding {
+            Some(rounding) => quantized(&scalar::KERNELS, &x, rounding),
+            None => Default::default(),
+        };
+        let input = Activations {
+            tokens: 1,
+            cols: COUNT,
+            values: &x,
+            stride: COUNT,
+            quants: &quants,
+            quant_stride: COUNT,
+            scales: &scales,
+            sums: &sums[..sums.len() / 2],
+            lower: &sums[sums.len() / 2..],
+        };
+        let mut out = [0.0; PANEL];
+        matrix.multiply(&scalar::KERNELS, 0, &input, &mut out);
+        let product = (f64::from(out[0]) - want).abs() / COUNT as f64;
+        println!("worst errors of {encoding}: {total:.6} in all, {product:.6} of a product");
+        assert!(total < 0.002, "{encoding}: total error {total}");
+        assert!(product < 0.02, "{encoding}: dot product error {product}");
+    }
+}

@@ -1,6 +1,10 @@
-"""Prints the CRC-32 of what the `gguf` package makes of random blocks of each coded type (expected.txt; pip install gguf)."""
+"""What the `gguf` package makes of blocks: `dequantize.py TYPE` reads them from standard input and writes little-endian f32.
+
+Without a type: prints the CRC-32 of what it makes of random blocks of each coded type (expected.txt).
+"""
 
 import struct
+import sys
 import zlib
 
 import gguf
@@ -44,15 +48,31 @@ class Random:
         return total
 
 
-for name, (size, at, numbers) in TYPES.items():
-    random = Random(17)
-    data = bytearray()
-    for _ in range(200):
-        block = bytearray(random.next() & 255 for _ in range(size))
-        for i in range(numbers):
-            block[at + 2 * i : at + 2 * i + 2] = struct.pack("<e", random.float())
-        data += block
+def print_sums():
+    for name, (size, at, numbers) in TYPES.items():
+        random = Random(17)
+        data = bytearray()
+        for _ in range(200):
+            block = bytearray(random.next() & 255 for _ in range(size))
+            for i in range(numbers):
+                block[at + 2 * i : at + 2 * i + 2] = struct.pack("<e", random.float())
+            data += block
+        kind = gguf.GGMLQuantizationType[name]
+        blocks = numpy.frombuffer(bytes(data), dtype=numpy.uint8).reshape(200, size)
+        weights = gguf.quants.dequantize(blocks, kind).astype("<f4")
+        print(f"{name} {zlib.crc32(weights.tobytes()):08x}")
+
+
+def dequantize(name):
     kind = gguf.GGMLQuantizationType[name]
-    blocks = numpy.frombuffer(bytes(data), dtype=numpy.uint8).reshape(200, size)
-    weights = gguf.quants.dequantize(blocks, kind).astype("<f4")
-    print(f"{name} {zlib.crc32(weights.tobytes()):08x}")
+    _, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = numpy.frombuffer(sys.stdin.buffer.read(), dtype=numpy.uint8).reshape(-1, size)
+    if kind in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):
+        blocks = blocks.view(numpy.dtype("<f4" if size == 4 else "<f2"))
+    sys.stdout.buffer.write(gguf.quants.dequantize(blocks, kind).astype("<f4").tobytes())
+
+
+if len(sys.argv) > 1:
+    dequantize(sys.argv[1])
+else:
+    print_sums()

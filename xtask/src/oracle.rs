@@ -1,0 +1,269 @@
+//! The programs that the engine is compared with, in a Python environment of their own: llama.cpp (built from the source inside
+//! PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    setup,
+    shell::{check, has, output, root},
+};
+
+/// What is installed, with every version.
+const REQUIREMENTS: &str = include_str!("../../engine/tests/oracle/requirements.txt");
+
+/// llama.cpp's library alone, for any x86-64 processor with AVX2: the environment may outlive the machine.
+const BUILD: [&str; 14] = [
+    "-GNinja",
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DBUILD_SHARED_LIBS=ON",
+    // The libraries find each other wherever they are moved to.
+    "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
+    "-DGGML_NATIVE=OFF",
+    "-DGGML_OPENMP=OFF",
+    "-DLLAMA_BUILD_COMMON=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_TOOLS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_BUILD_APP=OFF",
+    "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_OPENSSL=OFF",
+];
+
+/// The engine's tests that ask an oracle.
+pub const TESTS: [&str; 4] = [
+    "llama_cpp",
+    "gguf_package",
+    "chat_templates",
+    "vocabularies",
+];
+
+/// An environment that is whole.
+pub struct Oracle(PathBuf);
+
+impl Oracle {
+    /// Where the environment of these versions is or would be: outside of the repository, so that `git clean` leaves it alone.
+    ///
+    /// # Errors
+    /// If there is no home.
+    pub fn folder() -> Result<PathBuf> {
+        let cache = std::env::var_os("XDG_CACHE_HOME")
+            .filter(|folder| !folder.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+            .context("neither XDG_CACHE_HOME nor HOME says where to build the oracles")?;
+        let mut hash = Sha256::new();
+        hash.update(REQUIREMENTS);
+        for flag in BUILD {
+            hash.update(flag);
+        }
+        let hash = hash.finalize();
+        let name = hash[..6].iter().map(|byte| format!("{byte:02x}"));
+        let name = format!("oracle-{}", name.collect::<String>());
+        Ok(cache.join("llama2-efi").join(name))
+    }
+
+    /// The environment, where it has been built.
+    pub fn find() -> Option<Oracle> {
+        let oracle = Oracle(Oracle::folder().ok()?);
+        (oracle.whole().is_file() && output(oracle.python().arg("--version")).is_some())
+            .then_some(oracle)
+    }
+
+    /// Builds the environment: about 100 MB of packages, and some minutes of compiling.
+    ///
+    /// # Errors
+    /// What could not be downloaded, built or started; the next call begins anew.
+    pub fn build() -> Result<Oracle> {
+        for_building()?;
+        let oracle = Oracle(Oracle::folder()?);
+        let folder = &oracle.0;
+        eprintln!("xtask: building the oracles in {}", folder.display());
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+        }
+        fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+        check(
+            Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(folder.join("venv")),
+        )?;
+        let (llama, others): (Vec<_>, Vec<_>) = REQUIREMENTS
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .partition(|line| line.starts_with("llama-cpp-python=="));
+        check(
+            oracle
+                .pip("install")
+                .args(["--only-binary", ":all:"])
+                .args(others),
+        )?;
+
+        // The source has the templates and vocabularies, too, with which llama.cpp tests itself.
+        let work = folder.join("work");
+        let source = work.join("source");
+        fs::create_dir_all(&source)?;
+        // The build is ours: what pip would run is asked for Python's half only.
+        let python_only = "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF";
+        check(
+            oracle
+                .pip("download")
+                .env("CMAKE_ARGS", python_only)
+                .args(["--no-deps", "--no-binary", ":all:", "--no-build-isolation"])
+                .arg("-d")
+                .arg(&work)
+                .args(llama),
+        )?;
+        let archive = fs::read_dir(&work)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| path.extension().is_some_and(|end| end == "gz"))
+            .context("pip left no source of llama-cpp-python")?;
+        check(
+            Command::new("tar")
+                .arg("-xzf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(&source)
+                .arg("--strip-components=1"),
+        )?;
+        check(
+            oracle
+                .pip("install")
+                .env("CMAKE_ARGS", python_only)
+                .args(["--no-deps", "--no-build-isolation"])
+                .arg(&source),
+        )?;
+        let llama = source.join("vendor/llama.cpp");
+        let build = work.join("build");
+        check(
+            oracle
+                .command("cmake")
+                .arg("-S")
+                .arg(&llama)
+                .arg("-B")
+                .arg(&build)
+                .args(BUILD),
+        )?;
+        check(
+            oracle
+                .command("cmake")
+                .arg("--build")
+                .arg(&build)
+                .args(["--target", "llama"]),
+        )?;
+        fs::rename(build.join("bin"), oracle.library())?;
+        fs::rename(llama.join("models"), oracle.models())?;
+        fs::remove_dir_all(&work)?;
+        let mut python = oracle.python();
+        python.args([
+            "-c",
+            "import gguf, jinja2, llama_cpp; llama_cpp.llama_backend_init()",
+        ]);
+        check(&mut python)?;
+        fs::write(oracle.whole(), REQUIREMENTS)?;
+        Ok(oracle)
+    }
+
+    /// What tells the tests how to ask. They run in `engine/`.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        vec![
+            ("PATH", format!("{}:{path}", text(self.programs()))),
+            ("LLAMA_CPP_LIB_PATH", text(self.library())),
+            ("LLAMA2_ORACLE", "python tests/llama_cpp/logits.py".into()),
+            (
+                "LLAMA2_GGUF",
+                "python tests/gguf_package/dequantize.py".into(),
+            ),
+            (
+                "LLAMA2_JINJA",
+                "python tests/chat_templates/render.py".into(),
+            ),
+            ("LLAMA2_TEMPLATES", text(self.models().join("templates"))),
+            // llama.cpp's own vocabularies: ggml-vocab-*.gguf.
+            ("LLAMA2_VOCABULARIES", text(self.models())),
+        ]
+    }
+
+    /// The file that is written last.
+    fn whole(&self) -> PathBuf {
+        self.0.join("whole")
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.0.join("venv/bin")
+    }
+
+    fn library(&self) -> PathBuf {
+        self.0.join("lib")
+    }
+
+    fn models(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    /// One of the environment's programs, which finds the others.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs().join(program));
+        command.envs(self.variables()).current_dir(root());
+        command
+    }
+
+    fn python(&self) -> Command {
+        self.command("python")
+    }
+
+    fn pip(&self, what: &str) -> Command {
+        let mut pip = self.python();
+        pip.args(["-m", "pip", what, "--quiet", "--disable-pip-version-check"]);
+        pip
+    }
+}
+
+/// A Python that can make environments, and a C++ compiler.
+fn for_building() -> Result<()> {
+    let mut missing = Vec::new();
+    let works = |module: &str| {
+        let mut python = Command::new("python3");
+        output(python.args(["-c", &format!("import {module}")])).is_some()
+    };
+    if !works("venv, ensurepip") {
+        missing.extend(["python3", "python3-venv"]);
+    }
+    if !has("c++") {
+        missing.push("g++");
+    }
+    if !has("tar") {
+        missing.push("tar");
+    }
+    setup::install(&missing, "building the oracles")?;
+    if !works("venv, ensurepip") {
+        bail!("the python3 of this system makes no environments (venv, ensurepip)");
+    }
+    Ok(())
+}
+
+/// Whether continuous integration runs us.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_survives_a_clean_and_every_version_is_pinned() {
+        if let Ok(folder) = Oracle::folder() {
+            assert!(!folder.starts_with(root()));
+        }
+        let lines = REQUIREMENTS.lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            assert!(line.contains("=="), "{line}");
+        }
+    }
+}
