@@ -4,7 +4,7 @@
 //!  bytes ─► keys::Keys ─┐
 //!                       ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input::{Text, Command}
 //!  firmware's keyboard ─┘             │
-//!   └─► layout::Keyboard              └─► view::lay_out ─► view::Ansi, view::Grid ─► the screen
+//!   └─► layout::Keyboard              └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
 //! ```
 //!
 //! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows the text that comes out.
@@ -12,11 +12,16 @@
 
 extern crate alloc;
 
+pub mod ansi;
+pub mod editor;
+pub mod grid;
 pub mod history;
 pub mod keys;
 pub mod layout;
 pub mod nearest;
+pub mod view;
 pub mod width;
+pub mod wrap;
 
 /// Random numbers for tests: the same each time (Knuth's MMIX constants).
 #[cfg(test)]
