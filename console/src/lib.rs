@@ -13,6 +13,8 @@
 extern crate alloc;
 
 pub mod ansi;
+pub mod commands;
+pub mod complete;
 pub mod editor;
 pub mod grid;
 pub mod history;

@@ -7,22 +7,31 @@ pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<
     let (name, distance) = names
         .map(|name| (name, distance(typed, name)))
         .min_by_key(|&(_, distance)| distance)?;
-    (distance <= name.chars().count().max(3) / 2).then_some(name)
+    let len = name.chars().count();
+    (distance <= len.max(3) / 2 && distance < len).then_some(name)
 }
 
-/// Letters to insert, take away or change to make `b` of `a`, case aside (Levenshtein 1966).
+/// Letters to insert, take away, change, or swap with their neighbour to make `b` of `a`, case aside (Damerau 1964, in the simple
+/// form where no letter is touched twice).
 pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
     // A name of a hundred letters is near to none of ours.
-    for (i, a) in a.chars().take(100).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let change = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+    let letters = |text: &str| -> Vec<char> { text.chars().take(100).collect() };
+    let (a, b) = (letters(a), letters(b));
+    let same = |a: char, b: char| a.eq_ignore_ascii_case(&b);
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i);
+        for j in 1..=b.len() {
+            let change = row[j - 1] + usize::from(!same(a[i - 1], b[j - 1]));
+            let mut least = change.min(row[j] + 1).min(next[j - 1] + 1);
+            if i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]) {
+                least = least.min(before[j - 2] + 1);
+            }
+            next.push(least);
         }
+        before = core::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -41,5 +50,8 @@ mod tests {
         assert_eq!(nearest("x", [].into_iter()), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("saev", "SAVE"), 1);
+        assert_eq!(nearest("x", ["?"].into_iter()), None);
     }
 }
