@@ -1,7 +1,7 @@
 //! What a person types and sees, for both shells: it knows neither firmware nor terminal nor model.
 //!
 //! ```text
-//!  bytes ─► keys::Keys ─┐
+//!  bytes ─► decoder::Keys ┐
 //!                       ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input::{Text, Command}
 //!  firmware's keyboard ─┘             │
 //!   └─► layout::Keyboard              └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
@@ -15,12 +15,19 @@ extern crate alloc;
 pub mod ansi;
 pub mod commands;
 pub mod complete;
+pub mod conversation;
+pub mod decoder;
 pub mod editor;
+pub mod filename;
 pub mod grid;
 pub mod history;
 pub mod keys;
 pub mod layout;
 pub mod nearest;
+mod pace;
+pub mod settings;
+pub mod status;
+mod values;
 pub mod view;
 pub mod width;
 pub mod wrap;
