@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod ahead;
 pub mod ansi;
 pub mod commands;
 pub mod complete;
