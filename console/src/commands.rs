@@ -194,7 +194,7 @@ const fn entry(
 }
 
 /// All commands, in the order of `/help`.
-pub const TABLE: [Entry; 25] = [
+pub static TABLE: [Entry; 25] = [
     Entry {
         also: &["?"],
         values: Values::Commands,
@@ -435,7 +435,6 @@ pub fn parse(line: &str, place: Place) -> Result<Input, String> {
 
 /// The command of a name, without the slash: in any case, with `-` for `_` as well.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    const TABLE: &[Entry] = &self::TABLE;
     TABLE.iter().find(|entry| {
         let names = core::iter::once(&entry.name).chain(entry.also);
         names.into_iter().any(|known| is_same(known, name))

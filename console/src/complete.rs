@@ -96,8 +96,8 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
 }
 
 fn commands(place: Place) -> impl Iterator<Item = &'static Entry> {
-    const ALL: &[Entry] = &TABLE;
-    ALL.iter()
+    TABLE
+        .iter()
         .filter(move |entry| place == Place::Boot || !entry.only_boot)
 }
 

@@ -29,7 +29,7 @@ pub struct Layout {
 }
 
 /// All layouts; the first is the firmware's own.
-pub const LAYOUTS: [Layout; 6] = [
+pub static LAYOUTS: [Layout; 6] = [
     Layout {
         name: "us",
         rows: US,

@@ -377,6 +377,48 @@ mod tests {
     }
 
     #[test]
+    fn a_merged_file_says_the_same_but_for_the_wishes() {
+        let mut random = crate::random(29);
+        let lines = [
+            "# top_k = 3",
+            "",
+            "a = 1",
+            "'b' = \"# no comment [\"",
+            "c = '''\n top_k = 5 \\\n[x]'''",
+            "d = \"\"\"\nseed = \\\"\"\"\\\"\n\"\"\" # [",
+            "e = [ # [\n 'x]', \"y\\\"]\",\n [1,\n2] ]",
+            "f = { seed = 1, g = [\n1] }",
+            "h = 1979-05-27T07:32:00Z",
+            "system = \"\"\"one\ntwo\"\"\"",
+            "  temperature = 1 # warm",
+            "\"seed\" = 5",
+            "stop = [\n'a',\n]",
+            "top_k = 0x10",
+        ];
+        let tables = ["[t]\nseed = 1\n", "[[u]]\n[u.v]\nstop = 'x'\n", ""];
+        let mut wishes = Settings::default().wishes();
+        wishes.push(("system", quoted("a\n\"b\"\\")));
+        let wished: toml::Table = merge("", &wishes).parse().unwrap();
+        for _ in 0..2000 {
+            let mut text = String::new();
+            let start = random(lines.len());
+            for i in 0..random(lines.len()) {
+                // A step that shares no factor with 14: each line once.
+                text.push_str(lines[(start + i * 5) % lines.len()]);
+                text.push_str(["\n", "\r\n"][random(2)]);
+            }
+            text.push_str(tables[random(tables.len())]);
+            let mut want: toml::Table = text.parse().unwrap();
+            want.extend(wished.clone());
+            let merged = merge(&text, &wishes);
+            let merged: toml::Table = merged
+                .parse()
+                .unwrap_or_else(|error| panic!("{error}\n{text}\n{merged}"));
+            assert_eq!(merged, want, "{text}");
+        }
+    }
+
+    #[test]
     fn merging_any_text() {
         let mut random = crate::random(23);
         let pieces = [
