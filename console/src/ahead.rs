@@ -1,0 +1,92 @@
+//! Keys that are typed while a reply comes: kept for later, but for those that stop it.
+
+use alloc::collections::VecDeque;
+
+use crate::keys::Key;
+
+/// What a key did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    /// It waits.
+    Kept,
+    /// The reply is to stop.
+    Stop,
+    /// There is no more room: worth a bell.
+    Refused,
+}
+
+/// Keys that wait for the prompt.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    keys: VecDeque<Key>,
+    pasting: bool,
+}
+
+impl Ahead {
+    /// Keys that may wait: a long paste.
+    pub const MOST: usize = 64 << 10;
+
+    /// None yet.
+    pub const fn new() -> Ahead {
+        Ahead {
+            keys: VecDeque::new(),
+            pasting: false,
+        }
+    }
+
+    /// Takes a key while a reply comes.
+    pub fn press(&mut self, key: Key) -> Typed {
+        match key {
+            Key::Escape | Key::Ctrl('c') if !self.pasting => return Typed::Stop,
+            Key::PasteBegin => self.pasting = true,
+            Key::PasteEnd => self.pasting = false,
+            _ => (),
+        }
+        // The end of a paste always has room: without it the editor would wait for more.
+        if self.keys.len() >= Self::MOST && key != Key::PasteEnd {
+            return Typed::Refused;
+        }
+        self.keys.push_back(key);
+        Typed::Kept
+    }
+
+    /// The next key for the editor: to be asked before any new key is.
+    pub fn take(&mut self) -> Option<Key> {
+        self.keys.pop_front()
+    }
+
+    /// Forgets them all.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.pasting = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_wait_and_two_stop() {
+        let mut ahead = Ahead::new();
+        assert_eq!(ahead.press(Key::Char('a')), Typed::Kept);
+        assert_eq!(ahead.press(Key::Escape), Typed::Stop);
+        assert_eq!(ahead.press(Key::Ctrl('c')), Typed::Stop);
+        assert_eq!(ahead.press(Key::PasteBegin), Typed::Kept);
+        assert_eq!(
+            ahead.press(Key::Ctrl('c')),
+            Typed::Kept,
+            "a paste stops nothing"
+        );
+        for _ in 0..Ahead::MOST {
+            ahead.press(Key::Char('b'));
+        }
+        assert_eq!(ahead.press(Key::Char('c')), Typed::Refused);
+        assert_eq!(ahead.press(Key::PasteEnd), Typed::Kept);
+        assert_eq!(ahead.take(), Some(Key::Char('a')), "nothing is lost");
+        assert_eq!(ahead.take(), Some(Key::PasteBegin));
+        ahead.clear();
+        assert_eq!(ahead.take(), None);
+        assert_eq!(ahead.press(Key::Escape), Typed::Stop);
+    }
+}

@@ -1,0 +1,585 @@
+//! Conversations as JSON Lines, so that other programs can read them.
+//!
+//! The first line is an object that says what the file is:
+//! `{"format":"llama2-conversation","version":1,"model":"…","system":"…","settings":{…}}`; `system` and `settings` may be missing, and
+//! so may each of the settings ([`Settings`] has them under their own names). Each further line is a message:
+//! `{"role":"user","content":"…"}` or `{"role":"assistant","content":"…","thinking":"…"}`, `thinking` only where there was some. They take turns, the
+//! user first. Files are in UTF-8; nothing else may be in them, so that a file is never half understood.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{commands::Think, settings::Settings};
+
+/// What `format` says.
+pub const FORMAT: &str = "llama2-conversation";
+/// The version that is written, and the only one that is read.
+pub const VERSION: u64 = 1;
+/// Larger files are no conversations.
+pub const LARGEST: u64 = 16 << 20;
+
+/// Who said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        }
+    }
+}
+
+/// What somebody said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub content: String,
+    /// What the model thought before; the user's messages have none.
+    pub thinking: Option<String>,
+}
+
+/// A conversation, and what it was held with.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Conversation {
+    /// The model's name, as people know it.
+    pub model: String,
+    /// The system prompt, unless it is the model's own.
+    pub system: Option<String>,
+    /// Samplers and such.
+    pub settings: Settings,
+    /// Turn by turn: the user's first, never two of one role in a row.
+    pub messages: Vec<Message>,
+}
+
+impl Conversation {
+    /// Adds a question. One that got no answer is replaced.
+    pub fn ask(&mut self, content: &str) {
+        if let Some(Message {
+            role: Role::User, ..
+        }) = self.messages.last()
+        {
+            self.messages.pop();
+        }
+        self.push(Role::User, content, None);
+    }
+
+    /// Adds the answer to the last question, with what the model thought.
+    pub fn answer(&mut self, content: &str, thinking: Option<&str>) {
+        if let Some(Message {
+            role: Role::User, ..
+        }) = self.messages.last()
+        {
+            self.push(Role::Assistant, content, thinking);
+        }
+    }
+
+    fn push(&mut self, role: Role, content: &str, thinking: Option<&str>) {
+        self.messages.push(Message {
+            role,
+            content: content.to_string(),
+            thinking: thinking.filter(|text| !text.is_empty()).map(String::from),
+        });
+    }
+
+    /// For `/undo`: takes the last question and its answer away, and gives the question.
+    pub fn undo(&mut self) -> Option<String> {
+        let last = self
+            .messages
+            .iter()
+            .rposition(|message| message.role == Role::User)?;
+        let question = self.messages.drain(last..).next();
+        question.map(|message| message.content)
+    }
+
+    /// The file's text.
+    pub fn to_lines(&self) -> String {
+        let text = |text: &str| Value::from(text).to_string();
+        let mut out = format!(
+            "{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"model\":{}",
+            text(&self.model)
+        );
+        if let Some(system) = &self.system {
+            out.push_str(&format!(",\"system\":{}", text(system)));
+        }
+        out.push_str(&format!(",\"settings\":{}}}\n", settings(&self.settings)));
+        for message in &self.messages {
+            out.push_str(&format!(
+                "{{\"role\":\"{}\",\"content\":{}",
+                message.role.name(),
+                text(&message.content)
+            ));
+            if let Some(thinking) = &message.thinking {
+                out.push_str(&format!(",\"thinking\":{}", text(thinking)));
+            }
+            out.push_str("}\n");
+        }
+        out
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A sentence without the file's name: which line, what was found, what is wanted.
+    pub fn parse(bytes: &[u8]) -> Result<Conversation, String> {
+        let text = core::str::from_utf8(bytes).map_err(|error| {
+            let before = &bytes[..error.valid_up_to()];
+            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+            format!("line {line} is not UTF-8: save the file as UTF-8")
+        })?;
+        let text = text.trim_start_matches('\u{feff}');
+        let mut lines = text
+            .trim_end()
+            .lines()
+            .enumerate()
+            .map(|(i, line)| (i + 1, line));
+        let mut conversation = match lines.next() {
+            Some((_, line)) if !line.is_empty() => head(&Line::parse(1, line)?)?,
+            _ => return Err("line 1 is empty: it should say what the file is".to_string()),
+        };
+        for (number, line) in lines {
+            let line = Line::parse(number, line)?;
+            let message = message(&line)?;
+            let turn = conversation.messages.len() % 2;
+            let wanted = [Role::User, Role::Assistant][turn];
+            if message.role != wanted {
+                return Err(line.error(&format!(
+                    "is the {}'s, but it is the {}'s turn",
+                    message.role.name(),
+                    wanted.name()
+                )));
+            }
+            conversation.messages.push(message);
+        }
+        Ok(conversation)
+    }
+}
+
+/// An object of the file, and the line that it is in.
+struct Line {
+    number: usize,
+    map: Map<String, Value>,
+}
+
+impl Line {
+    fn parse(number: usize, text: &str) -> Result<Line, String> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => Ok(Line { number, map }),
+            Ok(other) => Err(format!(
+                "line {number} is {}, but each line is an object in braces",
+                shown(&other)
+            )),
+            Err(error) if error.is_eof() => Err(format!(
+                "line {number} ends in the middle: the file is cut short"
+            )),
+            Err(error) => {
+                let said = error.to_string();
+                let what = said.split(" at line ").next().unwrap_or_default();
+                Err(format!(
+                    "line {number} is not JSON: {what} at its column {}",
+                    error.column()
+                ))
+            }
+        }
+    }
+
+    fn error(&self, what: &str) -> String {
+        format!("line {} {what}", self.number)
+    }
+
+    /// Refuses keys that mean nothing.
+    fn only(&self, map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+        match map.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(self.error(&format!(
+                "has the key \"{key}\", which is not known; known are {}",
+                known.join(", ")
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// A text that may be missing.
+    fn text(&self, key: &str) -> Result<Option<String>, String> {
+        match self.map.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(self.error(&format!(
+                "has {} as \"{key}\", but that is a text",
+                shown(other)
+            ))),
+        }
+    }
+
+    fn needed(&self, key: &str) -> Result<String, String> {
+        self.text(key)?
+            .ok_or_else(|| self.error(&format!("has no \"{key}\"")))
+    }
+}
+
+/// A value in a sentence.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "an object".to_string(),
+        Value::Array(_) => "a list".to_string(),
+        other => {
+            let text = other.to_string();
+            match crate::width::cut(&text, 40) {
+                cut if cut.len() < text.len() => format!("{cut}…"),
+                _ => text,
+            }
+        }
+    }
+}
+
+fn head(line: &Line) -> Result<Conversation, String> {
+    match line.map.get("format") {
+        Some(Value::String(format)) if format == FORMAT => (),
+        Some(other) => {
+            return Err(line.error(&format!(
+                "says that its format is {}, not \"{FORMAT}\"",
+                shown(other)
+            )));
+        }
+        None => {
+            return Err(line.error(&format!(
+                "has no \"format\": a conversation's file begins with {{\"format\":\"{FORMAT}\",…"
+            )));
+        }
+    }
+    match line.map.get("version") {
+        Some(version) if version.as_u64() == Some(VERSION) => (),
+        Some(other) => {
+            return Err(line.error(&format!(
+                "says that its version is {}, but this program reads version {VERSION}",
+                shown(other)
+            )));
+        }
+        None => return Err(line.error("has no \"version\"")),
+    }
+    line.only(
+        &line.map,
+        &["format", "version", "model", "system", "settings"],
+    )?;
+    let settings = match line.map.get("settings") {
+        None => Settings::default(),
+        Some(Value::Object(map)) => read_settings(line, map)?,
+        Some(other) => {
+            return Err(line.error(&format!(
+                "has {} as \"settings\", but that is an object",
+                shown(other)
+            )));
+        }
+    };
+    Ok(Conversation {
+        model: line.needed("model")?,
+        system: line.text("system")?,
+        settings,
+        messages: Vec::new(),
+    })
+}
+
+fn message(line: &Line) -> Result<Message, String> {
+    let role = match line.needed("role")?.as_str() {
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        other => {
+            return Err(line.error(&format!(
+                "has the role {}, but there are user and assistant",
+                shown(&Value::from(other))
+            )));
+        }
+    };
+    let known: &[&str] = match role {
+        Role::User => &["role", "content"],
+        Role::Assistant => &["role", "content", "thinking"],
+    };
+    line.only(&line.map, known)?;
+    Ok(Message {
+        role,
+        content: line.needed("content")?,
+        thinking: line.text("thinking")?,
+    })
+}
+
+/// A number with the digits that tell it from its neighbours: 0.8, not 0.800000011920929.
+fn number(value: f32) -> Value {
+    value
+        .to_string()
+        .parse::<f64>()
+        .map_or(Value::Null, Value::from)
+}
+
+fn settings(settings: &Settings) -> Value {
+    let mut map = Map::new();
+    let mut put = |key: &str, value: Value| drop(map.insert(key.to_string(), value));
+    put("temperature", number(settings.temperature));
+    put("top_p", number(settings.top_p));
+    put("top_k", settings.top_k.into());
+    put("min_p", number(settings.min_p));
+    put("repeat_penalty", number(settings.repeat_penalty));
+    put("repeat_last_n", settings.repeat_last_n.into());
+    put("max", settings.max.into());
+    put("think", settings.think.name().into());
+    put("stop", settings.stop.clone().into());
+    if let Some(seed) = settings.seed {
+        put("seed", seed.into());
+    }
+    Value::Object(map)
+}
+
+fn read_settings(line: &Line, map: &Map<String, Value>) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    line.only(
+        map,
+        &[
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "repeat_penalty",
+            "repeat_last_n",
+            "seed",
+            "max",
+            "think",
+            "stop",
+        ],
+    )?;
+    let bad = |key: &str, value: &Value| {
+        line.error(&format!(
+            "has the setting {key} = {}, which will not do",
+            shown(value)
+        ))
+    };
+    for (key, value) in map {
+        let refuse = || bad(key, value);
+        let real = || {
+            value
+                .as_f64()
+                .map(|number| number as f32)
+                .ok_or_else(refuse)
+        };
+        let whole = || {
+            value
+                .as_u64()
+                .and_then(|number| usize::try_from(number).ok())
+                .ok_or_else(refuse)
+        };
+        match key.as_str() {
+            "temperature" => settings.temperature = real()?,
+            "top_p" => settings.top_p = real()?,
+            "top_k" => settings.top_k = whole()?,
+            "min_p" => settings.min_p = real()?,
+            "repeat_penalty" => settings.repeat_penalty = real()?,
+            "repeat_last_n" => settings.repeat_last_n = whole()?,
+            "seed" => settings.seed = Some(value.as_u64().ok_or_else(refuse)?),
+            "max" => settings.max = whole()?,
+            "think" => {
+                let name = value.as_str().unwrap_or_default();
+                let found = Think::NAMES.iter().find(|(known, _)| *known == name);
+                settings.think = found.map(|(_, think)| *think).ok_or_else(refuse)?;
+            }
+            _ => {
+                let texts = value.as_array().ok_or_else(refuse)?.iter();
+                let texts: Option<Vec<String>> =
+                    texts.map(|text| text.as_str().map(String::from)).collect();
+                settings.stop = texts.ok_or_else(refuse)?;
+            }
+        }
+    }
+    settings
+        .check()
+        .map_err(|error| line.error(&format!("has settings that will not do: {error}")))?;
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Conversation {
+        let mut conversation = Conversation {
+            model: "Qwen3-0.6B".into(),
+            system: Some("Be \"brief\".\n日本".into()),
+            settings: Settings {
+                temperature: 0.7,
+                seed: Some(u64::MAX),
+                stop: vec!["\nUser:".into()],
+                think: Think::Hide,
+                ..Settings::default()
+            },
+            messages: Vec::new(),
+        };
+        conversation.ask("Hello\tthere \\ 🙂\u{1}");
+        conversation.answer("Hi!", Some("They greet."));
+        conversation.ask("Two\nlines");
+        conversation
+    }
+
+    #[test]
+    fn written_and_read_again() {
+        let conversation = sample();
+        let text = conversation.to_lines();
+        assert_eq!(text.lines().count(), 4);
+        assert_eq!(
+            Conversation::parse(text.as_bytes()).as_ref(),
+            Ok(&conversation)
+        );
+        let windows = format!("\u{feff}{}\r\n", text.replace('\n', "\r\n"));
+        assert_eq!(
+            Conversation::parse(windows.as_bytes()).as_ref(),
+            Ok(&conversation)
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with(
+            "{\"format\":\"llama2-conversation\",\"version\":1,\"model\":\"Qwen3-0.6B\""
+        ));
+        assert!(
+            lines[0].contains("\"temperature\":0.7,")
+                && lines[0].contains("\"seed\":18446744073709551615")
+        );
+        assert_eq!(
+            lines[2],
+            "{\"role\":\"assistant\",\"content\":\"Hi!\",\"thinking\":\"They greet.\"}"
+        );
+        // As short as it may be.
+        let short = "{\"format\":\"llama2-conversation\",\"version\":1,\"model\":\"m\"}";
+        let read = Conversation::parse(short.as_bytes()).unwrap();
+        assert_eq!(
+            (read.system, read.settings, read.messages.len()),
+            (None, Settings::default(), 0)
+        );
+    }
+
+    #[test]
+    fn undoing() {
+        let mut conversation = sample();
+        assert_eq!(conversation.undo().as_deref(), Some("Two\nlines"));
+        assert_eq!(conversation.messages.len(), 2);
+        conversation.answer("nobody asked", None);
+        assert_eq!(conversation.messages.len(), 2);
+        assert!(conversation.undo().is_some());
+        assert_eq!(conversation.undo(), None);
+        conversation.ask("a");
+        conversation.ask("b");
+        assert_eq!(conversation.messages.len(), 1, "the first got no answer");
+    }
+
+    #[test]
+    fn errors_say_line_and_finding() {
+        let head = "{\"format\":\"llama2-conversation\",\"version\":1,\"model\":\"m\"}\n";
+        let with = |rest: &str| format!("{head}{rest}");
+        let set = |settings: &str| head.replace("\"m\"", &format!("\"m\",\"settings\":{settings}"));
+        for (text, words) in [
+            (String::new(), "line 1 is empty"),
+            (
+                "hello".into(),
+                "line 1 is not JSON: expected value at its column 1",
+            ),
+            ("[1]".into(), "line 1 is a list, but each line is an object"),
+            ("{}".into(), "line 1 has no \"format\""),
+            (
+                head.replace("llama2-conversation", "other"),
+                "its format is \"other\"",
+            ),
+            (
+                head.replace(":1", ":2"),
+                "its version is 2, but this program reads version 1",
+            ),
+            (
+                head.replace("\"version\":1,", ""),
+                "line 1 has no \"version\"",
+            ),
+            (
+                head.replace("\"m\"", "5"),
+                "line 1 has 5 as \"model\", but that is a text",
+            ),
+            (
+                head.replace("model", "modell"),
+                "the key \"modell\", which is not known",
+            ),
+            (set("5"), "line 1 has 5 as \"settings\""),
+            (
+                set("{\"temp\":1}"),
+                "the key \"temp\", which is not known; known are temperature",
+            ),
+            (
+                set("{\"temperature\":50}"),
+                "temperature is 50, but must be",
+            ),
+            (
+                set("{\"temperature\":\"warm\"}"),
+                "the setting temperature = \"warm\"",
+            ),
+            (set("{\"top_k\":1.5}"), "the setting top_k = 1.5"),
+            (set("{\"stop\":[1]}"), "the setting stop = a list"),
+            (set("{\"think\":\"no\"}"), "the setting think = \"no\""),
+            (
+                with("{\"role\":\"user\",\"content\":\"a"),
+                "line 2 ends in the middle: the file is cut short",
+            ),
+            (
+                with("{\"role\":\"user\",\"content\":\"a\"}\n\n{\"role\":\"user\"}"),
+                "line 3",
+            ),
+            (
+                with("{\"role\":\"assistant\",\"content\":\"a\"}"),
+                "line 2 is the assistant's, but it is the user's turn",
+            ),
+            (
+                with("{\"role\":\"robot\",\"content\":\"a\"}"),
+                "line 2 has the role \"robot\"",
+            ),
+            (with("{\"role\":\"user\"}"), "line 2 has no \"content\""),
+            (
+                with("{\"role\":\"user\",\"content\":\"a\",\"thinking\":\"b\"}"),
+                "the key \"thinking\"",
+            ),
+            (
+                with("{\"role\":\"user\",\"content\":\"a\"} x"),
+                "line 2 is not JSON: trailing characters at its column 31",
+            ),
+        ] {
+            let error = Conversation::parse(text.as_bytes()).unwrap_err();
+            assert!(
+                error.contains(words) && !error.contains('\n'),
+                "{text}: {error}"
+            );
+        }
+        let error = Conversation::parse(&[head.as_bytes(), b"\xff"].concat()).unwrap_err();
+        assert!(error.contains("line 2 is not UTF-8"));
+    }
+
+    #[test]
+    fn mutated_files_never_panic() {
+        let good = sample().to_lines().into_bytes();
+        let mut random = crate::random(17);
+        let mut refused = 0;
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes.truncate(at + 1),
+                    _ => bytes.insert(at, b"{}[]\":,\n\\0e-"[random(12)]),
+                }
+            }
+            refused += usize::from(Conversation::parse(&bytes).is_err());
+        }
+        assert!(refused > 10_000);
+    }
+}

@@ -1,0 +1,671 @@
+//! How raw bytes of a serial line or a terminal become keys.
+//!
+//! Understood are the sequences of xterm and what follows it (VTE, konsole, Windows Terminal, PuTTY), VT100 and VT220, the Linux
+//! console and rxvt, with modifiers; bracketed paste; and xterm's and kitty's spelling of modified characters
+//! (`modifyOtherKeys`, `CSI u`). UTF-8 may come in pieces; a byte that is none becomes U+FFFD.
+
+use crate::{
+    keys::{Given, Key, Modifiers, given},
+    pace::Pace,
+};
+
+/// Milliseconds after which an Esc that nothing follows is the key. A sequence's bytes come within 4 ms at 9 600 baud; a slow
+/// link through a network needs more than that, and fewer than 100 are not felt.
+pub const ESCAPE_TIMEOUT: u64 = 50;
+/// Milliseconds that Return and Tab wait for more of a paste.
+pub const ENTER_TIMEOUT: u64 = 30;
+/// Milliseconds after which a bracketed paste whose end got lost is over.
+pub const PASTE_TIMEOUT: u64 = 2_000;
+
+/// Numbers that a sequence may have; further ones are left out.
+const NUMBERS: usize = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Plain,
+    /// Esc; whether one came before it.
+    Escape(bool),
+    /// `Esc [` …, or `Esc O` …
+    Sequence(Sequence),
+    /// `Esc [ [`: one more byte is a function key of the Linux console.
+    Function,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sequence {
+    numbers: [u32; NUMBERS],
+    count: usize,
+    /// `Esc O` instead of `Esc [`.
+    short: bool,
+    /// An Esc before it, which is how some terminals say Alt.
+    alt: bool,
+    /// It has bytes that no key has, such as `?`: an answer of the terminal.
+    private: bool,
+}
+
+/// Turns bytes into keys. Time is in milliseconds on any clock.
+///
+/// A shell hands over all bytes that are there with [`Keys::byte`], and calls [`Keys::idle`] whenever there are none: that order
+/// tells a lone Esc from a sequence even where a shell looks only once in a while.
+#[derive(Debug, Default)]
+pub struct Keys {
+    state: State,
+    /// When the last byte came.
+    last: u64,
+    /// Whether the last byte was a carriage return: a line feed right behind it is no second key.
+    returned: bool,
+    utf8: Utf8,
+    /// Return or Tab, which may be a paste's: its key, and what it is as text.
+    held: Option<(Key, Key)>,
+    /// Inside of a bracketed paste.
+    pasting: bool,
+    pace: Pace,
+}
+
+impl Keys {
+    /// No key begun.
+    pub const fn new() -> Keys {
+        Keys {
+            state: State::Plain,
+            last: 0,
+            returned: false,
+            utf8: Utf8 {
+                bits: 0,
+                left: 0,
+                least: 0,
+            },
+            held: None,
+            pasting: false,
+            pace: Pace::new(),
+        }
+    }
+
+    /// Takes a byte that came at `now`.
+    pub fn byte(&mut self, byte: u8, now: u64) -> Given {
+        self.last = now;
+        let returned = core::mem::replace(&mut self.returned, byte == b'\r');
+        if byte == b'\n' && returned && self.state == State::Plain {
+            return given(None, None);
+        }
+        // Alone in its state, a byte is a key's beginning.
+        if self.state == State::Plain && self.utf8.left == 0 {
+            self.pace.count(now);
+        }
+        // A key waited, and here is what follows it: fast enough for a paste?
+        let fast = self.pace.is_fast();
+        let held = self
+            .held
+            .take()
+            .map(|(key, text)| if fast { text } else { key });
+        // With a key held no other byte is half done, so that a single key follows.
+        let mut keys = self.decode(byte);
+        match held {
+            Some(_) => given(held, keys.next()),
+            None => keys,
+        }
+    }
+
+    fn decode(&mut self, byte: u8) -> Given {
+        match self.state {
+            State::Plain => self.plain(byte),
+            State::Escape(twice) => match byte {
+                b'[' | b'O' => {
+                    self.state = State::Sequence(Sequence {
+                        short: byte == b'O',
+                        alt: twice,
+                        ..Sequence::default()
+                    });
+                    given(None, None)
+                }
+                // Two of them may begin a sequence with Alt; of three the first was a key.
+                0x1b => {
+                    self.state = State::Escape(true);
+                    given(twice.then_some(Key::Escape), None)
+                }
+                _ => {
+                    self.state = State::Plain;
+                    let first = twice.then_some(Key::Escape);
+                    // Alt and a letter outside of ASCII: its bytes follow, and the letter is what is meant.
+                    if byte >= 0x80 {
+                        let mut keys = self.plain(byte);
+                        return given(first, keys.next());
+                    }
+                    let key = Key::from_char(char::from(byte)).with(Modifiers {
+                        alt: true,
+                        ..Modifiers::default()
+                    });
+                    given(first, Some(key))
+                }
+            },
+            State::Function => {
+                self.state = State::Plain;
+                given(Some(Key::Other), None)
+            }
+            State::Sequence(sequence) => self.sequence(sequence, byte),
+        }
+    }
+
+    fn sequence(&mut self, mut sequence: Sequence, byte: u8) -> Given {
+        self.state = State::Plain;
+        match byte {
+            b'0'..=b'9' => {
+                sequence.count = sequence.count.max(1);
+                if let Some(number) = sequence.numbers.get_mut(sequence.count - 1) {
+                    *number = number
+                        .saturating_mul(10)
+                        .saturating_add(u32::from(byte - b'0'));
+                }
+                self.state = State::Sequence(sequence);
+            }
+            b';' => {
+                sequence.count = sequence.count.max(1).saturating_add(1);
+                self.state = State::Sequence(sequence);
+            }
+            b'[' if !sequence.short && sequence.count == 0 && !sequence.private => {
+                self.state = State::Function;
+            }
+            // rxvt ends a sequence with $, which is no last byte by ECMA-48.
+            b'$' if !sequence.private && sequence.count == 1 => {
+                return self.finish(sequence, byte);
+            }
+            0x20..=0x3f => {
+                sequence.private = true;
+                self.state = State::Sequence(sequence);
+            }
+            0x40..=0x7e => return self.finish(sequence, byte),
+            // No sequence has these: it was cut short.
+            _ => {
+                let mut keys = self.plain(byte);
+                return given(Some(Key::Other), keys.next());
+            }
+        }
+        given(None, None)
+    }
+
+    fn finish(&mut self, sequence: Sequence, last: u8) -> Given {
+        let key = meaning(&sequence, last);
+        match key {
+            Key::PasteBegin => self.pasting = true,
+            Key::PasteEnd if !self.pasting => return given(None, None),
+            Key::PasteEnd => self.pasting = false,
+            _ => (),
+        }
+        given(Some(key), None)
+    }
+
+    fn plain(&mut self, byte: u8) -> Given {
+        if self.utf8.left > 0 || byte >= 0x80 {
+            return match self.utf8.push(byte) {
+                Piece::Part => given(None, None),
+                Piece::Whole(letter) => given(Some(typed(letter)), None),
+                Piece::Broken => given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), None),
+                // What was begun is broken, and this byte is another character's.
+                Piece::BrokenBefore => {
+                    let mut keys = self.plain(byte);
+                    given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), keys.next())
+                }
+            };
+        }
+        let key = match byte {
+            0x1b => {
+                self.state = State::Escape(false);
+                return given(None, None);
+            }
+            b'\r' | b'\n' | b'\t' => {
+                let (key, text) = match byte {
+                    b'\t' => (Key::Tab, Key::Char('\t')),
+                    _ => (Key::Enter, Key::Newline),
+                };
+                if self.pasting {
+                    return given(Some(text), None);
+                }
+                self.held = Some((key, text));
+                return given(None, None);
+            }
+            _ => Key::from_char(char::from(byte)),
+        };
+        given(Some(key), None)
+    }
+
+    /// Says that nothing more has come until `now`.
+    pub fn idle(&mut self, now: u64) -> Given {
+        self.pace.rest(now);
+        let waited = now.saturating_sub(self.last);
+        if waited >= ENTER_TIMEOUT
+            && let Some((key, _)) = self.held.take()
+        {
+            return given(Some(key), None);
+        }
+        if self.state != State::Plain && waited >= ESCAPE_TIMEOUT {
+            return match core::mem::take(&mut self.state) {
+                State::Escape(twice) => given(Some(Key::Escape), twice.then_some(Key::Escape)),
+                // Alt-[ and Alt-O, or the rest got lost.
+                _ => given(Some(Key::Other), None),
+            };
+        }
+        if self.pasting && waited >= PASTE_TIMEOUT {
+            self.pasting = false;
+            return given(Some(Key::PasteEnd), None);
+        }
+        given(None, None)
+    }
+
+    /// Whether something is held back until [`Keys::idle`] says that nothing follows.
+    pub fn is_waiting(&self) -> bool {
+        self.held.is_some() || self.pasting || self.state != State::Plain
+    }
+}
+
+/// The key of a character that came in several bytes.
+fn typed(letter: char) -> Key {
+    // C1 control characters.
+    if letter.is_control() {
+        Key::Other
+    } else {
+        Key::Char(letter)
+    }
+}
+
+/// The key that a whole sequence stands for.
+fn meaning(sequence: &Sequence, last: u8) -> Key {
+    let [first, second, third] = sequence.numbers;
+    let mut modifiers = Modifiers::from_number(if sequence.count > 1 { second } else { 1 });
+    // An old spelling: `Esc O 5 C`.
+    if sequence.short && sequence.count == 1 {
+        modifiers = Modifiers::from_number(first);
+    }
+    modifiers.alt |= sequence.alt;
+    let coded = |code: u32, modifiers: Modifiers| match char::from_u32(code) {
+        Some(letter) => Key::from_char(letter).with(modifiers),
+        None => Key::Other,
+    };
+    // rxvt: lower case is Shift with `Esc [` and Ctrl with `Esc O`; ^, $ and @ instead of ~ are Ctrl, Shift and both.
+    let last = match last {
+        b'a'..=b'd' => {
+            modifiers.ctrl |= sequence.short;
+            last.to_ascii_uppercase()
+        }
+        b'^' | b'@' => {
+            modifiers.ctrl = true;
+            b'~'
+        }
+        b'$' => b'~',
+        _ => last,
+    };
+    if sequence.private {
+        return Key::Other;
+    }
+    let key = match last {
+        b'A' => Key::Up,
+        b'B' => Key::Down,
+        b'C' => Key::Right,
+        b'D' => Key::Left,
+        b'H' => Key::Home,
+        b'F' => Key::End,
+        b'Z' if !sequence.short => Key::BackTab,
+        // The numeric keypad in its application mode.
+        b'M' if sequence.short => Key::Enter,
+        b'X' if sequence.short => Key::Char('='),
+        b'j'..=b'y' if sequence.short => Key::Char(char::from(last - b'j' + b'*')),
+        b'u' if !sequence.short => return coded(first, modifiers),
+        b'~' => match first {
+            1 | 7 => Key::Home,
+            3 => Key::Delete,
+            4 | 8 => Key::End,
+            5 => Key::PageUp,
+            6 => Key::PageDown,
+            27 if sequence.count == 3 => return coded(third, modifiers),
+            200 => Key::PasteBegin,
+            201 => Key::PasteEnd,
+            _ => Key::Other,
+        },
+        _ => Key::Other,
+    };
+    key.with(modifiers)
+}
+
+/// A character of several bytes, half come.
+#[derive(Debug, Default)]
+struct Utf8 {
+    bits: u32,
+    left: u8,
+    /// The smallest that may be written in so many bytes.
+    least: u32,
+}
+
+enum Piece {
+    Part,
+    Whole(char),
+    Broken,
+    BrokenBefore,
+}
+
+impl Utf8 {
+    fn push(&mut self, byte: u8) -> Piece {
+        if self.left > 0 {
+            if byte & 0xc0 != 0x80 {
+                self.left = 0;
+                return Piece::BrokenBefore;
+            }
+            self.bits = self.bits << 6 | u32::from(byte & 0x3f);
+            self.left -= 1;
+            if self.left > 0 {
+                return Piece::Part;
+            }
+            return match char::from_u32(self.bits) {
+                Some(letter) if self.bits >= self.least => Piece::Whole(letter),
+                _ => Piece::Broken,
+            };
+        }
+        let (bits, left, least) = match byte {
+            0xc2..=0xdf => (byte & 0x1f, 1, 0x80),
+            0xe0..=0xef => (byte & 0x0f, 2, 0x800),
+            0xf0..=0xf4 => (byte & 0x07, 3, 0x1_0000),
+            _ => return Piece::Broken,
+        };
+        *self = Utf8 {
+            bits: u32::from(bits),
+            left,
+            least,
+        };
+        Piece::Part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Key::*;
+
+    /// The keys of bytes that come one every `gap` milliseconds, and after them nothing.
+    fn every(gap: u64, bytes: &[u8]) -> Vec<Key> {
+        let mut keys = Keys::new();
+        let mut out = Vec::new();
+        let mut now = 1000;
+        out.extend(keys.idle(now));
+        for &byte in bytes {
+            now += gap;
+            out.extend(keys.byte(byte, now));
+            // A shell that looks often.
+            for _ in 1..gap {
+                out.extend(keys.idle(now));
+            }
+        }
+        out.extend(keys.idle(now + ENTER_TIMEOUT - 1));
+        out.extend(keys.idle(now + ENTER_TIMEOUT));
+        out.extend(keys.idle(now + ESCAPE_TIMEOUT));
+        out.extend(keys.idle(now + PASTE_TIMEOUT));
+        assert_eq!(keys.idle(now + 100_000).next(), None, "only once");
+        assert!(!keys.is_waiting());
+        out
+    }
+
+    fn typed(bytes: &[u8]) -> Vec<Key> {
+        every(3, bytes)
+    }
+
+    #[test]
+    fn a_lone_escape_is_told_by_time() {
+        let mut keys = Keys::new();
+        assert_eq!(keys.byte(0x1b, 5).next(), None);
+        assert_eq!(keys.idle(5 + ESCAPE_TIMEOUT - 1).next(), None);
+        assert!(keys.idle(5 + ESCAPE_TIMEOUT).eq([Escape]));
+        // A sequence of which the rest comes later than that, but before the shell looked again.
+        assert_eq!(keys.byte(0x1b, 100).next(), None);
+        assert_eq!(keys.byte(b'[', 400).next(), None);
+        assert!(keys.byte(b'A', 800).eq([Up]));
+        // Half a sequence is a key that nobody knows, and the next one is whole again.
+        assert_eq!(keys.byte(0x1b, 900).next(), None);
+        assert_eq!(keys.byte(b'[', 900).next(), None);
+        assert!(keys.idle(1000).eq([Other]));
+        assert!(keys.byte(b'A', 1000).eq([Char('A')]));
+        assert_eq!(typed(b"\x1b"), [Escape]);
+        assert_eq!(typed(b"\x1b\x1b"), [Escape, Escape]);
+        assert_eq!(typed(b"\x1b\x1b\x1b"), [Escape, Escape, Escape]);
+        assert_eq!(typed(b"\x1b\x1bx"), [Escape, Other]);
+    }
+
+    #[test]
+    fn sequences_of_terminals() {
+        for (bytes, key) in [
+            // xterm, VTE, Windows Terminal; VT100's application mode; PuTTY and the Linux console; rxvt.
+            ("[A", Up),
+            ("OA", Up),
+            ("[B", Down),
+            ("OB", Down),
+            ("[C", Right),
+            ("OC", Right),
+            ("[D", Left),
+            ("OD", Left),
+            ("[H", Home),
+            ("OH", Home),
+            ("[1~", Home),
+            ("[7~", Home),
+            ("[F", End),
+            ("OF", End),
+            ("[4~", End),
+            ("[8~", End),
+            ("[2~", Other),
+            ("[3~", Delete),
+            ("[5~", PageUp),
+            ("[6~", PageDown),
+            ("[Z", BackTab),
+            ("[1;5C", WordRight),
+            ("[1;5D", WordLeft),
+            ("[1;3D", WordLeft),
+            ("[1;9C", WordRight),
+            ("Oc", WordRight),
+            ("Od", WordLeft),
+            ("O5C", WordRight),
+            ("O1;5D", WordLeft),
+            ("\x1b[D", WordLeft),
+            ("\x1bOC", WordRight),
+            ("[d", Left),
+            ("[1;2C", Right),
+            ("[3;5~", DeleteWordRight),
+            ("[3^", DeleteWordRight),
+            ("[3$", Delete),
+            ("[7$", Home),
+            ("[7^", Home),
+            ("[8@", End),
+            ("\x7f", DeleteWordLeft),
+            ("\x08", DeleteWordLeft),
+            ("b", WordLeft),
+            ("f", WordRight),
+            ("d", DeleteWordRight),
+            ("B", WordLeft),
+            ("\r", Newline),
+            ("q", Other),
+            ("\x03", Ctrl('c')),
+            ("OP", Other),
+            ("OQ", Other),
+            ("[11~", Other),
+            ("[[A", Other),
+            ("[15~", Other),
+            ("[24~", Other),
+            ("[1;2P", Other),
+            ("OM", Enter),
+            ("Op", Char('0')),
+            ("Oy", Char('9')),
+            ("Ok", Char('+')),
+            ("On", Char('.')),
+            ("OX", Char('=')),
+            ("[27;5;99~", Ctrl('c')),
+            ("[99;5u", Ctrl('c')),
+            ("[27u", Escape),
+            ("[13;2u", Newline),
+            ("[9;2u", BackTab),
+            ("[127;5u", DeleteWordLeft),
+            ("[228u", Char('ä')),
+            ("[55555555u", Other),
+            ("[99999999999;5A", Up),
+            ("[?1;2c", Other),
+            ("[?2026;1$y", Other),
+            ("[24;80R", Other),
+            ("[1;2;3;4;5;6_", Other),
+            ("[>0;1c", Other),
+        ] {
+            for gap in [1, 3, 12] {
+                assert_eq!(
+                    every(gap, format!("\x1b{bytes}").as_bytes()),
+                    [key],
+                    "{bytes:?}"
+                );
+            }
+            // And a key behind it stays itself.
+            assert_eq!(
+                typed(format!("\x1b{bytes}x").as_bytes()),
+                [key, Char('x')],
+                "{bytes:?}"
+            );
+        }
+        assert_eq!(typed(b"\x1b[\x03"), [Other, Ctrl('c')], "cut short");
+        assert_eq!(typed("\x1bé".as_bytes()), [Char('é')]);
+    }
+
+    #[test]
+    fn control_characters() {
+        assert_eq!(
+            typed(b"a\x03\x7f\x08\x04\x01\x00\x1c"),
+            [
+                Char('a'),
+                Ctrl('c'),
+                Backspace,
+                Backspace,
+                Ctrl('d'),
+                Ctrl('a'),
+                Other,
+                Other
+            ]
+        );
+        assert_eq!(every(40, b"\t\t"), [Tab, Tab]);
+        assert_eq!(every(40, b"\r\n\n\r\r\n"), [Enter, Enter, Enter, Enter]);
+    }
+
+    #[test]
+    fn utf8_in_pieces_and_broken() {
+        assert_eq!(typed("é日🙂".as_bytes()), ['é', '日', '🙂'].map(Char));
+        assert_eq!(every(500, "日".as_bytes()), [Char('日')], "however late");
+        const BAD: Key = Char('\u{fffd}');
+        assert_eq!(typed(b"\xff\xc0\x80a"), [BAD, BAD, BAD, Char('a')]);
+        assert_eq!(typed(b"\xe6\x97a"), [BAD, Char('a')]);
+        assert_eq!(typed(b"\xe6\xe6\x97\xa5"), [BAD, Char('日')]);
+        assert_eq!(typed(b"\xc3\x03"), [BAD, Ctrl('c')]);
+        assert_eq!(typed(b"\xc3\x1b[A"), [BAD, Up]);
+        assert_eq!(typed(b"\xe0\x80\x80"), [BAD], "written too long");
+        assert_eq!(typed(b"\xed\xa0\x80"), [BAD], "half a surrogate pair");
+        assert_eq!(typed(b"\xf4\x90\x80\x80"), [BAD], "beyond Unicode");
+        assert_eq!(typed(b"\xc2\x9b"), [Other], "C1");
+    }
+
+    #[test]
+    fn bracketed_paste() {
+        let pasted = typed(b"\x1b[200~a\rb\r\n\tc\x1b[201~\r");
+        let want = [
+            PasteBegin,
+            Char('a'),
+            Newline,
+            Char('b'),
+            Newline,
+            Char('\t'),
+            Char('c'),
+            PasteEnd,
+            Enter,
+        ];
+        assert_eq!(pasted, want);
+        // The end got lost: after a while it is over.
+        assert_eq!(typed(b"\x1b[200~a"), [PasteBegin, Char('a'), PasteEnd]);
+        assert_eq!(typed(b"\x1b[201~a"), [Char('a')]);
+    }
+
+    #[test]
+    fn a_burst_is_a_paste() {
+        // 115 200 and 9 600 baud: lines stay together, the last Return sends them.
+        let text = b"first line\rsecond\r\n\tthird\r";
+        let want = "first line\nsecond\n\tthird";
+        for gap in [0, 1] {
+            let keys = every(gap, text);
+            let (last, rest) = keys.split_last().unwrap();
+            assert_eq!(*last, Enter, "{gap}");
+            let seen: String = rest
+                .iter()
+                .map(|key| match key {
+                    Char(letter) => *letter,
+                    Newline => '\n',
+                    _ => '?',
+                })
+                .collect();
+            assert_eq!(seen, want, "{gap}");
+        }
+        // Hands: each Return is one, and a tab asks.
+        let keys = every(60, b"yes\rno\t\r\r\rmore\r");
+        assert_eq!(keys.iter().filter(|&&key| key == Enter).count(), 5);
+        assert!(keys.contains(&Tab) && !keys.contains(&Newline));
+        // What a script sends: the last key is one, however fast.
+        assert_eq!(every(0, b"/temp\t").last(), Some(&Tab));
+        assert_eq!(every(0, b"/temp 1\r").last(), Some(&Enter));
+        // A key held down, and arrows too.
+        assert_eq!(every(33, &b"\r".repeat(100)), [Enter; 100]);
+        assert_eq!(every(10, &b"\x1b[A".repeat(50)), [Up; 50]);
+    }
+
+    #[test]
+    fn what_was_typed_while_nobody_looked_is_no_paste() {
+        let mut keys = Keys::new();
+        let mut out: Vec<Key> = Vec::new();
+        out.extend(keys.idle(1000));
+        for &byte in b"yes\rno\r" {
+            out.extend(keys.byte(byte, 2000));
+        }
+        out.extend(keys.idle(2000 + ENTER_TIMEOUT));
+        let want = [
+            Char('y'),
+            Char('e'),
+            Char('s'),
+            Enter,
+            Char('n'),
+            Char('o'),
+            Enter,
+        ];
+        assert_eq!(out, want);
+    }
+
+    #[test]
+    fn four_thousand_characters_arrive() {
+        let text: String = (0..4000).map(|i| ['a', 'é', '日', ' '][i % 4]).collect();
+        for gap in [0, 1] {
+            let keys = every(gap, text.as_bytes());
+            let seen: String = keys
+                .iter()
+                .filter_map(|key| match key {
+                    Char(letter) => Some(*letter),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!((seen, keys.len()), (text.clone(), 4000));
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_any_time() {
+        let mut random = crate::random(3);
+        let mut keys = Keys::new();
+        let mut now = 0;
+        for _ in 0..200_000 {
+            now += [0, 0, 1, 30, 60][random(5)];
+            let byte = match random(3) {
+                0 => b"\x1b[O;$0129~A\r\n\t"[random(14)],
+                _ => random(256) as u8,
+            };
+            for key in keys.byte(byte, now) {
+                if let Char(letter) = key {
+                    assert!(!letter.is_control() || letter == '\t');
+                }
+            }
+            if random(4) == 0 {
+                let _ = keys.idle(now);
+            }
+        }
+    }
+}

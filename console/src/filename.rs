@@ -1,0 +1,200 @@
+//! Names of conversations' files, such as any FAT volume takes them.
+//!
+//! A file is called `NAME.JSL` (JSON Lines). A name of up to eight letters, digits, `-` and `_` is written in capitals, so that a volume needs no long
+//! name for it (8.3: what every firmware writes without fail); others keep their spelling and get a long name. Files that get no name from
+//! their user are `CHAT0001.JSL`, `CHAT0002.JSL`, and so on. While a file is being written its name ends in `.TMP`.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+/// How files of conversations end.
+pub const EXTENSION: &str = ".JSL";
+/// How they may end too, since other programs like it better.
+const LONG_EXTENSION: &str = ".jsonl";
+/// Characters of a name without its extension.
+const LONGEST: usize = 64;
+/// Names of devices, which DOS and Windows keep for themselves.
+const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+
+/// The file's name that a user's `name` stands for.
+///
+/// # Errors
+/// A sentence: what of the name cannot be.
+pub fn of(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    let (stem, extension) = split(name);
+    let refuse = |why: String| Err(format!("\"{name}\" cannot be a file's name: {why}"));
+    if stem.is_empty() {
+        return refuse("there is nothing before its extension; give it one".to_string());
+    }
+    if let Some(letter) = stem
+        .chars()
+        .find(|&letter| letter.is_control() || "/\\:*?\"<>|".contains(letter))
+    {
+        return refuse(format!(
+            "it holds {letter:?}; use letters, digits, blanks, - and _"
+        ));
+    }
+    let count = stem.chars().count();
+    if count > LONGEST {
+        return refuse(format!("it has {count} characters; {LONGEST} are the most"));
+    }
+    if stem.starts_with('.') || stem.ends_with(['.', ' ']) {
+        return refuse("it begins or ends with a point or a blank; leave that out".to_string());
+    }
+    // UEFI's file names are UCS-2.
+    if stem.chars().any(|letter| u32::from(letter) > 0xffff) {
+        return refuse(
+            "it holds a character that UEFI has no code for; leave that out".to_string(),
+        );
+    }
+    let device = stem.split('.').next().unwrap_or_default().trim_end();
+    let numbered = device.len() == 4 && (is(device.get(..3), "COM") || is(device.get(..3), "LPT"));
+    if DEVICES.iter().any(|name| is(Some(device), name))
+        || numbered && device.ends_with(|last: char| last.is_ascii_digit())
+    {
+        return refuse("Windows keeps it for a device; choose another".to_string());
+    }
+    let short = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    if count <= 8 && stem.chars().all(short) && is(Some(extension), EXTENSION) {
+        return Ok(stem.to_ascii_uppercase() + EXTENSION);
+    }
+    Ok(stem.to_string() + extension)
+}
+
+fn is(text: Option<&str>, name: &str) -> bool {
+    text.is_some_and(|text| text.eq_ignore_ascii_case(name))
+}
+
+/// Name and extension; [`EXTENSION`] where there is none of ours.
+fn split(name: &str) -> (&str, &str) {
+    for extension in [EXTENSION, LONG_EXTENSION] {
+        let at = name.len().saturating_sub(extension.len());
+        if is(name.get(at..), extension) {
+            return name.split_at(at);
+        }
+    }
+    (name, EXTENSION)
+}
+
+/// Whether a file's name is a conversation's.
+pub fn is_conversation(name: &str) -> bool {
+    [EXTENSION, LONG_EXTENSION].iter().any(|extension| {
+        let at = name.len().saturating_sub(extension.len());
+        at > 0 && is(name.get(at..), extension)
+    })
+}
+
+/// Whether two names are one file's on FAT.
+pub fn is_same(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
+}
+
+/// A name for a conversation that was given none: the number behind the highest of the files that are there.
+pub fn next<'a>(there: impl Iterator<Item = &'a str> + Clone) -> String {
+    let numbered = |number: u32| format!("CHAT{number:04}{EXTENSION}");
+    let highest = there
+        .clone()
+        .filter_map(|name| {
+            let digits = name.get(4..8).filter(|_| is(name.get(..4), "CHAT"))?;
+            let number: u32 = digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| digits.parse().ok())??;
+            is(name.get(8..), EXTENSION).then_some(number)
+        })
+        .max();
+    let number = highest.map_or(1, |highest| highest + 1);
+    if number <= 9999 {
+        return numbered(number);
+    }
+    // The first that is free; after ten thousand files there is a long name.
+    let free =
+        (1..=9999).find(|&number| !there.clone().any(|name| is_same(name, &numbered(number))));
+    numbered(free.unwrap_or(number))
+}
+
+/// The name under which a file is written before it takes its own: whole, or not at all.
+pub fn temporary(name: &str) -> String {
+    let stem = name.rfind('.').map_or(name, |at| &name[..at]);
+    format!("{stem}.TMP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, want) in [
+            ("holiday", "HOLIDAY.JSL"),
+            (" chat0001.jsl ", "CHAT0001.JSL"),
+            ("my-chat_", "MY-CHAT_.JSL"),
+            ("Holidays in Rome", "Holidays in Rome.JSL"),
+            ("holidays2", "holidays2.JSL"),
+            ("été", "été.JSL"),
+            ("日本", "日本.JSL"),
+            ("a.b", "a.b.JSL"),
+            ("notes.jsonl", "notes.jsonl"),
+            ("LLAMA2.CFG", "LLAMA2.CFG.JSL"),
+            ("com", "COM.JSL"),
+            ("lpt10", "LPT10.JSL"),
+        ] {
+            assert_eq!(of(name).as_deref(), Ok(want), "{name}");
+            assert!(is_conversation(want));
+            // A file's own name stands for itself.
+            assert_eq!(of(want).as_deref(), Ok(want));
+        }
+        for (name, words) in [
+            ("", "nothing before its extension"),
+            (".jsl", "nothing before its extension"),
+            ("a/b", "it holds '/'"),
+            ("..\\x", "it holds '\\\\'"),
+            ("a\nb", "it holds '\\n'"),
+            ("what?", "it holds '?'"),
+            (".hidden", "begins or ends with a point"),
+            ("end.", "begins or ends with a point"),
+            ("x .jsl", "begins or ends with a point or a blank"),
+            ("nul", "a device"),
+            ("Con.x", "a device"),
+            ("COM1", "a device"),
+            ("🙂", "no code for"),
+        ] {
+            let error = of(name).unwrap_err();
+            assert!(error.contains(words), "{name}: {error}");
+        }
+        assert!(of(&"x".repeat(65)).unwrap_err().contains("65 characters"));
+        assert!(
+            !is_conversation(".JSL") && !is_conversation("LLAMA2.CFG") && !is_conversation("é")
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        let next = |names: &[&str]| next(names.iter().copied());
+        assert_eq!(next(&[]), "CHAT0001.JSL");
+        assert_eq!(
+            next(&[
+                "chat0007.jsl",
+                "CHAT0002.JSL",
+                "CHATROOM.JSL",
+                "CHAT+009.JSL",
+                "日本日本.JSL"
+            ]),
+            "CHAT0008.JSL"
+        );
+        assert_eq!(next(&["CHAT9999.JSL", "CHAT0001.JSL"]), "CHAT0002.JSL");
+        let all: Vec<String> = (1..=9999)
+            .map(|number| format!("CHAT{number:04}.JSL"))
+            .collect();
+        assert_eq!(
+            super::next(all.iter().rev().take(30).map(String::as_str)),
+            "CHAT0001.JSL"
+        );
+        assert_eq!(temporary("CHAT0001.JSL"), "CHAT0001.TMP");
+        assert_eq!(temporary("a.b.jsonl"), "a.b.TMP");
+        assert!(is_same("Été.jsl", "éTÉ.JSL"));
+    }
+}

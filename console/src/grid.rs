@@ -1,0 +1,224 @@
+//! The line being typed on a console with absolute places: UEFI's text output, or cells that somebody draws.
+
+use crate::{
+    view::{Row, View, change},
+    width,
+};
+
+/// A console of rows and columns, both counted from 0.
+pub trait Screen {
+    /// Columns and rows.
+    fn size(&self) -> (usize, usize);
+
+    /// Puts the cursor to a place.
+    fn move_to(&mut self, column: usize, row: usize);
+
+    /// Writes text at the cursor, which moves on; it holds no control characters and ends before the last column.
+    fn write(&mut self, text: &str, prompt: bool);
+
+    /// Moves everything up by one row; the last row is empty then. (UEFI: a line feed in the last row.)
+    fn scroll(&mut self);
+}
+
+/// What is on the console of the line being typed.
+#[derive(Debug)]
+pub struct Grid {
+    shown: View,
+    /// The console's row that the line begins in.
+    start: usize,
+    top: usize,
+}
+
+impl Grid {
+    /// Nothing yet; the line is to begin in the console's row `start`, which is empty.
+    pub const fn new(start: usize) -> Grid {
+        Grid {
+            shown: View {
+                rows: alloc::vec::Vec::new(),
+                row: 0,
+                column: 0,
+            },
+            start,
+            top: 0,
+        }
+    }
+
+    /// The console's row that the line begins in: it goes up when the console scrolls.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Brings the console from what it shows to `view`.
+    pub fn draw(&mut self, mut view: View, screen: &mut dyn Screen) {
+        let (_, height) = screen.size();
+        view.cut(&mut self.top, height);
+        self.start = self.start.min(height.saturating_sub(1));
+        while self.start > 0 && self.start + view.rows.len() > height {
+            screen.scroll();
+            self.start -= 1;
+        }
+        let nothing = Row::default();
+        for i in 0..view.rows.len().max(self.shown.rows.len()) {
+            let old = self.shown.rows.get(i).unwrap_or(&nothing);
+            let new = view.rows.get(i).unwrap_or(&nothing);
+            if let Some(change) = change(old, new) {
+                let cells = new.cells().skip(change.first).take(change.count);
+                let mut column = change.column;
+                screen.move_to(column, self.start + i);
+                for cell in cells {
+                    // A console that shows one column of two leaves what was there.
+                    if cell.columns == 2 || width::is_doubtful(cell.text) {
+                        screen.write(&"  "[..cell.columns], cell.prompt);
+                        screen.move_to(column, self.start + i);
+                        screen.write(cell.text, cell.prompt);
+                        column += cell.columns;
+                        screen.move_to(column, self.start + i);
+                    } else {
+                        screen.write(cell.text, cell.prompt);
+                        column += cell.columns;
+                    }
+                }
+                for _ in 0..change.empty {
+                    screen.write(" ", false);
+                }
+            }
+        }
+        screen.move_to(view.column, self.start + view.row);
+        self.shown = view;
+    }
+
+    /// Takes the line off the console, and puts the cursor to where it began.
+    pub fn hide(&mut self, screen: &mut dyn Screen) {
+        let start = self.start;
+        self.draw(View::default_row(), screen);
+        *self = Grid::new(start);
+    }
+
+    /// Leaves the line on the console, and puts the cursor to the beginning of the row below.
+    pub fn leave(&mut self, screen: &mut dyn Screen) {
+        let (_, height) = screen.size();
+        let mut below = self.start + self.shown.rows.len();
+        while below >= height.max(1) {
+            screen.scroll();
+            below -= 1;
+        }
+        screen.move_to(0, below);
+        *self = Grid::new(below);
+    }
+}
+
+impl View {
+    /// One empty row.
+    fn default_row() -> View {
+        View {
+            rows: alloc::vec![Row::default()],
+            row: 0,
+            column: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ansi::tests::{KEYS, Terminal, wanted},
+        editor::Editor,
+        view::{lay_out, tests::PROMPT},
+    };
+    use unicode_segmentation::UnicodeSegmentation;
+
+    impl Screen for Terminal {
+        fn size(&self) -> (usize, usize) {
+            (self.cells[0].len(), self.cells.len())
+        }
+
+        fn move_to(&mut self, column: usize, row: usize) {
+            assert!(column < self.cells[0].len() && row < self.cells.len());
+            (self.column, self.row) = (column, row);
+        }
+
+        fn write(&mut self, text: &str, _: bool) {
+            text.graphemes(true).for_each(|cluster| self.put(cluster));
+        }
+
+        fn scroll(&mut self) {
+            Terminal::scroll(self);
+        }
+    }
+
+    #[test]
+    fn the_console_shows_the_view_after_every_key() {
+        let mut random = crate::random(13);
+        for _ in 0..200 {
+            let (columns, rows) = (3 + random(30), 1 + random(8));
+            let mut console = Terminal::new(columns, rows);
+            let mut grid = Grid::new(random(rows));
+            let mut editor = Editor::default();
+            let mut top = 0;
+            for _ in 0..200 {
+                let key = if random(2) == 0 {
+                    KEYS[random(7)]
+                } else {
+                    KEYS[random(KEYS.len())]
+                };
+                editor.press(key);
+                if random(50) == 0 {
+                    grid.hide(&mut console);
+                    assert_eq!((console.column, console.row), (0, grid.start()));
+                    top = 0;
+                }
+                let mut view = lay_out(PROMPT, editor.text(), editor.cursor(), columns);
+                grid.draw(view.clone(), &mut console);
+                view.cut(&mut top, rows);
+                let seen = console.seen();
+                let end = grid.start() + view.rows.len();
+                assert_eq!(
+                    seen[grid.start()..end],
+                    wanted(&view),
+                    "{:?}",
+                    editor.text()
+                );
+                assert!(
+                    seen[end..].iter().all(String::is_empty),
+                    "nothing is left over"
+                );
+                assert_eq!(
+                    (console.column, console.row),
+                    (view.column, grid.start() + view.row)
+                );
+            }
+            grid.leave(&mut console);
+            assert_eq!(console.seen()[console.row], "", "below the line");
+        }
+    }
+
+    #[test]
+    fn few_calls() {
+        struct Counter(Vec<String>);
+        impl Screen for Counter {
+            fn size(&self) -> (usize, usize) {
+                (80, 25)
+            }
+            fn move_to(&mut self, column: usize, row: usize) {
+                self.0.push(format!("{column},{row}"));
+            }
+            fn write(&mut self, text: &str, _: bool) {
+                self.0.push(text.into());
+            }
+            fn scroll(&mut self) {
+                self.0.push("scroll".into());
+            }
+        }
+        let mut grid = Grid::new(24);
+        let mut calls = Counter(Vec::new());
+        grid.draw(lay_out(PROMPT, "ab", 2, 80), &mut calls);
+        grid.draw(lay_out(PROMPT, "ab", 1, 80), &mut calls);
+        calls.0.clear();
+        grid.draw(lay_out(PROMPT, "axb", 2, 80), &mut calls);
+        assert_eq!(calls.0, ["3,24", "x", "b", "4,24"]);
+        calls.0.clear();
+        grid.draw(lay_out(PROMPT, "axb\n", 4, 80), &mut calls);
+        assert_eq!(calls.0, ["scroll", "0,24", ".", " ", "2,24"]);
+    }
+}

@@ -1,0 +1,46 @@
+//! What a person types and sees, for both shells: it knows neither firmware nor terminal nor model.
+//!
+//! ```text
+//!  bytes ─► decoder::Keys ┐
+//!                       ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input::{Text, Command}
+//!  firmware's keyboard ─┘             │
+//!   └─► layout::Keyboard              └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
+//! ```
+//!
+//! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows the text that comes out.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod ahead;
+pub mod ansi;
+pub mod commands;
+pub mod complete;
+pub mod conversation;
+pub mod decoder;
+pub mod editor;
+pub mod filename;
+pub mod grid;
+pub mod history;
+pub mod keys;
+pub mod layout;
+pub mod nearest;
+mod pace;
+pub mod settings;
+pub mod status;
+mod values;
+pub mod view;
+pub mod width;
+pub mod wrap;
+
+/// Random numbers for tests: the same each time (Knuth's MMIX constants).
+#[cfg(test)]
+pub(crate) fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    }
+}

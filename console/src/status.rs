@@ -1,0 +1,306 @@
+//! One line while the model reads and writes, and one when it is done.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+use crate::width;
+
+/// What goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The prompt is read.
+    Prefill {
+        /// Its tokens that have been passed.
+        done: usize,
+        /// All of them.
+        total: usize,
+    },
+    /// Thoughts that nobody sees are made.
+    Thinking {
+        /// Tokens so far.
+        tokens: usize,
+    },
+    /// The reply is made.
+    Decode {
+        /// Tokens so far.
+        tokens: usize,
+    },
+}
+
+/// How far a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// What goes on.
+    pub phase: Phase,
+    /// Microseconds since this phase began.
+    pub microseconds: u64,
+    /// Positions of the context in use, and all.
+    pub context: (usize, usize),
+}
+
+/// Columns of the progress bar.
+const BAR: usize = 20;
+
+impl Status {
+    /// The line, shorter than `width` columns; what matters least is left out first.
+    pub fn line(&self, width: usize) -> String {
+        let (used, all) = self.context;
+        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
+        match self.phase {
+            Phase::Prefill { done, total } => {
+                let rate = rate(done, self.microseconds);
+                let tokens = format!(
+                    "{} / {} tokens",
+                    grouped(done as u64),
+                    grouped(total as u64)
+                );
+                let full = (done.min(total) as u128 * BAR as u128)
+                    .checked_div(total as u128)
+                    .map_or(BAR, |full| full as usize);
+                let bar = format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full));
+                fitting(
+                    &["reading", &bar, &tokens, &rate, &context],
+                    &[4, 1, 3],
+                    width,
+                )
+            }
+            Phase::Thinking { tokens } => self.made("thinking", tokens, &context, width),
+            Phase::Decode { tokens } => self.made("writing", tokens, &context, width),
+        }
+    }
+
+    fn made(&self, what: &str, tokens: usize, context: &str, width: usize) -> String {
+        let rate = rate(tokens, self.microseconds);
+        fitting(&[what, &count(tokens), &rate, context], &[3, 2], width)
+    }
+}
+
+/// Why a reply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The model said so, or a stop string came.
+    Own,
+    /// A key.
+    Stopped,
+    /// `/max`.
+    Limit,
+    /// The context is full.
+    Full,
+}
+
+/// A reply that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Tokens of the prompt that had to be read, and microseconds for that.
+    pub prefill: (usize, u64),
+    /// Tokens of the reply, thoughts among them, and microseconds from the first to the last.
+    pub decode: (usize, u64),
+    /// Microseconds from the question to the first token.
+    pub first: u64,
+    /// Positions of the context in use, and all.
+    pub context: (usize, usize),
+    /// Why it ended.
+    pub end: End,
+}
+
+impl Summary {
+    /// The line, shorter than `width` columns.
+    pub fn line(&self, width: usize) -> String {
+        let (tokens, microseconds) = self.decode;
+        // Between the first and the last there is one fewer.
+        let speed = rate(tokens.saturating_sub(1), microseconds);
+        let first = format!("first after {}", seconds(self.first));
+        let (used, all) = self.context;
+        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
+        let (read, for_it) = self.prefill;
+        let prompt = format!("prompt {} at {}", count(read), rate(read, for_it));
+        let end = match self.end {
+            End::Own => "",
+            End::Stopped => "stopped",
+            End::Limit => "cut at /max",
+            End::Full => "context full",
+        };
+        fitting(
+            &[&count(tokens), &speed, &first, end, &prompt, &context],
+            &[4, 5, 2],
+            width,
+        )
+    }
+}
+
+/// Parts that are not empty, in a row. Those of `expendable` go, the first first, until it is shorter than `width`; then it is cut.
+fn fitting(parts: &[&str], expendable: &[usize], width: usize) -> String {
+    for gone in 0..=expendable.len() {
+        let mut line = String::new();
+        for (i, part) in parts.iter().enumerate() {
+            if part.is_empty() || expendable[..gone].contains(&i) {
+                continue;
+            }
+            if !line.is_empty() {
+                // A bar is no part of a list.
+                line.push_str(if line.ends_with(']') || part.starts_with('[') {
+                    " "
+                } else {
+                    ", "
+                });
+            }
+            line.push_str(part);
+        }
+        if width::text(&line) < width {
+            return line;
+        }
+        if gone == expendable.len() {
+            return width::cut(&line, width.saturating_sub(1)).to_string();
+        }
+    }
+    String::new()
+}
+
+fn count(tokens: usize) -> String {
+    match tokens {
+        1 => "1 token".to_string(),
+        _ => format!("{} tokens", grouped(tokens as u64)),
+    }
+}
+
+/// Tokens a second; empty where nothing can be said yet.
+fn rate(tokens: usize, microseconds: u64) -> String {
+    if tokens == 0 || microseconds == 0 {
+        return String::new();
+    }
+    let rate = tokens as f64 * 1e6 / microseconds as f64;
+    match rate {
+        ..10.0 => format!("{rate:.2} tok/s"),
+        10.0..1000.0 => format!("{rate:.1} tok/s"),
+        _ => format!("{} tok/s", grouped(rate as u64)),
+    }
+}
+
+fn seconds(microseconds: u64) -> String {
+    match microseconds {
+        ..1_000_000 => format!("{} ms", microseconds / 1000),
+        1_000_000..100_000_000 => format!("{:.1} s", microseconds as f64 / 1e6),
+        _ => format!(
+            "{} min {} s",
+            microseconds / 60_000_000,
+            microseconds / 1_000_000 % 60
+        ),
+    }
+}
+
+/// A whole number in groups of three digits (ISO 80000-1), as the engine shows them.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_it_works() {
+        let mut status = Status {
+            phase: Phase::Prefill {
+                done: 512,
+                total: 1024,
+            },
+            microseconds: 2_000_000,
+            context: (600, 32_768),
+        };
+        assert_eq!(
+            status.line(100),
+            "reading [##########..........] 512 / 1 024 tokens, 256.0 tok/s, context 600 / 32 768"
+        );
+        assert_eq!(
+            status.line(64),
+            "reading [##########..........] 512 / 1 024 tokens, 256.0 tok/s"
+        );
+        assert_eq!(status.line(40), "reading, 512 / 1 024 tokens");
+        status.phase = Phase::Decode { tokens: 1 };
+        assert_eq!(
+            status.line(80),
+            "writing, 1 token, 0.50 tok/s, context 600 / 32 768"
+        );
+        status.phase = Phase::Thinking { tokens: 0 };
+        assert_eq!(status.line(80), "thinking, 0 tokens, context 600 / 32 768");
+        status.phase = Phase::Prefill { done: 0, total: 0 };
+        assert_eq!(
+            status.line(45),
+            "reading [####################] 0 / 0 tokens"
+        );
+    }
+
+    #[test]
+    fn when_it_is_done() {
+        let summary = Summary {
+            prefill: (24, 240_000),
+            decode: (129, 4_000_000),
+            first: 250_000,
+            context: (153, 2048),
+            end: End::Own,
+        };
+        assert_eq!(
+            summary.line(120),
+            "129 tokens, 32.0 tok/s, first after 250 ms, prompt 24 tokens at 100.0 tok/s, context 153 / 2 048"
+        );
+        assert_eq!(
+            summary.line(80),
+            "129 tokens, 32.0 tok/s, first after 250 ms, context 153 / 2 048"
+        );
+        assert_eq!(
+            summary.line(45),
+            "129 tokens, 32.0 tok/s, first after 250 ms"
+        );
+        let stopped = Summary {
+            end: End::Stopped,
+            decode: (0, 0),
+            first: 75_000_000,
+            ..summary
+        };
+        assert_eq!(stopped.line(40), "0 tokens, first after 75.0 s, stopped");
+    }
+
+    #[test]
+    fn every_width() {
+        for number in [0, 1, 999, 1000, usize::MAX] {
+            for width in 0..120 {
+                for end in [End::Own, End::Full, End::Limit] {
+                    let summary = Summary {
+                        prefill: (number, 1),
+                        decode: (number, number as u64),
+                        first: number as u64,
+                        context: (number, number),
+                        end,
+                    };
+                    assert!(width::text(&summary.line(width)) < width.max(1));
+                }
+                for phase in [
+                    Phase::Prefill {
+                        done: number,
+                        total: number / 2,
+                    },
+                    Phase::Thinking { tokens: number },
+                ] {
+                    let status = Status {
+                        phase,
+                        microseconds: number as u64,
+                        context: (number, number),
+                    };
+                    assert!(width::text(&status.line(width)) < width.max(1));
+                }
+            }
+        }
+        assert_eq!(seconds(600_500_000), "10 min 0 s");
+        assert_eq!(rate(123_456, 1_000_000), "123 456 tok/s");
+    }
+}

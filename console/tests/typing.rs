@@ -1,0 +1,129 @@
+//! From bytes on a wire to what a shell is to do: a session by script.
+
+use llama2_console::{
+    ahead::{Ahead, Typed},
+    commands::{Command, Input, Place, parse},
+    decoder::Keys,
+    editor::{Editor, Event},
+};
+
+/// A shell that types `bytes`, one every `gap` milliseconds, and waits after each piece.
+struct Session {
+    keys: Keys,
+    editor: Editor,
+    now: u64,
+}
+
+impl Session {
+    fn new() -> Session {
+        Session {
+            keys: Keys::new(),
+            editor: Editor::default(),
+            now: 1,
+        }
+    }
+
+    fn types(&mut self, bytes: &[u8], gap: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            self.now += gap;
+            let keys = self.keys.byte(byte, self.now);
+            events.extend(keys.map(|key| self.editor.press(key)));
+            if gap > 0 {
+                let keys = self.keys.idle(self.now);
+                events.extend(keys.map(|key| self.editor.press(key)));
+            }
+        }
+        self.now += 200;
+        let keys = self.keys.idle(self.now);
+        events.extend(keys.map(|key| self.editor.press(key)));
+        events.retain(|event| !matches!(event, Event::Redraw | Event::Nothing));
+        events
+    }
+
+    fn line(&mut self, bytes: &[u8], gap: u64) -> String {
+        match &self.types(bytes, gap)[..] {
+            [Event::Submitted(line)] => line.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_line_is_edited_recalled_and_understood() {
+    let mut session = Session::new();
+    // Typed, corrected in the middle, sent.
+    assert_eq!(
+        session.line(b"helo\x1b[Dl\x1b[F world\r", 80),
+        "hello world"
+    );
+    // Recalled, its first word taken away, another typed.
+    assert_eq!(
+        session.line(b"\x1b[A\x01\x1bdgoodbye\r", 80),
+        "goodbye world"
+    );
+    assert_eq!(session.line(b"\x1bOA\x1bOA\r", 1), "hello world");
+    let line = session.line(b"/temp 0.5\r", 0);
+    assert_eq!(
+        parse(&line, Place::Boot),
+        Ok(Input::Command(Command::Temperature(Some(0.5))))
+    );
+    assert_eq!(
+        session.line("größer 日本\\\rzweite Zeile\r".as_bytes(), 80),
+        "größer 日本\nzweite Zeile"
+    );
+    assert_eq!(session.types(b"half\x03", 80), [Event::Interrupted]);
+    assert_eq!(session.types(b"\x04", 80), [Event::EndOfInput]);
+}
+
+#[test]
+fn four_thousand_characters_in_a_burst() {
+    let text: String = (0..4000)
+        .map(|i| match i % 80 {
+            79 => '\n',
+            40 => 'é',
+            41 => '日',
+            i => char::from(b'!' + i as u8),
+        })
+        .collect();
+    let text = text.trim_end().to_string();
+    for gap in [0, 1] {
+        let mut session = Session::new();
+        let wire = text.replace('\n', "\r\n") + "\r";
+        assert_eq!(session.line(wire.as_bytes(), gap), text);
+        let wire = format!("\x1b[200~{}\x1b[201~\r", text.replace('\n', "\r"));
+        assert_eq!(session.line(wire.as_bytes(), gap), text);
+    }
+}
+
+#[test]
+fn what_is_typed_during_a_reply_comes_after_it() {
+    let (mut keys, mut ahead, mut editor) = (Keys::new(), Ahead::new(), Editor::default());
+    let mut now = 0;
+    let mut stopped = 0;
+    for &byte in b"first\rsec\x1bond\x1b[D\x1b[D!\r" {
+        // Passes of 150 ms: Esc is told from the sequences all the same.
+        now += 150;
+        let given = keys.byte(byte, now);
+        let typed: Vec<Typed> = given.map(|key| ahead.press(key)).collect();
+        stopped += typed.iter().filter(|&&typed| typed == Typed::Stop).count();
+        if byte == 0x1b && stopped == 0 {
+            now += 60;
+            stopped += keys
+                .idle(now)
+                .filter(|&key| ahead.press(key) == Typed::Stop)
+                .count();
+        }
+    }
+    let _ = keys.idle(now + 100).map(|key| ahead.press(key)).count();
+    let mut lines = Vec::new();
+    while let Some(key) = ahead.take() {
+        if let Event::Submitted(line) = editor.press(key) {
+            lines.push(line);
+        }
+    }
+    assert_eq!(
+        (stopped, lines),
+        (1, vec!["first".to_string(), "seco!nd".to_string()])
+    );
+}
