@@ -67,11 +67,11 @@ pub fn own_template(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> 
 /// A model whose biases let it think aloud now and then, and a string that stops it across tokens.
 pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let file = speaker(Some("<|im_start|>"))?;
-    let biases = [THINK, THINK + 1].map(|token| format!("{token}=9"));
+    let biases = [THINK, THINK + 1].map(|token| format!("{token}=3"));
     let (one, other) = (&biases[0][..], &biases[1][..]);
     let flags = [
         "-s",
-        "3",
+        "4",
         "-n",
         "60",
         "--logit-bias",
@@ -83,14 +83,17 @@ pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let name = model(bench, trial, &file)?;
     let (whole, _) = host(bench, &name, &flags, "Who are you?\n")?;
     let letters: Vec<char> = whole.trim().chars().collect();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "!#$%&()*+,-.:;=?@_~".contains(*c);
     let stop = letters
-        .windows(3)
-        .skip(4)
-        .find(|part| part.iter().all(char::is_ascii_alphanumeric))
-        .context("the answer has three letters in a row")?;
+        .windows(2)
+        .rev()
+        .find(|part| {
+            part.iter().all(plain) && !"</think>".contains(&part.iter().collect::<String>())
+        })
+        .context("the answer has two plain characters in a row")?;
     let stop: String = stop.iter().collect();
     let config = format!(
-        "seed = 3\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\nthink = \"show\"\n"
+        "seed = 4\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\nthink = \"show\"\n"
     );
     let flags = [&flags[..], &["--stop", &stop]].concat();
     let said = two_turns(bench, trial, &file, &config, &flags)?;

@@ -153,7 +153,7 @@ impl Chat {
             self.output.finish();
         }
         if self.next == EOS {
-            self.output.push(b"\n");
+            self.output.push_prompt(b"\n");
         }
         Step::Text(self.output.text())
     }

@@ -8,9 +8,9 @@ use crate::settings::Think;
 /// What a piece of text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Who speaks: not the model's words.
+    /// Who answers: not the model's words.
     Label,
-    /// What the model thinks.
+    /// What the model thinks, said to be that.
     Thought,
     /// What it answers.
     Answer,
@@ -116,13 +116,10 @@ impl Reply {
         if let Some(before) = self.part.replace(part) {
             self.show(before, "\n", show);
         }
-        if self.labelled {
-            let label = if part == Part::Thought {
-                THINKING
-            } else {
-                ASSISTANT
-            };
-            self.show(Part::Label, label, show);
+        match part {
+            Part::Thought => self.show(part, THINKING, show),
+            _ if self.labelled => self.show(Part::Label, ASSISTANT, show),
+            _ => (),
         }
     }
 
@@ -171,7 +168,7 @@ mod tests {
         for (text, told, hidden) in [
             (
                 "<think>\nhm\n\nso\n</think>\n\nyes,  I\ndo\n",
-                "Thinking: HM\n\nSO\nAssistant: yes,  I\ndo\n",
+                "THINKING: HM\n\nSO\nAssistant: yes,  I\ndo\n",
                 "Assistant: yes,  I\ndo\n",
             ),
             // A thought of nothing is none.
@@ -180,11 +177,11 @@ mod tests {
                 "Assistant: yes\n",
                 "Assistant: yes\n",
             ),
-            ("<think>hm", "Thinking: HM\nAssistant: \n", "Assistant: \n"),
+            ("<think>hm", "THINKING: HM\nAssistant: \n", "Assistant: \n"),
             ("", "Assistant: \n", "Assistant: \n"),
             (
                 "a <think>b</think> c",
-                "Assistant: a\nThinking: B\nAssistant: c\n",
+                "Assistant: a\nTHINKING: B\nAssistant: c\n",
                 "Assistant: a  c\n",
             ),
         ] {
