@@ -212,7 +212,11 @@ fn a_model_in_several_files_tells_the_same_story() {
     assert!(refusal(&split(&["--size", "2T"]), 2).contains("K, M or G"));
     // And back: parts are one model to every command.
     let again = folder.0.join("again.gguf");
-    assert!(quantize(&parts[1], &again, &["--type", "q8_0"]).status.success());
+    assert!(
+        quantize(&parts[1], &again, &["--type", "q8_0"])
+            .status
+            .success()
+    );
     assert!(std::fs::read(&again).unwrap() == std::fs::read(&whole).unwrap());
 
     let command = [Path::new("split"), &models("stories1M.bin")];
