@@ -59,7 +59,7 @@ impl Chat {
         system: &str,
         user: &str,
     ) -> Result<(), PromptError> {
-        if !tokenizer.is_llama2c() {
+        if !tokenizer.is_llama2() {
             return Err(PromptError::Template);
         }
         let system = if self.position == 0 { system } else { "" };
