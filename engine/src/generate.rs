@@ -229,8 +229,7 @@ impl Generation {
         self.output.clear();
         if self.position == 0 && !self.prompt.is_empty() && tokenizer.bos() != Some(self.token) {
             // A text that begins with a word of its own.
-            self.output
-                .push_prompt(tokenizer.decode(self.token, self.token));
+            self.output.push_prompt(tokenizer.decode_first(self.token));
         }
         let prompt = self.prompt.get(self.position..).unwrap_or_default();
         let known = prompt.len().min(self.batch).min(self.steps - self.position);

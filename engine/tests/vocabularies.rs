@@ -5,7 +5,7 @@ mod common;
 use common::{family::letter, reference};
 use llama2_engine::{
     gguf,
-    tokenizer::{ByteLevel, Error, Tokenizer},
+    tokenizer::{Error, Ids, Merging, Tokenizer, Vocabulary},
 };
 
 /// A string and its tokens.
@@ -78,21 +78,24 @@ impl Tiny {
         }
     }
 
-    fn described<'a>(&'a self, pre: &'a str) -> ByteLevel<'a> {
-        ByteLevel {
-            pre,
+    fn described<'a>(&'a self, pre: &'a str) -> Vocabulary<'a> {
+        Vocabulary {
             words: &self.words,
             types: &self.types,
-            merges: &self.merges,
-            bos: None,
-            eos: None,
+            merging: Merging::Ranks(&self.merges),
+            ids: Ids::default(),
             add_bos: None,
+            add_eos: None,
+            add_space_prefix: None,
+            pre: Some(pre),
+            name: "",
+            chats: false,
         }
     }
 
     /// The words that `text` is cut into.
     fn cut(&self, pre: &str, text: &str) -> Vec<&str> {
-        let tokenizer = Tokenizer::byte_level(&self.described(pre)).unwrap();
+        let tokenizer = Tokenizer::new(&self.described(pre)).unwrap();
         let tokens = tokenizer.encode(text.as_bytes(), true, false);
         let words = tokens.iter();
         words.map(|&t| &self.words[t as usize][..]).collect()
@@ -135,7 +138,7 @@ fn control_tokens_in_a_text_are_text() {
     assert_eq!(cut[..3], ["ab", "<own>", "ab"]);
     assert_eq!(cut[3..].concat(), "<|im_end|>");
     assert_eq!(cut.len(), 3 + "<|im_end|>".len());
-    let tokenizer = Tokenizer::byte_level(&tiny.described("gpt-2")).unwrap();
+    let tokenizer = Tokenizer::new(&tiny.described("gpt-2")).unwrap();
     let end = tiny.words.len() as u32 - 1;
     assert!(tokenizer.is_end(end) && !tokenizer.is_end(end - 1));
     assert_eq!(tokenizer.decode(0, end), b"");
@@ -164,7 +167,7 @@ fn what_comes_out_is_what_went_in() {
         "qwen2",
         "tekken",
     ] {
-        let tokenizer = Tokenizer::byte_level(&tiny.described(pre)).unwrap();
+        let tokenizer = Tokenizer::new(&tiny.described(pre)).unwrap();
         for text in texts {
             let tokens = tokenizer.encode(text.as_bytes(), false, false);
             let back: Vec<u8> = tokens
@@ -182,7 +185,7 @@ fn what_comes_out_is_what_went_in() {
 fn long_texts_take_no_time() {
     let tiny = Tiny::new(&["a a", "aa aa", "\u{120} \u{120}", "A B"]);
     for pre in ["gpt-2", "default", "smollm", "llama-bpe", "tekken"] {
-        let tokenizer = Tokenizer::byte_level(&tiny.described(pre)).unwrap();
+        let tokenizer = Tokenizer::new(&tiny.described(pre)).unwrap();
         for unit in ["a", " ", "\n", "1", "\u{c0}B", "!", "' "] {
             let text = unit.repeat((1 << 20) / unit.len());
             let tokens = tokenizer.encode(text.as_bytes(), false, false);
@@ -194,7 +197,7 @@ fn long_texts_take_no_time() {
 #[test]
 fn lies_are_refused_in_a_sentence() {
     let tiny = Tiny::new(&["a b"]);
-    let refused = |described: &ByteLevel<'_>| Tokenizer::byte_level(described).err().unwrap();
+    let refused = |described: &Vocabulary<'_>| Tokenizer::new(described).err().unwrap();
     let error = refused(&tiny.described("klingon"));
     assert_eq!(
         error,
@@ -203,8 +206,11 @@ fn lies_are_refused_in_a_sentence() {
         }
     );
     assert!(error.to_string().contains("\"klingon\"") && error.to_string().contains("qwen2"));
-    let error = refused(&ByteLevel {
-        eos: Some(9999),
+    let error = refused(&Vocabulary {
+        ids: Ids {
+            eos: Some(9999),
+            ..Ids::default()
+        },
         ..tiny.described("gpt-2")
     });
     assert!(error.to_string().contains("EOS is token 9999"), "{error}");

@@ -12,7 +12,7 @@ use crate::{
     generate::{Output, PromptError, Step, TopToken},
     sampler::Sampler,
     session::{BATCH, Session},
-    tokenizer::{EOS, Tokenizer},
+    tokenizer::Tokenizer,
 };
 
 /// A turn that is in the context.
@@ -319,7 +319,7 @@ impl Dialog {
         }
         let next = sampler.sample(logits);
         self.next = Some(next);
-        self.closed = tokenizer.is_end(next) || tokenizer.is_llama2c() && next == EOS;
+        self.closed = tokenizer.is_end(next);
         if !self.closed {
             self.said += 1;
             self.output.push(tokenizer.decode(before, next));

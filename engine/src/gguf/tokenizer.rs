@@ -5,15 +5,27 @@ use core::ops::Range;
 
 use super::{
     Error,
-    metadata::{Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
+    metadata::{Array, Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
 };
 use crate::{
     chat::Template,
+    checkpoint::LARGEST_DIMENSION,
     source::ByteSource,
-    tokenizer::{self, ByteLevel, Tokenizer},
+    tokenizer::{Ids, Merging, Tokenizer, Vocabulary},
 };
 
-/// The tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's kind where it is laid out as Llama 2's.
+const MODEL: &str = "tokenizer.ggml.model";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const MERGES: &str = "tokenizer.ggml.merges";
+const SCORES: &str = "tokenizer.ggml.scores";
+const TYPES: &str = "tokenizer.ggml.token_type";
+const TEMPLATE: &str = "tokenizer.chat_template";
+
+/// The types of arrays of whole numbers.
+const U32: u32 = 4;
+const I32: u32 = 5;
+
+/// The tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's.
 ///
 /// # Errors
 /// A sentence without the file's name.
@@ -28,153 +40,131 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
         entries.keep(key, value)
     });
     kept.map_err(sentence)?;
-    let made = match entries.text(MODEL) {
-        Ok(Some("gpt2")) => byte_level(source, file, &entries).map_err(sentence)?,
-        Ok(Some("llama")) => {
-            let file = tokenizer_file(source, file, &entries).map_err(sentence)?;
-            Tokenizer::load(&mut &file[..])
-        }
-        Ok(Some(model)) => {
-            let what = format!("its tokenizer is of kind {model:?}");
-            return Err(format!("{}", Error::Unsupported { what }));
-        }
-        Ok(None) => return Err(format!("{}", Error::Missing { key: MODEL.into() })),
-        Err(error) => return Err(format!("{error}")),
-    };
+    let lists = Lists::read(source, file, &entries).map_err(sentence)?;
+    let described = describe(&entries, &lists).map_err(|error| format!("{error}"))?;
+    let made = Tokenizer::new(&described);
     let mut made = made.map_err(|error| format!("its tokenizer {error}"))?;
     // A template of a megabyte, or one that is no text, is none.
-    if let Ok(Some(jinja)) = entries.text("tokenizer.chat_template") {
+    if let Ok(Some(jinja)) = entries.text(TEMPLATE) {
         made.set_template(Some(Template::of(jinja)));
     }
     Ok(made)
 }
 
-const MODEL: &str = "tokenizer.ggml.model";
-
-/// A byte-level BPE vocabulary.
-fn byte_level(
-    source: &mut dyn ByteSource,
-    file: Range<u64>,
-    entries: &Entries,
-) -> Result<Result<Tokenizer, tokenizer::Error>, Failure> {
-    let mut texts = |key: &str| -> Result<Vec<String>, Failure> {
-        let array = entries.array(key)?;
-        if array.kind != STRING {
-            return Err(Error::Value {
-                key: key.into(),
-                wanted: "texts",
-            }
-            .into());
-        }
-        let mut reader = Reader::new(source, array.offset..file.end);
-        (0..array.count)
-            .map(|_| reader.text("a token", LONGEST_STRING))
-            .collect()
-    };
-    let words = texts("tokenizer.ggml.tokens")?;
-    let merges = texts("tokenizer.ggml.merges")?;
-    let key = "tokenizer.ggml.token_type";
-    let mut types = Vec::new();
-    if entries.get(key).is_some() {
-        let array = entries.array(key)?;
-        // i32 or u32.
-        if !matches!(array.kind, 4 | 5) || array.count != words.len() as u64 {
-            return Err(Error::Value {
-                key: key.into(),
-                wanted: "a whole number for each token",
-            }
-            .into());
-        }
-        let bytes = Reader::new(source, array.offset..file.end).long(array.count * 4)?;
-        let numbers = bytes.chunks_exact(4);
-        types.extend(numbers.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-    }
-    let id = |key: &str| -> Result<Option<u32>, Error> {
-        Ok(entries
-            .unsigned(key)?
-            .map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
-    };
-    Ok(Tokenizer::byte_level(&ByteLevel {
-        pre: entries.text("tokenizer.ggml.pre")?.unwrap_or("default"),
-        words: &words,
-        types: &types,
-        merges: &merges,
-        bos: id("tokenizer.ggml.bos_token_id")?,
-        eos: id("tokenizer.ggml.eos_token_id")?,
-        add_bos: entries.bool("tokenizer.ggml.add_bos_token")?,
-    }))
+/// The arrays of a vocabulary.
+struct Lists {
+    words: Vec<String>,
+    types: Vec<i32>,
+    scores: Vec<f32>,
+    /// `None` where tokens are merged by their scores.
+    merges: Option<Vec<String>>,
 }
 
-/// The metadata's SentencePiece vocabulary as a tokenizer.bin.
-fn tokenizer_file(
-    source: &mut dyn ByteSource,
-    file: Range<u64>,
-    entries: &Entries,
-) -> Result<Vec<u8>, Failure> {
-    let bos = entries
-        .unsigned("tokenizer.ggml.bos_token_id")?
-        .unwrap_or(1);
-    let eos = entries
-        .unsigned("tokenizer.ggml.eos_token_id")?
-        .unwrap_or(2);
-    let (tokens, scores) = (
-        entries.array("tokenizer.ggml.tokens")?,
-        entries.array("tokenizer.ggml.scores")?,
-    );
-    if tokens.kind != STRING || scores.kind != FLOAT || tokens.count != scores.count {
-        return Err(Error::Value {
-            key: "tokenizer.ggml.scores".into(),
-            wanted: "a number for each token",
-        }
-        .into());
-    }
-    let mut out = alloc::vec![0; 4];
-    // Scores first: all of them are few bytes.
-    let mut reader = Reader::new(source, scores.offset..file.end);
-    let scores = reader.long(scores.count * 4)?;
-    let mut reader = Reader::new(source, tokens.offset..file.end);
-    for (token, score) in (0u64..).zip(scores.chunks_exact(4)) {
-        let left = reader.left();
-        let length = reader.length("a token", left)?;
-        let text = reader.long(length)?;
-        let text = match token {
-            // llama2.c's own words for what starts and ends a text, which no text contains.
-            _ if token == bos && bos == u64::from(tokenizer::BOS) => b"\n<s>\n".to_vec(),
-            _ if token == eos && eos == u64::from(tokenizer::EOS) => b"\n</s>\n".to_vec(),
-            // The byte tokens, where byte fallback looks for them.
-            3..=258 if text != format!("<0x{:02X}>", token - 3).as_bytes() => {
-                return Err(Error::Unsupported {
-                    what: "its tokens 3 to 258 are not the bytes, as Llama 2's are".into(),
-                }
-                .into());
+impl Lists {
+    fn read(
+        source: &mut dyn ByteSource,
+        file: Range<u64>,
+        entries: &Entries,
+    ) -> Result<Lists, Failure> {
+        let ranks = match entries.text(MODEL)? {
+            Some("gpt2") => true,
+            Some("llama") => false,
+            Some(model) => {
+                let what = format!("its tokenizer is of kind {model:?}");
+                return Err(Error::Unsupported { what }.into());
             }
-            _ => spaces(&text),
+            None => return Err(Error::Missing { key: MODEL.into() }.into()),
         };
-        out.extend_from_slice(score);
-        out.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        out.extend_from_slice(&text);
-    }
-    if (bos, eos) != (u64::from(tokenizer::BOS), u64::from(tokenizer::EOS)) {
-        return Err(Error::Unsupported {
-            what: format!("its texts begin with token {bos} and end with {eos}, not with 1 and 2"),
+        let mut texts = |key: &str| -> Result<Vec<String>, Failure> {
+            let array = list(entries, key, &[STRING], "at most 16 777 216 texts")?;
+            let mut reader = Reader::new(source, array.offset..file.end);
+            (0..array.count)
+                .map(|_| reader.text("a token", LONGEST_STRING))
+                .collect()
+        };
+        let words = texts(TOKENS)?;
+        let merges = if ranks { Some(texts(MERGES)?) } else { None };
+        let mut numbers = |key: &str, kinds: &[u32], wanted| -> Result<_, Failure> {
+            if entries.get(key).is_none() {
+                return Ok((kinds[0], Vec::new()));
+            }
+            let array = list(entries, key, kinds, wanted)?;
+            if array.count != words.len() as u64 {
+                let key = key.into();
+                return Err(Error::Value { key, wanted }.into());
+            }
+            let bytes = Reader::new(source, array.offset..file.end).long(array.count * 4)?;
+            Ok((array.kind, bytes))
+        };
+        let four = |b: &[u8]| [b[0], b[1], b[2], b[3]];
+        let (_, bytes) = numbers(TYPES, &[I32, U32], "a whole number for each token")?;
+        let types = bytes.chunks_exact(4);
+        let types = types.map(|b| i32::from_le_bytes(four(b))).collect();
+        let mut scores = Vec::new();
+        if !ranks {
+            let (kind, bytes) = numbers(SCORES, &[FLOAT, I32], "a number for each token")?;
+            let number = |b: &[u8]| match kind {
+                FLOAT => f32::from_le_bytes(four(b)),
+                _ => i32::from_le_bytes(four(b)) as f32,
+            };
+            scores.extend(bytes.chunks_exact(4).map(number));
         }
-        .into());
+        Ok(Lists {
+            words,
+            types,
+            scores,
+            merges,
+        })
     }
-    Ok(out)
 }
 
-/// SentencePiece's mark of a word's beginning, U+2581, as the space that it stands for.
-fn spaces(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        if let Some(tail) = rest.strip_prefix("\u{2581}".as_bytes()) {
-            out.push(b' ');
-            rest = tail;
-        } else {
-            out.push(*first);
-            rest = tail;
-        }
+/// An array of one of `kinds`, no longer than any vocabulary is.
+fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Result<Array, Error> {
+    let array = entries.array(key)?;
+    if !kinds.contains(&array.kind) || array.count > LARGEST_DIMENSION as u64 {
+        let key = key.into();
+        return Err(Error::Value { key, wanted });
     }
-    out
+    Ok(array)
+}
+
+/// What the metadata say of the vocabulary in `lists`.
+fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>, Error> {
+    let id = |name: &str| -> Result<Option<u32>, Error> {
+        let id = entries.unsigned(&format!("tokenizer.ggml.{name}_token_id"))?;
+        Ok(id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
+    };
+    let mut middle = [None; 6];
+    let names = [
+        "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
+    ];
+    for (found, name) in middle.iter_mut().zip(names) {
+        *found = id(name)?;
+    }
+    // The first three had other names once, which count where both stand.
+    for (found, name) in middle.iter_mut().zip(["prefix", "suffix", "middle"]) {
+        *found = id(name)?.or(*found);
+    }
+    Ok(Vocabulary {
+        words: &lists.words,
+        types: &lists.types,
+        merging: match &lists.merges {
+            Some(merges) => Merging::Ranks(merges),
+            None => Merging::Scores(&lists.scores),
+        },
+        ids: Ids {
+            bos: id("bos")?,
+            eos: id("eos")?,
+            eot: id("eot")?,
+            eom: id("eom")?,
+            unknown: id("unknown")?,
+            middle,
+        },
+        add_bos: entries.bool("tokenizer.ggml.add_bos_token")?,
+        add_eos: entries.bool("tokenizer.ggml.add_eos_token")?,
+        add_space_prefix: entries.bool("tokenizer.ggml.add_space_prefix")?,
+        pre: entries.text("tokenizer.ggml.pre")?,
+        name: entries.text("general.name")?.unwrap_or_default(),
+        chats: entries.get(TEMPLATE).is_some(),
+    })
 }

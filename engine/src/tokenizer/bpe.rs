@@ -1,73 +1,67 @@
 //! Byte-level BPE (GPT-2's; Sennrich et al. 2016): every byte is a token, and neighbours are merged in the order of the merges'
 //! ranks, within words that a pre-tokenizer cut.
 
-use alloc::{collections::BinaryHeap, string::String, vec::Vec};
-use core::cmp::{Ordering, Reverse};
+use alloc::{string::String, vec::Vec};
+use core::cmp::Reverse;
 
-use super::{NONE, Tokenizer, split};
+use super::{Tokenizer, merge::merge, split, words::Words};
 
 /// The merges of a vocabulary.
-pub(super) struct Merges {
-    /// Left and right token, rank and result, in the order of the pairs.
+pub(super) struct ByRank {
+    /// Left and right string, rank and result, in the order of the pairs. Strings are tokens, or behind these those of `others`.
     pairs: Vec<(u32, u32, u32, u32)>,
-    /// The token of each byte; [`NONE`] if there is none, and the byte is left out.
+    /// Strings that merges speak of and that are no tokens.
+    others: Words,
+    /// The string of each byte.
     bytes: [u32; 256],
     splitter: split::Splitter,
     /// Whether a word that is a token is taken as it is, whatever the merges would make of it.
     whole_words: bool,
 }
 
-/// Two neighbours that can be merged.
-#[derive(PartialEq, Eq)]
-struct Candidate {
-    rank: u32,
-    left: u32,
-    right: u32,
-    pair: (u32, u32),
-    token: u32,
-}
-
-impl Ord for Candidate {
-    /// The lowest rank first, leftmost of equals: a heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |c: &Self| Reverse((c.rank, c.left));
-        key(self).cmp(&key(other))
-    }
-}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Merges {
-    /// Merges `pairs` of words of `tokenizer`, in the order of their ranks. Those whose sides or whose result are no tokens can
-    /// never come about, and are left out.
-    pub(super) fn new<'w>(
-        tokenizer: &Tokenizer,
-        pairs: impl Iterator<Item = (&'w [u8], &'w [u8])>,
+impl ByRank {
+    /// Merges `pairs` of strings, in the order of their ranks, over the words of `t`.
+    pub(super) fn new(
+        t: &Tokenizer,
+        pairs: &[(Vec<u8>, Vec<u8>)],
         splitter: split::Splitter,
         whole_words: bool,
-    ) -> Merges {
-        let mut known = Vec::new();
+    ) -> ByRank {
+        let all: Vec<u8> = (0..=u8::MAX).collect();
+        // Each merge's three strings; every byte is a string, too.
+        let parts = pairs.iter().flat_map(|(left, right)| {
+            let (left, right) = (&left[..], &right[..]);
+            [(left, &[][..]), (right, &[]), (left, right)]
+        });
+        let parts = parts.chain(all.chunks(1).map(|byte| (byte, &[][..])));
+        let missing = parts.filter(|(a, b)| t.words.find_joined(&t.sorted, a, b).is_none());
+        let mut missing: Vec<Vec<u8>> = missing.map(|(a, b)| [a, b].concat()).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let mut others = Words::default();
+        missing.iter().for_each(|other| others.push(other));
+        let count = t.words.len() as u32;
+        let sorted: Vec<u32> = (0..others.len() as u32).collect();
+        let string = |a: &[u8], b: &[u8]| {
+            let token = t.words.find_joined(&t.sorted, a, b);
+            let other = || Some(count + others.find_joined(&sorted, a, b)?);
+            token.or_else(other)
+        };
+        let mut known = Vec::with_capacity(pairs.len());
         for (rank, (left, right)) in (0u32..).zip(pairs) {
-            let tokens = (
-                tokenizer.find(left, b""),
-                tokenizer.find(right, b""),
-                tokenizer.find(left, right),
-            );
-            if let (Some(left), Some(right), Some(whole)) = tokens {
+            let strings = (string(left, b""), string(right, b""), string(left, right));
+            if let (Some(left), Some(right), Some(whole)) = strings {
                 known.push((left, right, rank, whole));
             }
         }
         known.sort_unstable();
-        let mut bytes = [NONE; 256];
-        for (byte, token) in (0..=u8::MAX).zip(&mut bytes) {
-            *token = tokenizer.find(&[byte], b"").unwrap_or(NONE);
+        let mut bytes = [0; 256];
+        for (byte, found) in (0..=u8::MAX).zip(&mut bytes) {
+            *found = string(&[byte], b"").unwrap_or_default();
         }
-        Merges {
+        ByRank {
             pairs: known,
+            others,
             bytes,
             splitter,
             whole_words,
@@ -75,71 +69,51 @@ impl Merges {
     }
 
     /// Appends the tokens of `text`.
-    pub(super) fn encode(&self, tokenizer: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
-        let text = String::from_utf8_lossy(text);
+    pub(super) fn encode(&self, t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
+        let text = lossy(text);
         split::words(self.splitter, &text, &mut |word| {
-            let whole = if self.whole_words {
-                tokenizer.find(word.as_bytes(), b"")
-            } else {
-                None
-            };
-            match whole {
+            let whole = Some(word).filter(|_| self.whole_words);
+            match whole.and_then(|word| t.find(word.as_bytes())) {
                 Some(token) => tokens.push(token),
-                None => self.word(word.as_bytes(), tokens),
+                None => self.word(t, word.as_bytes(), tokens),
             }
         });
     }
 
     /// What two neighbours become, and at which rank: of a pair that stands twice the first.
-    fn find(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+    fn find(&self, left: u32, right: u32) -> Option<(Reverse<u32>, u32)> {
         let at = self.pairs.partition_point(|p| (p.0, p.1) < (left, right));
         let found = self.pairs.get(at)?;
-        ((found.0, found.1) == (left, right)).then_some((found.2, found.3))
+        ((found.0, found.1) == (left, right)).then_some((Reverse(found.2), found.3))
     }
 
-    fn word(&self, word: &[u8], tokens: &mut Vec<u32>) {
-        let mut all: Vec<u32> = word
-            .iter()
-            .map(|&byte| self.bytes[usize::from(byte)])
-            .collect();
-        let count = all.len() as u32;
-        // Where the neighbours are.
-        let mut before: Vec<u32> = (0..count).map(|i| i.wrapping_sub(1)).collect();
-        let mut after: Vec<u32> = (1..=count)
-            .map(|i| if i < count { i } else { NONE })
-            .collect();
-        let mut heap = BinaryHeap::new();
-        let candidate = |all: &[u32], left: u32, right: u32| {
-            let pair = (all[left as usize], all[right as usize]);
-            let (rank, token) = self.find(pair.0, pair.1)?;
-            Some(Candidate {
-                rank,
-                left,
-                right,
-                pair,
-                token,
-            })
-        };
-        heap.extend((1..count).filter_map(|right| candidate(&all, right - 1, right)));
-        while let Some(found) = heap.pop() {
-            let (left, right) = (found.left as usize, found.right as usize);
-            // Stale if either has been merged since.
-            if (all[left], all[right]) != found.pair || after[left] != found.right {
+    fn word(&self, t: &Tokenizer, word: &[u8], tokens: &mut Vec<u32>) {
+        let count = t.words.len() as u32;
+        let bytes = word.iter().map(|&byte| self.bytes[usize::from(byte)]);
+        for string in merge(bytes, |left, right| self.find(left, right)) {
+            let Some(other) = string.checked_sub(count) else {
+                tokens.push(string);
                 continue;
-            }
-            all[left] = found.token;
-            all[right] = NONE;
-            after[left] = after[right];
-            if after[left] != NONE {
-                before[after[left] as usize] = found.left;
-                heap.extend(candidate(&all, found.left, after[left]));
-            }
-            if before[left] != NONE {
-                heap.extend(candidate(&all, before[left], found.left));
-            }
+            };
+            // What is no token is its bytes: as llama.cpp has it those that can be seen, and of these those that are tokens.
+            let seen = self
+                .others
+                .get(other)
+                .iter()
+                .filter(|b| b.is_ascii_graphic());
+            tokens.extend(seen.filter_map(|&byte| t.find(&[byte])));
         }
-        tokens.extend(all.into_iter().filter(|&token| token != NONE));
     }
+}
+
+/// `text` with U+FFFD for each byte that is not UTF-8.
+fn lossy(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    out
 }
 
 /// The byte that a character of a byte-level word stands for: those that can be seen stand for themselves, the other 68 for

@@ -13,6 +13,10 @@ pub(super) enum Class {
     Space,
     /// `\p{P}`.
     Punctuation,
+    /// `\p{M}`.
+    Mark,
+    /// `\p{S}`.
+    Symbol,
     /// All others.
     Other,
 }
@@ -29,6 +33,8 @@ impl Class {
             GeneralCategoryGroup::Letter => Class::Letter,
             GeneralCategoryGroup::Number => Class::Number,
             GeneralCategoryGroup::Punctuation => Class::Punctuation,
+            GeneralCategoryGroup::Mark => Class::Mark,
+            GeneralCategoryGroup::Symbol => Class::Symbol,
             _ => Class::Other,
         }
     }
@@ -42,7 +48,7 @@ mod tests {
     #[test]
     fn the_tables_are_those_of_unicode_15_1() {
         assert_eq!(unicode_properties::UNICODE_VERSION, (15, 1, 0));
-        let mut counts = [0; 5];
+        let mut counts = [0; 7];
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
             counts[Class::of(c) as usize] += 1;
         }

@@ -7,51 +7,330 @@ use alloc::vec::Vec;
 
 use super::classes::Class;
 
-/// A way of cutting.
+/// A way of cutting: one stage after the other, each of which cuts the last one's words.
+pub(super) type Splitter = &'static [Stage];
+
+/// One regular expression's way of cutting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Splitter {
+pub(super) enum Stage {
     /// GPT-2's words.
     Gpt2,
-    /// Each digit alone, then GPT-2's words.
-    Digits,
-    /// Llama 3's words, with this many digits together; Qwen2's with one.
-    Llama3 {
-        /// See there.
-        digits: usize,
-    },
-    /// Mistral's Tekken: words are cut where a capital follows.
-    Tekken,
-    /// llama.cpp's own: punctuation, GPT-2's words, numbers, three digits.
-    Default,
+    /// Llama 3's words.
+    Llama3(Llama3),
+    /// Words that are cut where a capital follows: Tekken's (Mistral) with one digit at a time, GPT-4o's with three and with
+    /// contractions at their ends.
+    Capitals { digits: usize, contractions: bool },
+    /// DeepSeek V3's words.
+    DeepSeek3,
+    /// Runs of what is of a kind, at most so long, and what lies between them.
+    Runs(Of, usize),
+    /// The same, with one space before a run as a part of it: white space, or U+0020 only.
+    Spaced(Of, Before),
+    /// Three ASCII digits each.
+    Threes,
+    /// White space at the end.
+    End,
 }
+
+/// What may stand before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    White,
+    Space,
+}
+
+/// Llama 3's words and those that differ in a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Llama3 {
+    /// Digits that stay together.
+    digits: usize,
+    /// Whether combining marks are letters.
+    marks: bool,
+    /// Whether ends of lines stay with the signs before them.
+    lines: bool,
+}
+
+const LLAMA3: Llama3 = Llama3 {
+    digits: 3,
+    marks: false,
+    lines: true,
+};
+
+/// Kinds of characters that runs are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Number,
+    Letter,
+    Punctuation,
+    /// Punctuation and some ASCII signs; Falcon's has one more.
+    Signs,
+    FalconSigns,
+    LineEnd,
+    /// Chinese, Japanese and Korean, and more, as DeepSeek has it; as DeepSeek V3 has it.
+    East,
+    Chinese,
+    /// Latin, Greek, Cyrillic and other letters with two cases.
+    Cased,
+    /// ASCII's punctuation, and Chinese.
+    ManySigns,
+    /// What ends no phrase.
+    Phrase,
+}
+
+impl Of {
+    fn has(self, (c, class): (char, Class)) -> bool {
+        match self {
+            Of::Number => class == Class::Number,
+            Of::Letter => class == Class::Letter,
+            Of::Punctuation => class == Class::Punctuation,
+            Of::Signs => class == Class::Punctuation || "$+<=>^~|".contains(c),
+            Of::FalconSigns => class == Class::Punctuation || "$+<=>^~|`".contains(c),
+            Of::LineEnd => matches!(c, '\r' | '\n'),
+            Of::East => {
+                let east = matches!(c, '\u{800}'..='\u{9fa5}' | '\u{ac00}'..='\u{d7ff}');
+                east && class != Class::Space
+            }
+            Of::Chinese => matches!(c, '\u{4e00}'..='\u{9fa5}' | '\u{3040}'..='\u{30ff}'),
+            Of::Cased => {
+                let at = CASED.partition_point(|&(_, last)| last < u32::from(c));
+                CASED
+                    .get(at)
+                    .is_some_and(|&(first, _)| first <= u32::from(c))
+            }
+            Of::ManySigns => matches!(c, '!'..='/' | ':'..='~' | '\u{ff01}'..='\u{ff0f}'
+                | '\u{ff1a}'..='\u{ff5e}' | '\u{2018}'..='\u{201f}' | '\u{3001}' | '\u{3002}'),
+            Of::Phrase => {
+                let ends = "(|.,!?)\u{2026}\u{3002}\u{ff0c}\u{3001}\u{964}\u{6d4}\u{60c}";
+                class != Class::Space && !ends.contains(c)
+            }
+        }
+    }
+}
+
+/// DeepSeek LLM's letters, as ranges.
+const CASED: [(u32, u32); 87] = [
+    (0x41, 0x5a),
+    (0x61, 0x7a),
+    (0xb5, 0xb5),
+    (0xc0, 0xd6),
+    (0xd8, 0xf6),
+    (0xf8, 0x1ba),
+    (0x1bc, 0x1bf),
+    (0x1c4, 0x293),
+    (0x295, 0x2af),
+    (0x370, 0x373),
+    (0x376, 0x376),
+    (0x377, 0x377),
+    (0x37b, 0x37d),
+    (0x37f, 0x37f),
+    (0x386, 0x386),
+    (0x388, 0x38a),
+    (0x38c, 0x38c),
+    (0x38e, 0x3a1),
+    (0x3a3, 0x3f5),
+    (0x3f7, 0x481),
+    (0x48a, 0x52f),
+    (0x531, 0x556),
+    (0x10a0, 0x10c5),
+    (0x13a0, 0x13f5),
+    (0x13f8, 0x13fd),
+    (0x1c90, 0x1cba),
+    (0x1cbd, 0x1cbf),
+    (0x1d00, 0x1d2b),
+    (0x1d6b, 0x1d77),
+    (0x1d79, 0x1d9a),
+    (0x1e00, 0x1f15),
+    (0x1f18, 0x1f1d),
+    (0x1f20, 0x1f45),
+    (0x1f48, 0x1f4d),
+    (0x1f50, 0x1f57),
+    (0x1f59, 0x1f59),
+    (0x1f5b, 0x1f5b),
+    (0x1f5d, 0x1f5d),
+    (0x1f5f, 0x1f7d),
+    (0x1f80, 0x1fb4),
+    (0x1fb6, 0x1fbc),
+    (0x1fbe, 0x1fbe),
+    (0x1fc2, 0x1fc4),
+    (0x1fc6, 0x1fcc),
+    (0x1fd0, 0x1fd3),
+    (0x1fd6, 0x1fdb),
+    (0x1fe0, 0x1fec),
+    (0x1ff2, 0x1ff4),
+    (0x1ff6, 0x1ffc),
+    (0x2102, 0x2102),
+    (0x2107, 0x2107),
+    (0x210a, 0x2113),
+    (0x2115, 0x2115),
+    (0x2119, 0x211d),
+    (0x2124, 0x2124),
+    (0x2126, 0x2126),
+    (0x2128, 0x2128),
+    (0x212a, 0x212d),
+    (0x212f, 0x2134),
+    (0x2139, 0x2139),
+    (0x213c, 0x213f),
+    (0x2145, 0x2149),
+    (0x214e, 0x214e),
+    (0x2183, 0x2183),
+    (0x2184, 0x2184),
+    (0x2c00, 0x2c7b),
+    (0x2c7e, 0x2ce4),
+    (0x2ceb, 0x2cee),
+    (0x2cf2, 0x2cf2),
+    (0x2cf3, 0x2cf3),
+    (0xa640, 0xa66d),
+    (0xa680, 0xa69b),
+    (0xa722, 0xa76f),
+    (0xa771, 0xa787),
+    (0xa78b, 0xa78e),
+    (0xab70, 0xabbf),
+    (0xfb00, 0xfb06),
+    (0xfb13, 0xfb17),
+    (0xff21, 0xff3a),
+    (0xff41, 0xff5a),
+    (0x10400, 0x1044f),
+    (0x104b0, 0x104d3),
+    (0x104d8, 0x104fb),
+    (0x10c80, 0x10cb2),
+    (0x10cc0, 0x10cf2),
+    (0x118a0, 0x118df),
+    (0x1e900, 0x1e943),
+];
+
+const GPT2: Splitter = &[Stage::Gpt2];
+const DIGITS: Splitter = &[Stage::Runs(Of::Number, 1), Stage::Gpt2];
+const LLAMA3_WORDS: Splitter = &[Stage::Llama3(LLAMA3)];
+const QWEN2: Splitter = &[Stage::Llama3(Llama3 {
+    digits: 1,
+    ..LLAMA3
+})];
+const DEEPSEEK3: Splitter = &[
+    Stage::Runs(Of::Number, 3),
+    Stage::Runs(Of::Chinese, usize::MAX),
+    Stage::DeepSeek3,
+];
 
 /// How a model of a name in `tokenizer.ggml.pre` cuts, whether a word that is a token is taken as it is, and whether texts
 /// begin with BOS if nothing else is said.
 pub(super) fn named(name: &str) -> Option<(Splitter, bool, bool)> {
     Some(match name {
-        "default" => (Splitter::Default, false, false),
+        "default" => (
+            &[
+                Stage::Runs(Of::Signs, usize::MAX),
+                Stage::Gpt2,
+                Stage::Runs(Of::Number, usize::MAX),
+                Stage::Threes,
+            ],
+            false,
+            false,
+        ),
         "gpt-2" | "phi-2" | "mellum" | "modern-bert" | "gigachat" | "a.x-4.0" | "jais" | "olmo"
-        | "mpt" | "trillion" | "granite-docling" => (Splitter::Gpt2, false, false),
-        "smollm" | "refact" | "starcoder" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
-            (Splitter::Digits, false, false)
+        | "mpt" | "trillion" | "granite-docling" | "exaone4" => (GPT2, false, false),
+        "smollm" | "refact" | "starcoder" | "command-r" | "codeshell" | "exaone" | "minerva-7b"
+        | "mellum2" => (DIGITS, false, false),
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral" | "lfm2"
+        | "midm-2.0" => (LLAMA3_WORDS, true, true),
+        "dbrx" | "smaug-bpe" | "chatglm-bpe" => (LLAMA3_WORDS, false, false),
+        "glm4" | "glm5" => (LLAMA3_WORDS, true, false),
+        "qwen2" | "deepseek-r1-qwen" | "kormo" | "stablelm2" | "megrez" | "hunyuan" | "grok-2"
+        | "solar-open" => (QWEN2, false, false),
+        "qwen35" => (
+            &[Stage::Llama3(Llama3 {
+                digits: 1,
+                marks: true,
+                lines: true,
+            })],
+            false,
+            false,
+        ),
+        "seed-coder" => (
+            &[Stage::Llama3(Llama3 {
+                digits: 1,
+                marks: false,
+                lines: false,
+            })],
+            false,
+            false,
+        ),
+        "minicpm5" => (
+            &[
+                Stage::Runs(Of::Number, 3),
+                Stage::Llama3(Llama3 {
+                    digits: usize::MAX,
+                    ..LLAMA3
+                }),
+            ],
+            true,
+            false,
+        ),
+        "tekken" => (
+            &[Stage::Capitals {
+                digits: 1,
+                contractions: false,
+            }],
+            true,
+            true,
+        ),
+        "gpt-4o" | "llama4" | "kanana2" | "talkie" | "minimax-m2" => (
+            &[Stage::Capitals {
+                digits: 3,
+                contractions: true,
+            }],
+            false,
+            false,
+        ),
+        "falcon" => (
+            &[
+                Stage::Runs(Of::FalconSigns, usize::MAX),
+                Stage::Gpt2,
+                Stage::Threes,
+            ],
+            false,
+            false,
+        ),
+        "deepseek-llm" => (
+            &[
+                Stage::Runs(Of::LineEnd, 1),
+                Stage::Spaced(Of::Cased, Before::White),
+                Stage::Spaced(Of::ManySigns, Before::White),
+                Stage::End,
+                Stage::Runs(Of::East, usize::MAX),
+                Stage::Runs(Of::Number, usize::MAX),
+            ],
+            false,
+            false,
+        ),
+        "deepseek-coder" => (
+            &[
+                Stage::Runs(Of::LineEnd, 1),
+                Stage::Spaced(Of::Letter, Before::White),
+                Stage::Spaced(Of::Punctuation, Before::White),
+                Stage::Runs(Of::East, usize::MAX),
+                Stage::Runs(Of::Number, 1),
+            ],
+            false,
+            false,
+        ),
+        "deepseek-v3" | "hunyuan-dense" | "joyai-llm" | "hy_v4" => (DEEPSEEK3, false, false),
+        "poro-chat" | "bloom" | "gpt3-finnish" => {
+            (&[Stage::Spaced(Of::Phrase, Before::Space)], false, false)
         }
-        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "lfm2" | "midm-2.0" => {
-            (Splitter::Llama3 { digits: 3 }, true, true)
-        }
-        "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => {
-            (Splitter::Llama3 { digits: 3 }, false, false)
-        }
-        "qwen2" | "deepseek-r1-qwen" | "stablelm2" | "megrez" | "hunyuan" => {
-            (Splitter::Llama3 { digits: 1 }, false, false)
-        }
-        "tekken" => (Splitter::Tekken, true, true),
+        "viking" => (
+            &[
+                Stage::Spaced(Of::Phrase, Before::Space),
+                Stage::Runs(Of::Number, 1),
+            ],
+            false,
+            false,
+        ),
         _ => return None,
     })
 }
 
 /// The names that people meet most often, for messages.
-pub(super) const KNOWN: &str =
-    "default, gpt-2, smollm, refact, starcoder, llama-bpe, qwen2, tekken and their like";
+pub(super) const KNOWN: &str = "default, gpt-2, smollm, refact, starcoder, llama-bpe, qwen2, tekken, gpt-4o, deepseek-llm, \
+     deepseek-coder, deepseek-v3, falcon and their like";
 
 /// A text's characters with their classes.
 struct Characters {
@@ -90,26 +369,22 @@ pub(super) fn words<'t>(splitter: Splitter, text: &'t str, each: &mut dyn FnMut(
         }
         ends = cut;
     };
-    match splitter {
-        Splitter::Gpt2 => stage(&gpt2),
-        Splitter::Digits => {
-            stage(&|t, at, end| runs(t, at, end, 1, |_, class| class == Class::Number));
-            stage(&gpt2);
-        }
-        Splitter::Llama3 { digits } => stage(&|t, at, end| llama3(t, at, end, digits)),
-        Splitter::Tekken => {
-            let table = Capitals::of(&characters);
-            stage(&|t, at, end| tekken(t, at, end, &table));
-        }
-        Splitter::Default => {
-            stage(&|t, at, end| {
-                runs(t, at, end, usize::MAX, |c, class| {
-                    class == Class::Punctuation || "$+<=>^~|".contains(c)
-                })
-            });
-            stage(&gpt2);
-            stage(&|t, at, end| runs(t, at, end, usize::MAX, |_, class| class == Class::Number));
-            stage(&threes);
+    for cut in splitter {
+        match *cut {
+            Stage::Gpt2 => stage(&gpt2),
+            Stage::Llama3(numbers) => stage(&|t, at, end| llama3(t, at, end, numbers)),
+            Stage::Capitals {
+                digits,
+                contractions,
+            } => {
+                let table = Capitals::of(&characters);
+                stage(&|t, at, end| capitals(t, at, end, &table, digits, contractions));
+            }
+            Stage::DeepSeek3 => stage(&deepseek3),
+            Stage::Runs(of, most) => stage(&|t, at, end| runs(t, at, end, most, of)),
+            Stage::Spaced(of, before) => stage(&|t, at, end| spaced(t, at, end, of, before)),
+            Stage::Threes => stage(&threes),
+            Stage::End => stage(&|t, at, end| last_spaces(t, at, end)),
         }
     }
     let (mut rest, mut at) = (text, 0);
@@ -124,19 +399,40 @@ pub(super) fn words<'t>(splitter: Splitter, text: &'t str, each: &mut dyn FnMut(
     }
 }
 
-/// Runs of what passes `test`, `most` characters at most, and what lies between them.
-fn runs(
-    t: &Characters,
-    at: usize,
-    end: usize,
-    most: usize,
-    test: impl Fn(char, Class) -> bool + Copy,
-) -> usize {
-    let run = t.run(at, end.min(at.saturating_add(most)), test);
+/// Runs of what is of a kind, `most` characters at most, and what lies between them.
+fn runs(t: &Characters, at: usize, end: usize, most: usize, of: Of) -> usize {
+    let run = t.run(at, end.min(at.saturating_add(most)), |c, class| {
+        of.has((c, class))
+    });
     if run > at {
         run
     } else {
-        t.run(at, end, |c, class| !test(c, class))
+        t.run(at, end, |c, class| !of.has((c, class)))
+    }
+}
+
+/// Runs with a space before them, and what lies between them.
+fn spaced(t: &Characters, at: usize, end: usize, of: Of, before: Before) -> usize {
+    let space = |i: usize| match before {
+        Before::White => t.is(i, end, Class::Space),
+        Before::Space => i < end && t.all[i].0 == ' ',
+    };
+    let has = |i: usize| i < end && of.has(t.all[i]);
+    let begins = |i: usize| has(i) || space(i) && has(i + 1);
+    if begins(at) {
+        let start = at + usize::from(!has(at) || space(at) && has(at + 1));
+        return t.run(start, end, |c, class| of.has((c, class)));
+    }
+    (at + 1..end).find(|&i| begins(i)).unwrap_or(end)
+}
+
+/// White space at the end, and what lies before it.
+fn last_spaces(t: &Characters, at: usize, end: usize) -> usize {
+    let space = |c: &(char, Class)| c.1 == Class::Space;
+    let last = t.all[at..end].iter().rposition(|c| !space(c));
+    match last {
+        Some(last) => at + last + 1,
+        None => end,
     }
 }
 
@@ -193,36 +489,51 @@ fn gpt2(t: &Characters, at: usize, end: usize) -> usize {
 fn kind(class: Class) -> Option<Class> {
     match class {
         Class::Space => None,
-        Class::Punctuation => Some(Class::Other),
+        Class::Punctuation | Class::Mark | Class::Symbol => Some(Class::Other),
         class => Some(class),
     }
 }
 
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-fn llama3(t: &Characters, at: usize, end: usize, digits: usize) -> usize {
+fn llama3(t: &Characters, at: usize, end: usize, numbers: Llama3) -> usize {
     if let Some(length) = contraction(t, at, end, true) {
         return at + length;
     }
+    let letter = |class| class == Class::Letter || numbers.marks && class == Class::Mark;
     let (c, class) = t.all[at];
     let before = !matches!(c, '\r' | '\n') && class != Class::Number;
-    if before && (class == Class::Letter || t.is(at + 1, end, Class::Letter)) {
-        return t.run(at + 1, end, |_, class| class == Class::Letter);
+    if before && (letter(class) || t.class(at + 1, end).is_some_and(letter)) {
+        return t.run(at + 1, end, |_, class| letter(class));
     }
-    numbers_signs_spaces(t, at, end, digits, "\r\n")
+    let tail = if numbers.lines { "\r\n" } else { "" };
+    numbers_signs_spaces(t, at, end, numbers.digits, tail, letter)
 }
 
 /// What Llama 3's and Tekken's words have in common behind the letters; signs take the characters of `tail` with them.
-fn numbers_signs_spaces(t: &Characters, at: usize, end: usize, digits: usize, tail: &str) -> usize {
+fn numbers_signs_spaces(
+    t: &Characters,
+    at: usize,
+    end: usize,
+    digits: usize,
+    tail: &str,
+    letter: impl Fn(Class) -> bool,
+) -> usize {
     let (c, class) = t.all[at];
     if class == Class::Number {
-        return t.run(at, end.min(at + digits), |_, class| class == Class::Number);
+        let most = end.min(at.saturating_add(digits));
+        return t.run(at, most, |_, class| class == Class::Number);
     }
-    let sign = |class| kind(class) == Some(Class::Other);
+    let sign = |class| kind(class) == Some(Class::Other) && !letter(class);
     let start = at + usize::from(c == ' ');
     if t.class(start, end).is_some_and(sign) {
         let signs = t.run(start, end, |_, class| sign(class));
         return t.run(signs, end, |c, _| tail.contains(c));
     }
+    lines_and_spaces(t, at, end).max(at + 1)
+}
+
+/// `\s*[\r\n]+|\s+(?!\S)|\s+`; `at` where there is no white space.
+fn lines_and_spaces(t: &Characters, at: usize, end: usize) -> usize {
     let run = t.run(at, end, |_, class| class == Class::Space);
     let line = t.all[at..run]
         .iter()
@@ -231,6 +542,32 @@ fn numbers_signs_spaces(t: &Characters, at: usize, end: usize, digits: usize, ta
         Some(last) => at + last + 1,
         None => spaces(t, at, end),
     }
+}
+
+/// ``[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|`` and then as
+/// Llama 3's; what none of it matches up to what one does.
+fn deepseek3(t: &Characters, at: usize, end: usize) -> usize {
+    let found = |at: usize| {
+        let (c, class) = t.all[at];
+        let next = t.all[..end].get(at + 1).copied();
+        let letter = |class| matches!(class, Class::Letter | Class::Mark);
+        let sign = |class| matches!(class, Class::Punctuation | Class::Symbol);
+        if c.is_ascii_punctuation() && next.is_some_and(|(c, _)| c.is_ascii_alphabetic()) {
+            return Some(t.run(at + 1, end, |c, _| c.is_ascii_alphabetic()));
+        }
+        let before = !matches!(c, '\r' | '\n') && class != Class::Letter && !sign(class);
+        if letter(class) || before && next.is_some_and(|(_, class)| letter(class)) {
+            return Some(t.run(at + 1, end, |_, class| letter(class)));
+        }
+        let start = at + usize::from(c == ' ');
+        if t.class(start, end).is_some_and(sign) {
+            let signs = t.run(start, end, |_, class| sign(class));
+            return Some(t.run(signs, end, |c, _| matches!(c, '\r' | '\n')));
+        }
+        Some(lines_and_spaces(t, at, end)).filter(|&word| word > at)
+    };
+    let none = |&i: &usize| found(i).is_some();
+    found(at).unwrap_or_else(|| (at + 1..end).find(none).unwrap_or(end))
 }
 
 /// Where runs of capitals end, and where the last letter that is no ASCII capital stands, for each place: looked up, not
@@ -269,20 +606,30 @@ fn lower((c, class): (char, Class)) -> bool {
     class == Class::Letter && !c.is_ascii_uppercase()
 }
 
-/// `[^\r\n\p{L}\p{N}]?U*L+|[^\r\n\p{L}\p{N}]?U+L*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are letters
-/// but a to z, and L letters but A to Z: as llama.cpp has it, which knows no case beyond ASCII.
-fn tekken(t: &Characters, at: usize, end: usize, table: &Capitals) -> usize {
+/// `[^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are
+/// letters but a to z, L letters but A to Z, and C contractions: as llama.cpp has it, which knows no case beyond ASCII.
+fn capitals(
+    t: &Characters,
+    at: usize,
+    end: usize,
+    table: &Capitals,
+    digits: usize,
+    contractions: bool,
+) -> usize {
     let (c, class) = t.all[at];
     let before = !matches!(c, '\r' | '\n') && !matches!(class, Class::Letter | Class::Number);
     let start = at + usize::from(before);
-    if t.is(start, end, Class::Letter) {
-        let capitals = table.ends[start].min(end).max(start);
-        if capitals < end && lower(t.all[capitals]) {
-            return t.run(capitals, end, |c, class| lower((c, class)));
-        }
+    if !t.is(start, end, Class::Letter) {
+        return numbers_signs_spaces(t, at, end, digits, "\r\n/", |class| class == Class::Letter);
+    }
+    let capitals = table.ends[start].min(end).max(start);
+    let word = if capitals < end && lower(t.all[capitals]) {
+        t.run(capitals, end, |c, class| lower((c, class)))
+    } else {
         // The capitals give back what may be a small letter as well; without one they are a word themselves.
         let last = table.last[capitals];
-        return if last > start { last } else { capitals };
-    }
-    numbers_signs_spaces(t, at, end, 1, "\r\n/")
+        if last > start { last } else { capitals }
+    };
+    let length = contraction(t, word, end, true).filter(|_| contractions);
+    word + length.unwrap_or(0)
 }

@@ -53,10 +53,18 @@ impl Gguf {
         self.set(key, 8, &text(value));
     }
 
-    fn texts(&mut self, key: &str, texts: &[String]) {
+    pub fn texts(&mut self, key: &str, texts: &[String]) {
         let mut bytes = 8u32.to_le_bytes().to_vec();
         bytes.extend((texts.len() as u64).to_le_bytes());
         bytes.extend(texts.iter().flat_map(|word| text(word)));
+        self.set(key, 9, &bytes);
+    }
+
+    /// Whole numbers of `kind`, of four bytes each.
+    pub fn numbers(&mut self, key: &str, kind: u32, numbers: &[i32]) {
+        let mut bytes = kind.to_le_bytes().to_vec();
+        bytes.extend((numbers.len() as u64).to_le_bytes());
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         self.set(key, 9, &bytes);
     }
 
@@ -86,14 +94,11 @@ impl Gguf {
         let mut types = vec![1i32; VOCABULARY];
         types[VOCABULARY - 2..].fill(3);
         types[most..VOCABULARY - 2].fill(4);
-        let mut bytes = 5u32.to_le_bytes().to_vec();
-        bytes.extend((types.len() as u64).to_le_bytes());
-        bytes.extend(types.iter().flat_map(|kind| kind.to_le_bytes()));
         self.text("tokenizer.ggml.model", "gpt2");
         self.text("tokenizer.ggml.pre", "qwen2");
         self.texts("tokenizer.ggml.tokens", &words);
         self.texts("tokenizer.ggml.merges", &merges);
-        self.set("tokenizer.ggml.token_type", 9, &bytes);
+        self.numbers("tokenizer.ggml.token_type", 5, &types);
         self.u32("tokenizer.ggml.eos_token_id", VOCABULARY as u32 - 1);
     }
 

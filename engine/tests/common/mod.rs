@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod family;
+pub mod vocabulary;
 
 use std::{
     convert::Infallible,
@@ -40,6 +41,28 @@ pub fn reference(name: &str) -> Option<PathBuf> {
         path.display()
     );
     None
+}
+
+/// The GGUF files that are nothing but a vocabulary, by name: the reference folder's, and those of the folder that
+/// `LLAMA2_VOCABULARIES` names, such as llama.cpp's `models`.
+pub fn vocabularies() -> Vec<(String, PathBuf)> {
+    let more = std::env::var_os("LLAMA2_VOCABULARIES").map(PathBuf::from);
+    if more.is_none() {
+        eprintln!("SKIPPED: LLAMA2_VOCABULARIES does not say where llama.cpp's models/ are");
+    }
+    let mut found = Vec::new();
+    for folder in reference("gguf").into_iter().chain(more) {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let name = name.strip_prefix("ggml-vocab-");
+            if let Some(name) = name.and_then(|name| name.strip_suffix(".gguf")) {
+                found.push((name.to_string(), path));
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 pub fn load(bytes: &[u8]) -> Result<(Model, Digest), Error> {

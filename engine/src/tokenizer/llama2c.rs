@@ -1,0 +1,209 @@
+//! llama2.c's `tokenizer.bin`, and the way in which run.c encodes and decodes with it.
+//!
+//! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many bytes, little-endian.
+//! There is no count; the file's end is the vocabulary's. Encoding and decoding follow run.c's `encode`, `decode` and
+//! `safe_printf`, in O(n log n) instead of O(n²).
+
+use alloc::vec::Vec;
+
+use super::{
+    BOS, EOS, Error, Kind, Tokenizer, Way,
+    merge::{Score, merge},
+    special::Specials,
+    words::Words,
+};
+use crate::source::ByteSource;
+
+/// The first of the 256 byte tokens: behind `<unk>`, `<s>` and `</s>`.
+pub(super) const FIRST_BYTE: u32 = 3;
+/// Tokens that byte fallback needs.
+pub(super) const LEAST_TOKENS: usize = FIRST_BYTE as usize + 256;
+/// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
+pub(super) const LARGEST_FILE: u64 = 64 << 20;
+/// Largest piece that is read at once.
+const PIECE: usize = 1 << 20;
+/// Scores at or below this never merge (run.c starts its search there).
+const LOWEST_SCORE: f32 = -1e10;
+
+/// Reads and checks a whole file.
+pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, Error> {
+    let size = source.size();
+    match size {
+        0 => return Err(Error::Empty),
+        1..=LARGEST_FILE => (),
+        _ => return Err(Error::TooLarge { found: size }),
+    }
+    let mut file = Vec::new();
+    file.try_reserve_exact(size as usize)
+        .map_err(|_| Error::OutOfMemory { bytes: size })?;
+    file.resize(size as usize, 0);
+    for (index, piece) in file.chunks_mut(PIECE).enumerate() {
+        source
+            .read_at((index * PIECE) as u64, piece)
+            .map_err(Error::Read)?;
+    }
+    parse(&file)
+}
+
+/// Takes a whole file apart: once to prove it and to count, once to keep it. Only what was counted is allocated.
+fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
+    let (mut count, mut length) = (0, 0);
+    for entry in Entries::of(file)? {
+        length += entry?.1.len();
+        count += 1;
+    }
+    if count < LEAST_TOKENS {
+        return Err(Error::TooFew { found: count });
+    }
+    let bytes = file.len() as u64;
+    let refused = |_| Error::OutOfMemory { bytes };
+    let mut pieces = Words::with_room(count, length).map_err(refused)?;
+    let mut scores = Vec::new();
+    scores.try_reserve_exact(count).map_err(refused)?;
+    for entry in Entries::of(file)? {
+        let (score, piece) = entry?;
+        pieces.push(piece);
+        scores.push(score);
+    }
+    of(pieces, scores).map_err(refused)
+}
+
+/// The tokenizer of these pieces, [`LEAST_TOKENS`] or more.
+pub(super) fn of(
+    pieces: Words,
+    scores: Vec<f32>,
+) -> Result<Tokenizer, alloc::collections::TryReserveError> {
+    let count = pieces.len();
+    let (mut sorted, mut kinds) = (Vec::new(), Vec::new());
+    sorted.try_reserve_exact(count)?;
+    sorted.extend(0..count as u32);
+    pieces.sort(&mut sorted);
+    kinds.try_reserve_exact(count)?;
+    kinds.resize(count, Kind::Normal);
+    Ok(Tokenizer {
+        words: pieces,
+        kinds,
+        scores,
+        sorted,
+        way: Way::Llama2c,
+        // Templates' own words name BOS so; in the vocabulary it has a name that no text contains.
+        specials: Specials::new([(BOS, &b"<s>"[..], true, false)].into_iter()),
+        begin: Some(BOS),
+        bos: Some(BOS),
+        eos: EOS,
+        adds_eos: true,
+        // BOS stands between texts: the model has finished one.
+        ends: alloc::vec![BOS],
+        template: None,
+    })
+}
+
+/// Appends the tokens of `text` as run.c's `encode` does, but for BOS and EOS.
+pub(super) fn encode(t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
+    if text.is_empty() {
+        return;
+    }
+    let mut symbols = Vec::with_capacity(text.len() + 1);
+    symbols.push(t.find(b" ").unwrap_or(byte_token(b' ')));
+    let mut rest = text;
+    while !rest.is_empty() {
+        // A character: any byte and the continuation bytes after it, four bytes at most.
+        let more = rest[1..]
+            .iter()
+            .take(3)
+            .take_while(|&&byte| byte & 0xc0 == 0x80)
+            .count();
+        let (character, tail) = rest.split_at(1 + more);
+        rest = tail;
+        match t.find(character) {
+            Some(token) => symbols.push(token),
+            None => symbols.extend(character.iter().map(|&byte| byte_token(byte))),
+        }
+    }
+    tokens.extend(merge(symbols.into_iter(), |left, right| {
+        let (a, b) = (t.words.get(left), t.words.get(right));
+        let token = t.words.find_joined(&t.sorted, a, b)?;
+        let score = t.scores[token as usize];
+        // Written so that NaN loses too.
+        (score > LOWEST_SCORE).then_some((Score(score), token))
+    }));
+}
+
+/// The token of a single byte that no piece covers.
+fn byte_token(byte: u8) -> u32 {
+    u32::from(byte) + FIRST_BYTE
+}
+
+/// What run.c's `decode` makes of a piece.
+pub(super) fn decode(piece: &[u8]) -> &[u8] {
+    match byte_piece(piece) {
+        Some(byte) => super::one_byte(byte),
+        None => piece,
+    }
+}
+
+/// The tokens of a file, each checked: its score, and its piece up to the first NUL, where a C string ends.
+struct Entries<'a> {
+    rest: &'a [u8],
+    token: usize,
+    size: u64,
+}
+
+impl<'a> Entries<'a> {
+    fn of(file: &'a [u8]) -> Result<Entries<'a>, Error> {
+        let size = file.len() as u64;
+        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
+        let rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
+        Ok(Entries {
+            rest,
+            token: 0,
+            size,
+        })
+    }
+
+    fn entry(&mut self) -> Result<(f32, &'a [u8]), Error> {
+        let (token, size) = (self.token, self.size);
+        let (head, tail) = self
+            .rest
+            .split_at_checked(8)
+            .ok_or(Error::CutShort { token, size })?;
+        let score = f32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let found = i32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let piece = usize::try_from(found).ok().and_then(|len| tail.get(..len));
+        let piece = piece.ok_or(Error::Length {
+            token,
+            offset: size - self.rest.len() as u64 + 4,
+            found,
+            left: tail.len() as u64,
+        })?;
+        self.rest = &tail[piece.len()..];
+        self.token += 1;
+        let end = piece.iter().position(|&byte| byte == 0);
+        Ok((score, &piece[..end.unwrap_or(piece.len())]))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(f32, &'a [u8]), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let entry = self.entry();
+        if entry.is_err() {
+            self.rest = &[];
+        }
+        Some(entry)
+    }
+}
+
+/// The byte that a piece `<0xNN>` stands for. What run.c's `sscanf(piece, "<0x%02hhX>", …) == 1` takes, this takes: one
+/// digit is enough, and what follows the digits does not matter.
+fn byte_piece(piece: &[u8]) -> Option<u8> {
+    let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
+    let digits = piece.strip_prefix(b"<0x")?;
+    let first = digit(digits.first()?)?;
+    let second = digits.get(1).and_then(digit);
+    Some(second.map_or(first, |second| first << 4 | second))
+}

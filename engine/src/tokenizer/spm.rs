@@ -1,0 +1,96 @@
+//! SentencePiece's BPE as GGUF files have it (Kudo and Richardson 2018): neighbours are merged by their result's score, whatever
+//! they are themselves; what is no token falls back to bytes. As llama.cpp does it.
+
+use alloc::vec::Vec;
+
+use super::{
+    Kind, Tokenizer,
+    merge::{Score, merge},
+};
+
+/// U+2581, which stands for a space in the vocabulary's words.
+pub(super) const MARK: &str = "\u{2581}";
+
+/// What there is to know besides the words.
+pub(super) struct ByScore {
+    /// The token of each byte; `None` where there is none.
+    pub(super) bytes: [Option<u32>; 256],
+    /// What stands for a byte without a token, if anything does.
+    pub(super) unknown: Option<u32>,
+    /// Whether a space is put before a text, and before each that follows a special token.
+    pub(super) prefix: bool,
+    pub(super) longest: usize,
+}
+
+impl ByScore {
+    /// Appends the tokens of `text`, which follows a special token or nothing, or else a text.
+    pub(super) fn encode(&self, t: &Tokenizer, text: &[u8], first: bool, tokens: &mut Vec<u32>) {
+        let mut bytes = Vec::with_capacity(text.len() + 1);
+        if first && self.prefix {
+            bytes.push(b' ');
+        }
+        spaces(text, &mut bytes);
+        let mut rest = (0, bytes.len());
+        let characters = core::iter::from_fn(|| {
+            let (start, end) = rest;
+            let first = *bytes[start..end].first()?;
+            // What is not UTF-8 is cut in this way, too.
+            let length = match first {
+                0xf0.. => 4,
+                0xe0.. => 3,
+                0xc0.. => 2,
+                _ => 1,
+            };
+            rest.0 = end.min(start + length);
+            Some((start as u32, rest.0 as u32))
+        });
+        let text = |(start, end): (u32, u32)| &bytes[start as usize..end as usize];
+        let merged = merge(characters, |left: (u32, u32), right: (u32, u32)| {
+            let whole = (left.0, right.1);
+            if (whole.1 - whole.0) as usize > self.longest {
+                return None;
+            }
+            let token = t.find(text(whole))?;
+            Some((Score(t.scores[token as usize]), whole))
+        });
+        for symbol in merged {
+            let symbol = text(symbol);
+            match t.find(symbol) {
+                Some(token) => tokens.push(token),
+                // A vocabulary without a word for the space has its mark in three bytes.
+                None if symbol == b" " => self.fall_back(MARK.as_bytes(), tokens),
+                None => self.fall_back(symbol, tokens),
+            }
+        }
+    }
+
+    fn fall_back(&self, bytes: &[u8], tokens: &mut Vec<u32>) {
+        let token = |&byte: &u8| self.bytes[usize::from(byte)].or(self.unknown);
+        tokens.extend(bytes.iter().filter_map(token));
+    }
+}
+
+/// Appends `text` with spaces for their marks.
+pub(super) fn spaces(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(&first) = rest.first() {
+        let (byte, length) = match rest.strip_prefix(MARK.as_bytes()) {
+            Some(_) => (b' ', MARK.len()),
+            None => (first, 1),
+        };
+        out.push(byte);
+        rest = &rest[length..];
+    }
+}
+
+/// The byte that a token of the name `<0xNN>` stands for.
+pub(super) fn byte(word: &str) -> Option<u8> {
+    let digits = word.strip_prefix("<0x")?.strip_suffix('>')?;
+    let known = digits.len() == 2 && !digits.starts_with('+');
+    u8::from_str_radix(digits, 16).ok().filter(|_| known)
+}
+
+/// What a token of the type "byte" shows, read as llama.cpp reads it.
+pub(super) fn kind(word: &str) -> Kind {
+    byte(word).map_or(Kind::Hidden, Kind::Byte)
+}

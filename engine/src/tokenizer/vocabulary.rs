@@ -1,0 +1,427 @@
+//! From what a GGUF file says of its vocabulary to a tokenizer: which tokens are words, signs and bytes, and which end a text, as
+//! llama.cpp finds them.
+
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
+
+use super::{
+    BOS, EOS, Error, Kind, Tokenizer, Way, bpe, llama2c, special::Specials, split, spm,
+    words::Words,
+};
+
+/// What a GGUF file says of its vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub struct Vocabulary<'a> {
+    /// Words in the order of their tokens, which have no second one of the same name.
+    pub words: &'a [String],
+    /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; normal where there are none.
+    pub types: &'a [i32],
+    /// How they are put together.
+    pub merging: Merging<'a>,
+    /// Tokens that it names.
+    pub ids: Ids,
+    /// Whether texts begin with BOS; `None`: as this kind's do.
+    pub add_bos: Option<bool>,
+    /// Whether texts end with EOS.
+    pub add_eos: Option<bool>,
+    /// Whether a space is put before texts; `None`: before those of SentencePiece.
+    pub add_space_prefix: Option<bool>,
+    /// `tokenizer.ggml.pre`.
+    pub pre: Option<&'a str>,
+    /// `general.name`: of some models llama.cpp knows what no file says.
+    pub name: &'a str,
+    /// Whether the file has a chat template.
+    pub chats: bool,
+}
+
+/// How a vocabulary's words are put together.
+#[derive(Debug, Clone, Copy)]
+pub enum Merging<'a> {
+    /// SentencePiece's: by the score of each token; all 0 where there are none.
+    Scores(&'a [f32]),
+    /// Byte-level BPE: `LEFT RIGHT`, the first of the lowest rank.
+    Ranks(&'a [String]),
+}
+
+/// Tokens that a file names (`tokenizer.ggml.…_token_id`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Beginning of sequence.
+    pub bos: Option<u32>,
+    /// End of sequence.
+    pub eos: Option<u32>,
+    /// End of turn.
+    pub eot: Option<u32>,
+    /// End of message.
+    pub eom: Option<u32>,
+    /// What stands for what is not in the vocabulary.
+    pub unknown: Option<u32>,
+    /// Of filling in the middle: before, after, in between, padding, repository, file.
+    pub middle: [Option<u32>; 6],
+}
+
+/// A token's type, in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Byte,
+    /// Unused, or not known.
+    Other,
+}
+
+/// Tokens that end a text or a turn, by the names that model families gave them (llama.cpp's list).
+const ENDS: [&str; 22] = [
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
+];
+
+/// Names of the tokens for filling in the middle, in the order of [`Ids::middle`]; the first that is there is taken where the
+/// file names none. The last three end a text.
+const MIDDLE: [&[&str]; 6] = [
+    &[
+        "<|fim_prefix|>",
+        "<fim-prefix>",
+        "<fim_prefix>",
+        "<｜fim▁begin｜>",
+        "<PRE>",
+        "▁<PRE>",
+        "<|code_prefix|>",
+        "<|prefix|>",
+    ],
+    &[
+        "<|fim_suffix|>",
+        "<fim-suffix>",
+        "<fim_suffix>",
+        "<｜fim▁hole｜>",
+        "<SUF>",
+        "▁<SUF>",
+        "<|code_suffix|>",
+        "<|suffix|>",
+    ],
+    &[
+        "<|fim_middle|>",
+        "<fim-middle>",
+        "<fim_middle>",
+        "<｜fim▁end｜>",
+        "<MID>",
+        "▁<MID>",
+        "<|code_middle|>",
+        "<|middle|>",
+    ],
+    &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"],
+    &[
+        "<|fim_repo|>",
+        "<|repo_name|>",
+        "<fim-repo>",
+        "<REPO>",
+        "<reponame>",
+    ],
+    &["<|file_sep|>"],
+];
+
+/// Control tokens of gpt-oss that are shown.
+const SHOWN: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+
+/// The words by their names.
+struct Names<'a> {
+    words: &'a [Cow<'a, str>],
+    sorted: Vec<u32>,
+}
+
+impl Names<'_> {
+    fn find(&self, name: &str) -> Option<usize> {
+        let word = |&token: &u32| &*self.words[token as usize];
+        let at = self.sorted.partition_point(|token| word(token) < name);
+        let token = self.sorted.get(at).filter(|&token| word(token) == name)?;
+        Some(*token as usize)
+    }
+}
+
+/// See [`Tokenizer::new`].
+pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
+    let count = v.words.len();
+    check(v)?;
+    if let Merging::Scores(scores) = v.merging
+        && is_llama2c(v)
+    {
+        return made_by_llama2c(v.words, scores);
+    }
+    let words: Vec<Cow<'_, str>> = (0..)
+        .zip(v.words)
+        .map(|(token, word)| match &word[..] {
+            // A name that no text contains, as llama.cpp gives it.
+            "" => Cow::Owned(format!("[EMPTY_{token}]")),
+            word => Cow::Borrowed(word),
+        })
+        .collect();
+    let mut sorted: Vec<u32> = (0..count as u32).collect();
+    sorted.sort_unstable_by_key(|&token| &*words[token as usize]);
+    let same = |pair: &&[u32]| words[pair[0] as usize] == words[pair[1] as usize];
+    if let Some(pair) = sorted.windows(2).find(same) {
+        return Err(Error::Twice {
+            tokens: (pair[0].min(pair[1]), pair[0].max(pair[1])),
+            word: words[pair[0] as usize].chars().take(40).collect(),
+        });
+    }
+    let names = Names {
+        words: &words,
+        sorted,
+    };
+    let mut ids = v.ids;
+    if matches!(v.merging, Merging::Scores(_)) {
+        // What llama.cpp takes where nothing is said.
+        let there = |id: u32| Some(id).filter(|&id| (id as usize) < count);
+        ids.bos = ids.bos.or(there(BOS));
+        ids.eos = ids.eos.or(there(EOS));
+        ids.unknown = ids.unknown.or(there(0));
+    }
+    let (types, ends) = types_and_ends(v.types, &names, &ids);
+
+    let by_score = matches!(v.merging, Merging::Scores(_));
+    let mut kept = Words::default();
+    let mut kinds = Vec::with_capacity(count);
+    let mut found = Vec::with_capacity(count);
+    let mut bytes = Vec::new();
+    for (token, (word, kind)) in (0u32..).zip(words.iter().zip(&types)) {
+        // What it is made of where it is merged; `None` where it cannot come about.
+        bytes.clear();
+        let whole = if by_score {
+            spm::spaces(word.as_bytes(), &mut bytes);
+            !word.contains(' ')
+        } else {
+            let made = bpe::bytes(word);
+            bytes.extend_from_slice(made.as_deref().unwrap_or(word.as_bytes()));
+            made.is_some()
+        };
+        if whole && !matches!(kind, Type::Control | Type::Unknown) {
+            found.push(token);
+        }
+        kept.push(&bytes);
+        kinds.push(match kind {
+            Type::Normal => Kind::Normal,
+            Type::UserDefined => Kind::Own,
+            Type::Byte => spm::kind(word),
+            Type::Unknown | Type::Control | Type::Other => Kind::Hidden,
+        });
+    }
+    kept.sort(&mut found);
+
+    let strips = strips(v.name);
+    let specials = (0u32..).zip(words.iter().zip(&types));
+    let specials = specials.filter_map(|(token, (word, kind))| {
+        let sign = match kind {
+            Type::UserDefined => false,
+            Type::Control | Type::Unknown => true,
+            _ => return None,
+        };
+        let strips = strips && !["<unk>", "<s>", "<|endoftext|>"].contains(&&**word);
+        Some((token, word.as_bytes(), sign, strips))
+    });
+    let specials = Specials::new(specials);
+
+    let mut made = Tokenizer {
+        words: kept,
+        kinds,
+        scores: Vec::new(),
+        sorted: found,
+        way: Way::Llama2c,
+        specials,
+        begin: ids.bos,
+        bos: None,
+        eos: ids.eos.or(ends.first().copied()).unwrap_or_default(),
+        adds_eos: v.add_eos.unwrap_or(false) && ids.eos.is_some(),
+        ends,
+        template: None,
+    };
+    let begins = match v.merging {
+        Merging::Scores(scores) => {
+            made.scores.extend_from_slice(scores);
+            made.scores.resize(count, 0.0);
+            let mut bytes = [None; 256];
+            for (byte, token) in (0..=u8::MAX).zip(&mut bytes) {
+                let found = names.find(&format!("<0x{byte:02X}>"));
+                let found = found.or_else(|| names.find(core::str::from_utf8(&[byte]).ok()?));
+                *token = found.map(|token| token as u32);
+            }
+            made.way = Way::ByScore(spm::ByScore {
+                bytes,
+                unknown: ids.unknown,
+                prefix: v.add_space_prefix.unwrap_or(true),
+                longest: made.words.longest(),
+            });
+            true
+        }
+        Merging::Ranks(merges) => {
+            let pre = v.pre.unwrap_or("default");
+            let (splitter, whole_words, begins) =
+                split::named(pre).ok_or_else(|| Error::Splitter { name: pre.into() })?;
+            let pairs: Vec<(Vec<u8>, Vec<u8>)> = merges.iter().filter_map(|m| pair(m)).collect();
+            let way = bpe::ByRank::new(&made, &pairs, splitter, whole_words);
+            made.way = Way::ByRank(way);
+            begins
+        }
+    };
+    made.bos = ids.bos.filter(|_| v.add_bos.unwrap_or(begins));
+    Ok(made)
+}
+
+/// The two sides of a merge in bytes; `None` where one has characters that stand for none: it never comes about.
+fn pair(merge: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    // The first character may be a space only in damaged files; llama.cpp looks behind it, too.
+    let from = merge.chars().next()?.len_utf8();
+    let at = from + merge[from..].find(' ')?;
+    let (left, right) = (bpe::bytes(&merge[..at])?, bpe::bytes(&merge[at + 1..])?);
+    Some((left, right))
+}
+
+/// Whether every number is in range.
+fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
+    let count = v.words.len();
+    if count == 0 {
+        return Err(Error::NoTokens);
+    }
+    let named = [
+        ("BOS", v.ids.bos),
+        ("EOS", v.ids.eos),
+        ("the end of a turn", v.ids.eot),
+        ("the end of a message", v.ids.eom),
+        ("the unknown token", v.ids.unknown),
+    ];
+    let middle = v.ids.middle.iter();
+    let middle = middle.map(|id| ("a token for filling in the middle", *id));
+    for (what, token) in named.into_iter().chain(middle) {
+        if let Some(token) = token.filter(|&token| token as usize >= count) {
+            return Err(Error::Special { what, token, count });
+        }
+    }
+    if let Merging::Scores(scores) = v.merging
+        && let Some(token) = scores.iter().position(|score| score.is_nan())
+    {
+        return Err(Error::Score { token });
+    }
+    Ok(())
+}
+
+/// Each token's type, and the tokens that end a text or a turn, in their order.
+fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Vec<u32>) {
+    let mut types: Vec<Type> = (0..names.words.len())
+        .map(|token| match types.get(token).copied().unwrap_or(1) {
+            1 => Type::Normal,
+            2 => Type::Unknown,
+            3 => Type::Control,
+            4 => Type::UserDefined,
+            6 => Type::Byte,
+            _ => Type::Other,
+        })
+        .collect();
+    let mut ends = Vec::new();
+    for (number, known) in MIDDLE.iter().enumerate() {
+        let mut token = ids.middle[number];
+        if token.is_none() {
+            let found = known.iter().find_map(|name| names.find(name));
+            if let Some(found) = found {
+                types[found] = Type::Control;
+            }
+            token = found.map(|token| token as u32);
+        }
+        // Padding, repository and file: there nothing is filled in any more.
+        if number >= 3 {
+            ends.extend(token);
+        }
+    }
+    for token in ENDS.iter().filter_map(|name| names.find(name)) {
+        ends.push(token as u32);
+        types[token] = Type::Control;
+    }
+    for token in SHOWN.iter().filter_map(|name| names.find(name)) {
+        types[token] = Type::UserDefined;
+    }
+    ends.extend([ids.eos, ids.eot, ids.eom].into_iter().flatten());
+
+    let ends_with = |name: &str| {
+        let token = names.find(name).filter(|&t| ends.contains(&(t as u32)));
+        token.is_some()
+    };
+    // gpt-oss and Solar go on after `<|end|>`, Gemma 4 and PLaMo after `</s>`.
+    let calls = ends_with("<|call|>") || ends_with("<|calls|>");
+    let turns = calls && (ends_with("<|return|>") || ends_with("<|flush|>"));
+    let texts = ends_with("<|tool_response>") || ends_with("<|plamo:eos|>");
+    for (goes_on, name, kind) in [
+        (turns, "<|end|>", Type::UserDefined),
+        (texts, "</s>", Type::Normal),
+    ] {
+        if let Some(token) = names.find(name).filter(|_| goes_on) {
+            types[token] = kind;
+            ends.retain(|&end| end != token as u32);
+        }
+    }
+    ends.sort_unstable();
+    ends.dedup();
+    (types, ends)
+}
+
+/// Whether white space after special tokens belongs to them, which no file says.
+fn strips(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("phi-3") || name.contains("phi3")
+}
+
+/// Whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with nothing else in it and nothing said that
+/// its converters never say. What other converters write of Llama 2 says more, or is older than `tokenizer.ggml.pre`.
+fn is_llama2c(v: &Vocabulary<'_>) -> bool {
+    let silent = v.add_bos.is_none() && v.add_eos.is_none() && v.add_space_prefix.is_none();
+    let kind = |token: usize| v.types.get(token).copied().unwrap_or(1);
+    let bytes = v.words.get(3..llama2c::LEAST_TOKENS);
+    silent
+        && !v.chats
+        && v.pre == Some("default")
+        && (v.ids.bos, v.ids.eos) == (Some(BOS), Some(EOS))
+        && (v.ids.eot, v.ids.eom) == (None, None)
+        && bytes.is_some_and(|bytes| {
+            (0..)
+                .zip(bytes)
+                .all(|(byte, word)| spm::byte(word) == Some(byte))
+        })
+        && (llama2c::LEAST_TOKENS..v.words.len()).all(|token| kind(token) == 1)
+}
+
+fn made_by_llama2c(words: &[String], scores: &[f32]) -> Result<Tokenizer, Error> {
+    let mut pieces = Words::default();
+    let mut piece = Vec::new();
+    for (token, word) in (0u32..).zip(words) {
+        piece.clear();
+        match token {
+            // llama2.c's own words for what starts and ends a text, which no text contains.
+            BOS => piece.extend_from_slice(b"\n<s>\n"),
+            EOS => piece.extend_from_slice(b"\n</s>\n"),
+            _ => spm::spaces(word.as_bytes(), &mut piece),
+        }
+        pieces.push(&piece);
+    }
+    let mut scores = scores.to_vec();
+    scores.resize(words.len(), 0.0);
+    let bytes = words.iter().map(|word| word.len() as u64).sum();
+    llama2c::of(pieces, scores).map_err(|_| Error::OutOfMemory { bytes })
+}
