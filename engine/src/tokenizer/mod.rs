@@ -228,7 +228,8 @@ impl Tokenizer {
                 Fragment::End => {
                     self.append(&text, &marks, tokens);
                     tokens.push(self.eos);
-                    (text.clear(), marks.clear());
+                    text.clear();
+                    marks.clear();
                 }
             }
         }
