@@ -1,5 +1,6 @@
-//! Tokens against llama.cpp's own where `LLAMA2_ORACLE_TOKENS` says how to ask it, such as
-//! `python engine/tests/llama_cpp/tokens.py`: vocabularies of odd layouts made on the spot, and the real ones that are there.
+//! Tokens against llama.cpp's own, for vocabularies of odd layouts made on the spot and for the real ones that are there: against
+//! those that it gave once (`llama_cpp/tokens.txt`), and against itself where `LLAMA2_ORACLE_TOKENS` says how to ask it, such as
+//! `python engine/tests/llama_cpp/tokens.py`.
 
 mod common;
 
@@ -11,10 +12,10 @@ use std::{
 
 use common::{
     family::letter,
-    vocabularies,
-    vocabulary::{Made, Random, text},
+    shown, vocabularies,
+    vocabulary::{Made, PRE, Random, text},
 };
-use llama2_engine::{gguf, tokenizer::Tokenizer};
+use llama2_engine::{chat::template::Fragment, gguf, tokenizer::Tokenizer};
 
 /// Texts for each vocabulary.
 const TEXTS: usize = 600;
@@ -96,69 +97,75 @@ fn ask(oracle: &str, file: &[u8], texts: &[String]) -> (Vec<u32>, Vec<Answer>) {
     (ends, answers.collect())
 }
 
-/// What there is to know of a vocabulary besides the tokenizer.
-struct Odd<'a> {
-    name: &'a str,
-    /// Whether a token is a sign to the model, which llama.cpp's scores can lead to where nobody asked for it.
-    sign: &'a dyn Fn(u32) -> bool,
+/// A vocabulary with texts.
+struct Case {
+    name: String,
+    file: Vec<u8>,
+    texts: Vec<String>,
+    /// Tokens' types, where it was made here: 2 and 3 are signs to the model, which llama.cpp's merges can lead to where nobody
+    /// asked for them.
+    types: Vec<i32>,
     /// Whether llama.cpp leaves spaces out where it shows a text.
     cleans: bool,
 }
 
-/// Compares `texts`; returns how many, and how many of them llama.cpp made a sign of that nobody asked for.
-fn compare(oracle: &str, file: &[u8], texts: &[String], odd: &Odd<'_>) -> (usize, usize) {
-    let tokenizer = gguf::tokenizer(&mut &file[..]).unwrap();
-    let (ends, answers) = ask(oracle, file, texts);
-    assert_eq!(answers.len(), texts.len(), "{}", odd.name);
-    let found: Vec<u32> = (0..tokenizer.vocab_size() as u32)
-        .filter(|&token| tokenizer.is_end(token))
-        .collect();
-    assert_eq!(found, ends, "{}: what ends a generation", odd.name);
-    let mut made = 0;
-    for (text, want) in texts.iter().zip(&answers) {
-        let name = odd.name;
-        let parsed = tokenizer.encode_parsed(text.as_bytes(), false, false);
-        assert_eq!(parsed, want.parsed, "{name}, parsed: {text:?}");
-        let whole = tokenizer.encode_parsed(text.as_bytes(), true, true);
-        assert_eq!(whole, want.whole, "{name}, whole: {text:?}");
-        let plain = tokenizer.encode(text.as_bytes(), false, false);
-        assert!(
-            !plain.iter().any(|&token| (odd.sign)(token)),
-            "{name}: {text:?}"
-        );
-        if want.plain.iter().any(|&token| (odd.sign)(token)) {
-            made += 1;
-            continue;
-        }
-        assert_eq!(plain, want.plain, "{name}: {text:?}");
-        if !odd.cleans {
-            assert_eq!(
-                shown(&tokenizer, &plain),
-                want.shown,
-                "{name}, shown: {text:?}"
-            );
-        }
+impl Case {
+    fn tokenizer(&self) -> Tokenizer {
+        gguf::tokenizer(&mut &self.file[..]).unwrap()
     }
-    (texts.len(), made)
+
+    fn is_sign(&self, token: u32) -> bool {
+        matches!(self.types.get(token as usize), Some(2 | 3))
+    }
+
+    /// Compares all texts; returns how many, and how many of them llama.cpp made a sign of that nobody asked for.
+    fn compare(&self, oracle: &str) -> (usize, usize) {
+        let (name, tokenizer) = (&self.name, self.tokenizer());
+        let (ends, answers) = ask(oracle, &self.file, &self.texts);
+        assert_eq!(answers.len(), self.texts.len(), "{name}");
+        let found: Vec<u32> = (0..tokenizer.vocab_size() as u32)
+            .filter(|&token| tokenizer.is_end(token))
+            .collect();
+        assert_eq!(found, ends, "{name}: what ends a generation");
+        let mut made = 0;
+        for (text, want) in self.texts.iter().zip(&answers) {
+            let bytes = text.as_bytes();
+            let parsed = tokenizer.encode_parsed(bytes, false, false);
+            assert_eq!(parsed, want.parsed, "{name}, parsed: {text:?}");
+            let whole = tokenizer.encode_parsed(bytes, true, true);
+            assert_eq!(whole, want.whole, "{name}, whole: {text:?}");
+            let marked = |fragment| {
+                let mut tokens = Vec::new();
+                tokenizer.encode_marked(&[fragment], &mut tokens);
+                tokens
+            };
+            assert_eq!(marked(Fragment::Mark(text)), parsed, "{name}: {text:?}");
+            let plain = tokenizer.encode(bytes, false, false);
+            assert_eq!(marked(Fragment::Said(text)), plain, "{name}: {text:?}");
+            assert!(!plain.iter().any(|&t| self.is_sign(t)), "{name}: {text:?}");
+            if want.plain.iter().any(|&t| self.is_sign(t)) {
+                made += 1;
+                continue;
+            }
+            assert_eq!(plain, want.plain, "{name}: {text:?}");
+            if !self.cleans {
+                let shown = shown(&tokenizer, &plain);
+                assert_eq!(shown, want.shown, "{name}, shown: {text:?}");
+            }
+        }
+        (self.texts.len(), made)
+    }
 }
 
-/// A text of tokens, without what would upset a terminal.
-fn shown(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<u8> {
-    let Some((&first, rest)) = tokens.split_first() else {
-        return Vec::new();
-    };
-    let mut out = tokenizer.decode_first(first).to_vec();
-    // A token that is no BOS anywhere.
-    rest.iter()
-        .for_each(|&t| out.extend(tokenizer.decode(u32::MAX, t)));
-    out
-}
-
-/// The same of llama.cpp's bytes would need the tokens; so texts to be shown have no such characters.
+/// What would upset a terminal is not shown, and so not compared.
 fn harmless(text: String) -> String {
     text.chars()
         .filter(|c| !c.is_ascii_control() || matches!(c, '\t'..='\r'))
         .collect()
+}
+
+fn texts(random: &mut Random, words: &[String]) -> Vec<String> {
+    (0..TEXTS).map(|_| harmless(text(random, words))).collect()
 }
 
 const LETTERS: [char; 16] = [
@@ -180,14 +187,12 @@ const LETTERS: [char; 16] = [
     '\n',
 ];
 
-/// SentencePiece in five layouts that are not Llama 2's.
-#[test]
-fn scores_of_any_layout() {
-    let Some(oracle) = oracle() else { return };
-    let mut total = (0, 0);
-    for layout in 0..12u64 {
+/// SentencePiece in layouts that are not Llama 2's.
+fn by_scores() -> Vec<Case> {
+    let made = (0..12u64).map(|layout| {
         let mut random = Random(layout + 77);
         let mut made = Made::default();
+        // 16 special tokens at most: of more, std::sort says in which order llama.cpp takes equally long ones.
         let own = [
             "<own>",
             "ab ab",
@@ -195,10 +200,18 @@ fn scores_of_any_layout() {
             "  ",
             "\u{2581}\u{2581}c",
             "<|user|>",
-            "abc<",
             "\u{65e5}",
         ];
-        let signs = ["<s>", "</s>", "<|end|>", "[INST]", "<|x", "<|x|>", "th"];
+        let signs = [
+            "<s>",
+            "</s>",
+            "<|end|>",
+            "[INST]",
+            "<|x",
+            "<|x|>",
+            "th",
+            "<|endoftext|>",
+        ];
         let begins = |made: &mut Made| {
             made.add("<unk>", 2, 0.0);
             for sign in signs {
@@ -248,34 +261,20 @@ fn scores_of_any_layout() {
                 .step_by(7)
                 .cloned(),
         );
-        let texts: Vec<String> = (0..TEXTS)
-            .map(|_| harmless(text(&mut random, &words)))
-            .collect();
-        let types = made.types.clone();
-        let count = compare(
-            &oracle,
-            &file.bytes(),
-            &texts,
-            &Odd {
-                name: &format!("scores, layout {layout}"),
-                sign: &|token| matches!(types[token as usize], 2 | 3),
-                cleans: false,
-            },
-        );
-        total = (total.0 + count.0, total.1 + count.1);
-    }
-    println!(
-        "{} texts; of {} llama.cpp made signs unasked",
-        total.0, total.1
-    );
+        Case {
+            name: format!("scores, layout {layout}"),
+            file: file.bytes(),
+            texts: texts(&mut random, &words),
+            types: made.types,
+            cleans: false,
+        }
+    });
+    made.collect()
 }
 
 /// Byte-level BPE in every way of cutting, with merges of words that are no tokens and words that no merge makes.
-#[test]
-fn ranks_of_any_layout() {
-    let Some(oracle) = oracle() else { return };
-    let mut total = 0;
-    for (number, pre) in common::vocabulary::PRE.iter().enumerate() {
+fn by_ranks() -> Vec<Case> {
+    let made = PRE.iter().enumerate().map(|(number, pre)| {
         let mut random = Random(number as u64 + 5);
         let mut made = Made::default();
         let own = ["<own>", "ab ab", "  ", "\u{e9}\u{e9}", "<|user|>", "1<"];
@@ -315,65 +314,119 @@ fn ranks_of_any_layout() {
             file.bool("tokenizer.ggml.add_eos_token", true);
         }
         let words: Vec<String> = own.iter().chain(&signs).map(|w| w.to_string()).collect();
-        let texts: Vec<String> = (0..TEXTS)
-            .map(|_| harmless(text(&mut random, &words)))
-            .collect();
-        let types = made.types.clone();
-        total += compare(
-            &oracle,
-            &file.bytes(),
-            &texts,
-            &Odd {
-                name: &format!("ranks, {pre}"),
-                sign: &|token| types[token as usize] == 3,
-                cleans: true,
-            },
-        )
-        .0;
-    }
-    println!("{total} texts");
+        Case {
+            name: format!("ranks, {pre}"),
+            file: file.bytes(),
+            texts: texts(&mut random, &words),
+            types: made.types,
+            cleans: true,
+        }
+    });
+    made.collect()
 }
 
 /// The vocabularies of real models.
+fn real() -> Vec<Case> {
+    let known = vocabularies().into_iter().filter_map(|(name, path)| {
+        let file = std::fs::read(path).unwrap();
+        let tokenizer = gguf::tokenizer(&mut &file[..]).ok()?;
+        let count = tokenizer.vocab_size();
+        let some = (0..count as u32).step_by(count / 200);
+        let some = some.map(|token| tokenizer.decode(u32::MAX, token));
+        let mut words: Vec<String> = some.map(|w| String::from_utf8_lossy(w).into()).collect();
+        let signs = [
+            "<s>",
+            "</s>",
+            "<|im_start|>",
+            "<|end|>",
+            "<|user|>",
+            "<|eot_id|>",
+            "<unk>",
+            "<|endoftext|>",
+        ];
+        words.extend(signs.map(String::from));
+        Some(Case {
+            name,
+            file,
+            texts: texts(&mut Random(3), &words),
+            types: Vec::new(),
+            cleans: true,
+        })
+    });
+    known.collect()
+}
+
+/// Asks about all of them.
+fn all(cases: &[Case]) {
+    let Some(oracle) = oracle() else { return };
+    let (mut texts, mut made) = (0, 0);
+    for case in cases {
+        let count = case.compare(&oracle);
+        texts += count.0;
+        made += count.1;
+    }
+    println!("{texts} texts; in {made} of them llama.cpp made signs that nobody asked for");
+}
+
+#[test]
+fn scores_of_any_layout() {
+    all(&by_scores());
+}
+
+#[test]
+fn ranks_of_any_layout() {
+    all(&by_ranks());
+}
+
 #[test]
 fn real_vocabularies() {
-    let Some(oracle) = oracle() else { return };
-    let mut total = 0;
-    for (name, path) in vocabularies() {
-        let file = std::fs::read(path).unwrap();
-        let Ok(tokenizer) = gguf::tokenizer(&mut &file[..]) else {
+    all(&real());
+}
+
+/// The first texts of each vocabulary that is made here, with what llama.cpp said of them once. `LLAMA2_ORACLE_TOKENS_WRITE`
+/// names a file to write that into.
+#[test]
+fn tokens_that_llama_cpp_gave() {
+    const KEPT: usize = 12;
+    let list = |tokens: &[u32]| -> String {
+        let words: Vec<String> = tokens.iter().map(u32::to_string).collect();
+        words.join(" ")
+    };
+    let mut lines = include_str!("llama_cpp/tokens.txt").lines();
+    let write = std::env::var_os("LLAMA2_ORACLE_TOKENS_WRITE");
+    let mut written = String::new();
+    for case in by_scores().into_iter().chain(by_ranks()) {
+        let (name, tokenizer) = (&case.name, case.tokenizer());
+        let kept = case.texts.iter().filter(|text| text.len() > 9).take(KEPT);
+        let kept: Vec<String> = kept.cloned().collect();
+        if write.is_some() {
+            let (_, answers) = ask(&oracle().unwrap(), &case.file, &kept);
+            for (text, answer) in kept.iter().zip(answers) {
+                let (plain, whole) = (list(&answer.plain), list(&answer.whole));
+                written += &format!("{}|{plain}|{whole}\n", hex(text.as_bytes()));
+            }
             continue;
-        };
-        let mut random = Random(3);
-        let words: Vec<String> = (0..tokenizer.vocab_size() as u32)
-            .step_by(tokenizer.vocab_size() / 200)
-            .map(|token| String::from_utf8_lossy(tokenizer.decode(u32::MAX, token)).into_owned())
-            .chain(
-                [
-                    "<s>",
-                    "</s>",
-                    "<|im_start|>",
-                    "<|end|>",
-                    "<|user|>",
-                    "<|eot_id|>",
-                ]
-                .map(String::from),
-            )
-            .collect();
-        let texts: Vec<String> = (0..TEXTS)
-            .map(|_| harmless(text(&mut random, &words)))
-            .collect();
-        total += compare(
-            &oracle,
-            &file,
-            &texts,
-            &Odd {
-                name: &name,
-                sign: &|_| false,
-                cleans: true,
-            },
-        )
-        .0;
+        }
+        for text in kept {
+            let mut line = lines.next().unwrap().split('|');
+            // The texts of that day.
+            assert_eq!(
+                line.next(),
+                Some(&hex(text.as_bytes())[..]),
+                "{name}: {text:?}"
+            );
+            let (plain, whole) = (line.next().unwrap(), line.next().unwrap());
+            let found = tokenizer.encode_parsed(text.as_bytes(), true, true);
+            assert_eq!(list(&found), whole, "{name}, whole: {text:?}");
+            let found = tokenizer.encode(text.as_bytes(), false, false);
+            if !numbers(plain).iter().any(|&t| case.is_sign(t)) {
+                assert_eq!(list(&found), plain, "{name}: {text:?}");
+            }
+        }
     }
-    println!("{total} texts");
+    if let Some(path) = write {
+        std::fs::write(path, written).unwrap();
+    } else {
+        assert_eq!(lines.next(), None);
+    }
 }

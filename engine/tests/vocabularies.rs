@@ -2,58 +2,52 @@
 
 mod common;
 
-use common::{family::letter, reference};
+use common::{
+    family::{Gguf, letter},
+    shown, vocabularies,
+    vocabulary::{Made, Random},
+};
 use llama2_engine::{
+    chat::template::Fragment,
     gguf,
     tokenizer::{Error, Ids, Merging, Tokenizer, Vocabulary},
 };
 
-/// A string and its tokens.
-type Vector = (String, Vec<u32>);
-
-/// The vocabulary of a file, with its strings and the tokens that llama.cpp gives them.
-fn vectors(name: &str) -> Option<(Tokenizer, Vec<Vector>)> {
-    let path = |end: &str| reference(&format!("gguf/ggml-vocab-{name}.gguf{end}"));
-    let read = |end| Some(std::fs::read(path(end)?).unwrap());
-    let (file, texts, tokens) = (read("")?, read(".inp")?, read(".out")?);
-    let texts = String::from_utf8(texts).unwrap();
-    let tokens = String::from_utf8(tokens).unwrap();
-    let texts = texts.split("\n__ggml_vocab_test__\n").map(String::from);
-    let tokens = tokens.lines().map(|line| {
-        let numbers = line.split_whitespace();
-        numbers.map(|number| number.parse().unwrap()).collect()
-    });
-    let tokenizer = gguf::tokenizer(&mut &file[..]).unwrap();
-    Some((tokenizer, texts.zip(tokens).collect()))
-}
-
-fn check(name: &str) {
-    let Some((tokenizer, vectors)) = vectors(name) else {
-        return;
-    };
-    assert!(vectors.len() > 40, "{} strings", vectors.len());
-    for (text, want) in &vectors {
-        let found = tokenizer.encode(text.as_bytes(), false, false);
-        assert_eq!(&found, want, "{name}: {text:?}");
-        let back: Vec<u8> = found
-            .iter()
-            .flat_map(|&token| tokenizer.decode(u32::MAX, token))
-            .copied()
-            .collect();
-        if !tokenizer.is_llama2c() {
-            assert_eq!(String::from_utf8(back).unwrap(), *text);
+/// llama.cpp's vocabularies with the strings and the tokens that stand beside them. Those of other kinds are refused in a
+/// sentence.
+#[test]
+fn llama_cpps_own_vectors() {
+    let (mut strings, mut refused) = (0, 0);
+    for (name, path) in vocabularies() {
+        let beside = |end: &str| std::fs::read_to_string(format!("{}{end}", path.display()));
+        let file = std::fs::read(&path).unwrap();
+        let tokenizer = match gguf::tokenizer(&mut &file[..]) {
+            Ok(tokenizer) => tokenizer,
+            Err(error) => {
+                assert!(
+                    error.contains("its tokenizer is of kind"),
+                    "{name}: {error}"
+                );
+                refused += 1;
+                continue;
+            }
+        };
+        let (Ok(texts), Ok(tokens)) = (beside(".inp"), beside(".out")) else {
+            continue;
+        };
+        let texts = texts.split("\n__ggml_vocab_test__\n");
+        assert!(tokens.lines().count() > 40, "{name}");
+        for (text, line) in texts.zip(tokens.lines()) {
+            let numbers = line.split_whitespace();
+            let want: Vec<u32> = numbers.map(|number| number.parse().unwrap()).collect();
+            let found = tokenizer.encode(text.as_bytes(), false, false);
+            assert_eq!(found, want, "{name}: {text:?}");
+            let back = shown(&tokenizer, &found);
+            assert_eq!(String::from_utf8(back).unwrap(), text, "{name}");
+            strings += 1;
         }
     }
-}
-
-#[test]
-fn gpt_2() {
-    check("gpt-2");
-}
-
-#[test]
-fn llama_spm() {
-    check("llama-spm");
+    println!("{strings} strings; {refused} vocabularies of other kinds");
 }
 
 /// A vocabulary of all bytes, of what `merges` make, of one word that stands for itself (4) and one control token (3).
@@ -194,6 +188,227 @@ fn long_texts_take_no_time() {
     }
 }
 
+/// A megabyte, with thousands of words of the vocabulary's own, one inside of the other, and with scores.
+#[test]
+fn many_own_words_take_no_time() {
+    let mut random = Random(1);
+    let mut made = Made::default();
+    made.add("<unk>", 2, 0.0);
+    made.add("<s>", 3, 0.0);
+    made.add("</s>", 3, 0.0);
+    made.bytes();
+    for length in 2..32 {
+        made.add(&" ".repeat(length), 4, 0.0);
+        made.add(&"ab".repeat(length), 4, 0.0);
+    }
+    for number in 0..3000 {
+        made.add(&format!("<|{number}|>"), 3 + number % 2, 0.0);
+        made.add(&format!("a{number}"), 4, 0.0);
+    }
+    made.grow(&['a', 'b', 'c', '<', '|'], 300, &mut random, false);
+    let file = made.file(false).bytes();
+    let tokenizer = gguf::tokenizer(&mut &file[..]).unwrap();
+    for unit in ["a", "ab", " ", "<|", "a1<|77|> ", "abababac", "\u{65e5}"] {
+        let text = unit.repeat((1 << 20) / unit.len());
+        let start = std::time::Instant::now();
+        let plain = tokenizer.encode(text.as_bytes(), true, true);
+        let (mut marked, middle) = (Vec::new(), text.len() / unit.len() / 2 * unit.len());
+        let (mark, said) = text.split_at(middle);
+        tokenizer.encode_marked(&[Fragment::Mark(mark), Fragment::Said(said)], &mut marked);
+        println!("{unit:?}: {:?}", start.elapsed());
+        assert!(plain.len() > 1 << 14 && marked.len() > 1 << 14, "{unit:?}");
+    }
+}
+
+/// What is said stays text, whatever it looks like, also where scores lead to a sign; words of the vocabulary's own are words
+/// everywhere, and a space goes before what follows a sign.
+#[test]
+fn a_conversation_in_scores() {
+    let mut made = Made::default();
+    made.bytes();
+    for (word, kind) in [
+        ("<unk>", 2),
+        ("<s>", 3),
+        ("</s>", 3),
+        ("<own>", 4),
+        ("ab", 3),
+    ] {
+        made.add(word, kind, 0.0);
+    }
+    for word in [
+        "\u{2581}",
+        "a",
+        "b",
+        "<",
+        ">",
+        "s",
+        "s>",
+        "/",
+        "</",
+        "\u{2581}a",
+    ] {
+        made.add(word, 1, -1.0);
+    }
+    let mut file = made.file(false);
+    file.u32("tokenizer.ggml.bos_token_id", made.id("<s>"));
+    file.u32("tokenizer.ggml.eos_token_id", made.id("</s>"));
+    file.bool("tokenizer.ggml.add_eos_token", true);
+    let cut = |file: &Gguf, fragments: &[Fragment<'_>]| -> Vec<String> {
+        let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+        let mut tokens = Vec::new();
+        tokenizer.encode_marked(fragments, &mut tokens);
+        let words = tokens.iter().map(|&t| made.words[t as usize].clone());
+        words.collect()
+    };
+    use Fragment::{End, Mark, Said};
+    let fragments = [
+        Mark("<s>a"),
+        Said("b<s>ab<own>"),
+        End,
+        Mark(" \n "),
+        Said("a"),
+    ];
+    let (mark, a) = ("\u{2581}", "\u{2581}a");
+    let want = [
+        "<s>", a, "b", "<", "s>", "a", "b", "<own>", "</s>", mark, mark, "<0x0A>", a,
+    ];
+    assert_eq!(cut(&file, &fragments), want);
+    // A sign that begins in one's words and ends in another's is none.
+    let want = [mark, "</", "s>"];
+    assert_eq!(cut(&file, &[Mark("</"), Said("s>")]), want);
+    file.bool("tokenizer.ggml.add_space_prefix", false);
+    assert_eq!(cut(&file, &[Mark("<s>a")]), ["<s>", "a"]);
+    let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+    let tokens = tokenizer.encode(b" a", true, true);
+    assert_eq!(tokens, ["<s>", a, "</s>"].map(|word| made.id(word)));
+    assert_eq!(tokenizer.decode(tokens[0], tokens[1]), b" a");
+    assert_eq!(tokenizer.decode(tokens[1], tokens[2]), b"");
+    // White space after signs belongs to them where the model's name says so; the one before `<s>` to nothing.
+    file.text("general.name", "Phi-3 mini");
+    let found = cut(&file, &[Mark("ab \n a<own> b<s> a")]);
+    assert_eq!(found, ["ab", "a", "<own>", "b", "<s>", a]);
+}
+
+/// What ends a text or a turn: by the name, by the number, and what looks like it but is none.
+#[test]
+fn ends_are_llama_cpps() {
+    let ends = |words: &[&str], set: &dyn Fn(&mut Gguf)| -> Vec<String> {
+        let mut made = Made::default();
+        for word in ["<unk>", "a", "b", "c"].iter().chain(words) {
+            made.add(word, 1, 0.0);
+        }
+        let mut file = made.file(false);
+        file.u32("tokenizer.ggml.eos_token_id", 1);
+        set(&mut file);
+        let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+        let found = (0..made.words.len()).filter(|&t| tokenizer.is_end(t as u32));
+        found.map(|token| made.words[token].clone()).collect()
+    };
+    let none = |_: &mut Gguf| ();
+    assert_eq!(ends(&[], &none), ["a"]);
+    assert_eq!(
+        ends(&["</s>", "<end_of_turn>"], &none),
+        ["a", "</s>", "<end_of_turn>"]
+    );
+    let turns = |file: &mut Gguf| {
+        file.u32("tokenizer.ggml.eot_token_id", 2);
+        file.u32("tokenizer.ggml.eom_token_id", 3);
+    };
+    assert_eq!(ends(&[], &turns), ["a", "b", "c"]);
+    // Of the names for one thing the first that is there; where a number is given, no name.
+    assert_eq!(ends(&["[PAD]", "<PAD>"], &none), ["a", "<PAD>"]);
+    let pad = |file: &mut Gguf| file.u32("tokenizer.ggml.fim_pad_token_id", 2);
+    assert_eq!(ends(&["<PAD>"], &pad), ["a", "b"]);
+    // gpt-oss goes on after `<|end|>`.
+    let calls = ["<|end|>", "<|call|>", "<|return|>"];
+    assert_eq!(ends(&calls, &none), ["a", "<|call|>", "<|return|>"]);
+    assert_eq!(ends(&calls[..2], &none), ["a", "<|end|>", "<|call|>"]);
+}
+
+/// Every lie in a file's metadata is a sentence.
+#[test]
+fn bad_metadata_are_refused_in_a_sentence() {
+    let mut made = Made::default();
+    made.bytes();
+    made.add("<unk>", 2, 0.0);
+    let good = made.file(false);
+    assert!(gguf::tokenizer(&mut &good.bytes()[..]).is_ok());
+    let refused = |set: &dyn Fn(&mut Gguf), wanted: &str| {
+        let mut file = good.clone();
+        set(&mut file);
+        let error = gguf::tokenizer(&mut &file.bytes()[..]).err().unwrap();
+        assert!(error.contains(wanted), "{error}");
+        assert!(error.lines().count() == 1, "{error}");
+    };
+    refused(
+        &|f| f.text("tokenizer.ggml.model", "bert"),
+        "of kind \"bert\"",
+    );
+    refused(
+        &|f| f.u32("tokenizer.ggml.model", 1),
+        "tokenizer.ggml.model",
+    );
+    refused(
+        &|f| f.u32("tokenizer.ggml.tokens", 1),
+        "tokenizer.ggml.tokens",
+    );
+    refused(
+        &|f| f.numbers("tokenizer.ggml.tokens", 5, &[1]),
+        "tokenizer.ggml.tokens",
+    );
+    refused(
+        &|f| f.texts("tokenizer.ggml.tokens", &[]),
+        "tokenizer.ggml.token_type",
+    );
+    refused(
+        &|f| f.numbers("tokenizer.ggml.token_type", 5, &[1]),
+        "tokenizer.ggml.token_type",
+    );
+    refused(
+        &|f| f.numbers("tokenizer.ggml.scores", 6, &[0; 3]),
+        "tokenizer.ggml.scores",
+    );
+    refused(
+        &|f| f.numbers("tokenizer.ggml.scores", 4, &[0; 257]),
+        "tokenizer.ggml.scores",
+    );
+    let nan = f32::NAN.to_bits() as i32;
+    refused(
+        &|f| f.numbers("tokenizer.ggml.scores", 6, &[nan; 257]),
+        "gives token 0 a score",
+    );
+    for name in ["bos", "eos", "eot", "eom", "unknown", "fim_pad"] {
+        let key = format!("tokenizer.ggml.{name}_token_id");
+        refused(&|f| f.u32(&key, 257), "is token 257, but has 257 tokens");
+        refused(&|f| f.text(&key, "1"), &key);
+        refused(
+            &|f| f.set(&key, 10, &u64::MAX.to_le_bytes()),
+            "is token 4294967295",
+        );
+    }
+    for name in ["add_bos_token", "add_eos_token", "add_space_prefix"] {
+        let key = format!("tokenizer.ggml.{name}");
+        refused(&|f| f.u32(&key, 1), &key);
+    }
+    refused(
+        &|f| f.text("tokenizer.ggml.model", "gpt2"),
+        "tokenizer.ggml.merges",
+    );
+    let twice = |f: &mut Gguf| {
+        let mut words = made.words.clone();
+        words[9] = "<unk>".into();
+        f.texts("tokenizer.ggml.tokens", &words);
+    };
+    refused(&twice, "\"<unk>\" twice, as token 9 and as token 256");
+    // A count that lies.
+    let mut bytes = 8u32.to_le_bytes().to_vec();
+    bytes.extend((1u64 << 40).to_le_bytes());
+    refused(
+        &|f| f.set("tokenizer.ggml.tokens", 9, &bytes),
+        "1 099 511 627 776",
+    );
+}
+
 #[test]
 fn lies_are_refused_in_a_sentence() {
     let tiny = Tiny::new(&["a b"]);
@@ -214,15 +429,23 @@ fn lies_are_refused_in_a_sentence() {
         ..tiny.described("gpt-2")
     });
     assert!(error.to_string().contains("EOS is token 9999"), "{error}");
-    // Merges that name nothing, words that are no bytes, twice the same word: of no use, and no harm.
+    // Merges that name nothing, words that are no bytes or nothing at all: of no use, and no harm.
     let mut odd = Tiny::new(&["a b"]);
     odd.merges = ["", " ", "a", "a  b", "q r", "a b", "a b", "\u{4e2d} a"]
         .map(String::from)
         .to_vec();
-    odd.words[7] = "ab".into();
     odd.words[8] = String::new();
     odd.words[9] = "\u{4e2d}".into();
     odd.types.truncate(3);
     let cut = odd.cut("gpt-2", "abab");
     assert_eq!(cut, ["ab", "ab"]);
+    odd.words[7] = "ab".into();
+    let error = refused(&odd.described("gpt-2")).to_string();
+    assert!(
+        error.contains("\"ab\" twice, as token 7 and as token 256"),
+        "{error}"
+    );
+    odd.words.clear();
+    let error = refused(&odd.described("gpt-2")).to_string();
+    assert!(error.contains("no tokens"), "{error}");
 }

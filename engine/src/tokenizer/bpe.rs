@@ -12,8 +12,8 @@ pub(super) struct ByRank {
     pairs: Vec<(u32, u32, u32, u32)>,
     /// Strings that merges speak of and that are no tokens.
     others: Words,
-    /// The string of each byte.
-    bytes: [u32; 256],
+    /// The string of each of the 256 bytes.
+    bytes: Vec<u32>,
     splitter: split::Splitter,
     /// Whether a word that is a token is taken as it is, whatever the merges would make of it.
     whole_words: bool,
@@ -55,10 +55,8 @@ impl ByRank {
             }
         }
         known.sort_unstable();
-        let mut bytes = [0; 256];
-        for (byte, found) in (0..=u8::MAX).zip(&mut bytes) {
-            *found = string(&[byte], b"").unwrap_or_default();
-        }
+        let bytes = all.chunks(1).map(|byte| string(byte, b""));
+        let bytes = bytes.map(Option::unwrap_or_default).collect();
         ByRank {
             pairs: known,
             others,

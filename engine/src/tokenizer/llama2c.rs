@@ -98,13 +98,13 @@ pub(super) fn of(
     })
 }
 
-/// Appends the tokens of `text` as run.c's `encode` does, but for BOS and EOS.
+/// Appends the tokens of `text` as run.c's `encode` does, and merges them with those before.
 pub(super) fn encode(t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
-    if text.is_empty() {
-        return;
+    let mut symbols = core::mem::take(tokens);
+    symbols.reserve(text.len() + 1);
+    if !text.is_empty() {
+        symbols.push(t.find(b" ").unwrap_or(byte_token(b' ')));
     }
-    let mut symbols = Vec::with_capacity(text.len() + 1);
-    symbols.push(t.find(b" ").unwrap_or(byte_token(b' ')));
     let mut rest = text;
     while !rest.is_empty() {
         // A character: any byte and the continuation bytes after it, four bytes at most.

@@ -201,7 +201,12 @@ impl Tokenizer {
         if bos {
             tokens.extend(self.bos);
         }
-        self.append(text, marks, &mut tokens);
+        if self.is_llama2c() && marks.is_empty() {
+            // In run.c BOS is merged with what follows like any token.
+            llama2c::encode(self, text, &mut tokens);
+        } else {
+            self.append(text, marks, &mut tokens);
+        }
         if eos && self.adds_eos {
             tokens.push(self.eos);
         }
@@ -223,7 +228,8 @@ impl Tokenizer {
                 Fragment::End => {
                     self.append(&text, &marks, tokens);
                     tokens.push(self.eos);
-                    (text.clear(), marks.clear());
+                    text.clear();
+                    marks.clear();
                 }
             }
         }
@@ -244,7 +250,11 @@ impl Tokenizer {
                 Part::Text(range) => range,
             };
             match &self.way {
-                Way::Llama2c => llama2c::encode(self, &text[range], tokens),
+                Way::Llama2c => {
+                    let mut fresh = Vec::new();
+                    llama2c::encode(self, &text[range], &mut fresh);
+                    tokens.append(&mut fresh);
+                }
                 Way::ByScore(way) => way.encode(self, &text[range], first, tokens),
                 Way::ByRank(way) => way.encode(self, &text[range], tokens),
             }

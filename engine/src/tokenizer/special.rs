@@ -276,12 +276,8 @@ mod tests {
                 .zip(&names)
                 .map(|(token, name)| (token, &name[..], random(2) == 0, random(3) == 0))
                 .collect();
-            let middle = random(text.len());
-            let marks = [
-                vec![],
-                vec![0..text.len()],
-                vec![0..middle, middle..text.len()],
-            ];
+            let (whole, middle) = (0..text.len(), random(text.len()));
+            let marks = [vec![], vec![whole], vec![0..middle, middle..text.len()]];
             let specials =
                 Specials::new(list.iter().map(|(t, n, s, w)| (*t, n.as_bytes(), *s, *w)));
             for marks in marks {

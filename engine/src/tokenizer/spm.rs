@@ -13,8 +13,8 @@ pub(super) const MARK: &str = "\u{2581}";
 
 /// What there is to know besides the words.
 pub(super) struct ByScore {
-    /// The token of each byte; `None` where there is none.
-    pub(super) bytes: [Option<u32>; 256],
+    /// The token of each of the 256 bytes; `None` where there is none.
+    pub(super) bytes: Vec<Option<u32>>,
     /// What stands for a byte without a token, if anything does.
     pub(super) unknown: Option<u32>,
     /// Whether a space is put before a text, and before each that follows a special token.

@@ -259,12 +259,12 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         Merging::Scores(scores) => {
             made.scores.extend_from_slice(scores);
             made.scores.resize(count, 0.0);
-            let mut bytes = [None; 256];
-            for (byte, token) in (0..=u8::MAX).zip(&mut bytes) {
+            let bytes = (0..=u8::MAX).map(|byte| {
                 let found = names.find(&format!("<0x{byte:02X}>"));
                 let found = found.or_else(|| names.find(core::str::from_utf8(&[byte]).ok()?));
-                *token = found.map(|token| token as u32);
-            }
+                found.map(|token| token as u32)
+            });
+            let bytes = bytes.collect();
             made.way = Way::ByScore(spm::ByScore {
                 bytes,
                 unknown: ids.unknown,
@@ -400,7 +400,7 @@ fn is_llama2c(v: &Vocabulary<'_>) -> bool {
         && (v.ids.bos, v.ids.eos) == (Some(BOS), Some(EOS))
         && (v.ids.eot, v.ids.eom) == (None, None)
         && bytes.is_some_and(|bytes| {
-            (0..)
+            (0..=u8::MAX)
                 .zip(bytes)
                 .all(|(byte, word)| spm::byte(word) == Some(byte))
         })

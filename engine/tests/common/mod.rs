@@ -65,6 +65,18 @@ pub fn vocabularies() -> Vec<(String, PathBuf)> {
     found
 }
 
+/// A text of tokens that nothing stands before.
+pub fn shown(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<u8> {
+    let Some((&first, rest)) = tokens.split_first() else {
+        return Vec::new();
+    };
+    let mut out = tokenizer.decode_first(first).to_vec();
+    // No BOS is of this number.
+    let rest = rest.iter().flat_map(|&t| tokenizer.decode(u32::MAX, t));
+    out.extend(rest);
+    out
+}
+
 pub fn load(bytes: &[u8]) -> Result<(Model, Digest), Error> {
     let mut source = bytes;
     let checkpoint = Checkpoint::open(&mut source)?;
