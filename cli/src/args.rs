@@ -7,8 +7,9 @@ use llama2_engine::{
     bench::Format,
     export::Mixture,
     matrix::{Coded, Encoding},
-    sampler::Sampling,
+    sampler::{Knob, Wishes, parse_bias},
     session::KvType,
+    settings::Think,
 };
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
@@ -58,8 +59,8 @@ Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the 
 Examples:
   llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
   llama2 run stories260K.bin -z tok512.bin     a checkpoint with a tokenizer of its own
-  echo 'Once upon a time' | llama2 run -f -    the prompt from standard input
-  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template; type after \"User: \"";
+  echo 'Once upon a time' | llama2 run         the prompt from standard input; -f - where that is no pipe or file
+  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as run.c has it; llama2 chat --help tells more";
 
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
@@ -71,38 +72,24 @@ pub struct RunArgs {
     #[arg(short = 'z', value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Temperature: 0 takes the likeliest token each time, 1 draws as the model learnt
-    #[arg(
-        short,
-        default_value_t = 1.0,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub temperature: f32,
+    /// Temperature: 0 takes the likeliest token each time, 1 draws as the model learnt [default: 1; in a GGUF model's chat 0.8]
+    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER")]
+    pub temperature: Option<f32>,
 
-    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off
-    #[arg(
-        short = 'p',
-        default_value_t = 0.9,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub top_p: f32,
+    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.9; in a GGUF model's chat 0.95]
+    #[arg(short = 'p', allow_hyphen_values = true, value_name = "NUMBER")]
+    pub top_p: Option<f32>,
 
     /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
     #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner
-    #[arg(
-        short = 'n',
-        default_value_t = 256,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub steps: i64,
+    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
+    /// model's chat: most tokens of an answer [default: 256; there 0]
+    #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
+    pub steps: Option<i64>,
 
-    /// Prompt: the text to go on from
+    /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input, if anything is
     #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
@@ -117,6 +104,10 @@ pub struct RunArgs {
     /// System prompt, in chat
     #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
+
+    /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
+    #[arg(long, value_name = "HOW", default_value = "show", value_parser = think)]
+    pub think: Think,
 
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -148,39 +139,26 @@ pub struct ChatArgs {
     #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
-    /// Temperature: 0 takes the likeliest token each time
-    #[arg(
-        short,
-        default_value_t = 0.8,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub temperature: f32,
+    /// Temperature: 0 takes the likeliest token each time [default: 0.8; for a llama2.c checkpoint run.c's 1]
+    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER")]
+    pub temperature: Option<f32>,
 
-    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off
-    #[arg(
-        short = 'p',
-        default_value_t = 0.95,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub top_p: f32,
+    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.95; for a llama2.c checkpoint
+    /// run.c's 0.9]
+    #[arg(short = 'p', allow_hyphen_values = true, value_name = "NUMBER")]
+    pub top_p: Option<f32>,
 
     /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
     #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Most tokens of an answer; 0 is as many as the context holds
-    #[arg(
-        short = 'n',
-        default_value_t = 0,
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub steps: i64,
+    /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c checkpoint: positions of the whole
+    /// chat, as in run.c [default: 256]
+    #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
+    pub steps: Option<i64>,
 
-    /// What becomes of the text that some models think before they answer
-    #[arg(long, value_enum, default_value_t = Think::Show)]
+    /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
+    #[arg(long, value_name = "HOW", default_value = "show", value_parser = think)]
     pub think: Think,
 
     #[command(flatten)]
@@ -195,29 +173,32 @@ pub struct ChatArgs {
 }
 
 const CHAT_HELP: &str = "\
-The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3. Answers go to
-standard output, thoughts and everything else to standard error. When the context is full, the oldest turns are forgotten.
+The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3; one of no known family
+is taken for chatml's, and the command says so. A GGUF model without one goes on from what you type: nothing lets it go on. A
+llama2.c checkpoint chats as in run.c. Answers go to standard output, thoughts and everything else to standard error. When the
+context is full, the oldest turns are forgotten, and the system prompt is kept.
+
+On a terminal Ctrl-C stops an answer; a second time, or at the question, it ends the chat, as Ctrl-D does. Where standard input
+is no terminal, each line of it is a question (empty ones are passed over), its end is the chat's, and only answers are written to
+standard output.
 
 Examples:
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf
   llama2 chat Qwen3-0.6B-Q4_K_M.gguf --think off -y 'Be brief.' -t 0
-  echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf";
+  echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf > answer.txt";
 
-/// What becomes of thoughts.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Think {
-    /// Shown, on standard error
-    Show,
-    /// Not shown
-    Hide,
-    /// The model is told not to think, where its template can say so
-    Off,
+/// What becomes of thoughts, by name.
+fn think(name: &str) -> Result<Think, String> {
+    let found = Think::NAMES.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, think)| *think)
+        .ok_or_else(|| "must be show, hide or off".into())
 }
 
 const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
 
-/// llama.cpp's samplers. In chat what is not given has llama.cpp's default; in `run` it is off, and run.c's sampler draws as long
-/// as none is given.
+/// llama.cpp's samplers. In a GGUF model's chat what is not given has llama.cpp's default; elsewhere it is off, and run.c's sampler
+/// draws as long as none is given.
 #[derive(Group, Default)]
 pub struct SamplingArgs {
     /// Keep so many of the likeliest tokens; 0 is all [chat: 40]
@@ -258,28 +239,33 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The samplers, `base` where nothing is said.
-    pub fn over(&self, base: Sampling) -> Sampling {
-        Sampling {
-            top_k: self.top_k.unwrap_or(base.top_k),
-            min_p: self.min_p.unwrap_or(base.min_p),
-            typical: self.typical.unwrap_or(base.typical),
-            repeat: self.repeat_penalty.unwrap_or(base.repeat),
-            repeat_last: self.repeat_last_n.unwrap_or(base.repeat_last),
-            frequency: self.frequency_penalty.unwrap_or(base.frequency),
-            presence: self.presence_penalty.unwrap_or(base.presence),
-            bias: self.logit_bias.clone(),
-            ..base
+    /// What is wished of the samplers, with the two wishes that have short names.
+    pub fn wishes(&self, temperature: Option<f32>, top_p: Option<f32>) -> Wishes {
+        let mut wishes = Wishes::default();
+        for (knob, wished) in [
+            (Knob::Temperature, temperature),
+            (Knob::TopP, top_p),
+            (Knob::TopK, self.top_k.map(|count| count as f32)),
+            (Knob::MinP, self.min_p),
+            (Knob::Typical, self.typical),
+            (Knob::RepeatPenalty, self.repeat_penalty),
+            (
+                Knob::RepeatLastN,
+                self.repeat_last_n.map(|count| count as f32),
+            ),
+            (Knob::FrequencyPenalty, self.frequency_penalty),
+            (Knob::PresencePenalty, self.presence_penalty),
+        ] {
+            wishes.set(knob, wished);
         }
+        wishes.bias = (!self.logit_bias.is_empty()).then(|| self.logit_bias.clone());
+        wishes
     }
 }
 
 /// `TOKEN=NUMBER`.
 fn bias(text: &str) -> Result<(u32, f32), String> {
-    let parsed = text
-        .split_once('=')
-        .and_then(|(token, bias)| Some((token.parse().ok()?, bias.parse().ok()?)));
-    parsed.ok_or_else(|| "it must be a token's number, =, and a number, such as 42=-1.5".into())
+    parse_bias(text).map_err(|allowed| format!("it must be {allowed}"))
 }
 
 /// What `llama2 quantize` is asked for.

@@ -7,17 +7,16 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use llama2_engine::{
-    checkpoint::{Checkpoint, Format},
+    checkpoint::{Checkpoint, Context, Format},
     gguf,
     model::{Model, Progress},
     source::ByteSource,
     tokenizer::Tokenizer,
-    units::Grouped,
     workers::Workers,
 };
 
 use crate::{
-    failure::{Failure, say},
+    failure::Failure,
     file::{self, FileSource},
     machine::Machine,
 };
@@ -64,22 +63,16 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
-/// Sets the context to what was asked for, or to what there is memory for, and says so where that is less than the model's own.
-pub fn fit(opened: &mut Opened, machine: &Machine, wanted: Option<usize>) -> Result<(), Failure> {
-    let own = opened.checkpoint.config.seq_len;
+/// Sets the context to what was asked for, or to what there is memory for.
+pub fn fit(
+    opened: &mut Opened,
+    machine: &Machine,
+    wanted: Option<usize>,
+) -> Result<Context, Failure> {
     let free = available_memory().unwrap_or(u64::MAX);
     let workers = machine.threads.count();
     let fitted = opened.checkpoint.fit(wanted, machine.kv, workers, free);
-    fitted.map_err(|error| Failure::about(&opened.name, error))?;
-    let context = opened.checkpoint.config.seq_len;
-    if context < own && wanted.is_none() {
-        say(format_args!(
-            "llama2: a context of {} positions instead of the model's {}: there is no memory for more (--kv f16 or q8_0 needs less)",
-            Grouped(context as u64),
-            Grouped(own as u64)
-        ));
-    }
-    Ok(())
+    fitted.map_err(|error| Failure::about(&opened.name, error))
 }
 
 /// A file of fewer bytes is read before anybody could read a progress bar.

@@ -5,6 +5,8 @@ mod bench;
 mod failure;
 mod file;
 mod info;
+mod input;
+mod interrupt;
 mod load;
 mod machine;
 mod memory;

@@ -1,4 +1,4 @@
-//! `llama2 run`: text on standard output as it comes, everything else on standard error.
+//! `llama2 run` and `llama2 chat`: text on standard output as it comes, everything else on standard error.
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, Write},
@@ -7,18 +7,19 @@ use std::{
 };
 
 use llama2_engine::{
-    chat::{Chat, Thoughts},
+    chat::{Chat, Host, Part, Reply, converse},
     generate::{Generation, PromptError, Step},
-    sampler::{Sampler, Sampling},
+    sampler::Sampler,
     session::Session,
-    settings::{self, Settings},
+    settings::{self, Settings, Think},
+    task::Task,
     tokenizer::Tokenizer,
 };
 
 use crate::{
-    args::{ChatArgs, MachineArgs, Mode, RunArgs, Think},
+    args::{ChatArgs, MachineArgs, Mode, RunArgs},
     failure::{Failure, say},
-    file, load,
+    file, input, interrupt, load,
     machine::Machine,
 };
 
@@ -29,204 +30,121 @@ struct Request<'a> {
     context: Option<usize>,
     machine: &'a MachineArgs,
     settings: Settings,
-    /// llama.cpp's samplers; else run.c's.
-    sampling: Option<Sampling>,
-    stops: &'a [String],
-    think: Think,
 }
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
-    let mut settings = Settings {
-        temperature: args.temperature,
-        top_p: args.top_p,
-        seed: args.seed,
-        steps: args.steps,
-        prompt: prompt(args)?,
-        mode: if args.mode == Mode::Chat {
-            settings::Mode::Chat
-        } else {
-            settings::Mode::Generate
-        },
-        system: args.system.clone(),
+    let mode = match args.mode {
+        Mode::Chat => settings::Mode::Chat,
+        Mode::Generate => settings::Mode::Generate,
     };
-    for said in settings.adjust() {
-        say(format_args!("llama2: {said}"));
-    }
-    // Nothing is filtered but by what is asked for.
-    let off = Sampling {
-        temperature: settings.temperature,
-        top_p: settings.top_p,
-        top_k: 0,
-        min_p: 0.0,
-        ..Sampling::default()
-    };
-    let sampling = args.sampling.over(off.clone());
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
         context: args.context,
         machine: &args.machine,
-        settings,
-        sampling: (sampling != off).then_some(sampling),
-        stops: &args.sampling.stop,
-        think: Think::Show,
+        settings: Settings {
+            sampling: args.sampling.wishes(args.temperature, args.top_p),
+            seed: args.seed,
+            steps: args.steps,
+            prompt: prompt(args)?,
+            mode,
+            system: args.system.clone(),
+            stops: args.sampling.stop.clone(),
+            think: args.think,
+        },
     })
 }
 
 /// `llama2 chat`.
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
-    let mut settings = Settings {
-        temperature: args.temperature,
-        top_p: args.top_p,
-        seed: args.seed,
-        steps: args.steps,
-        prompt: args
-            .prompt
-            .as_ref()
-            .map(|prompt| prompt.as_encoded_bytes().to_vec()),
-        mode: settings::Mode::Chat,
-        system: args.system.clone(),
-    };
-    for said in settings.adjust() {
-        say(format_args!("llama2: {said}"));
-    }
-    let base = Sampling {
-        temperature: settings.temperature,
-        top_p: settings.top_p,
-        ..Sampling::default()
-    };
+    let prompt = args.prompt.as_ref();
     work(Request {
         checkpoint: Some(&args.checkpoint),
         tokenizer: args.tokenizer.as_deref(),
         context: args.context,
         machine: &args.machine,
-        settings,
-        sampling: Some(args.sampling.over(base)),
-        stops: &args.sampling.stop,
-        think: args.think,
+        settings: Settings {
+            sampling: args.sampling.wishes(args.temperature, args.top_p),
+            seed: args.seed,
+            steps: args.steps,
+            prompt: prompt.map(|prompt| prompt.as_encoded_bytes().to_vec()),
+            mode: settings::Mode::Chat,
+            system: args.system.clone(),
+            stops: args.sampling.stop.clone(),
+            think: args.think,
+        },
     })
 }
 
-fn work(request: Request<'_>) -> Result<(), Failure> {
-    let settings = &request.settings;
-    let machine = Machine::new(request.machine)?;
-    let mut opened = load::open(request.checkpoint)?;
-    load::fit(&mut opened, &machine, request.context)?;
-    let config = opened.checkpoint.config;
-    if let Some(sampling) = &request.sampling {
-        sampling
-            .check(config.vocab_size)
-            .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
-    }
-    let steps = settings.steps_for(config.seq_len);
-    if let Some(said) = settings.steps_said(config.seq_len) {
+fn work(mut request: Request<'_>) -> Result<(), Failure> {
+    let settings = &mut request.settings;
+    for said in settings.adjust() {
         say(format_args!("llama2: {said}"));
     }
+    let machine = Machine::new(request.machine)?;
+    let mut opened = load::open(request.checkpoint)?;
+    let context = load::fit(&mut opened, &machine, request.context)?;
+    let (format, config) = (opened.checkpoint.format, opened.checkpoint.config);
     let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;
     let tokenizer = vocabulary.tokenizer;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let mut task = Task::new(&tokenizer, settings, steps, config.seq_len)?;
-    match &mut task {
-        Task::Story(generation) => generation.set_stops(request.stops),
-        Task::Dialog(chat) => {
-            chat.set_stops(request.stops);
-            chat.set_thinking(request.think != Think::Off);
-            if let Some(template) = chat.template() {
-                if !template.is_known() {
-                    say(format_args!(
-                        "llama2: the model's chat template is of no family that is known; taking chatml's"
-                    ));
-                }
-                if request.think == Think::Off && !template.thinks() {
-                    say(format_args!(
-                        "llama2: the model's chat template cannot say not to think"
-                    ));
-                }
-            }
-        }
+    let task = Task::new(settings, &tokenizer, format, config.seq_len).map_err(refused)?;
+    let drawing = task.drawing(settings);
+    drawing
+        .check(config.vocab_size)
+        .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
+    for remark in task.remarks(settings, config.seq_len) {
+        say(format_args!("llama2: {remark}"));
     }
 
     let model = load::load(opened)?;
     let mut session = Session::new(&model, machine.options())
         .map_err(|error| Failure::Input(error.to_string()))?;
+    say(format_args!("context: {context}"));
     let seed = settings.seed.unwrap_or_else(time_seed);
-    let mut sampler = match request.sampling {
-        Some(sampling) => Sampler::with(config.vocab_size, sampling, seed),
-        None => Sampler::new(
-            config.vocab_size,
-            settings.temperature,
-            settings.top_p,
-            seed,
-        ),
-    };
+    let chance = drawing.temperature() != 0.0;
+    let mut sampler = drawing.sampler(config.vocab_size, seed);
     match task {
-        Task::Story(generation) => generate(generation, &mut session, &tokenizer, &mut sampler)?,
+        Task::Story(generation, _) => {
+            generate(generation, &mut session, &tokenizer, &mut sampler)?;
+        }
         Task::Dialog(chat) => {
-            let mut voice = Voice {
+            let mut talk = Talk {
                 session: &mut session,
                 tokenizer: &tokenizer,
                 sampler: &mut sampler,
+                think: settings.think,
+                busy: Duration::ZERO,
+                labels: Labels::wanted(chat.is_run_c()),
             };
-            converse(chat, &mut voice, settings, request.think)?;
+            interrupt::listen();
+            let chat = converse(*chat, &tokenizer, settings, &mut talk)?;
+            talk.end(&chat)?;
         }
     }
-    if settings.seed.is_none() && settings.temperature != 0.0 {
+    if settings.seed.is_none() && chance {
         say(format_args!("seed: {seed}"));
     }
     Ok(())
 }
 
-/// What makes tokens and turns them to text.
-struct Voice<'a, 'm> {
-    session: &'a mut Session<'m>,
-    tokenizer: &'a Tokenizer,
-    sampler: &'a mut Sampler,
+fn refused(error: PromptError) -> Failure {
+    Failure::Input(error.to_string())
 }
 
-/// What is to be done, with the prompt already encoded.
-enum Task {
-    Story(Generation),
-    Dialog(Chat),
-}
-
-impl Task {
-    fn new(
-        tokenizer: &Tokenizer,
-        settings: &Settings,
-        steps: usize,
-        seq_len: usize,
-    ) -> Result<Task, Failure> {
-        let refused = |error: PromptError| Failure::Input(error.to_string());
-        match settings.mode {
-            settings::Mode::Generate => {
-                let prompt = settings.prompt.as_deref().unwrap_or_default();
-                let generation = Generation::new(tokenizer, prompt, steps, seq_len);
-                Ok(Task::Story(generation.map_err(refused)?))
-            }
-            settings::Mode::Chat => {
-                let mut chat = Chat::new(tokenizer, steps, seq_len);
-                // Only tried here: the system prompt may still be asked for.
-                let system = settings.system.as_deref().unwrap_or_default();
-                let user = given(settings).unwrap_or_default();
-                chat.begin_turn(tokenizer, system, &user).map_err(refused)?;
-                Ok(Task::Dialog(chat))
-            }
-        }
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Failure {
+        refused(error)
     }
 }
 
-/// The prompt of the command line as text.
-fn given(settings: &Settings) -> Option<String> {
-    let prompt = settings.prompt.as_deref()?;
-    Some(String::from_utf8_lossy(prompt).into_owned())
-}
-
-/// The prompt from -i or -f.
+/// The prompt from -i or -f, or, where neither is given, what is piped into standard input.
 fn prompt(args: &RunArgs) -> Result<Option<Vec<u8>>, Failure> {
     match (&args.prompt, &args.prompt_file) {
         (Some(prompt), _) => Ok(Some(prompt.as_encoded_bytes().to_vec())),
         (None, Some(path)) => file::read_prompt(path).map(Some),
+        (None, None) if args.mode == Mode::Generate => input::piped_prompt(),
         (None, None) => Ok(None),
     }
 }
@@ -276,114 +194,132 @@ fn generate(
     Ok(())
 }
 
-/// Chat: questions and answers on standard output, as run.c has them; thoughts on standard error.
-fn converse(
-    mut chat: Chat,
-    voice: &mut Voice<'_, '_>,
-    settings: &Settings,
+/// A conversation on standard input and output.
+struct Talk<'a, 'm> {
+    session: &'a mut Session<'m>,
+    tokenizer: &'a Tokenizer,
+    sampler: &'a mut Sampler,
     think: Think,
-) -> Result<(), Failure> {
-    let mut busy = Duration::ZERO;
-    let system = match &settings.system {
-        Some(system) => system.clone(),
-        // A template has one of its own, or needs none.
-        None if chat.template().is_some() => String::new(),
-        None => ask("Enter system prompt (optional): ")?.unwrap_or_default(),
-    };
-    let mut given = given(settings);
-    while !chat.is_over() {
-        let user = match given.take() {
-            Some(prompt) => prompt,
-            None => match ask("User: ")? {
-                Some(line) => line,
-                None => break,
-            },
-        };
-        if let Err(error) = chat.begin_turn(voice.tokenizer, &system, &user) {
-            if !io::stdin().is_terminal() {
-                return Err(Failure::Input(error.to_string()));
+    /// How long answers took to make.
+    busy: Duration,
+    labels: Labels,
+}
+
+/// Where it is said who speaks.
+#[derive(Clone, Copy)]
+enum Labels {
+    Out,
+    Error,
+    Nowhere,
+}
+
+impl Labels {
+    /// People want to know it, and standard output is for answers where it is not their terminal; run.c tells everybody.
+    fn wanted(by_run_c: bool) -> Labels {
+        if by_run_c || io::stdin().is_terminal() && io::stdout().is_terminal() {
+            Labels::Out
+        } else if io::stdin().is_terminal() {
+            Labels::Error
+        } else {
+            Labels::Nowhere
+        }
+    }
+}
+
+impl Host for Talk<'_, '_> {
+    type Error = Failure;
+
+    fn ask(&mut self, question: &str) -> Result<Option<String>, Failure> {
+        self.label(question)?;
+        let mut line = Vec::new();
+        // Whatever is longer than a context can hold is refused when the turn begins.
+        let read = io::stdin()
+            .lock()
+            .take(file::LONGEST_PROMPT)
+            .read_until(b'\n', &mut line);
+        match read.map_err(|error| Failure::Input(format!("standard input: {error}")))? {
+            0 => Ok(None),
+            _ => Ok(Some(
+                String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\n', '\r'])
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn say(&mut self, sentence: &str) {
+        say(format_args!("llama2: {sentence}"));
+    }
+
+    fn answer(&mut self, chat: &mut Chat) -> Result<(), Failure> {
+        let start = Instant::now();
+        interrupt::begin();
+        let mut reply = Reply::new(chat, self.think);
+        let mut shown = Ok(());
+        let labels = self.labels;
+        let mut part = |part: Part, text: &str| {
+            if shown.is_ok() {
+                shown = show_part(part, text, labels);
             }
-            // A person can say it in fewer words, unless there is no room for any.
-            say(format_args!("llama2: {error}"));
-            if chat.begin_turn(voice.tokenizer, &system, "").is_err() {
+        };
+        reply.begin(&mut part);
+        let mut stopped = false;
+        while let Step::Text(text) = chat.step(self.session, self.tokenizer, self.sampler) {
+            reply.push(text, &mut part);
+            stopped = interrupt::wanted();
+            if stopped {
+                chat.interrupt();
                 break;
             }
-            continue;
         }
-        if let Some(notice) = chat.notice() {
-            say(format_args!("llama2: {notice}"));
+        reply.finish(&mut part);
+        interrupt::end();
+        shown?;
+        if !reply.line_ended() && (stopped || chat.is_completion()) {
+            show("\n")?;
         }
-        show("Assistant: ")?;
-        let start = Instant::now();
-        answer(&mut chat, voice, think)?;
-        busy += start.elapsed();
+        if stopped {
+            say("llama2: stopped; Ctrl-C again ends the chat");
+        }
+        self.busy += start.elapsed();
+        Ok(())
     }
-    show("\n")?;
-    if chat.position() > 0 {
-        let rate = chat.position() as f64 / busy.as_secs_f64();
-        say(format_args!("achieved tok/s: {rate:.6}"));
+
+    fn is_patient(&self) -> bool {
+        io::stdin().is_terminal()
     }
+}
+
+impl Talk<'_, '_> {
+    /// Says who is to speak, if anybody wants to know.
+    fn label(&self, text: &str) -> Result<(), Failure> {
+        show_part(Part::Label, text, self.labels)
+    }
+
+    fn end(&self, chat: &Chat) -> Result<(), Failure> {
+        self.label("\n")?;
+        if chat.position() > 0 {
+            let rate = chat.position() as f64 / self.busy.as_secs_f64();
+            say(format_args!("achieved tok/s: {rate:.6}"));
+        }
+        Ok(())
+    }
+}
+
+/// Shows answers on standard output, thoughts on standard error, and who speaks where the others are.
+fn show_part(part: Part, text: &str, labels: Labels) -> Result<(), Failure> {
+    match (part, labels) {
+        (Part::Answer, _) | (Part::Label, Labels::Out) => return show(text),
+        (Part::Label, Labels::Nowhere) => return Ok(()),
+        (Part::Label, Labels::Error) | (Part::Thought, _) => (),
+    }
+    let mut out = io::stderr().lock();
+    // Nobody hears of it when there is no standard error.
+    let _ = if part == Part::Thought && out.is_terminal() {
+        // Dim, and what follows as before.
+        write!(out, "\x1b[2m{text}\x1b[22m")
+    } else {
+        out.write_all(text.as_bytes())
+    };
     Ok(())
-}
-
-/// One answer.
-fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>, think: Think) -> Result<(), Failure> {
-    if chat.template().is_none() {
-        while let Step::Text(text) = chat.step(voice.session, voice.tokenizer, voice.sampler) {
-            show(text)?;
-        }
-        return Ok(());
-    }
-    let mut thoughts = Thoughts::default();
-    let (mut thought, mut said) = (String::new(), String::new());
-    let mut begun = false;
-    loop {
-        let more = match chat.step(voice.session, voice.tokenizer, voice.sampler) {
-            Step::Text(text) => {
-                thoughts.push(text, &mut thought, &mut said);
-                true
-            }
-            _ => {
-                thoughts.finish(&mut thought, &mut said);
-                false
-            }
-        };
-        if think != Think::Hide && !thought.is_empty() {
-            // Nobody hears of it when there is no standard error.
-            let _ = io::stderr().write_all(thought.as_bytes());
-        }
-        thought.clear();
-        // Empty lines between thought and answer are no part of either.
-        let text = if begun { &said[..] } else { said.trim_start() };
-        if !text.is_empty() {
-            show(text)?;
-            begun = true;
-        }
-        said.clear();
-        if !more {
-            if !begun {
-                show("\n")?;
-            }
-            return Ok(());
-        }
-    }
-}
-
-/// Asks for a line; `None` at the end of standard input.
-fn ask(question: &str) -> Result<Option<String>, Failure> {
-    show(question)?;
-    let mut line = Vec::new();
-    // Whatever is longer than a context can hold is refused when the turn begins.
-    let read = io::stdin()
-        .lock()
-        .take(file::LONGEST_PROMPT)
-        .read_until(b'\n', &mut line);
-    match read.map_err(|error| Failure::Input(format!("standard input: {error}")))? {
-        0 => Ok(None),
-        _ => Ok(Some(
-            String::from_utf8_lossy(&line)
-                .trim_end_matches(['\n', '\r'])
-                .to_owned(),
-        )),
-    }
 }

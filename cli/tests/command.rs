@@ -256,7 +256,6 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&[&first, "--context", "513"]).contains("the model has 1 to 512"));
-    assert!(refused(&[&first, "-m", "chat", "-i", "Hello"]).contains("no chat template"));
     let listed = llama2(["info", "--all", &first]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     for line in [
@@ -268,68 +267,5 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     }
     std::fs::remove_file(&second).unwrap();
     assert!(refused(&[&first]).contains("one of 2 parts"));
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-#[test]
-fn chat_speaks_the_model_s_own_template() {
-    let folder = std::env::temp_dir().join(format!("llama2-chat-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let family = family::FAMILIES
-        .iter()
-        .find(|f| f.name == "qwen2, yarn")
-        .unwrap();
-    let mut file = family.make(7, &|_| Encoding::Q8_0);
-    file.speak();
-    let mut write = |name: &str, template: &str| {
-        file.text("tokenizer.chat_template", template);
-        let path = folder.join(name).display().to_string();
-        std::fs::write(&path, file.bytes()).unwrap();
-        path
-    };
-    let model = write("known.gguf", "<|im_start|>");
-    let strange = write("strange.gguf", "Q: {{ question }}");
-
-    let ask = ["chat", &model, "-t", "1", "-s", "5", "-n", "12"];
-    let talk = llama2_with_input(ask, b"Who are you?\nWhy?\n");
-    let (said, heard) = (text(&talk.stderr), text(&talk.stdout));
-    assert!(talk.status.success(), "{said}");
-    let answers: Vec<&str> = heard.split("User: Assistant: ").collect();
-    assert_eq!(answers.len(), 3, "{heard}");
-    assert!(answers[1].len() > 5 && answers[2].len() > 5, "{heard}");
-    assert!(said.contains("achieved tok/s"), "{said}");
-    // The same again; the first question from the command line.
-    let ask = [
-        "chat",
-        &model,
-        "-t",
-        "1",
-        "-s",
-        "5",
-        "-n",
-        "12",
-        "-i",
-        "Who are you?",
-    ];
-    let again = text(&llama2_with_input(ask, b"Why?\n").stdout);
-    assert!(again.contains(answers[1].trim_end()), "{again}, {heard}");
-
-    let said = text(&llama2(["chat", &strange, "-n", "2", "-i", "Hi"]).stderr);
-    assert!(said.contains("of no family that is known"), "{said}");
-    let off = ["chat", &model, "-n", "2", "-i", "Hi", "--think", "off"];
-    assert!(text(&llama2(off).stderr).contains("cannot say not to think"));
-
-    for (option, value, words) in [
-        ("--min-p", "2", "min-p is 2, but must be from 0 to 1"),
-        ("--repeat-penalty", "0", "must be more than 0"),
-        ("--logit-bias", "999=1", "tokens 0 to 319"),
-    ] {
-        let said = refusal(&llama2(["chat", &model, option, value]), 1);
-        assert!(said.contains(words), "{said}");
-    }
-    refusal(&llama2(["chat", &model, "--logit-bias", "x"]), 2);
-    let story = models("stories1M.bin").display().to_string();
-    let alone = llama2(["run", &story, "-t", "0", "-n", "50", "--stop", "upon"]);
-    assert_eq!(text(&alone.stdout), "Once \n");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -7,12 +7,20 @@ use alloc::{
     vec::Vec,
 };
 
+use llama2_engine::{
+    sampler::{Knob, parse_bias},
+    settings::Think,
+};
+
 use crate::options::{Exit, KERNELS, KV_TYPES, MODES, Options, by_name};
 
 /// What `--help` shows.
 pub const HELP: &str = "\
 llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
            [-n steps] [-i prompt | -f file] [-m generate|chat] [-y system]
+           [--think show|hide|off] [--stop text] [--top-k N] [--min-p P] [--typical P]
+           [--repeat-penalty X] [--repeat-last-n N] [--frequency-penalty X]
+           [--presence-penalty X] [--logit-bias token=X]
            [--threads N] [--kernels scalar|sse2|avx2|avx512] [--kv f32|f16|q8_0] [--context N]
            [--bench] [--exit key|shutdown|return] [--log]
 A word with spaces goes into quotes: -i \"Once upon a time\"
@@ -102,7 +110,23 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
 }
 
 /// The long options that have a value.
-const LONG: [&str; 5] = ["--exit", "--threads", "--context", "--kernels", "--kv"];
+const LONG: [&str; 15] = [
+    "--exit",
+    "--threads",
+    "--context",
+    "--kernels",
+    "--kv",
+    "--think",
+    "--stop",
+    "--logit-bias",
+    "--top-k",
+    "--min-p",
+    "--typical",
+    "--repeat-penalty",
+    "--repeat-last-n",
+    "--frequency-penalty",
+    "--presence-penalty",
+];
 
 /// A long option's name, and its value if that is in the same word.
 fn long(word: &str) -> Option<(&'static str, Option<&str>)> {
@@ -116,7 +140,20 @@ fn long(word: &str) -> Option<(&'static str, Option<&str>)> {
 
 /// Sets one of [`LONG`]; the error says what is allowed.
 fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+    if let Some(knob) = Knob::named(name.trim_start_matches('-')) {
+        let number = value.parse().unwrap_or(f32::NAN);
+        knob.check(number)?;
+        options.sampling.set(knob, Some(number));
+        return Ok(());
+    }
     match name {
+        "--think" => options.think = Some(by_name(&Think::NAMES, value)?),
+        "--stop" if value.is_empty() => return Err("a text".into()),
+        "--stop" => options.stop.get_or_insert_default().push(value.into()),
+        "--logit-bias" => {
+            let biases = options.sampling.bias.get_or_insert_default();
+            biases.push(parse_bias(value)?);
+        }
         "--exit" => options.exit = Some(by_name(&Exit::NAMES, value)?),
         "--kernels" => options.kernels = Some(by_name(&KERNELS, value)?),
         "--kv" => options.kv = Some(by_name(&KV_TYPES, value)?),
@@ -147,8 +184,9 @@ fn flag(options: &mut Options, letter: char, value: &str) -> Result<(), String> 
     let text = || Some(value.to_string());
     match letter {
         'z' => options.tokenizer = text(),
-        't' => options.temperature = Some(number()?),
-        'p' => options.top_p = Some(number()?),
+        // Out of range, they are adjusted later, as by run.c.
+        't' => options.sampling.set(Knob::Temperature, Some(number()?)),
+        'p' => options.sampling.set(Knob::TopP, Some(number()?)),
         // run.c lets negative seeds wrap around.
         's' => {
             options.seed = Some(
@@ -205,7 +243,7 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_engine::{session::KvType, settings::Mode};
+    use llama2_engine::{sampler::Wishes, session::KvType, settings::Mode};
 
     fn run(words: &[&str]) -> Options {
         match parse(words) {
@@ -223,7 +261,8 @@ mod tests {
         let options = run(&all);
         assert_eq!(options.model.as_deref(), Some("m.bin"));
         assert_eq!(options.tokenizer.as_deref(), Some("t.bin"));
-        assert_eq!((options.temperature, options.top_p), (Some(0.5), Some(1.0)));
+        let knobs = Wishes::default().with(Knob::Temperature, 0.5);
+        assert_eq!(options.sampling, knobs.with(Knob::TopP, 1.0));
         assert_eq!((options.seed, options.steps), (Some(7), Some(10)));
         assert_eq!(
             (options.prompt.as_deref(), options.system.as_deref()),
@@ -238,7 +277,7 @@ mod tests {
         assert_eq!(
             run(&["-t-1", "-s", "-5", "-n0"]),
             Options {
-                temperature: Some(-1.0),
+                sampling: Wishes::default().with(Knob::Temperature, -1.0),
                 seed: Some(u64::MAX - 4),
                 steps: Some(0),
                 ..Options::default()
@@ -271,6 +310,44 @@ mod tests {
                 ..Options::default()
             }
         );
+        let chat = [
+            "--top-k",
+            "20",
+            "--min-p=0.1",
+            "--typical",
+            "0.9",
+            "--repeat-penalty",
+            "1.1",
+            "--repeat-last-n",
+            "32",
+            "--frequency-penalty=-1",
+            "--presence-penalty",
+            "-0.5",
+            "--logit-bias",
+            "7=-1.5",
+            "--logit-bias",
+            "8=2",
+            "--stop",
+            "a b",
+            "--stop=c",
+            "--think",
+            "off",
+        ];
+        let sampling = Wishes::default().with_bias(7, -1.5).with_bias(8, 2.0);
+        let want = Options {
+            sampling: sampling
+                .with(Knob::TopK, 20.0)
+                .with(Knob::MinP, 0.1)
+                .with(Knob::Typical, 0.9)
+                .with(Knob::RepeatPenalty, 1.1)
+                .with(Knob::RepeatLastN, 32.0)
+                .with(Knob::FrequencyPenalty, -1.0)
+                .with(Knob::PresencePenalty, -0.5),
+            stop: Some(["a b".into(), "c".into()].into()),
+            think: Some(Think::Off),
+            ..Options::default()
+        };
+        assert_eq!(run(&chat), want);
         assert_eq!(parse(&["-t", "1", "--help"]), Ok(Line::Help));
     }
 
@@ -293,6 +370,11 @@ mod tests {
                 "--kv q8 is not \"f32\" or \"f16\" or \"q8_0\"",
             ),
             (&["--kvs"], "the option --kvs is not known"),
+            (&["--min-p", "2"], "--min-p 2 is not a number from 0 to 1"),
+            (&["--top-k", "x"], "--top-k x is not a whole number"),
+            (&["--stop"], "--stop  is not a text"),
+            (&["--logit-bias", "5"], "--logit-bias 5 is not a token"),
+            (&["--think", "loud"], "--think loud is not \"show\""),
             (&["a", "b"], "b is one checkpoint too many"),
             (&["-i", "a", "-f", "b"], "-i and -f"),
         ] {

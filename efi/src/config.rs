@@ -6,6 +6,10 @@ use alloc::{
     vec::Vec,
 };
 
+use llama2_engine::{
+    sampler::{Knob, parse_bias},
+    settings::Think,
+};
 use toml::{Table, Value};
 
 use crate::options::{Exit, Hook, KERNELS, KV_TYPES, MODES, Options, by_name};
@@ -17,7 +21,7 @@ pub const NAME: &str = "LLAMA2.CFG";
 pub const LARGEST: u64 = 64 << 10;
 
 /// All keys, as documented in the file that the image writer makes.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 26] = [
     "model",
     "tokenizer",
     "prompt",
@@ -27,6 +31,16 @@ pub const KEYS: [&str; 16] = [
     "seed",
     "mode",
     "system",
+    "think",
+    "stop",
+    "top_k",
+    "min_p",
+    "typical",
+    "repeat_penalty",
+    "repeat_last_n",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
     "threads",
     "context",
     "kernels",
@@ -85,6 +99,9 @@ pub fn salvage(bytes: &[u8]) -> Options {
     options
 }
 
+/// Most strings that stop a text, and most biases: more is a mistake.
+const MOST_ENTRIES: usize = 64;
+
 /// Sets one known key; the error says what is allowed.
 fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
     let text = || {
@@ -94,14 +111,28 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
             .ok_or("a text in quotes".to_string())
     };
     let whole = |what: &str| value.as_integer().ok_or(format!("a whole number{what}"));
-    let number = |least: f64, most: f64, what: &str| {
+    let number = || {
         let number = value.as_float().or(value.as_integer().map(|n| n as f64));
-        number
-            .filter(|n| (least..=most).contains(n))
-            .map(|n| n as f32)
-            .ok_or(format!("a number {what}"))
+        number.map(|n| n as f32)
+    };
+    // One text, or several in brackets.
+    let texts = || {
+        let texts: Option<Vec<String>> = match value {
+            Value::Array(list) if list.len() <= MOST_ENTRIES => list
+                .iter()
+                .map(|text| text.as_str().map(String::from))
+                .collect(),
+            one => one.as_str().map(|text| [text.into()].into()),
+        };
+        texts.ok_or_else(|| format!("a text in quotes, or up to {MOST_ENTRIES} of them in [ ]"))
     };
     let truth = || value.as_bool().ok_or("true or false");
+    if let Some(knob) = Knob::named(key) {
+        let number = number().unwrap_or(f32::NAN);
+        knob.check(number)?;
+        options.sampling.set(knob, Some(number));
+        return Ok(());
+    }
     match key {
         "model" => options.model = Some(text()?),
         "tokenizer" => options.tokenizer = Some(text()?),
@@ -116,10 +147,13 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
             });
         }
         "seed" => options.seed = Some(whole("; 0 draws one")? as u64),
-        "temperature" => {
-            options.temperature = Some(number(0.0, f64::from(f32::MAX), "of 0 or more")?)
+        "stop" => options.stop = Some(texts()?),
+        "think" => options.think = Some(by_name(&Think::NAMES, &text()?)?),
+        "logit_bias" => {
+            let biases: Result<Vec<_>, _> = texts()?.iter().map(|text| parse_bias(text)).collect();
+            let allowed = |what| format!("{what}, in quotes; several of them in [ ]");
+            options.sampling.bias = Some(biases.map_err(allowed)?);
         }
-        "top_p" => options.top_p = Some(number(0.0, 1.0, "from 0 to 1")?),
         "mode" => options.mode = Some(by_name(&MODES, &text()?)?),
         "exit" => options.exit = Some(by_name(&Exit::NAMES, &text()?)?),
         "threads" | "context" => {
@@ -245,10 +279,13 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_engine::{session::KvType, settings::Mode};
+    use llama2_engine::{sampler::Wishes, session::KvType, settings::Mode};
 
     const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
                        top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n\
+                       top_k = 20\nmin_p = 0\ntypical = 0.9\nrepeat_penalty = 1.1\nrepeat_last_n = 32\n\
+                       frequency_penalty = 0.5\npresence_penalty = -0.5\nlogit_bias = [\"7=-1.5\", '8=2']\n\
+                       stop = ['User:', \"\\n\\n\"]\nthink = 'hide'\n\
                        threads = 3\ncontext = 100\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n";
 
     #[test]
@@ -272,8 +309,20 @@ mod tests {
                 prompt: Some("Ünï 日本".into()),
                 prompt_file: None,
                 steps: Some(100),
-                temperature: Some(0.0),
-                top_p: Some(0.95),
+                sampling: Wishes::default()
+                    .with_bias(7, -1.5)
+                    .with_bias(8, 2.0)
+                    .with(Knob::Temperature, 0.0)
+                    .with(Knob::TopP, 0.95)
+                    .with(Knob::TopK, 20.0)
+                    .with(Knob::MinP, 0.0)
+                    .with(Knob::Typical, 0.9)
+                    .with(Knob::RepeatPenalty, 1.1)
+                    .with(Knob::RepeatLastN, 32.0)
+                    .with(Knob::FrequencyPenalty, 0.5)
+                    .with(Knob::PresencePenalty, -0.5),
+                stop: Some(["User:".into(), "\n\n".into()].into()),
+                think: Some(Think::Hide),
                 seed: Some(42),
                 mode: Some(Mode::Chat),
                 system: Some("Be brief.".into()),
@@ -289,6 +338,10 @@ mod tests {
             assert_eq!((options, warnings.len()), (want, 0));
         }
         assert_eq!(parse(b"").unwrap().0, Options::default());
+        // A single one needs no brackets.
+        let one = parse(b"stop = 'User:'\nlogit_bias = '3=1'").unwrap().0;
+        assert_eq!(one.stop, Some(["User:".into()].into()));
+        assert_eq!(one.sampling.bias, Some([(3, 1.0)].into()));
     }
 
     #[test]
@@ -314,6 +367,19 @@ mod tests {
             ("temperature = nan", "a number of 0 or more"),
             ("top_p = 1.5", "a number from 0 to 1"),
             ("seed = 0.5", "a whole number"),
+            (
+                "top_k = 1.5",
+                "top_k = 1.5 will not do: it must be a whole number, 0 or more",
+            ),
+            ("min_p = 2", "a number from 0 to 1"),
+            ("typical = 'x'", "a number from 0 to 1"),
+            ("repeat_penalty = 0", "a number of more than 0"),
+            ("repeat_last_n = -1", "a whole number from 0 to 65536"),
+            ("presence_penalty = 1e9", "a number from -100 to 100"),
+            ("logit_bias = 5", "a text in quotes, or up to 64"),
+            ("logit_bias = ['5']", "a token's number, =, and a number"),
+            ("stop = [1]", "a text in quotes, or up to 64"),
+            ("think = 'loud'", "\"show\" or \"hide\" or \"off\""),
             ("mode = \"sing\"", "\"generate\" or \"chat\""),
             ("exit = \"never\"", "\"key\" or \"shutdown\" or \"return\""),
             ("log = 1", "true or false"),

@@ -3,8 +3,9 @@
 use alloc::{string::String, vec::Vec};
 
 use llama2_engine::{
+    sampler::Wishes,
     session::KvType,
-    settings::{Mode, Settings},
+    settings::{Mode, Settings, Think},
 };
 
 /// What happens after the story, or after an error.
@@ -80,12 +81,14 @@ pub struct Options {
     pub prompt: Option<String>,
     /// File that holds the prompt.
     pub prompt_file: Option<String>,
-    /// Positions to run for; 0: the model's context.
+    /// Positions to run for, or most tokens of an answer; 0: as many as the context holds.
     pub steps: Option<i64>,
-    /// Temperature.
-    pub temperature: Option<f32>,
-    /// Top-p.
-    pub top_p: Option<f32>,
+    /// How tokens are drawn.
+    pub sampling: Wishes,
+    /// Strings that end a text where the model says them.
+    pub stop: Option<Vec<String>>,
+    /// What becomes of thoughts.
+    pub think: Option<Think>,
     /// Seed; 0: a random one.
     pub seed: Option<u64>,
     /// Generate or chat.
@@ -126,8 +129,9 @@ impl Options {
             prompt,
             prompt_file,
             steps: self.steps.or(other.steps),
-            temperature: self.temperature.or(other.temperature),
-            top_p: self.top_p.or(other.top_p),
+            sampling: self.sampling.over(other.sampling),
+            stop: self.stop.or(other.stop),
+            think: self.think.or(other.think),
             seed: self.seed.or(other.seed),
             mode: self.mode.or(other.mode),
             system: self.system.or(other.system),
@@ -142,21 +146,18 @@ impl Options {
         }
     }
 
-    /// The engine's settings: run.c's defaults where nothing was wished.
+    /// The engine's settings.
     pub fn settings(&self) -> Settings {
-        let default = Settings::default();
+        let prompt = self.prompt.as_ref();
         Settings {
-            temperature: self.temperature.unwrap_or(default.temperature),
-            top_p: self.top_p.unwrap_or(default.top_p),
-            seed: self.seed.or(default.seed),
-            steps: self.steps.unwrap_or(default.steps),
-            prompt: self
-                .prompt
-                .as_ref()
-                .map(|prompt| Vec::from(prompt.as_bytes()))
-                .or(default.prompt),
-            mode: self.mode.unwrap_or(default.mode),
-            system: self.system.clone().or(default.system),
+            sampling: self.sampling.clone(),
+            seed: self.seed,
+            steps: self.steps,
+            prompt: prompt.map(|prompt| Vec::from(prompt.as_bytes())),
+            mode: self.mode.unwrap_or_default(),
+            system: self.system.clone(),
+            stops: self.stop.clone().unwrap_or_default(),
+            think: self.think.unwrap_or_default(),
         }
     }
 }
@@ -178,22 +179,29 @@ pub fn by_name<T: Copy>(names: &[(&str, T)], name: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llama2_engine::sampler::Knob;
 
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file = Options {
             steps: Some(10),
-            temperature: Some(0.5),
+            sampling: Wishes::default().with(Knob::Temperature, 0.5),
+            stop: Some(["a".into()].into()),
             prompt: Some("a".into()),
             ..Options::default()
         };
         let line = Options {
             steps: Some(20),
+            stop: Some(["b".into()].into()),
+            think: Some(Think::Hide),
             prompt_file: Some("b.txt".into()),
             ..Options::default()
         };
         let both = line.over(file);
-        assert_eq!((both.steps, both.temperature), (Some(20), Some(0.5)));
+        let temperature = both.sampling.get(Knob::Temperature);
+        assert_eq!((both.steps, temperature), (Some(20), Some(0.5)));
+        assert_eq!(both.settings().stops, ["b"]);
+        assert_eq!(both.settings().think, Think::Hide);
         assert_eq!(
             (both.prompt, both.prompt_file.as_deref()),
             (None, Some("b.txt"))

@@ -20,8 +20,6 @@ pub enum PromptError {
         /// Positions left in the model's context.
         left: usize,
     },
-    /// A dialog with a model whose chat template is not known.
-    Template,
 }
 
 impl fmt::Display for PromptError {
@@ -30,10 +28,6 @@ impl fmt::Display for PromptError {
             PromptError::TooLong { tokens, left } => write!(
                 f,
                 "the prompt has {tokens} tokens, but the model's context has room for {left}; shorten it"
-            ),
-            PromptError::Template => write!(
-                f,
-                "the model's file has no chat template: it was not made to chat; let it go on from a text instead (mode generate)"
             ),
         }
     }

@@ -29,6 +29,7 @@ pub mod sampler;
 pub mod session;
 pub mod settings;
 pub mod source;
+pub mod task;
 pub mod team;
 pub mod tokenizer;
 pub mod tune;

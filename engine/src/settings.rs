@@ -1,6 +1,8 @@
-//! What a user can set about a run, with run.c's defaults and run.c's adjustments.
+//! What a user can set about a run, with run.c's adjustments; where nothing is set, a default is chosen later.
 
 use alloc::{format, string::String, vec::Vec};
+
+use crate::sampler::Wishes;
 
 /// What is done with the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -8,67 +10,63 @@ pub enum Mode {
     /// Go on from it.
     #[default]
     Generate,
-    /// Answer it, turn by turn: in the model's own template, or in Llama 2's for checkpoints of llama2.c.
+    /// Answer it, turn by turn: in the model's own template; in Llama 2's for checkpoints of llama2.c; where a GGUF file has none,
+    /// by going on from it.
     Chat,
 }
 
-/// run.c's options.
-#[derive(Debug, Clone, PartialEq)]
+/// What becomes of the text that some models think before they answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Think {
+    /// Shown, apart from the answer.
+    #[default]
+    Show,
+    /// Not shown.
+    Hide,
+    /// The model is told not to think, where its template can say so.
+    Off,
+}
+
+impl Think {
+    /// The names and what they stand for.
+    pub const NAMES: [(&str, Think); 3] = [
+        ("show", Think::Show),
+        ("hide", Think::Hide),
+        ("off", Think::Off),
+    ];
+}
+
+/// What a user wishes of a run; `None` where he is silent, and a default is taken.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
-    /// 0 takes the likeliest token; 1 draws from the model's own distribution.
-    pub temperature: f32,
-    /// Draw from the likeliest tokens that make up this probability; 0 and 1: from all.
-    pub top_p: f32,
+    /// How tokens are drawn.
+    pub sampling: Wishes,
     /// Seed of the generator; `None`: the shell draws one.
     pub seed: Option<u64>,
-    /// Positions to run for; 0: the model's context.
-    pub steps: i64,
+    /// run.c's steps: positions to run for; in a dialog of llama.cpp's kind, most tokens of an answer. 0: as many as the context
+    /// holds.
+    pub steps: Option<i64>,
     /// The text to begin with.
     pub prompt: Option<Vec<u8>>,
     /// What is done with it.
     pub mode: Mode,
     /// Chat's system prompt.
     pub system: Option<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            temperature: 1.0,
-            top_p: 0.9,
-            seed: None,
-            steps: 256,
-            prompt: None,
-            mode: Mode::Generate,
-            system: None,
-        }
-    }
+    /// Strings that end a text where the model says them.
+    pub stops: Vec<String>,
+    /// What becomes of thoughts.
+    pub think: Think,
 }
 
 impl Settings {
     /// Puts out-of-range values right as run.c's `main` does, and says so: a sentence for each.
     pub fn adjust(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
-        if self.temperature.is_nan() || self.temperature < 0.0 {
+        let mut said = self.sampling.adjust();
+        if let Some(steps) = self.steps.filter(|&steps| steps < 0) {
             said.push(format!(
-                "temperature {} is not 0 or more: taking 0, the likeliest token each time",
-                self.temperature
+                "{steps} steps are below 0: taking as many as the model's context holds"
             ));
-            self.temperature = 0.0;
-        }
-        if !(0.0..=1.0).contains(&self.top_p) {
-            said.push(format!(
-                "top-p {} is outside of 0 to 1: taking 0.9",
-                self.top_p
-            ));
-            self.top_p = 0.9;
-        }
-        if self.steps < 0 {
-            said.push(format!(
-                "{} steps are below 0: taking as many as the model's context holds",
-                self.steps
-            ));
-            self.steps = 0;
+            self.steps = Some(0);
         }
         if self.seed == Some(0) {
             self.seed = None;
@@ -76,29 +74,39 @@ impl Settings {
         said
     }
 
+    /// The prompt as text.
+    pub fn prompt_text(&self) -> Option<String> {
+        let prompt = self.prompt.as_deref()?;
+        Some(String::from_utf8_lossy(prompt).into_owned())
+    }
+
     /// A sentence where [`Settings::steps_for`] gives fewer steps than were asked for.
     pub fn steps_said(&self, seq_len: usize) -> Option<String> {
-        let fewer = usize::try_from(self.steps).map_or(self.steps > 0, |steps| steps > seq_len);
+        let steps = self.steps?;
+        let fewer = usize::try_from(steps).map_or(steps > 0, |steps| steps > seq_len);
         fewer.then(|| {
-            format!(
-                "{} steps are more than the model's context holds: taking {seq_len}",
-                self.steps
-            )
+            format!("{steps} steps are more than the model's context holds: taking {seq_len}")
         })
     }
 
-    /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of it.
-    pub fn steps_for(&self, seq_len: usize) -> usize {
-        match usize::try_from(self.steps) {
+    /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of it. Without a wish it is run.c's
+    /// number, or in a `dialog` of llama.cpp's kind no limit.
+    pub fn steps_for(&self, seq_len: usize, dialog: bool) -> usize {
+        let default = if dialog { 0 } else { RUN_C_STEPS };
+        match usize::try_from(self.steps.unwrap_or(default)) {
             Ok(steps @ 1..) => steps.min(seq_len),
             _ => seq_len,
         }
     }
 }
 
+/// run.c's default.
+const RUN_C_STEPS: i64 = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sampler::Knob;
 
     /// Changes settings, adjusts them, and tells how many sentences that took.
     fn adjusted(change: impl Fn(&mut Settings)) -> (Settings, usize) {
@@ -114,26 +122,29 @@ mod tests {
         let (settings, said) = adjusted(|_| ());
         assert_eq!((settings, said), (Settings::default(), 0));
         for (temperature, top_p) in [(0.0, 0.0), (-0.0, 1.0), (5.0, 0.5)] {
-            let (settings, said) = adjusted(|s| (s.temperature, s.top_p) = (temperature, top_p));
-            assert_eq!(
-                (settings.temperature, settings.top_p, said),
-                (temperature, top_p, 0)
-            );
+            let wishes = Wishes::default()
+                .with(Knob::Temperature, temperature)
+                .with(Knob::TopP, top_p);
+            let (settings, said) = adjusted(|s| s.sampling = wishes.clone());
+            assert_eq!((settings.sampling, said), (wishes, 0));
         }
     }
 
     #[test]
     fn what_is_out_of_range_is_put_right_and_said() {
         for temperature in [-1.0, -1e-30, f32::NEG_INFINITY, f32::NAN] {
-            let (settings, said) = adjusted(|s| s.temperature = temperature);
-            assert_eq!((settings.temperature, said), (0.0, 1), "{temperature}");
+            let (settings, said) =
+                adjusted(|s| s.sampling.set(Knob::Temperature, Some(temperature)));
+            let taken = settings.sampling.get(Knob::Temperature);
+            assert_eq!((taken, said), (Some(0.0), 1), "{temperature}");
         }
         for top_p in [-0.1, 1.1, f32::INFINITY, f32::NAN] {
-            let (settings, said) = adjusted(|s| s.top_p = top_p);
-            assert_eq!((settings.top_p, said), (0.9, 1), "{top_p}");
+            let (settings, said) = adjusted(|s| s.sampling.set(Knob::TopP, Some(top_p)));
+            let taken = settings.sampling.get(Knob::TopP);
+            assert_eq!((taken, said), (Some(0.9), 1), "{top_p}");
         }
-        let (settings, said) = adjusted(|s| s.steps = i64::MIN);
-        assert_eq!((settings.steps, said), (0, 1));
+        let (settings, said) = adjusted(|s| s.steps = Some(i64::MIN));
+        assert_eq!((settings.steps, said), (Some(0), 1));
         let (settings, said) = adjusted(|s| s.seed = Some(0));
         assert_eq!((settings.seed, said), (None, 0), "0 asks for a random seed");
     }
@@ -149,11 +160,16 @@ mod tests {
             (-1, 512, false),
         ] {
             let settings = Settings {
-                steps,
+                steps: Some(steps),
                 ..Settings::default()
             };
-            assert_eq!(settings.steps_for(512), taken, "{steps}");
+            assert_eq!(settings.steps_for(512, false), taken, "{steps}");
+            assert_eq!(settings.steps_for(512, true), taken, "{steps}");
             assert_eq!(settings.steps_said(512).is_some(), said, "{steps}");
         }
+        let silent = Settings::default();
+        assert_eq!(silent.steps_for(512, false), 256, "run.c's default");
+        assert_eq!(silent.steps_for(512, true), 512, "llama.cpp's: no limit");
+        assert_eq!(silent.steps_said(100), None);
     }
 }

@@ -232,3 +232,110 @@ fn penalties_count_the_prompt() {
         left = &left[longest.unwrap_or_else(|| panic!("{rest:?}")).len()..];
     }
 }
+
+/// The first turn was once laid out as a later one, where it had been tried before: without the system prompt.
+#[test]
+fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
+    let (model, tokenizer) = speaker();
+    let system = "Be brief. ".repeat(12);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut plain = Chat::new(&tokenizer, 10, model.config.seq_len);
+    plain.begin_turn(&tokenizer, &system, "Who?").unwrap();
+    let first = answer(&mut plain, &mut session, &tokenizer);
+    plain.begin_turn(&tokenizer, &system, "Why?").unwrap();
+    let second = answer(&mut plain, &mut session, &tokenizer);
+
+    let mut chat = Chat::new(&tokenizer, 10, model.config.seq_len);
+    chat.limit_batch(8);
+    chat.fits(&tokenizer, &system, "Who?").unwrap();
+    chat.begin_turn(&tokenizer, &system, "Who are you?")
+        .unwrap();
+    chat.begin_turn(&tokenizer, &system, "What?").unwrap();
+    // In the middle of its prompt.
+    for _ in 0..3 {
+        chat.step(&mut session, &tokenizer, &mut greedy());
+    }
+    chat.interrupt();
+    assert!(chat.context().is_empty());
+    chat.begin_turn(&tokenizer, &system, "Who?").unwrap();
+    assert_eq!(answer(&mut chat, &mut session, &tokenizer), first);
+    let before = chat.context().to_vec();
+    chat.begin_turn(&tokenizer, &system, "And what else?")
+        .unwrap();
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    chat.interrupt();
+    assert_eq!(chat.context(), before);
+    chat.begin_turn(&tokenizer, &system, "Why?").unwrap();
+    assert_eq!(answer(&mut chat, &mut session, &tokenizer), second);
+    assert_eq!(chat.context(), plain.context());
+}
+
+#[test]
+fn without_a_template_the_text_goes_on() {
+    let (model, mut tokenizer) = speaker();
+    tokenizer.set_template(None);
+    let seq_len = model.config.seq_len;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::dialog(&tokenizer, 12, seq_len);
+    assert!(chat.is_completion());
+    let mut text = tokenizer.encode(b"Three tins", true, false);
+    chat.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(chat.context().starts_with(&text));
+    // Every token but the last, which has not been passed.
+    text = chat.context().to_vec();
+    chat.begin_turn(&tokenizer, "", "But").unwrap();
+    let before = chat.position();
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    let typed = tokenizer.encode(b"\nBut", false, false);
+    assert_eq!(chat.context()[..text.len()], text);
+    assert!(chat.context().ends_with(&typed));
+    assert_eq!(
+        chat.position() - before,
+        typed.len() + 1,
+        "only what is new"
+    );
+    answer(&mut chat, &mut session, &tokenizer);
+    // Nothing typed: as if it had not been stopped.
+    let mut whole = Chat::dialog(&tokenizer, 24, seq_len);
+    let mut halves = Chat::dialog(&tokenizer, 12, seq_len);
+    whole.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    let want = answer(&mut whole, &mut session, &tokenizer);
+    halves.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    let mut said = answer(&mut halves, &mut session, &tokenizer);
+    assert_eq!(said.pop(), Some('\n'), "the shell's");
+    halves.begin_turn(&tokenizer, "", "").unwrap();
+    said += &answer(&mut halves, &mut session, &tokenizer);
+    assert_eq!(whole.context(), halves.context());
+    if !want.contains('\u{fffd}') {
+        assert_eq!(said, want);
+    }
+
+    // A full context loses its older half.
+    let mut told = 0;
+    for turn in 0..12 {
+        let question = format!("{} {turn}", "zx".repeat(30));
+        chat.begin_turn(&tokenizer, "", &question).unwrap();
+        let notice = chat.notice().map(String::from);
+        answer(&mut chat, &mut session, &tokenizer);
+        assert!(chat.context().len() < seq_len);
+        let Some(notice) = notice else { continue };
+        assert!(
+            notice.contains("tokens is full: the text's first"),
+            "{notice}"
+        );
+        told += 1;
+        let tokens = chat.context();
+        let last = tokens.len() - 1;
+        let mut fresh = Session::new(&model, Options::default()).unwrap();
+        let mut likeliest = 0;
+        for (position, &token) in tokens[..last].iter().enumerate() {
+            likeliest = argmax(fresh.forward(token, position));
+        }
+        assert_eq!(tokens[last], likeliest, "nothing was lost or passed twice");
+    }
+    assert!(told >= 1, "{told}");
+    let long = "zx".repeat(seq_len);
+    let refused = chat.begin_turn(&tokenizer, "", &long);
+    assert!(matches!(refused, Err(PromptError::TooLong { .. })));
+}

@@ -187,14 +187,14 @@ fn a_context_is_what_memory_allows() {
         let mut checkpoint = checkpoint.clone();
         checkpoint
             .fit(Some(positions), kv, 2, u64::MAX)
-            .map(|()| checkpoint.memory(kv, 2).total())
+            .map(|_| checkpoint.memory(kv, 2).total())
     };
     for kv in KvType::ALL {
         let fitted = |free| {
             let mut checkpoint = checkpoint.clone();
             checkpoint
                 .fit(None, kv, 2, free)
-                .map(|()| checkpoint.config.seq_len)
+                .map(|_| checkpoint.config.seq_len)
         };
         assert_eq!(fitted(u64::MAX), Ok(100_000));
         assert_eq!(fitted(need(100_000, kv).unwrap()), Ok(100_000));

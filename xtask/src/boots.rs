@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use llama2_engine::matrix::{Coded, Encoding};
+use llama2_engine::matrix::Encoding;
 
 use crate::{
-    boots_cores, family,
+    boots_chat, boots_cores, family,
     image::{self, Content, From},
     maker,
     qemu::{Accel, End, Guest, Machine},
@@ -29,7 +29,7 @@ use crate::{
 pub type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
-const BOOTS: [(&str, Check); 25] = [
+const BOOTS: [(&str, Check); 27] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -61,10 +61,18 @@ const BOOTS: [(&str, Check); 25] = [
         "boot: the model on another volume, log written",
         other_volume,
     ),
-    ("boot: chat", chat),
+    ("boot: chat", boots_chat::chat),
     (
         "boot: chat in the model's own template, Q4_K and Q6_K",
-        own_template,
+        boots_chat::own_template,
+    ),
+    (
+        "boot: chat with thoughts, biases and a stop string",
+        boots_chat::thoughts,
+    ),
+    (
+        "boot: chat without a template goes on from what is typed",
+        boots_chat::completion,
     ),
     ("boot: UTF-16 configuration with a typo", utf16_typo),
     ("boot: bad value in the configuration", bad_value),
@@ -495,109 +503,6 @@ fn other_volume(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         ensure!(log.contains(words), "{words:?} is not in the log:\n{log}");
     }
     Ok(told)
-}
-
-/// Two turns with a model of K types that has a template of its own.
-fn own_template(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
-    let family = family.context("there is a Qwen2 among the families")?;
-    let mut file = family.make(7, &|name| {
-        Encoding::Coded(match name {
-            "output.weight" | "blk.1.attn_v.weight" => Coded::Q6K,
-            _ => Coded::Q4K,
-        })
-    });
-    file.speak();
-    file.text("tokenizer.chat_template", "<|im_start|>");
-    let model = bench.folder.join("template.gguf");
-    fs::write(&model, file.bytes())?;
-    let name = model.display().to_string();
-    let args = [
-        &name[..],
-        "-m",
-        "chat",
-        "-s",
-        "5",
-        "-n",
-        "24",
-        "-i",
-        "Who are you?",
-    ];
-    let host = bench.host(&args)?;
-    let files = [("MODELS/made.gguf", From::File(model))];
-    let config =
-        "exit = \"shutdown\"\nmode = \"chat\"\nseed = 5\nsteps = 24\nprompt = \"Who are you?\"";
-    let image = trial.image(bench, config, &files)?;
-    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
-    for (asked, answer) in [(1, &b"Why?\r"[..]), (2, b"\x04")] {
-        let ready = |text: &str| {
-            let questions = text.matches("\nUser: ").count();
-            (questions == asked && text.ends_with("User: ")).then_some(())
-        };
-        if let Err(end) = guest.wait(PATIENCE, ready) {
-            return trial.ended(&guest, end).map(|_| None);
-        }
-        guest.send(answer)?;
-    }
-    let end = guest.end(PATIENCE);
-    let status = trial.ended(&guest, end)?;
-    ensure!(status == 0, "status {status}");
-    let answers = |text: &str| -> Vec<String> {
-        text.split("Assistant: ")
-            .skip(1)
-            .map(|rest| rest.lines().next().unwrap_or_default().trim().to_owned())
-            .collect()
-    };
-    let (told, want) = (answers(&trial.serial), answers(&host));
-    ensure!(
-        told.len() == 2 && told[0] == want[0] && !want[0].is_empty(),
-        "it answered {told:?}, and the host {want:?}"
-    );
-    Ok(None)
-}
-
-fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let image = trial.image(
-        bench,
-        "exit = \"shutdown\"\nmode = \"chat\"\ntemperature = 0\nsteps = 60",
-        &[],
-    )?;
-    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
-    for (question, answer) in [
-        ("optional): ", &b"\r"[..]),
-        ("\nUser: ", b"Who has a bx\x7fall?\r"),
-    ] {
-        if let Err(end) = guest.wait(PATIENCE, |text| text.ends_with(question).then_some(())) {
-            return trial.ended(&guest, end).map(|_| None);
-        }
-        guest.send(answer)?;
-    }
-    let end = guest.end(PATIENCE);
-    let status = trial.ended(&guest, end)?;
-    ensure!(status == 0, "status {status}");
-    let host = bench.host(&[
-        "-m",
-        "chat",
-        "-t",
-        "0",
-        "-n",
-        "60",
-        "-y",
-        "",
-        "-i",
-        "Who has a ball?",
-    ])?;
-    let answer = |text: &str| {
-        text.split_once("Assistant: ")
-            .map(|(_, rest)| rest.to_owned())
-            .context("no answer")
-    };
-    let (told, want) = (answer(&trial.serial)?, answer(&host)?);
-    ensure!(
-        told.starts_with(want.trim_end()),
-        "it answered:\n{told}\nand not:\n{want}"
-    );
-    Ok(None)
 }
 
 fn utf16_typo(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use llama2_efi::options::{Exit, KV_TYPES, MODES, Options};
+use llama2_engine::{sampler::Knob, settings::Think};
 use toml::Value;
 
 /// Each key with what it means and what it is without it.
-const KEYS: [(&str, &str, &str); 16] = [
+const KEYS: [(&str, &str, &str); 26] = [
     (
         "model",
         "Checkpoint (llama2.c's .bin, or .gguf). Without it: STORIES*.BIN, MODEL.BIN or *.GGUF in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
@@ -20,17 +21,17 @@ const KEYS: [(&str, &str, &str); 16] = [
     ("prompt", "The text to go on from.", "\"Once upon a time\""),
     (
         "steps",
-        "Number of tokens, the prompt's among them; 0 is as many as the model's context holds.",
+        "Number of tokens, the prompt's among them; 0 is as many as the model's context holds. Without it: 256.\n# In a .gguf model's chat: most tokens of an answer. Without it: 0.",
         "256",
     ),
     (
         "temperature",
-        "0 takes the likeliest token each time, 1 draws as the model learnt.",
+        "0 takes the likeliest token each time, 1 draws as the model learnt. Without it: 1, in a .gguf model's chat 0.8.",
         "1.0",
     ),
     (
         "top_p",
-        "Draw from the likeliest tokens that make up this probability; 1 is off.",
+        "Draw from the likeliest tokens that make up this probability; 1 is off. Without it: 0.9, in such a chat 0.95.",
         "0.9",
     ),
     (
@@ -40,10 +41,60 @@ const KEYS: [(&str, &str, &str); 16] = [
     ),
     (
         "mode",
-        "\"generate\" goes on from the prompt; \"chat\" answers, in the model's own template (Llama 2's for llama2.c's checkpoints).",
+        "\"generate\" goes on from the prompt; \"chat\" answers, in the model's own template\n# (Llama 2's for llama2.c's checkpoints; a .gguf model without one goes on from what is typed).",
         "\"generate\"",
     ),
     ("system", "System prompt, in chat.", "\"Answer briefly.\""),
+    (
+        "think",
+        "What some models think before they answer: \"show\", \"hide\", or \"off\" (the model is told not to think).",
+        "\"show\"",
+    ),
+    (
+        "stop",
+        "End the text before these words where the model says them: one text, or several.",
+        "[\"User:\", \"The End\"]",
+    ),
+    (
+        "top_k",
+        "From here to logit_bias: llama.cpp's samplers. Without a key, in a .gguf model's chat the value after the =;\n# everywhere else it is off. Keep so many of the likeliest tokens; 0 is all.",
+        "40",
+    ),
+    (
+        "min_p",
+        "Keep tokens at least this likely, measured by the likeliest; 0 is all.",
+        "0.05",
+    ),
+    (
+        "typical",
+        "Keep the tokens nearest to the expected surprise that make up this probability; 1 is all.",
+        "1.0",
+    ),
+    (
+        "repeat_penalty",
+        "Divide the logits of tokens that were there by this; 1 is off.",
+        "1.0",
+    ),
+    (
+        "repeat_last_n",
+        "Tokens back that the three penalties look.",
+        "64",
+    ),
+    (
+        "frequency_penalty",
+        "Take this from a token's logit for each time that it was there.",
+        "0.0",
+    ),
+    (
+        "presence_penalty",
+        "Take this from a token's logit if it was there.",
+        "0.0",
+    ),
+    (
+        "logit_bias",
+        "Add to the logits of tokens, which are given as numbers.",
+        "[\"42=-1.5\", \"7=2\"]",
+    ),
     (
         "threads",
         "Cores to use. Without it: as many as are fastest, found out over the first tokens.",
@@ -102,18 +153,28 @@ fn value(options: &Options, key: &str) -> Option<Value> {
         let found = names.iter().find(|(_, known)| known == value);
         Value::String(found.map_or("", |(name, _)| name).to_owned())
     }
+    let texts = |texts: Vec<String>| Value::Array(texts.into_iter().map(Value::String).collect());
+    if let Some(knob) = Knob::named(key) {
+        return options.sampling.get(knob).map(|number| {
+            if knob.is_whole() {
+                Value::Integer(number as i64)
+            } else {
+                // Through the shortest decimal: 0.9 shall not become 0.8999999761581421.
+                Value::Float(number.to_string().parse().unwrap_or(f64::from(number)))
+            }
+        });
+    }
     match key {
+        "think" => options.think.map(|think| name(&Think::NAMES, &think)),
+        "stop" => options.stop.clone().map(texts),
+        "logit_bias" => options.sampling.bias.as_ref().map(|biases| {
+            let biases = biases.iter().map(|(token, bias)| format!("{token}={bias}"));
+            texts(biases.collect())
+        }),
         "model" => text(&options.model),
         "tokenizer" => text(&options.tokenizer),
         "prompt" => text(&options.prompt),
         "steps" => options.steps.map(Value::Integer),
-        // Through the shortest decimal: 0.9 shall not become 0.8999999761581421.
-        "temperature" => options
-            .temperature
-            .map(|t| Value::Float(t.to_string().parse().unwrap_or(1.0))),
-        "top_p" => options
-            .top_p
-            .map(|p| Value::Float(p.to_string().parse().unwrap_or(0.9))),
         "seed" => options.seed.map(|seed| Value::Integer(seed as i64)),
         "mode" => options.mode.map(|mode| name(&MODES, &mode)),
         "system" => text(&options.system),
@@ -135,7 +196,11 @@ fn value(options: &Options, key: &str) -> Option<Value> {
 mod tests {
     use super::*;
     use llama2_efi::config;
-    use llama2_engine::{session::KvType, settings::Mode};
+    use llama2_engine::{
+        sampler::{Drawing, Sampling, Wishes},
+        session::KvType,
+        settings::Mode,
+    };
 
     #[test]
     fn the_application_reads_what_is_written() {
@@ -154,8 +219,12 @@ mod tests {
             prompt: Some("He said: \"Ünï\\ 日本\"\nand\t'went'.".into()),
             prompt_file: None,
             steps: Some(0),
-            temperature: Some(0.7),
-            top_p: Some(0.9),
+            sampling: Knob::ALL.into_iter().fold(
+                Wishes::default().with_bias(42, -1.5).with_bias(7, 2.0),
+                |wishes, knob| wishes.with(knob, if knob.is_whole() { 7.0 } else { 0.9 }),
+            ),
+            stop: Some(vec!["\n\"User\":".into(), "é".into()]),
+            think: Some(Think::Off),
             seed: Some(u64::MAX - 4),
             mode: Some(Mode::Chat),
             system: Some(String::new()),
@@ -182,5 +251,13 @@ mod tests {
             (parsed.steps, parsed.seed, parsed.log),
             (Some(256), Some(0), Some(false))
         );
+        // The examples of the samplers are the defaults.
+        let mut sampling = parsed.sampling;
+        sampling.bias = None;
+        sampling.set(Knob::Temperature, None);
+        sampling.set(Knob::TopP, None);
+        let default = Wishes::default().drawing(true);
+        assert_eq!(sampling.drawing(true), default);
+        assert_eq!(default, Drawing::LlamaCpp(Sampling::default()));
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boots;
+mod boots_chat;
 mod boots_cores;
 mod build;
 mod config_file;

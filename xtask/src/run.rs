@@ -103,9 +103,8 @@ fn options(flags: &[String]) -> Result<Options> {
     for said in settings.adjust() {
         eprintln!("xtask: {said}");
     }
-    options.temperature = options.temperature.map(|_| settings.temperature);
-    options.top_p = options.top_p.map(|_| settings.top_p);
-    options.steps = options.steps.map(|_| settings.steps);
+    options.sampling = settings.sampling;
+    options.steps = settings.steps;
     // Files behind -- are this machine's.
     if let Some(path) = options.prompt_file.take() {
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;

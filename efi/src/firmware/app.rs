@@ -10,8 +10,8 @@ use llama2_efi::{
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Error},
     kernels,
-    sampler::Sampler,
     session::{Options, Session},
+    task::Task,
     tune::Threads,
     units::Bytes,
     workers::Workers,
@@ -22,7 +22,7 @@ use super::{
     cores::Crew,
     files::Volumes,
     find, load, memory, random, shell,
-    talk::{Task, Voice},
+    talk::{self, Voice},
     terminal::{complain, say},
     wishes,
 };
@@ -79,28 +79,27 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let name = pair.model.name.clone();
     let about = |error: &dyn Display| format!("{name}: {error}");
     let mut checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
-    let own = checkpoint.config.seq_len;
     let kv = options.kv.unwrap_or_default();
     let free = memory::size().free.saturating_sub(RESERVE);
-    checkpoint
+    let context = checkpoint
         .fit(options.context, kv, crew.count(), free)
         .map_err(|error| about(&error))?;
     let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
-    if let Some(said) = settings.steps_said(seq_len) {
-        complain("warning", &said);
-    }
-    if seq_len < own && options.context.is_none() {
-        complain(
-            "warning",
-            &format!(
-                "a context of {seq_len} positions instead of the model's {own}: there is no memory for more (kv = \"f16\" or \"q8_0\" needs less)"
-            ),
-        );
+    if context.is_short() {
+        complain("warning", &format!("a context of {context}"));
     }
     let needed = checkpoint.memory(kv, crew.count());
     let tokenizer = pair.load_tokenizer(&checkpoint)?;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let task = Task::new(&tokenizer, &settings, seq_len).map_err(|error| about(&error))?;
+    let task = Task::new(&settings, &tokenizer, checkpoint.format, seq_len)
+        .map_err(|error| about(&error))?;
+    let drawing = task.drawing(&settings);
+    drawing
+        .check(vocab_size)
+        .map_err(|sentence| format!("the sampling's {sentence}"))?;
+    for remark in task.remarks(&settings, seq_len) {
+        complain("warning", &remark);
+    }
 
     let weights = match load::load(&checkpoint, &mut pair.model) {
         // Not an error: the user wants to leave.
@@ -127,7 +126,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     };
     let mut session = Session::new(&weights, computing).map_err(|error| about(&error))?;
     say(&format!(
-        "Memory: {} for the model and a context of {seq_len}, {} free",
+        "Memory: {} for the model and its context, {} free",
         Bytes(needed.total()),
         Bytes(memory::size().free)
     ));
@@ -135,20 +134,19 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let (seed, source) = settings
         .seed
         .map_or_else(random::seed, |seed| (seed, "given"));
-    if settings.temperature == 0.0 {
-        say("Sampling: the likeliest token each time (temperature 0)");
+    say(&format!("Context: {context}"));
+    if drawing.temperature() == 0.0 {
+        say(&format!("Sampling: {drawing}"));
     } else {
-        say(&format!(
-            "Sampling: temperature {}, top-p {}, seed {seed} ({source})",
-            settings.temperature, settings.top_p
-        ));
+        say(&format!("Sampling: {drawing}, seed {seed} ({source})"));
     }
     say(&format!(
         "Model config: {}",
         checkpoint::describe(&checkpoint.config)
     ));
-    let mut sampler = Sampler::new(vocab_size, settings.temperature, settings.top_p, seed);
-    task.run(
+    let mut sampler = drawing.sampler(vocab_size, seed);
+    talk::run(
+        task,
         &mut Voice {
             crew,
             session: &mut session,

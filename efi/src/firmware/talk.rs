@@ -14,11 +14,12 @@ use core::{
 
 use llama2_efi::{cores::Way, keys::Key, ring::Ring, wrap::columns};
 use llama2_engine::{
-    chat::Chat,
+    chat::{Chat, Host, Part, Reply, converse},
     generate::{Generation, PromptError, Step, TopToken},
     sampler::Sampler,
     session::Session,
-    settings::{Mode, Settings},
+    settings::{Settings, Think},
+    task::Task,
     tokenizer::Tokenizer,
     utf8::Utf8Stream,
 };
@@ -39,12 +40,6 @@ const PASS: u64 = 150_000;
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
 
-/// What is to be done, with the prompt already encoded: a prompt that does not fit is refused before the weights are read.
-pub enum Task {
-    Story(Generation, usize),
-    Dialog(Chat),
-}
-
 /// What makes tokens and turns them to text.
 pub struct Voice<'a, 'm> {
     pub crew: &'a Crew,
@@ -53,47 +48,12 @@ pub struct Voice<'a, 'm> {
     pub sampler: &'a mut Sampler,
 }
 
-impl Task {
-    /// The task that the settings ask for, for a model with a context of `seq_len`.
-    ///
-    /// # Errors
-    /// If the prompt does not fit into the context.
-    pub fn new(
-        tokenizer: &Tokenizer,
-        settings: &Settings,
-        seq_len: usize,
-    ) -> Result<Task, PromptError> {
-        let steps = settings.steps_for(seq_len);
-        match settings.mode {
-            Mode::Generate => {
-                let prompt = settings.prompt.as_deref().unwrap_or_default();
-                let generation = Generation::new(tokenizer, prompt, steps, seq_len)?;
-                Ok(Task::Story(generation, steps))
-            }
-            Mode::Chat => {
-                let mut chat = Chat::new(tokenizer, steps, seq_len);
-                // Only tried here: the system prompt may still be asked for.
-                let system = settings.system.as_deref().unwrap_or_default();
-                let user = given(settings).unwrap_or_default();
-                chat.begin_turn(tokenizer, system, &user)?;
-                Ok(Task::Dialog(chat))
-            }
-        }
+/// Does what is to be done.
+pub fn run(task: Task, voice: &mut Voice<'_, '_>, settings: &Settings) {
+    match task {
+        Task::Story(generation, steps) => tell(generation, steps, voice),
+        Task::Dialog(chat) => talk(*chat, voice, settings),
     }
-
-    /// Does it.
-    pub fn run(self, voice: &mut Voice<'_, '_>, settings: &Settings) {
-        match self {
-            Task::Story(generation, steps) => tell(generation, steps, voice),
-            Task::Dialog(chat) => converse(chat, voice, settings),
-        }
-    }
-}
-
-/// The prompt as text.
-fn given(settings: &Settings) -> Option<String> {
-    let prompt = settings.prompt.as_deref()?;
-    Some(String::from_utf8_lossy(prompt).into_owned())
 }
 
 /// Who hears a reply.
@@ -111,6 +71,17 @@ struct Stream<'a> {
     shown: u64,
     begun: bool,
     heading: &'a mut dyn FnMut(Option<TopToken>),
+    /// Tells thoughts from answers, in chat.
+    reply: Option<Reply>,
+}
+
+/// Shows a piece of an answer.
+fn show_part(part: Part, text: &str) {
+    let colour = match part {
+        Part::Thought => Color::Cyan,
+        Part::Label | Part::Answer => Color::White,
+    };
+    terminal::stream_in(colour, text);
 }
 
 impl<'a> Stream<'a> {
@@ -121,14 +92,23 @@ impl<'a> Stream<'a> {
             shown: clock::microseconds(),
             begun: false,
             heading,
+            reply: None,
         }
+    }
+
+    /// Shows the text that has come.
+    fn put(&mut self) {
+        match &mut self.reply {
+            Some(reply) => reply.push(&self.text, &mut show_part),
+            None => terminal::stream(&self.text),
+        }
+        self.text.clear();
     }
 
     /// Shows what there is, and says whether the user wants to stop.
     fn show(&mut self) -> bool {
         if self.begun && !self.text.is_empty() {
-            terminal::stream(&self.text);
-            self.text.clear();
+            self.put();
         }
         let stopped = terminal::stopped();
         // Showing may take longer than a batch: there is to be time for tokens in between.
@@ -147,11 +127,14 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Shows what is left, and this behind it.
-    fn end(&mut self, last: &str) {
-        self.text.push_str(last);
-        terminal::text(&self.text);
-        self.text.clear();
+    /// Shows what is left, and ends the line if it is not ended.
+    fn end(&mut self) {
+        self.put();
+        let line_ended = self.reply.as_mut().is_some_and(|reply| {
+            reply.finish(&mut show_part);
+            reply.line_ended()
+        });
+        terminal::text(if line_ended { "" } else { "\n" });
     }
 }
 
@@ -164,6 +147,9 @@ impl Audience for Stream<'_> {
     fn begin(&mut self, top: Option<TopToken>) {
         (self.heading)(top);
         self.begun = true;
+        if let Some(reply) = &mut self.reply {
+            reply.begin(&mut show_part);
+        }
     }
 }
 
@@ -283,7 +269,7 @@ fn tell(mut generation: Generation, steps: usize, voice: &mut Voice<'_, '_>) {
         }
     });
     let took = clock::microseconds() - after_first;
-    stream.end("\n");
+    stream.end();
     // run.c's measure: the first pass is left out.
     let tokens = generation.position().saturating_sub(1);
     say_speed(tokens, took, first_token, voice);
@@ -309,46 +295,53 @@ fn say_speed(tokens: usize, microseconds: u64, first_token: Option<u64>, voice: 
 
 /// A conversation, which ends when the user presses Esc, Ctrl-C or Ctrl-D at the prompt; run.c's chat also when the context is
 /// full.
-fn converse(mut chat: Chat, voice: &mut Voice<'_, '_>, settings: &Settings) {
+fn talk(chat: Chat, voice: &mut Voice<'_, '_>, settings: &Settings) {
     say("Chat. Esc stops an answer; at a question it ends the chat.");
-    let system = match &settings.system {
-        Some(system) => Some(system.clone()),
-        // A template has one of its own, or needs none.
-        None if chat.template().is_some() => Some(String::new()),
-        None => ask("Enter system prompt (optional): "),
+    let tokenizer = voice.tokenizer;
+    let mut talk = Talk {
+        voice,
+        think: settings.think,
     };
-    let Some(system) = system else { return };
-    if chat.template().is_some_and(|template| !template.is_known()) {
-        complain(
-            "warning",
-            "the model's chat template is of no family that is known; taking chatml's",
-        );
-    }
-    let mut given = given(settings);
-    while !chat.is_over() {
-        let Some(user) = given.take().or_else(|| ask("User: ")) else {
-            break;
-        };
-        if let Err(error) = chat.begin_turn(voice.tokenizer, &system, &user) {
-            complain("warning", &format!("{error}"));
-            // A person can say it in fewer words, unless there is no room for any.
-            if chat.begin_turn(voice.tokenizer, &system, "").is_err() {
-                break;
-            }
-            continue;
+    match converse(chat, tokenizer, settings, &mut talk) {
+        Ok(chat) if chat.is_over() => {
+            say(
+                "The chat ends here: its steps are used up (0 steps are the model's whole context).",
+            );
         }
-        if let Some(notice) = chat.notice() {
-            say(&notice);
-        }
-        answer(&mut chat, voice);
+        Ok(_) => (),
+        Err(error) => complain("error", &format!("{error}")),
     }
-    if chat.is_over() {
-        say("The chat ends here: its steps are used up (0 steps are the model's whole context).");
+}
+
+/// A conversation on screen and serial line.
+struct Talk<'v, 'a, 'm> {
+    voice: &'v mut Voice<'a, 'm>,
+    think: Think,
+}
+
+impl Host for Talk<'_, '_, '_> {
+    type Error = PromptError;
+
+    fn ask(&mut self, question: &str) -> Result<Option<String>, PromptError> {
+        Ok(ask(question))
+    }
+
+    fn say(&mut self, sentence: &str) {
+        complain("warning", sentence);
+    }
+
+    fn answer(&mut self, chat: &mut Chat) -> Result<(), PromptError> {
+        answer(chat, self.voice, self.think);
+        Ok(())
+    }
+
+    fn is_patient(&self) -> bool {
+        true
     }
 }
 
 /// One answer, with its speed.
-fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
+fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>, think: Think) {
     let before = chat.position();
     if before == 0 {
         say("Running forward pass (token=1, pos=0)...");
@@ -357,12 +350,12 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
         if before == 0 {
             say_top_token(top);
         }
-        terminal::text("Assistant: ");
     };
     let mut stream = Stream::new(&mut heading);
+    stream.reply = Some(Reply::new(chat, think));
     let (crew, threads) = (voice.crew, threads(voice));
     let start = clock::microseconds();
-    let (mut stopped, mut first_token, mut line_ended) = (false, None, false);
+    let (mut stopped, mut first_token) = (false, None);
     perform(crew, threads, &mut stream, &mut |audience| {
         let mut first = true;
         while !stopped {
@@ -374,9 +367,6 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
             if !text.is_empty() {
                 first_token.get_or_insert(now - start);
             }
-            if let Some(last) = text.chars().next_back() {
-                line_ended = last == '\n';
-            }
             stopped = audience.hear(text);
             if core::mem::take(&mut first) {
                 audience.begin(chat.top_token());
@@ -385,8 +375,7 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>) {
         }
     });
     let took = clock::microseconds() - start;
-    // A turn that ended by itself has its newline already.
-    stream.end(if line_ended { "" } else { "\n" });
+    stream.end();
     say_speed(chat.position() - before, took, first_token, voice);
     if stopped {
         say("Stopped by a key.");

@@ -101,8 +101,13 @@ pub fn text(text: &str) {
 
 /// Shows part of a longer text. On the screen its last word waits until it is whole.
 pub fn stream(text: &str) {
+    stream_in(Color::White, text);
+}
+
+/// The same in a colour; it should change where lines begin.
+pub fn stream_in(colour: Color, text: &str) {
     to_serial(text);
-    to_screen(Color::White, text, false);
+    to_screen(colour, text, false);
 }
 
 /// Says a line about what is going on.

@@ -1,4 +1,5 @@
-//! A conversation in a model's own template. The keys and values are kept: of each turn only what is new is passed.
+//! A conversation in a model's own template, or, where it has none, a text that both go on from in turns. The keys and values are
+//! kept: of each turn only what is new is passed.
 
 use alloc::{
     format,
@@ -21,9 +22,17 @@ struct Turn {
     answer: usize,
 }
 
+/// What there was before a turn began: that turn can be taken back.
+#[derive(Clone, Copy)]
+struct Before {
+    context: usize,
+    next: Option<u32>,
+    closed: bool,
+}
+
 /// A conversation.
 pub(super) struct Dialog {
-    template: Template,
+    template: Option<Template>,
     system: Option<String>,
     think: bool,
     turns: Vec<Turn>,
@@ -44,8 +53,10 @@ pub(super) struct Dialog {
     seq_len: usize,
     batch: usize,
     passes: usize,
-    /// Turns that the context had no more room for, when the current one began.
-    dropped: usize,
+    /// Before the current turn; nothing if the context was laid out anew for it.
+    before: Option<Before>,
+    /// What the user should know of the turn that has begun.
+    notice: Option<String>,
     top: Option<TopToken>,
     output: Output,
 }
@@ -53,7 +64,7 @@ pub(super) struct Dialog {
 impl Dialog {
     pub(super) fn new(
         tokenizer: &Tokenizer,
-        template: Template,
+        template: Option<Template>,
         most: usize,
         seq_len: usize,
     ) -> Dialog {
@@ -73,14 +84,15 @@ impl Dialog {
             seq_len,
             batch: BATCH,
             passes: 0,
-            dropped: 0,
+            before: None,
+            notice: None,
             top: None,
             output: Output::new(tokenizer, 1),
         }
     }
 
-    pub(super) fn template(&self) -> &Template {
-        &self.template
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
     }
 
     pub(super) fn set_stops(&mut self, stops: &[String]) {
@@ -91,6 +103,28 @@ impl Dialog {
         self.think = think;
     }
 
+    /// See [`super::Chat::fits`].
+    pub(super) fn fits(
+        &self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<(), PromptError> {
+        let system = match self.turns.is_empty() {
+            true => Some(system),
+            false => self.system.as_deref(),
+        };
+        let system = system.filter(|system| !system.is_empty());
+        let tokens = self.opening(tokenizer, system, user).len();
+        if tokens < self.seq_len {
+            return Ok(());
+        }
+        Err(PromptError::TooLong {
+            tokens,
+            left: self.seq_len.saturating_sub(1),
+        })
+    }
+
     /// See [`super::Chat::begin_turn`].
     pub(super) fn begin_turn(
         &mut self,
@@ -98,26 +132,35 @@ impl Dialog {
         system: &str,
         user: &str,
     ) -> Result<(), PromptError> {
+        self.fits(tokenizer, system, user)?;
+        if !self.over {
+            self.interrupt();
+        }
         if self.turns.is_empty() {
             // Those who type nothing leave it to the model's maker.
             self.system = (!system.is_empty()).then(|| system.to_string());
         }
+        self.notice = None;
+        let first = self.opening(tokenizer, self.system.as_deref(), user);
+        if self.turns.is_empty() {
+            self.begin(user, first);
+            return Ok(());
+        }
         // Room for an answer, or what there can be.
         let room = self.seq_len.saturating_sub((self.seq_len / 4).min(256));
-        let added = if self.turns.is_empty() {
-            self.opening(tokenizer, user)
-        } else {
-            self.addition(tokenizer, user)
-        };
+        let added = self.addition(tokenizer, user);
         if self.context.len() + added.len() <= room {
-            self.dropped = 0;
             self.begin(user, added);
+            return Ok(());
+        }
+        if self.template.is_none() {
+            self.begin_with_half(tokenizer, user, &added, room);
             return Ok(());
         }
         // The oldest turns go, the system prompt stays.
         for dropped in 1..self.turns.len() {
             let kept = &self.turns[dropped];
-            let mut prompt = self.opening(tokenizer, &kept.user);
+            let mut prompt = self.opening(tokenizer, self.system.as_deref(), &kept.user);
             let shift = prompt.len();
             prompt.extend_from_slice(&self.context[kept.answer..]);
             prompt.extend_from_slice(&added);
@@ -127,45 +170,97 @@ impl Dialog {
                 for turn in &mut self.turns {
                     turn.answer = turn.answer - from + shift;
                 }
-                self.dropped = dropped;
-                self.context.clear();
+                self.forget(dropped);
                 self.begin(user, prompt);
                 return Ok(());
             }
         }
-        let alone = self.opening(tokenizer, user);
-        if alone.len() >= self.seq_len {
-            return Err(PromptError::TooLong {
-                tokens: alone.len(),
-                left: self.seq_len.saturating_sub(1),
-            });
-        }
-        self.dropped = self.turns.len();
+        self.forget(self.turns.len());
         self.turns.clear();
-        self.context.clear();
-        self.begin(user, alone);
+        self.begin(user, first);
         Ok(())
     }
 
+    /// Where there are no turns to drop, the older half of what there is room for goes.
+    fn begin_with_half(&mut self, tokenizer: &Tokenizer, user: &str, added: &[u32], room: usize) {
+        let kept = room.saturating_sub(added.len()) / 2;
+        let from = self.context.len() - kept.min(self.context.len());
+        let mut prompt: Vec<u32> = tokenizer.bos().into_iter().collect();
+        prompt.extend_from_slice(&self.context[from..]);
+        prompt.extend_from_slice(added);
+        self.notice = Some(format!(
+            "the context of {} tokens is full: the text's first {from} are forgotten",
+            self.seq_len
+        ));
+        self.turns.clear();
+        self.context.clear();
+        self.begin(user, prompt);
+    }
+
+    /// Empties the context, and has it said that so many turns are lost.
+    fn forget(&mut self, turns: usize) {
+        let turns = match turns {
+            1 => "the oldest turn is".to_string(),
+            turns => format!("the {turns} oldest turns are"),
+        };
+        let kept = if self.system.is_some() {
+            ", the system prompt is kept"
+        } else {
+            ""
+        };
+        self.notice = Some(format!(
+            "the context of {} tokens is full: {turns} forgotten{kept}",
+            self.seq_len
+        ));
+        self.context.clear();
+    }
+
     /// The first turn's tokens.
-    fn opening(&self, tokenizer: &Tokenizer, user: &str) -> Vec<u32> {
-        let fragments = self
-            .template
-            .first(self.system.as_deref(), user, self.think);
+    fn opening(&self, tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Vec<u32> {
         let mut tokens: Vec<u32> = tokenizer.bos().into_iter().collect();
-        tokenizer.encode_marked(&fragments, &mut tokens);
+        match &self.template {
+            Some(template) => {
+                tokenizer.encode_marked(&template.first(system, user, self.think), &mut tokens);
+            }
+            None => tokens.append(&mut tokenizer.encode(user.as_bytes(), false, false)),
+        }
+        if tokens.is_empty() {
+            tokens.push(tokenizer.start());
+        }
         tokens
     }
 
     /// A later turn's tokens, the model's last one before them.
     fn addition(&self, tokenizer: &Tokenizer, user: &str) -> Vec<u32> {
         let mut tokens: Vec<u32> = self.next.into_iter().collect();
-        let fragments = self.template.next(self.closed, user, self.think);
-        tokenizer.encode_marked(&fragments, &mut tokens);
+        match &self.template {
+            Some(template) => {
+                tokenizer.encode_marked(&template.next(self.closed, user, self.think), &mut tokens);
+            }
+            // Behind a text that is complete another begins.
+            None if self.closed => {
+                tokens.append(&mut tokenizer.encode(user.as_bytes(), true, false));
+            }
+            // What is typed stands on a line of its own, as its user sees it; nothing lets the model go on.
+            None if !user.is_empty() || tokens.is_empty() => {
+                let text = format!("\n{user}");
+                tokens.append(&mut tokenizer.encode(text.as_bytes(), false, false));
+            }
+            None => (),
+        }
+        if tokens.is_empty() {
+            tokens.push(tokenizer.start());
+        }
         tokens
     }
 
     fn begin(&mut self, user: &str, prompt: Vec<u32>) {
+        let rebuilt = self.notice.is_some();
+        self.before = (!rebuilt).then_some(Before {
+            context: self.context.len(),
+            next: self.next,
+            closed: self.closed,
+        });
         self.turns.push(Turn {
             user: user.into(),
             answer: self.context.len() + prompt.len(),
@@ -243,14 +338,23 @@ impl Dialog {
 
     pub(super) fn interrupt(&mut self) {
         self.over = true;
-        // A prompt that was not passed whole is not there; what there is of it stays.
-        if self.passed < self.prompt.len() {
-            self.next = None;
-            if let Some(turn) = self.turns.last_mut() {
-                turn.answer = self.context.len();
+        self.output.reset();
+        if self.passed >= self.prompt.len() {
+            return;
+        }
+        // A turn that was not passed whole is taken back. Where the context was laid out anew for it, nothing is left before it.
+        match self.before {
+            Some(before) => {
+                self.turns.pop();
+                self.context.truncate(before.context);
+                (self.next, self.closed) = (before.next, before.closed);
+            }
+            None => {
+                self.turns.clear();
+                self.context.clear();
+                (self.next, self.closed) = (None, true);
             }
         }
-        self.output.reset();
     }
 
     /// Tokens passed so far.
@@ -266,16 +370,7 @@ impl Dialog {
         self.top
     }
 
-    /// What the user should know of the turn that has begun.
-    pub(super) fn notice(&self) -> Option<String> {
-        let turns = match self.dropped {
-            0 => return None,
-            1 => "the oldest turn is".to_string(),
-            dropped => format!("the {dropped} oldest turns are"),
-        };
-        Some(format!(
-            "the context of {} tokens is full: {turns} forgotten, the system prompt is kept",
-            self.seq_len
-        ))
+    pub(super) fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
     }
 }

@@ -52,6 +52,16 @@ impl Chat {
         }
     }
 
+    /// Strings that end the assistant's turn where the model says them; run.c knows none.
+    pub fn set_stops(&mut self, stops: &[String]) {
+        self.output.set_stops(stops);
+    }
+
+    /// See [`super::Chat::fits`].
+    pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
+        self.prompt(tokenizer, system, user).map(drop)
+    }
+
     /// Begins the user's turn.
     pub fn begin_turn(
         &mut self,
@@ -59,9 +69,19 @@ impl Chat {
         system: &str,
         user: &str,
     ) -> Result<(), PromptError> {
-        if !tokenizer.is_llama2c() {
-            return Err(PromptError::Template);
-        }
+        self.prompt = self.prompt(tokenizer, system, user)?;
+        self.passed = 0;
+        self.output.reset();
+        Ok(())
+    }
+
+    /// A turn's tokens.
+    fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<Vec<u32>, PromptError> {
         let system = if self.position == 0 { system } else { "" };
         let prompt = tokenizer.encode(render_llama2(system, user).as_bytes(), true, false);
         let left = self.seq_len - self.position;
@@ -71,9 +91,7 @@ impl Chat {
                 left,
             });
         }
-        self.prompt = prompt;
-        self.passed = 0;
-        Ok(())
+        Ok(prompt)
     }
 
     /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
@@ -128,11 +146,14 @@ impl Chat {
         if self.next != EOS {
             self.output.push(tokenizer.decode(token, self.next));
         }
+        if self.output.stopped() {
+            self.next = EOS;
+        }
         if self.next == EOS || self.position == self.steps {
             self.output.finish();
         }
         if self.next == EOS {
-            self.output.push(b"\n");
+            self.output.push_prompt(b"\n");
         }
         Step::Text(self.output.text())
     }

@@ -1,13 +1,17 @@
-//! Chat, turn by turn: in a model's own template, or as run.c's chat does it.
+//! Chat, turn by turn: in a model's own template, as a text that both go on from, or as run.c's chat does it.
 
+mod converse;
 mod dialog;
 mod llama2c;
+mod reply;
 pub mod template;
 mod thought;
 
 use alloc::{boxed::Box, string::String};
 
+pub use converse::{Host, converse};
 pub use llama2c::render_llama2;
+pub use reply::{Part, Reply};
 pub use template::Template;
 pub use thought::Thoughts;
 
@@ -31,22 +35,35 @@ impl Chat {
     /// A dialog in a context of `seq_len`, in the tokenizer's template. `steps` are the most tokens of an answer there; where
     /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
     pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
-        Chat(match tokenizer.template() {
-            Some(template) => {
-                let template = template.clone();
-                let dialog = dialog::Dialog::new(tokenizer, template, steps, seq_len);
-                Kind::Dialog(Box::new(dialog))
-            }
-            None => Kind::Llama2c(llama2c::Chat::new(tokenizer, steps, seq_len)),
-        })
+        if tokenizer.template().is_none() && tokenizer.is_llama2c() {
+            return Chat(Kind::Llama2c(llama2c::Chat::new(tokenizer, steps, seq_len)));
+        }
+        Chat::dialog(tokenizer, steps, seq_len)
+    }
+
+    /// The same for a model that is not llama2.c's: without a template, what the user says is a text that the model goes on from.
+    pub fn dialog(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
+        let template = tokenizer.template().cloned();
+        let dialog = dialog::Dialog::new(tokenizer, template, steps, seq_len);
+        Chat(Kind::Dialog(Box::new(dialog)))
     }
 
     /// The template, where the model has one.
     pub fn template(&self) -> Option<&Template> {
         match &self.0 {
             Kind::Llama2c(_) => None,
-            Kind::Dialog(dialog) => Some(dialog.template()),
+            Kind::Dialog(dialog) => dialog.template(),
         }
+    }
+
+    /// Whether it is run.c's chat.
+    pub fn is_run_c(&self) -> bool {
+        matches!(self.0, Kind::Llama2c(_))
+    }
+
+    /// Whether the model only goes on from what is said.
+    pub fn is_completion(&self) -> bool {
+        !self.is_run_c() && self.template().is_none()
     }
 
     /// Whether a model that can think before it answers is to.
@@ -56,19 +73,31 @@ impl Chat {
         }
     }
 
-    /// Strings that end an answer where the model says them; they are not part of it. Not in run.c's chat.
+    /// Strings that end an answer where the model says them; they are not part of it.
     pub fn set_stops(&mut self, stops: &[String]) {
-        if let Kind::Dialog(dialog) = &mut self.0 {
-            dialog.set_stops(stops);
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.set_stops(stops),
+            Kind::Dialog(dialog) => dialog.set_stops(stops),
         }
     }
 
-    /// Begins the user's turn. The system prompt counts in the first turn only. A full context loses its oldest turns, but for
-    /// the system prompt, and [`Chat::notice`] says so; in run.c's chat it is the end.
+    /// Whether a turn could begin: tried without beginning it.
     ///
     /// # Errors
-    /// [`PromptError::TooLong`] if the turn does not fit; the dialog is as before. [`PromptError::Template`] if the model has
-    /// no template, and is not of llama2.c's kind.
+    /// As [`Chat::begin_turn`].
+    pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.fits(tokenizer, system, user),
+            Kind::Dialog(dialog) => dialog.fits(tokenizer, system, user),
+        }
+    }
+
+    /// Begins the user's turn. The system prompt counts in the first turn only, and nowhere without a template. A full context
+    /// loses its oldest turns, but for the system prompt, and [`Chat::notice`] says so; in run.c's chat it is the end. A turn that
+    /// is not over is interrupted.
+    ///
+    /// # Errors
+    /// [`PromptError::TooLong`] if the turn does not fit; the dialog is as before.
     pub fn begin_turn(
         &mut self,
         tokenizer: &Tokenizer,
@@ -82,7 +111,7 @@ impl Chat {
     }
 
     /// What the user should know of the turn that has begun: a sentence.
-    pub fn notice(&self) -> Option<String> {
+    pub fn notice(&self) -> Option<&str> {
         match &self.0 {
             Kind::Llama2c(_) => None,
             Kind::Dialog(dialog) => dialog.notice(),
@@ -111,7 +140,8 @@ impl Chat {
         }
     }
 
-    /// Ends the assistant's turn where it is: the next turn follows what was said so far.
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn whose prompt was not passed whole is
+    /// taken back.
     pub fn interrupt(&mut self) {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.interrupt(),

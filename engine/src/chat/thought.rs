@@ -13,23 +13,13 @@ pub struct Thoughts {
 }
 
 impl Thoughts {
-    /// Whether the model is thinking.
-    pub fn are_on(&self) -> bool {
-        self.inside
-    }
-
-    /// Appends `text` to what it is part of; the marks go.
-    pub fn push(&mut self, text: &str, thought: &mut String, answer: &mut String) {
+    /// Gives out what is decided of `text` and of what came before, in its order, with whether it is thought; the marks go.
+    pub fn push(&mut self, text: &str, out: &mut dyn FnMut(bool, &str)) {
         self.held.push_str(text);
         loop {
             let mark = MARKS[usize::from(self.inside)];
-            let out = if self.inside {
-                &mut *thought
-            } else {
-                &mut *answer
-            };
             if let Some(at) = self.held.find(mark) {
-                out.push_str(&self.held[..at]);
+                out(self.inside, &self.held[..at]);
                 self.held.drain(..at + mark.len());
                 self.inside = !self.inside;
                 continue;
@@ -39,16 +29,15 @@ impl Thoughts {
                 .find(|&kept| self.held.ends_with(&mark[..kept]))
                 .unwrap_or(0);
             let given = self.held.len() - kept;
-            out.push_str(&self.held[..given]);
+            out(self.inside, &self.held[..given]);
             self.held.drain(..given);
             return;
         }
     }
 
     /// Gives out what was held back, and begins anew.
-    pub fn finish(&mut self, thought: &mut String, answer: &mut String) {
-        let out = if self.inside { thought } else { answer };
-        out.push_str(&self.held);
+    pub fn finish(&mut self, out: &mut dyn FnMut(bool, &str)) {
+        out(self.inside, &self.held);
         *self = Thoughts::default();
     }
 }
@@ -64,11 +53,15 @@ mod tests {
         for size in 1..=characters.len() {
             let (mut thoughts, mut thought, mut answer) =
                 (Thoughts::default(), String::new(), String::new());
+            let mut out = |inside: bool, text: &str| {
+                let to = if inside { &mut thought } else { &mut answer };
+                to.push_str(text);
+            };
             for piece in characters.chunks(size) {
                 let piece: String = piece.iter().collect();
-                thoughts.push(&piece, &mut thought, &mut answer);
+                thoughts.push(&piece, &mut out);
             }
-            thoughts.finish(&mut thought, &mut answer);
+            thoughts.finish(&mut out);
             assert_eq!(thought, "\nHm < 5 </thin\nö", "{size}");
             assert_eq!(answer, "\n\n1 <think 2 é<", "{size}");
         }

@@ -13,6 +13,7 @@ use crate::{
     matrix::Encoding,
     session,
     source::ByteSource,
+    units::{Bytes, Grouped},
 };
 
 pub use error::Error;
@@ -281,7 +282,7 @@ impl Checkpoint {
         found
     }
 
-    /// Sets the context that it will be run with: `wanted` positions, or as many as `free` bytes have room for, the model's own at
+    /// Sets the context that it will be run with, and tells it: `wanted` positions, or as many as `free` bytes have room for, the model's own at
     /// most.
     ///
     /// # Errors
@@ -293,15 +294,30 @@ impl Checkpoint {
         kv: KvType,
         workers: usize,
         free: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Context, Error> {
         let own = self.config.seq_len;
         if let Some(wanted) = wanted {
             if !(1..=own).contains(&wanted) {
                 return Err(Error::Context { wanted, own });
             }
             self.config.seq_len = wanted;
-            return self.memory(kv, workers).check(free);
+        } else {
+            self.shorten(kv, workers, free)?;
         }
+        let memory = self.memory(kv, workers);
+        memory.check(free)?;
+        Ok(Context {
+            positions: self.config.seq_len,
+            own,
+            wanted: wanted.is_some(),
+            kv,
+            bytes: memory.kv_cache,
+        })
+    }
+
+    /// Leaves as many positions as `free` bytes have room for.
+    fn shorten(&mut self, kv: KvType, workers: usize, free: u64) -> Result<(), Error> {
+        let own = self.config.seq_len;
         let mut with = |positions: usize| {
             self.config.seq_len = positions;
             self.memory(kv, workers)
@@ -336,6 +352,61 @@ impl Checkpoint {
             activations: session::activation_bytes(&self.config, workers)
                 .saturating_add(crate::model::PIECE as u64),
         }
+    }
+}
+
+/// The context that a model is run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// Positions.
+    pub positions: usize,
+    /// The model's own.
+    pub own: usize,
+    /// Whether somebody asked for so many.
+    pub wanted: bool,
+    /// What keys and values are kept in.
+    pub kv: KvType,
+    /// Bytes that they take.
+    pub bytes: u64,
+}
+
+impl Context {
+    /// Whether it is less than the model's because there is no memory for more.
+    pub fn is_short(&self) -> bool {
+        self.positions < self.own && !self.wanted
+    }
+}
+
+/// How long it is, why it is not longer, and what it takes.
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} positions", Grouped(self.positions as u64))?;
+        if self.positions == self.own {
+            write!(f, ", the model's own")?;
+        } else {
+            write!(f, " of the model's {}", Grouped(self.own as u64))?;
+            let why = if self.wanted {
+                ", as asked for"
+            } else {
+                ": there is no memory for more"
+            };
+            f.write_str(why)?;
+        }
+        write!(
+            f,
+            " (keys and values in {}: {}",
+            self.kv.name(),
+            Bytes(self.bytes)
+        )?;
+        if self.is_short() && self.kv != KvType::Q8_0 {
+            let less = if self.kv == KvType::F32 {
+                "f16 or q8_0"
+            } else {
+                "q8_0"
+            };
+            write!(f, "; {less} would take less")?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -6,7 +6,7 @@
 
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 
-use super::argmax;
+use super::{Knob, argmax};
 use crate::math;
 
 /// What the samplers are set to. The defaults are llama.cpp's.
@@ -60,47 +60,20 @@ impl Sampling {
     /// # Errors
     /// A sentence: which number, and what it may be.
     pub fn check(&self, vocab_size: usize) -> Result<(), String> {
-        let not_negative = |x: f32| x >= 0.0 && x.is_finite();
-        let share = |x: f32| (0.0..=1.0).contains(&x);
-        let any = |x: f32| (-100.0..=100.0).contains(&x);
-        for (name, value, fits, range) in [
-            (
-                "temperature",
-                self.temperature,
-                not_negative(self.temperature),
-                "0 or more",
-            ),
-            ("top-p", self.top_p, share(self.top_p), "from 0 to 1"),
-            ("min-p", self.min_p, share(self.min_p), "from 0 to 1"),
-            ("typical", self.typical, share(self.typical), "from 0 to 1"),
-            (
-                "repeat penalty",
-                self.repeat,
-                not_negative(self.repeat) && self.repeat > 0.0,
-                "more than 0",
-            ),
-            (
-                "frequency penalty",
-                self.frequency,
-                any(self.frequency),
-                "from -100 to 100",
-            ),
-            (
-                "presence penalty",
-                self.presence,
-                any(self.presence),
-                "from -100 to 100",
-            ),
+        for (knob, value) in [
+            (Knob::Temperature, self.temperature),
+            (Knob::TopP, self.top_p),
+            (Knob::TopK, self.top_k as f32),
+            (Knob::MinP, self.min_p),
+            (Knob::Typical, self.typical),
+            (Knob::RepeatPenalty, self.repeat),
+            (Knob::RepeatLastN, self.repeat_last as f32),
+            (Knob::FrequencyPenalty, self.frequency),
+            (Knob::PresencePenalty, self.presence),
         ] {
-            if !fits {
-                return Err(format!("{name} is {value}, but must be {range}"));
+            if let Err(range) = knob.check(value) {
+                return Err(format!("{} is {value}, but must be {range}", knob.name()));
             }
-        }
-        if self.repeat_last > MOST_REPEAT_LAST {
-            return Err(format!(
-                "penalties look {} tokens back, but {MOST_REPEAT_LAST} is the most",
-                self.repeat_last
-            ));
         }
         match self
             .bias
@@ -525,7 +498,7 @@ mod tests {
         };
         assert_eq!(
             said(&|s| s.top_p = 1.5),
-            "top-p is 1.5, but must be from 0 to 1"
+            "top_p is 1.5, but must be a number from 0 to 1"
         );
         assert!(said(&|s| s.temperature = f32::NAN).contains("0 or more"));
         assert!(said(&|s| s.repeat = 0.0).contains("more than 0"));

@@ -2,10 +2,12 @@
 //! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for the same seed.
 
 mod chain;
+mod wishes;
 
 use alloc::vec::Vec;
 
 pub use chain::{MOST_REPEAT_LAST, Sampling};
+pub use wishes::{Drawing, Knob, Wishes, parse_bias};
 
 use crate::kernels::{self, Features, Kernels};
 

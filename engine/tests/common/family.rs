@@ -63,21 +63,29 @@ impl Gguf {
     /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what begins and what ends
     /// a turn.
     pub fn speak(&mut self) {
+        self.speak_with(&[]);
+    }
+
+    /// The same with words of its own before these two, such as the marks of thoughts.
+    pub fn speak_with(&mut self, own: &[&str]) {
+        let most = VOCABULARY - 2 - own.len();
         let mut words: Vec<String> = (0..=255).map(|byte| letter(byte).into()).collect();
         let mut merges = Vec::new();
         for (a, b) in "etaoinshrdlu"
             .chars()
             .flat_map(|a| "aeiour".chars().map(move |b| (a, b)))
         {
-            if words.len() < VOCABULARY - 2 {
+            if words.len() < most {
                 merges.push(format!("{a} {b}"));
                 words.push(format!("{a}{b}"));
             }
         }
+        words.extend(own.iter().map(|&word| word.into()));
         words.extend(["<|im_start|>".into(), "<|im_end|>".into()]);
         assert_eq!(words.len(), VOCABULARY);
         let mut types = vec![1i32; VOCABULARY];
         types[VOCABULARY - 2..].fill(3);
+        types[most..VOCABULARY - 2].fill(4);
         let mut bytes = 5u32.to_le_bytes().to_vec();
         bytes.extend((types.len() as u64).to_le_bytes());
         bytes.extend(types.iter().flat_map(|kind| kind.to_le_bytes()));

@@ -1,0 +1,426 @@
+//! Conversations on the command line: templates, samplers, thoughts, what is piped in, and Ctrl-C.
+
+mod common;
+#[allow(dead_code)]
+#[path = "../../engine/tests/common/family.rs"]
+mod family;
+
+use std::path::PathBuf;
+
+use common::{file, llama2, llama2_with_input, models, refusal, text};
+use llama2_engine::matrix::Encoding;
+
+/// Tokens of `<think>` and `</think>` in the model below.
+const THINK: usize = family::VOCABULARY - 4;
+
+/// A model of random weights that can think, with this template.
+fn speaker(name: &str, template: Option<&str>) -> String {
+    let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
+    made.speak_with(&["<think>", "</think>"]);
+    if let Some(template) = template {
+        made.text("tokenizer.chat_template", template);
+    }
+    file(name, &made.bytes()).display().to_string()
+}
+
+const CHATML: &str = "<|im_start|>";
+
+/// `llama2 chat` with this on standard input: what it answers and what it says.
+fn chat<const N: usize>(args: [&str; N], input: &str) -> (String, String) {
+    let talk = llama2_with_input(args, input.as_bytes());
+    let said = text(&talk.stderr);
+    assert!(talk.status.success(), "{said}");
+    (text(&talk.stdout), said)
+}
+
+#[test]
+fn each_line_of_standard_input_is_a_turn_and_answers_alone_are_written() {
+    let model = speaker("lines.gguf", Some(CHATML));
+    let ask = ["chat", &model, "-t", "0", "-n", "12"];
+    let (two, said) = chat(ask, "Who are you?\nWhy?\n");
+    assert!(
+        !two.contains("User: ") && !two.contains("Assistant: "),
+        "{two}"
+    );
+    assert!(
+        said.contains("context: 512 positions, the model's own"),
+        "{said}"
+    );
+    assert!(said.contains("achieved tok/s"), "{said}");
+    // The last newline may be missing; empty lines are none, wherever they stand.
+    assert_eq!(chat(ask, "Who are you?\nWhy?").0, two);
+    assert_eq!(chat(ask, "\nWho are you?\r\n\n\nWhy?\n\n").0, two);
+    let (one, _) = chat(ask, "Who are you?");
+    assert!(
+        two.starts_with(&one) && two.len() > one.len() + 5,
+        "{two:?}"
+    );
+    // The first question from the command line.
+    let ask = ["chat", &model, "-t", "0", "-n", "12", "-i", "Who are you?"];
+    assert_eq!(chat(ask, "Why?\n").0, two);
+    assert_eq!(text(&llama2(ask).stdout), one);
+    // The same by `run`, with llama.cpp's defaults, too.
+    let run = ["run", &model, "-m", "chat", "-s", "5", "-n", "12"];
+    let same = ["chat", &model, "-s", "5", "-n", "12"];
+    assert_eq!(chat(run, "Who?").0, chat(same, "Who?").0);
+    // Nothing to say.
+    assert_eq!(chat(["chat", &model], "").0, "");
+    assert!(llama2(["chat", &model]).status.success());
+    // A turn that does not fit ends it.
+    let long = "zx".repeat(600);
+    let late = llama2_with_input(
+        ["chat", &model, "-n", "3"],
+        format!("Hi\n{long}\n").as_bytes(),
+    );
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("shorten it"), "{late:?}");
+}
+
+#[test]
+fn the_first_turn_has_the_system_prompt() {
+    let model = speaker("system.gguf", Some(CHATML));
+    let answer = |system: &[&str]| {
+        let ask = ["chat", &model, "-t", "0", "-n", "20", "-i", "Who?"];
+        text(&llama2([&ask[..], system].concat()).stdout)
+    };
+    assert_ne!(answer(&[]), answer(&["-y", "Be brief."]));
+    // What is typed gives the same as what is given: the first question was once laid out as a later one.
+    let typed = ["chat", &model, "-t", "0", "-n", "20", "-y", "Be brief."];
+    assert_eq!(answer(&["-y", "Be brief."]), chat(typed, "Who?\n").0);
+}
+
+#[test]
+fn templates_of_no_known_family_and_none_at_all() {
+    let known = speaker("known.gguf", Some(CHATML));
+    let strange = speaker("strange.gguf", Some("Q: {{ question }}"));
+    let none = speaker("none.gguf", None);
+    let ask = |model: &str| llama2(["chat", model, "-t", "0", "-n", "20", "-i", "Three tins"]);
+    let said = text(&ask(&strange).stderr);
+    assert!(
+        said.contains("of no family that is known: taking chatml's"),
+        "{said}"
+    );
+    assert_eq!(ask(&strange).stdout, ask(&known).stdout);
+
+    // Without one the model goes on from what is typed, as `run` does.
+    let told = ask(&none);
+    let (heard, said) = (text(&told.stdout), text(&told.stderr));
+    assert!(
+        said.contains("no chat template: it was not made to chat"),
+        "{said}"
+    );
+    let prompt = "Three tins".len();
+    let run = ["run", &none, "-t", "0", "-i", "Three tins", "-n"];
+    let steps = (prompt + 20).to_string();
+    let whole = text(&llama2([&run[..], &[&steps]].concat()).stdout);
+    let begin = |text: &str| text.trim_end().chars().take(12).collect::<String>();
+    assert_eq!(
+        begin(&whole["Three tins".len()..]),
+        begin(&heard),
+        "{heard:?}"
+    );
+    // Nothing typed: it goes on where it was. What is typed, on a line of its own, changes that.
+    let args = ["chat", &none, "-t", "0", "-n", "10"];
+    let (twice, _) = chat(args, "Three tins\n\n");
+    let (other, _) = chat(args, "Three tins\nBut\n");
+    assert!(twice.len() > 12 && other.len() > 12);
+    assert_ne!(twice, other);
+    let said = text(&llama2(["chat", &none, "-i", "Hi", "-n", "2", "-y", "Be brief."]).stderr);
+    assert!(said.contains("no place for a system prompt"), "{said}");
+    let off = text(&llama2(["chat", &known, "-i", "Hi", "-n", "2", "--think", "off"]).stderr);
+    assert!(off.contains("cannot say not to think"), "{off}");
+}
+
+#[test]
+fn thoughts_go_to_standard_error_or_nowhere() {
+    let model = speaker("thinks.gguf", Some(CHATML));
+    let biases = [THINK, THINK + 1].map(|token| format!("{token}=3"));
+    let tell = |think: &str| {
+        let mut args = vec!["chat", &model, "-n", "60", "-s", "4", "-i", "Why?"];
+        args.extend(["-t", "1", "--think", think]);
+        args.extend(biases.iter().flat_map(|bias| ["--logit-bias", bias]));
+        let told = llama2(&args);
+        (text(&told.stdout), text(&told.stderr))
+    };
+    let ((shown, thought), (hidden, silent)) = (tell("show"), tell("hide"));
+    assert!(
+        thought.contains("Thinking: ") && thought.len() > silent.len() + 20,
+        "{thought}"
+    );
+    assert!(!silent.contains("Thinking: "), "{silent}");
+    assert!(!shown.contains("<think>") && !hidden.contains("<think>"));
+    // The answer is the same, but for where its lines end.
+    let words = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(words(&shown), words(&hidden));
+    assert!(words(&shown).len() > 5, "{shown}");
+}
+
+#[test]
+fn each_sampler_s_flag_does_something_and_has_its_range() {
+    let model = speaker("samplers.gguf", Some(CHATML));
+    let answer = |more: &[&str]| {
+        let ask = ["chat", &model, "-s", "5", "-n", "40", "-i", "Who are you?"];
+        let told = llama2([&ask[..], more].concat());
+        assert!(told.status.success(), "{more:?}: {}", text(&told.stderr));
+        text(&told.stdout)
+    };
+    let plain = answer(&[]);
+    assert_eq!(
+        plain,
+        answer(&[
+            "-t", "0.8", "-p", "0.95", "--top-k", "40", "--min-p", "0.05"
+        ]),
+        "llama.cpp's defaults"
+    );
+    for more in [
+        &["--top-k", "1"][..],
+        &["--min-p", "0.9"],
+        &["--typical", "0.1"],
+        &["--repeat-penalty", "5"],
+        &["--frequency-penalty", "5"],
+        &["--presence-penalty", "5"],
+        &["--logit-bias", "65=50"],
+        &["-t", "5"],
+        &["-p", "0.1"],
+    ] {
+        assert_ne!(answer(more), plain, "{more:?}");
+    }
+    // One token back is another past than 64.
+    let penalty = ["--presence-penalty", "5"];
+    let short = answer(&[&penalty[..], &["--repeat-last-n", "1"]].concat());
+    assert_ne!(short, answer(&penalty));
+    assert_eq!(
+        answer(&["--top-k", "1"]),
+        answer(&["-t", "0"]),
+        "the likeliest"
+    );
+    for (option, value, words) in [
+        (
+            "--min-p",
+            "2",
+            "min_p is 2, but must be a number from 0 to 1",
+        ),
+        (
+            "--typical",
+            "-1",
+            "typical is -1, but must be a number from 0 to 1",
+        ),
+        ("--repeat-penalty", "0", "must be a number of more than 0"),
+        (
+            "--frequency-penalty",
+            "1e9",
+            "must be a number from -100 to 100",
+        ),
+        (
+            "--repeat-last-n",
+            "100000",
+            "must be a whole number from 0 to 65536",
+        ),
+        ("--logit-bias", "999=1", "tokens 0 to 319"),
+    ] {
+        let value = format!("{option}={value}");
+        let said = refusal(&llama2(["chat", &model, &value]), 1);
+        assert!(said.contains(words), "{said}");
+    }
+    refusal(&llama2(["chat", &model, "--logit-bias", "x"]), 2);
+    refusal(&llama2(["chat", &model, "--think", "loud"]), 2);
+    refusal(&llama2(["chat", &model, "--top-k=-1"]), 2);
+    // In `run` they are off until one is asked for; run.c's sampler does without them.
+    let story = |more: &[&str]| {
+        let run = ["run", "-s", "7", "-n", "60"];
+        text(&llama2([&run[..], more].concat()).stdout)
+    };
+    assert_eq!(
+        story(&[]),
+        story(&["--top-k", "0", "--min-p", "0", "-t", "1", "-p", "0.9"])
+    );
+    assert_ne!(story(&[]), story(&["--presence-penalty", "3"]));
+}
+
+#[test]
+fn words_stop_a_text_in_every_mode() {
+    let model = speaker("stops.gguf", Some(CHATML));
+    let ask = ["chat", &model, "-t", "0", "-n", "40", "-i", "Who are you?"];
+    let whole = text(&llama2(ask).stdout);
+    let words: Vec<char> = whole.trim().chars().collect();
+    assert!(words.len() > 12, "{whole}");
+    let stop: String = words[6..9].iter().collect();
+    let cut = text(&llama2([&ask[..], &["--stop", &stop]].concat()).stdout);
+    let at = whole.find(&stop).unwrap();
+    assert_eq!(cut.trim_end(), whole[..at].trim_end(), "{stop:?}");
+
+    let story = models("stories1M.bin").display().to_string();
+    let alone = llama2(["run", &story, "-t", "0", "-n", "50", "--stop", "upon"]);
+    assert_eq!(text(&alone.stdout), "Once \n");
+    // run.c's chat knows none by itself.
+    let ask = [
+        "chat",
+        &story,
+        "-t",
+        "0",
+        "-n",
+        "100",
+        "-y",
+        "",
+        "-i",
+        "Who has a ball?",
+    ];
+    let whole = text(&llama2(ask).stdout);
+    let answer = whole.strip_prefix("Assistant: ").unwrap();
+    let stop: String = answer.chars().skip(10).take(5).collect();
+    let cut = text(&llama2([&ask[..], &["--stop", &stop]].concat()).stdout);
+    let at = answer.find(&stop).unwrap();
+    assert_eq!(cut, format!("Assistant: {}\nUser: \n", &answer[..at]));
+}
+
+#[test]
+fn what_is_piped_into_run_is_its_prompt() {
+    let model = speaker("piped.gguf", None);
+    let run = ["run", &model, "-t", "0", "-n", "30"];
+    let named = text(&llama2([&run[..], &["-i", "Three tins"]].concat()).stdout);
+    assert_eq!(chat(run, "Three tins\n").0, named);
+    assert_eq!(chat(run, "Three tins").0, named);
+    // Nothing, as from /dev/null, is no prompt.
+    assert_eq!(chat(run, "").0, text(&llama2(run).stdout));
+    // A file is as good as a pipe; -i goes before both, and then nothing is read.
+    let prompt = file("piped.txt", b"Three tins\n");
+    let from_file = |more: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_llama2"))
+            .args([&run[..], more].concat())
+            .stdin(std::fs::File::open(&prompt).unwrap())
+            .output();
+        text(&output.unwrap().stdout)
+    };
+    assert_eq!(from_file(&[]), named);
+    assert!(from_file(&["-i", "One"]).starts_with("One"));
+    // The bundled model, too.
+    let story = ["run", "-t", "0", "-n", "30"];
+    let named = text(&llama2([&story[..], &["-i", "Tim found a key"]].concat()).stdout);
+    assert_eq!(chat(story, "Tim found a key\n").0, named);
+}
+
+/// Where standard input is closed.
+#[cfg(unix)]
+#[test]
+fn nothing_hangs_without_standard_input() {
+    let model = speaker("closed.gguf", Some(CHATML));
+    for command in ["run -n 5", "chat"] {
+        let line = format!(
+            "exec {} {command} {model} <&-",
+            env!("CARGO_BIN_EXE_llama2")
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .output();
+        assert!(output.unwrap().status.success(), "{command}");
+    }
+}
+
+#[test]
+fn the_context_is_said_and_why_it_is_no_longer() {
+    let model = speaker("context.gguf", Some(CHATML));
+    let said = |more: &[&str]| {
+        let run = ["run", &model, "-n", "3"];
+        text(&llama2([&run[..], more].concat()).stderr)
+    };
+    let line = |said: String| {
+        let line = said.lines().find_map(|line| line.strip_prefix("context: "));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let whole = line(said(&[]));
+    assert!(
+        whole.starts_with("512 positions, the model's own (keys and values in f32: "),
+        "{whole}"
+    );
+    let half = line(said(&["--kv", "f16"]));
+    assert!(
+        half.contains("keys and values in f16: ") && half != whole,
+        "{half}"
+    );
+    let short = line(said(&["--context", "100"]));
+    assert!(
+        short.starts_with("100 positions of the model's 512, as asked for"),
+        "{short}"
+    );
+    let _: PathBuf = model.into();
+}
+
+/// On a terminal Ctrl-C stops an answer, and at the question the chat.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_stops_the_answer_and_another_one_the_chat() {
+    use std::{
+        fs::File,
+        io::{Read, Write},
+        os::{fd::FromRawFd, unix::process::CommandExt},
+        process::{Command, Stdio},
+        sync::mpsc,
+        time::{Duration, Instant},
+    };
+    let (mut master, mut slave) = (-1, -1);
+    let null = std::ptr::null_mut();
+    // Safety: two places for the descriptors; no name, no modes, no size.
+    let opened = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
+    assert_eq!(opened, 0);
+    // Safety: the two were opened just now, and nobody else has them.
+    let (mut master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llama2"));
+    command
+        .args([
+            "chat",
+            "-t",
+            "0",
+            "-n",
+            "0",
+            "-y",
+            "",
+            "-i",
+            "Who has a ball?",
+        ])
+        // Slow: it is to be stopped.
+        .args(["--threads", "1", "--kernels", "scalar"])
+        .arg(models("stories1M.bin"))
+        .stdin(Stdio::from(slave.try_clone().unwrap()))
+        .stdout(Stdio::from(slave.try_clone().unwrap()))
+        .stderr(Stdio::from(slave));
+    // Safety: both calls may be made between fork and exec; the terminal becomes that of a session of its own.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut reader = master.try_clone().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // A terminal that nobody has any more is an error.
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            if sender.send(bytes[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut seen = String::new();
+    let mut wait = |words: &str| {
+        let start = Instant::now();
+        while !seen.contains(words) {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "no {words:?} in {seen:?}"
+            );
+            if let Ok(bytes) = receiver.recv_timeout(Duration::from_millis(100)) {
+                seen.push_str(&String::from_utf8_lossy(&bytes));
+            }
+        }
+    };
+    wait("One day");
+    master.write_all(b"\x03").unwrap();
+    wait("stopped; Ctrl-C again ends the chat\r\nUser: ");
+    master.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
