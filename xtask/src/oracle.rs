@@ -34,8 +34,9 @@ const BUILD: [&str; 14] = [
 ];
 
 /// The engine's tests that ask an oracle.
-pub const TESTS: [&str; 4] = [
+pub const TESTS: [&str; 5] = [
     "llama_cpp",
+    "llama_cpp_tokens",
     "gguf_package",
     "chat_templates",
     "vocabularies",
@@ -175,6 +176,10 @@ impl Oracle {
             ("PATH", format!("{}:{path}", text(self.programs()))),
             ("LLAMA_CPP_LIB_PATH", text(self.library())),
             ("LLAMA2_ORACLE", "python tests/llama_cpp/logits.py".into()),
+            (
+                "LLAMA2_ORACLE_TOKENS",
+                "python tests/llama_cpp/tokens.py".into(),
+            ),
             (
                 "LLAMA2_GGUF",
                 "python tests/gguf_package/dequantize.py".into(),

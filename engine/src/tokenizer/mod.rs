@@ -125,13 +125,6 @@ impl Tokenizer {
         matches!(self.way, Way::Llama2c)
     }
 
-    /// Whether a model without a template of its own may be one that run.c's chat loop was made for: its beginning and its end are
-    /// Llama 2's.
-    pub fn is_llama2(&self) -> bool {
-        let by_rank = matches!(self.way, Way::ByRank(_));
-        !by_rank && (self.bos, self.eos) == (Some(BOS), EOS)
-    }
-
     /// Number of tokens.
     pub fn vocab_size(&self) -> usize {
         self.words.len()
