@@ -106,6 +106,8 @@ fn the_tokenizer_comes_back() {
     let file = as_gguf(&model, Mixture::Pure(Encoding::Q8_0), Some(&tokenizer));
     let found = gguf::tokenizer(&mut &file[..]).unwrap();
     assert_eq!(found.vocab_size(), tokenizer.vocab_size());
+    // Its texts are run.c's, and end where run.c's end.
+    assert!(found.is_llama2c() && found.is_end(1) && !found.is_end(2));
     for text in [
         "",
         "Once upon a time",
