@@ -430,6 +430,15 @@ fn bad_files_are_refused_with_a_sentence() {
             .contains("token 0 says at byte 8 that it is 5 bytes long, but 2 are left")
     );
     assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
+    // What a batch of tokens says is kept in memory that is sized by the longest piece.
+    let longest = "x".repeat(4096);
+    assert!(Tokenizer::load(&mut &vocabulary(&[&longest])[..]).is_ok());
+    let sentence = refusal(&vocabulary(&[&format!("{longest}x")]));
+    assert!(
+        sentence
+            .contains("token 259 has 4 097 bytes, and no vocabulary has longer ones than 4 096"),
+        "{sentence}"
+    );
     let tokenizer = Tokenizer::load(&mut &good[..]).unwrap();
     assert!(tokenizer.check_model(261).is_ok());
     let error = tokenizer.check_model(32_000).unwrap_err();

@@ -302,10 +302,11 @@ fn default_system(jinja: &str, layout: &Layout) -> Option<String> {
     let start = "<|im_start|>system\\n";
     jinja.match_indices(start).find_map(|(at, _)| {
         let rest = &jinja[at + start.len()..];
-        let text = &rest[..rest.find("<|im_end|>")?];
-        // Anything but a literal is a variable in between.
-        let literal = !text.is_empty() && !text.contains(['\'', '"', '{', '}', '\n', '\\']);
-        literal.then(|| text.into())
+        // Anything but a literal is a variable in between. The literal's end is looked for first, and is not behind the next
+        // mark: a template of nothing but marks would else be searched to its end for each of them.
+        let literal = rest.split(['\'', '"', '{', '}', '\n', '\\']).next()?;
+        let text = &literal[..literal.find("<|im_end|>")?];
+        (!text.is_empty()).then(|| text.into())
     })
 }
 

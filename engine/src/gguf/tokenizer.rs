@@ -5,12 +5,13 @@ use core::ops::Range;
 
 use super::{
     Error,
-    metadata::{Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
+    metadata::{Entries, FLOAT, Failure, Reader, STRING, believable, first, walk},
 };
 use crate::{
     chat::Template,
     source::ByteSource,
-    tokenizer::{self, ByteLevel, Tokenizer},
+    tokenizer::{self, ByteLevel, LARGEST_FILE, LONGEST_PIECE, Tokenizer},
+    units::Quoted,
 };
 
 /// The tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's kind where it is laid out as Llama 2's.
@@ -35,7 +36,7 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
             Tokenizer::load(&mut &file[..])
         }
         Ok(Some(model)) => {
-            let what = format!("its tokenizer is of kind {model:?}");
+            let what = format!("its tokenizer is of kind {}", Quoted(model));
             return Err(format!("{}", Error::Unsupported { what }));
         }
         Ok(None) => return Err(format!("{}", Error::Missing { key: MODEL.into() })),
@@ -51,13 +52,30 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
 
 const MODEL: &str = "tokenizer.ggml.model";
 
+/// Tokens above this are damage, not a vocabulary (the largest have 262 144), and merges likewise.
+const MOST_TOKENS: u64 = 1 << 20;
+const MOST_MERGES: u64 = 1 << 21;
+
+/// The next token's or merge's text, for which there is `room` in what a vocabulary may take together.
+fn word(reader: &mut Reader<'_>, most: usize, room: &mut u64) -> Result<String, Failure> {
+    let text = reader.text("a token", most as u64)?;
+    let length = text.len() as u64;
+    believable(
+        "bytes of tokens",
+        LARGEST_FILE - *room + length,
+        LARGEST_FILE,
+    )?;
+    *room -= length;
+    Ok(text)
+}
+
 /// A byte-level BPE vocabulary.
 fn byte_level(
     source: &mut dyn ByteSource,
     file: Range<u64>,
     entries: &Entries,
 ) -> Result<Result<Tokenizer, tokenizer::Error>, Failure> {
-    let mut texts = |key: &str| -> Result<Vec<String>, Failure> {
+    let mut texts = |key: &str, most: u64| -> Result<Vec<String>, Failure> {
         let array = entries.array(key)?;
         if array.kind != STRING {
             return Err(Error::Value {
@@ -66,13 +84,16 @@ fn byte_level(
             }
             .into());
         }
+        believable("tokens or merges", array.count, most)?;
         let mut reader = Reader::new(source, array.offset..file.end);
+        let mut room = LARGEST_FILE;
+        // Two pieces and the space between them.
         (0..array.count)
-            .map(|_| reader.text("a token", LONGEST_STRING))
+            .map(|_| word(&mut reader, 2 * LONGEST_PIECE + 1, &mut room))
             .collect()
     };
-    let words = texts("tokenizer.ggml.tokens")?;
-    let merges = texts("tokenizer.ggml.merges")?;
+    let words = texts("tokenizer.ggml.tokens", MOST_TOKENS)?;
+    let merges = texts("tokenizer.ggml.merges", MOST_MERGES)?;
     let key = "tokenizer.ggml.token_type";
     let mut types = Vec::new();
     if entries.get(key).is_some() {
@@ -128,15 +149,15 @@ fn tokenizer_file(
         }
         .into());
     }
+    believable("tokens", tokens.count, MOST_TOKENS)?;
+    let mut room = LARGEST_FILE;
     let mut out = alloc::vec![0; 4];
     // Scores first: all of them are few bytes.
     let mut reader = Reader::new(source, scores.offset..file.end);
     let scores = reader.long(scores.count * 4)?;
     let mut reader = Reader::new(source, tokens.offset..file.end);
     for (token, score) in (0u64..).zip(scores.chunks_exact(4)) {
-        let left = reader.left();
-        let length = reader.length("a token", left)?;
-        let text = reader.long(length)?;
+        let text = word(&mut reader, LONGEST_PIECE, &mut room)?.into_bytes();
         let text = match token {
             // llama2.c's own words for what starts and ends a text, which no text contains.
             _ if token == bos && bos == u64::from(tokenizer::BOS) => b"\n<s>\n".to_vec(),

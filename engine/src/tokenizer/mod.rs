@@ -20,7 +20,7 @@ use core::{cmp::Ordering, fmt};
 use crate::{
     chat::template::{Fragment, Template},
     source::{ByteSource, ReadError},
-    units::Grouped,
+    units::{Grouped, Quoted},
 };
 
 /// Beginning of sequence.
@@ -32,7 +32,10 @@ const FIRST_BYTE: u32 = 3;
 /// Tokens that byte fallback needs.
 const LEAST_TOKENS: usize = FIRST_BYTE as usize + 256;
 /// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
-const LARGEST_FILE: u64 = 64 << 20;
+pub(crate) const LARGEST_FILE: u64 = 64 << 20;
+/// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a batch of tokens says is kept
+/// in memory that is sized by it.
+pub(crate) const LONGEST_PIECE: usize = 1 << 12;
 /// Largest piece that is read at once.
 const PIECE: usize = 1 << 20;
 /// Scores at or below this never merge (run.c starts its search there).
@@ -68,6 +71,13 @@ pub enum Error {
         found: i32,
         /// Bytes that are left.
         left: u64,
+    },
+    /// A piece that is longer than any vocabulary's.
+    Piece {
+        /// The token.
+        token: usize,
+        /// Bytes of its piece.
+        found: usize,
     },
     /// Too few tokens for byte fallback.
     TooFew {
@@ -129,6 +139,12 @@ impl fmt::Display for Error {
                 Grouped(*offset),
                 Grouped(*left)
             ),
+            Error::Piece { token, found } => write!(
+                f,
+                "token {token} has {} bytes, and no vocabulary has longer ones than {}: it is damaged or not a tokenizer.bin; fetch it again",
+                Grouped(*found as u64),
+                Grouped(LONGEST_PIECE as u64)
+            ),
             Error::TooFew { found } => write!(
                 f,
                 "has {found} tokens, but byte fallback needs at least {LEAST_TOKENS}; it is cut short or not a tokenizer.bin: fetch it again"
@@ -141,7 +157,8 @@ impl fmt::Display for Error {
             ),
             Error::Splitter { name } => write!(
                 f,
-                "cuts texts in the way {name:?}, which is not known; known: {}",
+                "cuts texts in the way {}, which is not known; known: {}",
+                Quoted(name),
                 split::KNOWN
             ),
             Error::Special { what, token, count } => write!(
@@ -168,7 +185,7 @@ pub struct Tokenizer {
     sorted: Vec<u32>,
     /// How byte-level BPE merges; `None`: by score.
     merges: Option<bpe::Merges>,
-    /// What stands in texts for itself, whatever is around it: the longest first.
+    /// What stands in texts for itself, whatever is around it: the longest first, equally long ones in the order of their bytes.
     own_words: Vec<u32>,
     /// Tokens that are signs to the model and no text.
     control: Vec<bool>,
@@ -301,6 +318,10 @@ impl Tokenizer {
                 return Err(Error::Special { what, token, count });
             }
         }
+        let mut words = vocabulary.words.iter().map(String::len).enumerate();
+        if let Some((token, found)) = words.find(|(_, found)| *found > 2 * LONGEST_PIECE) {
+            return Err(Error::Piece { token, found });
+        }
         let kind = |token: usize| vocabulary.types.get(token).copied().unwrap_or(1);
         let mut tokenizer = Tokenizer {
             bytes: Vec::new(),
@@ -343,7 +364,10 @@ impl Tokenizer {
         sorted.sort_unstable_by_key(|&token| (tokenizer.piece(token), token));
         tokenizer.sorted = sorted;
         let mut own_words = core::mem::take(&mut tokenizer.own_words);
-        own_words.sort_by_key(|&token| core::cmp::Reverse(tokenizer.piece(token).len()));
+        own_words.sort_unstable_by_key(|&token| {
+            let piece = tokenizer.piece(token);
+            (core::cmp::Reverse(piece.len()), piece, token)
+        });
         tokenizer.own_words = own_words;
         tokenizer.ends.sort_unstable();
         tokenizer.ends.dedup();
@@ -550,29 +574,37 @@ impl Tokenizer {
         tokens
     }
 
-    /// Cuts the words that stand for themselves out of `text`, the longest first.
+    /// Cuts the words that stand for themselves out of `text`, the longest first, of equally long ones those of the lower tokens.
     fn around_own_words<'t>(&self, text: &'t [u8]) -> Vec<Part<'t>> {
-        let mut parts = alloc::vec![Part::Text(text)];
-        for &token in &self.own_words {
-            let word = self.piece(token);
-            let found = |text: &[u8]| text.windows(word.len()).position(|part| part == word);
-            if found(text).is_none() {
-                continue;
+        // Words of one length at a time, and each place looked up among them: searching for each word would take the time of all
+        // the words times all the text.
+        let mut taken = alloc::vec![false; if self.own_words.is_empty() { 0 } else { text.len() }];
+        let mut places: Vec<(usize, u32)> = Vec::new();
+        let len = |token: &u32| self.piece(*token).len();
+        for same in self.own_words.chunk_by(|a, b| len(a) == len(b)) {
+            let len = len(&same[0]);
+            let mut here: Vec<(u32, usize)> = Vec::new();
+            for (at, part) in text.windows(len).enumerate() {
+                let first = same.partition_point(|&token| self.piece(token) < part);
+                let word = same.get(first).filter(|&&token| self.piece(token) == part);
+                here.extend(word.map(|&token| (token, at)));
             }
-            let mut next = Vec::new();
-            for part in parts {
-                let Part::Text(mut rest) = part else {
-                    next.push(part);
-                    continue;
-                };
-                while let Some(at) = found(rest) {
-                    next.extend([Part::Text(&rest[..at]), Part::Word(token)]);
-                    rest = &rest[at + word.len()..];
+            here.sort_unstable();
+            for (token, at) in here {
+                // What is taken is at least as long: it does not lie inside.
+                if !taken[at] && !taken[at + len - 1] {
+                    taken[at..at + len].fill(true);
+                    places.push((at, token));
                 }
-                next.push(Part::Text(rest));
             }
-            parts = next;
         }
+        places.sort_unstable();
+        let (mut parts, mut end) = (Vec::new(), 0);
+        for (at, token) in places {
+            parts.extend([Part::Text(&text[end..at]), Part::Word(token)]);
+            end = at + len(&token);
+        }
+        parts.push(Part::Text(&text[end..]));
         parts
     }
 
@@ -715,6 +747,10 @@ impl<'a> Entries<'a> {
             found,
             left: tail.len() as u64,
         })?;
+        if piece.len() > LONGEST_PIECE {
+            let found = piece.len();
+            return Err(Error::Piece { token, found });
+        }
         self.rest = &tail[piece.len()..];
         self.token += 1;
         let end = piece.iter().position(|&byte| byte == 0);
