@@ -137,8 +137,9 @@ fn every_key_missing_or_of_another_type() {
             Err(error) => {
                 refused += 1;
                 let said = error.to_string();
-                let named =
-                    said.contains(key) || said.contains("heads") || said.contains("columns");
+                let named = ["heads", "columns", "architecture", key]
+                    .iter()
+                    .any(|word| said.contains(word));
                 assert!(named && said.len() < 300, "{key}: {said}");
             }
         };
@@ -203,7 +204,7 @@ fn alignments_and_dimensions() {
 
 #[test]
 fn names_of_any_length_make_no_long_sentence() {
-    let long = "\u{1b}[2J\u{e4}'\"".repeat(9_000);
+    let long = "\u{1b}[2J\u{e4}'\"".repeat(8_000);
     for change in [
         |file: &mut Gguf, long: &str| file.tensors[0].name = long.into(),
         |file: &mut Gguf, long: &str| file.text("general.architecture", long),

@@ -29,14 +29,14 @@ const MOST_TENSORS: u64 = 1 << 16;
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let gguf = checkpoint::Error::Gguf;
     let first = Part::read(source, 0)?;
-    let (architecture, version) = (
-        Architecture::of(&first.entries).map_err(gguf)?,
-        first.version,
-    );
     let count = first.count().map_err(gguf)?;
     if count > 1 {
         first.is_number(0, count).map_err(gguf)?;
     }
+    let (architecture, version) = (
+        Architecture::of(&first.entries).map_err(gguf)?,
+        first.version,
+    );
     let mut parts = alloc::vec![first];
     let mut tensors = parts[0].named.len();
     let borders = source.borders();
