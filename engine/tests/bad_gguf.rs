@@ -14,7 +14,7 @@ use llama2_engine::{
     chat::Template,
     checkpoint::Checkpoint,
     gguf,
-    source::{ByteSource, Joined},
+    source::Joined,
     tokenizer::{ByteLevel, Tokenizer},
 };
 
@@ -137,7 +137,7 @@ fn every_key_missing_or_of_another_type() {
             Err(error) => {
                 refused += 1;
                 let said = error.to_string();
-                let named = ["heads", "columns", "architecture", key]
+                let named = ["heads", "columns", "architecture", "RoPE", key]
                     .iter()
                     .any(|word| said.contains(word));
                 assert!(named && said.len() < 300, "{key}: {said}");
@@ -206,7 +206,7 @@ fn alignments_and_dimensions() {
 fn names_of_any_length_make_no_long_sentence() {
     let long = "\u{1b}[2J\u{e4}'\"".repeat(8_000);
     for change in [
-        |file: &mut Gguf, long: &str| file.tensors[0].name = long.into(),
+        |file: &mut Gguf, long: &str| file.tensors[1].name = long.into(),
         |file: &mut Gguf, long: &str| file.text("general.architecture", long),
         |file: &mut Gguf, long: &str| file.set(&format!("general.{long}"), 99, &[]),
         |file: &mut Gguf, long: &str| file.text("llama.rope.scaling.type", long),
@@ -352,9 +352,7 @@ fn vocabularies_that_lie() {
 fn parts_that_are_not_what_they_say() {
     let open = |parts: &[&Vec<u8>]| {
         let parts = parts.iter().map(|part| &part[..]).collect();
-        let mut source = Joined::new(parts);
-        assert!(source.size() > 0);
-        Checkpoint::open(&mut source)
+        Checkpoint::open(&mut Joined::new(parts))
     };
     let parts = small("llama").split(2);
     assert!(open(&[&parts[0], &parts[1]]).is_ok());
