@@ -1,6 +1,9 @@
 //! The fuzzers' inputs, replayed: good ones, and every one that once broke a promise (`fuzz/regressions/`).
 
 mod common;
+/// The fuzzer's own mutations: a few in every test run, and they stay in use.
+#[path = "../../fuzz/src/mutate.rs"]
+mod mutate;
 
 use std::{path::Path, time::Instant};
 
@@ -64,4 +67,23 @@ fn tokenizer() {
 #[test]
 fn tokenisation() {
     replay("tokenisation", untrusted::tokenisation);
+}
+
+/// Up to four mutations of each good file, one upon the other.
+#[test]
+fn mutated_gguf_files() {
+    let good = seeds::of("gguf");
+    let mut changed = 0;
+    for seed in 0..3000 {
+        let mut bytes = good[seed as usize % good.len()].bytes.clone();
+        for step in 0..4 {
+            let Some(next) = mutate::gguf(&bytes, seed * 4 + step) else {
+                break;
+            };
+            bytes = next;
+            changed += 1;
+            untrusted::gguf(&bytes);
+        }
+    }
+    assert!(changed > 5000, "{changed}");
 }
