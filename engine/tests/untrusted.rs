@@ -72,7 +72,7 @@ fn tokenisation() {
 /// Up to four mutations of each good file, one upon the other.
 #[test]
 fn mutated_gguf_files() {
-    let good = seeds::of("gguf");
+    let good = seeds::gguf();
     let mut changed = 0;
     for seed in 0..3000 {
         let mut bytes = good[seed as usize % good.len()].bytes.clone();

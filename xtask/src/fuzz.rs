@@ -1,12 +1,15 @@
 //! `cargo xtask fuzz`: the fuzzers of `fuzz/`, where cargo-fuzz is installed.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     setup,
-    shell::{check, root},
+    shell::{check, root, target},
 };
 
 /// A target, and the bytes that its inputs have at most.
@@ -25,7 +28,13 @@ pub struct FuzzArgs {
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
+    /// Then keep the smallest inputs that reach all that was reached, in fuzz/inputs
+    #[arg(long)]
+    keep: bool,
 }
+
+/// Bytes of a target's inputs that are kept: they are in the repository.
+const KEPT: usize = 96 << 10;
 
 /// Runs the target or all of them; the first input that breaks a promise ends it, and lies in `fuzz/artifacts`.
 pub fn fuzz(args: &FuzzArgs) -> Result<()> {
@@ -47,7 +56,7 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
         bail!("cargo-fuzz is not installed; install it with: cargo install cargo-fuzz");
     }
     for (name, longest) in TARGETS {
-        if args.target.as_ref().is_some_and(|target| target != name) {
+        if args.target.as_ref().is_some_and(|wanted| wanted != name) {
             continue;
         }
         println!("== {name}, {} s", args.seconds);
@@ -73,6 +82,38 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
             command.arg(format!("-dict={dictionary}"));
         }
         check(&mut command)?;
+        if args.keep {
+            let least = target().join("fuzz-least").join(name);
+            std::fs::create_dir_all(&least)?;
+            let mut merge = fuzz(&["run", name]);
+            merge.arg(&least).arg(&folders[0]).args(["--", "-merge=1"]);
+            check(&mut merge)?;
+            keep(&least, &root().join("fuzz/inputs").join(name))?;
+            std::fs::remove_dir_all(&least)?;
+        }
     }
+    Ok(())
+}
+
+/// Packs the smallest files of a folder into one: each behind its length as u32.
+fn keep(folder: &Path, file: &Path) -> Result<()> {
+    let mut inputs = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        inputs.push(std::fs::read(entry?.path())?);
+    }
+    inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let mut out = Vec::new();
+    let mut count = 0;
+    for input in &inputs {
+        if out.len() + 4 + input.len() > KEPT {
+            break;
+        }
+        out.extend((input.len() as u32).to_le_bytes());
+        out.extend(input);
+        count += 1;
+    }
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    std::fs::write(file, &out).with_context(|| file.display().to_string())?;
+    println!("{}: {count} of {} inputs", file.display(), inputs.len());
     Ok(())
 }

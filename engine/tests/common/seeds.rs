@@ -31,14 +31,23 @@ fn seed(name: impl Into<String>, bytes: Vec<u8>) -> Seed {
     }
 }
 
-/// Those of a kind.
+/// Those of a kind, and what fuzzers found beyond them (`fuzz/inputs`, as `cargo xtask fuzz --keep` packs it).
 pub fn of(target: &str) -> Vec<Seed> {
-    match target {
+    let mut seeds = match target {
         "gguf" => gguf(),
         "llama2c" => llama2c(),
         "tokenizer" => tokenizer(),
         _ => tokenisation(),
+    };
+    let packed = std::fs::read(bundled("../fuzz/inputs").join(target)).unwrap_or_default();
+    let mut rest = &packed[..];
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let (input, behind) = tail.split_at(length.min(tail.len()));
+        seeds.push(seed(format!("kept-{}", seeds.len()), input.into()));
+        rest = behind;
     }
+    seeds
 }
 
 /// A shape; all files are of one layer.
@@ -181,7 +190,7 @@ fn model(architecture: &str, shape: &Shape) -> Gguf {
 }
 
 /// Small files of every architecture; some speak, some are split.
-fn gguf() -> Vec<Seed> {
+pub fn gguf() -> Vec<Seed> {
     let mut all: Vec<Seed> = ["llama", "qwen2", "qwen3", "granite"]
         .map(|name| seed(name, small(name).bytes()))
         .into();

@@ -340,7 +340,7 @@ pub fn tokenisation(bytes: &[u8]) {
     chat(&template, &vocabularies.scored[0], "Hi");
     if let Some(part) = gguf::PartName::of(&lossy) {
         let same = part.sibling(part.number);
-        assert_eq!(gguf::PartName::of(&same), Some(part.clone()), "{same}");
+        assert_eq!(gguf::PartName::of(&same), Some(part), "{same}");
     }
     if how & 3 == 2 {
         stop(&vocabularies.byte_level[0], &vocabularies.model, &lossy);
