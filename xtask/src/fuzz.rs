@@ -17,7 +17,7 @@ const TARGETS: [(&str, u32); 4] = [
     ("gguf", 48 << 10),
     ("llama2c", 8 << 10),
     ("tokenizer", 16 << 10),
-    ("tokenisation", 4 << 10),
+    ("tokenisation", 1 << 10),
 ];
 
 #[derive(clap::Args)]

@@ -283,14 +283,14 @@ static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
     }
 });
 
-/// Any text: the first byte says how often it is repeated and in which pieces it comes.
+/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which vocabulary it is for.
 pub fn tokenisation(bytes: &[u8]) {
     let Some((&how, text)) = bytes.split_first() else {
         return;
     };
     // Long enough that what takes more than linear time is noticed.
     let times = if how & 15 == 15 {
-        (8 << 10) / text.len().max(1)
+        (2 << 10) / text.len().max(1)
     } else {
         1
     };
@@ -309,10 +309,11 @@ pub fn tokenisation(bytes: &[u8]) {
     }
     let lossy = String::from_utf8_lossy(text);
     let want: Vec<u8> = lossy.bytes().filter(shown).collect();
-    for tokenizer in &vocabularies.byte_level {
-        let found = speak(tokenizer, text);
-        assert!(found == want, "{found:?}, not {want:?}");
-    }
+    // Which way of cutting, the first byte says too.
+    let byte_level =
+        &vocabularies.byte_level[usize::from(how >> 4) % vocabularies.byte_level.len()];
+    let found = speak(byte_level, text);
+    assert!(found == want, "{found:?}, not {want:?}");
 
     // Bytes to characters, and thoughts from answers, wherever they are cut.
     let (mut stream, mut out) = (Utf8Stream::default(), String::new());
@@ -335,15 +336,14 @@ pub fn tokenisation(bytes: &[u8]) {
     // The same text as a template, as a file's name, and as what stops an answer.
     let template = Template::of(&lossy);
     assert!(!template.name().is_empty());
-    let speaker = usize::from(how >> 4) % vocabularies.byte_level.len();
-    chat(&template, &vocabularies.byte_level[speaker], "Hi");
+    chat(&template, byte_level, "Hi");
     chat(&template, &vocabularies.scored[0], "Hi");
     if let Some(part) = gguf::PartName::of(&lossy) {
         let same = part.sibling(part.number);
         assert_eq!(gguf::PartName::of(&same), Some(part), "{same}");
     }
-    if how & 3 == 2 {
-        stop(&vocabularies.byte_level[0], &vocabularies.model, &lossy);
+    if how & 15 == 2 {
+        stop(byte_level, &vocabularies.model, &lossy);
     }
 }
 
@@ -352,7 +352,7 @@ fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");
     let settings = Sampling {
-        top_k: 0,
+        top_k: 8,
         ..Sampling::default()
     };
     let mut sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
