@@ -88,7 +88,8 @@ fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> 
         // A chat template is longer than a line.
         let shown: String = value.chars().take(LINE).collect();
         let more = if shown.len() < value.len() { "..." } else { "" };
-        text += &format!("  {key} = {shown}{more}\n");
+        // Whatever the file calls it: nothing that moves the cursor.
+        text += &format!("  {} = {shown}{more}\n", key.escape_debug());
         ControlFlow::Continue(())
     })
     .map_err(about)?;

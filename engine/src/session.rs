@@ -5,7 +5,7 @@
 //! bottom; each `deal` in it is a step of the computation that has to be complete before the next.
 
 use crate::{
-    buffer::{Arena, Buffer},
+    buffer::{ALIGN, Arena, Buffer},
     cache::{Cache, SharedCache},
     checkpoint::Error,
     config::Config,
@@ -139,8 +139,18 @@ impl<'m> Session<'m> {
         } else {
             0
         };
-        // Numbers of each kind, side by side on large pages.
-        let mut arena = Arena::new(activation_bytes(c, workers) + 64 * 64);
+        // Numbers of each kind, side by side on large pages; all else has memory of its own.
+        let lengths = [
+            rows * c.dim,
+            rows * stride(c.dim, 4),
+            2 * rows * stride(c.q_dim(), 4),
+            2 * staged,
+            rows * stride(c.hidden_dim, 4),
+            workers * own_len(c),
+            c.vocab_size.next_multiple_of(ALIGN / 4),
+        ];
+        let room: usize = lengths.iter().map(|numbers| 4 * numbers + ALIGN).sum();
+        let mut arena = Arena::new(room as u64);
         Ok(Session {
             model,
             kernels: options.kernels,

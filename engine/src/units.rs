@@ -1,6 +1,6 @@
-//! Numbers as people read them: bytes in binary units, long numbers in groups of three digits.
+//! Numbers as people read them: bytes in binary units, long numbers in groups of three digits. And names out of files, in quotes.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`, `512 bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,40 @@ impl fmt::Display for Bytes {
         } else {
             write!(f, "{} {name}", (tenths + 5) / 10)
         }
+    }
+}
+
+/// A name out of a file, in quotes: what would move a terminal's cursor is written out, and what is longer than [`Quoted::MOST`]
+/// characters ends in `…`, so that a sentence stays a sentence whatever the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl Quoted<'_> {
+    /// Most characters that are shown.
+    pub const MOST: usize = 60;
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        let mut room = Quoted::MOST;
+        for c in self.0.chars() {
+            // A character is not cut into.
+            let shown = c.escape_debug();
+            match room.checked_sub(if c == '\'' { 1 } else { shown.len() }) {
+                Some(left) => room = left,
+                None => {
+                    f.write_char('…')?;
+                    break;
+                }
+            }
+            if c == '\'' {
+                f.write_char(c)?;
+            } else {
+                write!(f, "{shown}")?;
+            }
+        }
+        f.write_char('"')
     }
 }
 

@@ -155,6 +155,13 @@ fn numbers() {
         bytes[37..41].copy_from_slice(&i32::to_le_bytes(group));
         assert!(refusal(&bytes).contains(word), "{}", refusal(&bytes));
     }
+    // A group whose products would leave the 32 bits that they are added in.
+    let mut wide = small().v2(4);
+    for index in [0, 1] {
+        wide = with_number(wide, index, 1 << 18);
+    }
+    wide[37..41].copy_from_slice(&i32::to_le_bytes(1 << 18));
+    assert!(refusal(&wide).contains("group size is 262144, but must be 1 to 65 536"));
     // All numbers allowed, their product not.
     let mut huge = small().v1();
     for (index, value) in [1 << 24, 1 << 24, 1 << 12, 1, 1, 1 << 24, 1 << 24]

@@ -153,7 +153,7 @@ fn a_split_model_is_one_model() {
         (vec![0, 1], "is split into 3 files, but 2 are here"),
         (vec![0, 2, 1], "in the place of part 2 of 3"),
         (vec![0, 1, 1], "in the place of part 3 of 3"),
-        (vec![1, 0, 2], "\"general.architecture\""),
+        (vec![1, 0, 2], "in the place of part 1 of 3"),
     ] {
         let parts: Vec<Vec<u8>> = wrong.iter().map(|&i| parts[i].clone()).collect();
         let error = open(&parts).err().unwrap().to_string();

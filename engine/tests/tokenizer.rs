@@ -430,6 +430,15 @@ fn bad_files_are_refused_with_a_sentence() {
             .contains("token 0 says at byte 8 that it is 5 bytes long, but 2 are left")
     );
     assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
+    // What a batch of tokens says is kept in memory that is sized by the longest piece.
+    let longest = "x".repeat(4096);
+    assert!(Tokenizer::load(&mut &vocabulary(&[&longest])[..]).is_ok());
+    let sentence = refusal(&vocabulary(&[&format!("{longest}x")]));
+    assert!(
+        sentence
+            .contains("token 259 has 4 097 bytes, and no vocabulary has longer ones than 4 096"),
+        "{sentence}"
+    );
     let tokenizer = Tokenizer::load(&mut &good[..]).unwrap();
     assert!(tokenizer.check_model(261).is_ok());
     let error = tokenizer.check_model(32_000).unwrap_err();
@@ -475,9 +484,9 @@ impl ByteSource for Faulty<'_> {
 
 #[test]
 fn a_medium_that_fails_is_said() {
-    // Three megabytes in 260 tokens.
-    let long = "x".repeat(3 << 20);
-    let bytes = vocabulary(&[&long]);
+    // Three megabytes in a thousand tokens.
+    let long = "x".repeat(4096);
+    let bytes = vocabulary(&[&long[..]; 768]);
     for fails_at in [0, 1 << 20, bytes.len() as u64 - 1] {
         let mut source = Faulty {
             bytes: &bytes,
@@ -494,7 +503,7 @@ fn a_medium_that_fails_is_said() {
         bytes: &bytes,
         fails_at: u64::MAX,
     };
-    assert_eq!(Tokenizer::load(&mut whole).unwrap().vocab_size(), 260);
+    assert_eq!(Tokenizer::load(&mut whole).unwrap().vocab_size(), 259 + 768);
 }
 
 /// A source that is too large is refused by its size: nothing is read, nothing allocated.

@@ -12,6 +12,7 @@ mod dist;
 #[path = "../../engine/tests/common/family.rs"]
 mod family;
 mod fetch;
+mod fuzz;
 mod image;
 mod inspect;
 mod maker;
@@ -52,6 +53,8 @@ enum Task {
     Test(test::TestArgs),
     /// Compare our speed with other programs', interleaved round by round.
     Bench(bench::BenchArgs),
+    /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
+    Fuzz(fuzz::FuzzArgs),
     /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
     Inspect {
         /// The application.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Task::Fetch(args) => fetch::fetch(&args),
         Task::Dist => dist::dist(),
         Task::Bench(args) => bench::bench(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Test(args) => return test::test(&args),
         Task::Inspect { efi, map } => inspect::inspect(&efi, &map).map(|found| println!("{found}")),
         Task::Setup => setup::everything(),

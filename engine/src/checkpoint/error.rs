@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::llama2c::LARGEST_GROUP;
 use crate::{
     buffer::OutOfMemory,
     gguf,
@@ -54,7 +55,7 @@ pub enum Error {
         /// dim / n_heads.
         head_dim: usize,
     },
-    /// A group size that is not positive.
+    /// A group size that is not positive, or too large.
     GroupSize {
         /// The number found.
         found: i32,
@@ -142,7 +143,8 @@ impl fmt::Display for Error {
             Error::GroupSize { found } => {
                 write!(
                     f,
-                    "its int8 group size is {found}, but must be at least 1; the header is damaged or the export is wrong"
+                    "its int8 group size is {found}, but must be 1 to {}; the header is damaged or the export is wrong",
+                    Grouped(LARGEST_GROUP as u64)
                 )
             }
             Error::Size {

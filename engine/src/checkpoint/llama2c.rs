@@ -24,6 +24,8 @@ use crate::{
 /// `ak42` read as a little-endian u32.
 const MAGIC: u32 = 0x616b_3432;
 const V0_HEADER: u64 = 28;
+/// Values that share a scale: the products of more would leave the 32 bits that they are added in.
+pub(super) const LARGEST_GROUP: usize = 1 << 16;
 
 impl Checkpoint {
     /// Reads a header from a file's first bytes (256, or all that there are).
@@ -83,7 +85,7 @@ impl Checkpoint {
                 let found = int(37).ok_or(short.clone())?;
                 let group_size = usize::try_from(found)
                     .ok()
-                    .filter(|&n| n > 0)
+                    .filter(|n| (1..=LARGEST_GROUP).contains(n))
                     .ok_or(Error::GroupSize { found })?;
                 // runq.c divides without looking and leaves the rest of each row out.
                 divides(("group size", group_size), ("dim", config.dim))?;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::shape::ARCHITECTURES;
-use crate::units::Grouped;
+use crate::units::{Grouped, Quoted};
 
 /// Why a GGUF file cannot be used. Shown, it is a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,15 @@ pub enum Error {
         found: u64,
         /// The file's size.
         size: u64,
+    },
+    /// More of something than any model has, though the file may have room for it.
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// The number found.
+        found: u64,
+        /// The largest one that is believed.
+        most: u64,
     },
     /// A string or an array leads out of the file.
     Length {
@@ -183,20 +192,33 @@ impl fmt::Display for Error {
                 "the text at byte {} is not UTF-8: it is damaged; fetch it again",
                 Grouped(*offset)
             ),
+            Error::TooMany { what, found, most } => write!(
+                f,
+                "has {} {what}, and no model has more than {}: {AGAIN}",
+                Grouped(*found),
+                Grouped(*most)
+            ),
             Error::ValueType { key, found } => write!(
                 f,
-                "its value of {key:?} has type {found}, which GGUF does not know: it is damaged; fetch it again"
+                "its value of {} has type {found}, which GGUF does not know: it is damaged; fetch it again",
+                Quoted(key)
             ),
             Error::Missing { key } => write!(
                 f,
-                "{key:?} is not in it; it is not a whole model: convert it again with a current llama.cpp"
+                "{} is not in it; it is not a whole model: convert it again with a current llama.cpp",
+                Quoted(key)
             ),
             Error::Twice { name } => {
-                write!(f, "{name:?} is in it twice: it is damaged; fetch it again")
+                write!(
+                    f,
+                    "{} is in it twice: it is damaged; fetch it again",
+                    Quoted(name)
+                )
             }
             Error::Value { key, wanted } => write!(
                 f,
-                "its value of {key:?} must be {wanted}, and is not; convert it again with a current llama.cpp"
+                "its value of {} must be {wanted}, and is not; convert it again with a current llama.cpp",
+                Quoted(key)
             ),
             Error::Magic => write!(f, "one of its parts is not a GGUF file; fetch it again"),
             Error::Parts { wanted, found } => write!(
@@ -208,7 +230,7 @@ impl fmt::Display for Error {
                 "the file in the place of part {wanted} of {count} is not that part; fetch it again"
             ),
             Error::Architecture { found } => {
-                write!(f, "is a model of architecture {found:?}; known:")?;
+                write!(f, "is a model of architecture {}; known:", Quoted(found))?;
                 for (i, known) in ARCHITECTURES.iter().enumerate() {
                     write!(f, "{} {}", if i == 0 { "" } else { "," }, known.name)?;
                 }
@@ -221,7 +243,8 @@ impl fmt::Display for Error {
                 nearest,
             } => write!(
                 f,
-                "its tensor {name:?} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); take the model's {nearest} file instead"
+                "its tensor {} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); take the model's {nearest} file instead",
+                Quoted(name)
             ),
             Error::Blocks {
                 name,
@@ -230,7 +253,8 @@ impl fmt::Display for Error {
                 cols,
             } => write!(
                 f,
-                "its tensor {name:?} has rows of {cols} numbers, which are not whole blocks of its type {kind} ({block}): it is damaged; fetch it again"
+                "its tensor {} has rows of {cols} numbers, which are not whole blocks of its type {kind} ({block}): it is damaged; fetch it again",
+                Quoted(name)
             ),
             Error::Shape {
                 name,
@@ -238,8 +262,12 @@ impl fmt::Display for Error {
                 wanted,
             } => write!(
                 f,
-                "its tensor {name:?} has {} columns and {} rows, but the model's numbers ask for {} and {}: it is damaged; fetch it again",
-                found.0, found.1, wanted.0, wanted.1
+                "its tensor {} has {} columns and {} rows, but the model's numbers ask for {} and {}: it is damaged; fetch it again",
+                Quoted(name),
+                found.0,
+                found.1,
+                wanted.0,
+                wanted.1
             ),
             Error::Place {
                 name,
@@ -248,14 +276,17 @@ impl fmt::Display for Error {
                 size,
             } => write!(
                 f,
-                "its tensor {name:?} has {} bytes from byte {} on, but the file has {}, or they are not aligned: {AGAIN}",
+                "its tensor {} has {} bytes from byte {} on, but the file has {}, or they are not aligned: {AGAIN}",
+                Quoted(name),
                 Grouped(*bytes),
                 Grouped(*offset),
                 Grouped(*size)
             ),
             Error::Overlap { a, b } => write!(
                 f,
-                "its tensors {a:?} and {b:?} are in the same place: it is damaged; fetch it again"
+                "its tensors {} and {} are in the same place: it is damaged; fetch it again",
+                Quoted(a),
+                Quoted(b)
             ),
         }
     }

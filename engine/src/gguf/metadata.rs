@@ -26,6 +26,10 @@ const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
 pub(super) const LONGEST_NAME: u64 = 65_535;
 /// Longest string that is kept; longer ones are passed over.
 pub(super) const LONGEST_STRING: u64 = 1 << 20;
+/// Metadata entries above this are damage, not a model: llama.cpp's files have some dozens.
+const MOST_ENTRIES: u64 = 1 << 16;
+/// Bytes of keys and texts that are kept.
+const MOST_KEPT: u64 = 16 << 20;
 /// Bytes that are read at once.
 const WINDOW: usize = 64 << 10;
 
@@ -336,6 +340,7 @@ pub(super) fn walk<'s>(
             return Err(Error::Count { what, found, size }.into());
         }
     }
+    believable("metadata entries", entries, MOST_ENTRIES)?;
     for _ in 0..entries {
         let start = reader.at;
         let key = reader.text("a key", LONGEST_NAME)?;
@@ -381,10 +386,21 @@ pub fn metadata(
     Ok(())
 }
 
+/// Whether `found` of something is at most the `most` that any model has: what is kept in memory has a bound of its own beside
+/// the file's size.
+pub(super) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
+    if found > most {
+        return Err(Error::TooMany { what, found, most });
+    }
+    Ok(())
+}
+
 /// The metadata that the engine reads.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     values: BTreeMap<String, Value>,
+    /// Bytes of their keys and texts.
+    bytes: u64,
 }
 
 impl Entries {
@@ -396,6 +412,12 @@ impl Entries {
         if !known {
             return Ok(());
         }
+        let text = match &value {
+            Value::Text(Some(text)) => text.len(),
+            _ => 0,
+        };
+        self.bytes += (key.len() + text) as u64;
+        believable("bytes of texts in its metadata", self.bytes, MOST_KEPT)?;
         match self.values.entry(key) {
             Entry::Occupied(entry) => Err(Error::Twice {
                 name: entry.key().clone(),
@@ -437,10 +459,11 @@ impl Entries {
     pub(super) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::Float(x)) if x.is_finite() && *x > 0.0 => Ok(Some(*x as f32)),
+            // In single precision, where it is reckoned with: a double may be more than that holds, or less.
+            Some(Value::Float(x)) if (*x as f32).is_normal() && *x > 0.0 => Ok(Some(*x as f32)),
             Some(_) => Err(Error::Value {
                 key: key.into(),
-                wanted: "a positive number",
+                wanted: "a positive number in the range of single precision",
             }),
         }
     }

@@ -6,6 +6,7 @@ use super::{Error, metadata::Entries};
 use crate::{
     checkpoint::{self, Role},
     config::{Config, Rope, RopeLayout, RopeScaling, Scales, Variant},
+    units::Quoted,
 };
 
 /// What a family of models does, as data: the forward pass is one for all.
@@ -204,7 +205,7 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
             })
         }
         Some(kind) => Err(Error::Unsupported {
-            what: format!("its RoPE is scaled in the way {kind:?}"),
+            what: format!("its RoPE is scaled in the way {}", Quoted(kind)),
         }),
     }
 }

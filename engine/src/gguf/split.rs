@@ -2,6 +2,8 @@
 
 use alloc::{format, string::String};
 
+use super::tensors::MOST_PARTS;
+
 /// A part's name, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartName<'a> {
@@ -31,7 +33,9 @@ impl<'a> PartName<'a> {
             text.parse().ok().filter(|_| all)
         };
         let (number, count) = (digits(number)?, digits(count)?);
-        (1..=count).contains(&number).then_some(PartName {
+        // More parts are no model, and no reason to open so many files.
+        let believed = (1..=count).contains(&number) && count as u64 <= MOST_PARTS;
+        believed.then_some(PartName {
             base,
             number,
             count,
@@ -75,6 +79,8 @@ mod tests {
             "a-00000-of-00002.gguf",
             "a-00003-of-00002.gguf",
             "a-0001-of-0002.gguf",
+            "a-00001-of-01025.gguf",
+            "a-00001-of-65535.gguf",
             "a-+0001-of-00002.gguf",
             "a-00001-of-00002.bin",
             "\u{e4}\u{f6}-of-.gguf",

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{
     Error,
-    metadata::{Entries, Failure, LONGEST_NAME, Reader, walk},
+    metadata::{Entries, Failure, LONGEST_NAME, Reader, believable, walk},
     shape::{Architecture, config},
     types,
 };
@@ -14,25 +14,31 @@ use crate::{
     config::Config,
     matrix::Encoding,
     source::ByteSource,
-    units::Grouped,
+    units::{Grouped, Quoted},
 };
 
 /// Alignment where the metadata names none, and the largest one that is believed.
 const ALIGNMENT: u64 = 32;
 const LARGEST_ALIGNMENT: u64 = 1 << 20;
 /// Parts above this are damage, not a model.
-const MOST_PARTS: u64 = 1024;
+pub(super) const MOST_PARTS: u64 = 1024;
+/// Tensors of all parts together: more than 4 096 layers of all that there is.
+const MOST_TENSORS: u64 = 1 << 16;
 
 /// Opens a file that begins with [`MAGIC`](super::MAGIC); of a split model all parts, one behind the other.
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let gguf = checkpoint::Error::Gguf;
     let first = Part::read(source, 0)?;
+    let count = first.count().map_err(gguf)?;
+    if count > 1 {
+        first.is_number(0, count).map_err(gguf)?;
+    }
     let (architecture, version) = (
         Architecture::of(&first.entries).map_err(gguf)?,
         first.version,
     );
     let mut parts = alloc::vec![first];
-    let count = parts[0].count().map_err(gguf)?;
+    let mut tensors = parts[0].named.len();
     let borders = source.borders();
     if borders.len() + 1 != count {
         return Err(gguf(Error::Parts {
@@ -41,8 +47,12 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
         }));
     }
     for (index, start) in (1..).zip(borders) {
-        let part = Part::read(source, start)?;
+        let mut part = Part::read(source, start)?;
         part.is_number(index, count).map_err(gguf)?;
+        // The first part's are the model's.
+        part.entries = Entries::default();
+        tensors += part.named.len();
+        believable("tensors", tensors as u64, MOST_TENSORS).map_err(gguf)?;
         parts.push(part);
     }
 
@@ -97,7 +107,8 @@ impl fmt::Display for Listed {
         write!(
             f,
             "{:<32} {:<8} {shape:>16}  at {}",
-            self.name,
+            // A file's own words: nothing in them moves a terminal's cursor.
+            format!("{}", self.name.escape_debug()),
             self.kind,
             Grouped(self.offset)
         )
@@ -145,6 +156,7 @@ impl Part {
         let (mut reader, version, count) = walk(source, start..end, &mut |key, value, _| {
             entries.keep(key, value)
         })?;
+        believable("tensors", count, MOST_TENSORS).map_err(gguf)?;
         // What the tensors are called, and where they are.
         let mut named = Vec::new();
         for _ in 0..count {
@@ -210,7 +222,7 @@ impl Part {
                 && !architecture.needs.contains(&found.role)
             {
                 return Err(Error::Unsupported {
-                    what: format!("it has a tensor {:?}", tensor.name),
+                    what: format!("it has a tensor {}", Quoted(&tensor.name)),
                 });
             }
             tensors.push(found);
@@ -267,7 +279,7 @@ impl Named {
         let dimensions = reader.u32()?;
         let mut shape = [1u64; 2];
         let unsupported = Error::Unsupported {
-            what: format!("its tensor {name:?} has {dimensions} dimensions"),
+            what: format!("its tensor {} has {dimensions} dimensions", Quoted(&name)),
         };
         if !(1..=4).contains(&dimensions) {
             return Err(unsupported.into());
@@ -315,7 +327,7 @@ impl Named {
     ) -> Result<Tensor, Error> {
         let name = &self.name;
         let (role, layer) = self.role().ok_or_else(|| Error::Unsupported {
-            what: format!("it has a tensor {name:?}"),
+            what: format!("it has a tensor {}", Quoted(name)),
         })?;
         let (rows, cols) = role.shape(config);
         let wanted = (cols as u64, rows as u64);
@@ -334,7 +346,7 @@ impl Named {
         })?;
         if role.is_vector() && encoding != Encoding::F32 {
             return Err(Error::Unsupported {
-                what: format!("its tensor {name:?} is not of type F32"),
+                what: format!("its tensor {} is not of type F32", Quoted(name)),
             });
         }
         let bytes = encoding.file_bytes(rows, cols).ok_or(Error::Blocks {

@@ -5,13 +5,13 @@ use core::ops::Range;
 
 use super::{
     Error,
-    metadata::{Array, Entries, FLOAT, Failure, LONGEST_STRING, Reader, STRING, first, walk},
+    metadata::{Array, Entries, FLOAT, Failure, Reader, STRING, believable, first, walk},
 };
 use crate::{
     chat::Template,
-    checkpoint::LARGEST_DIMENSION,
     source::ByteSource,
-    tokenizer::{Ids, Merging, Tokenizer, Vocabulary},
+    tokenizer::{Ids, LARGEST_FILE, LONGEST_PIECE, Merging, Tokenizer, Vocabulary},
+    units::Quoted,
 };
 
 const MODEL: &str = "tokenizer.ggml.model";
@@ -70,20 +70,26 @@ impl Lists {
             Some("gpt2") => true,
             Some("llama") => false,
             Some(model) => {
-                let what = format!("its tokenizer is of kind {model:?}");
+                let what = format!("its tokenizer is of kind {}", Quoted(model));
                 return Err(Error::Unsupported { what }.into());
             }
             None => return Err(Error::Missing { key: MODEL.into() }.into()),
         };
-        let mut texts = |key: &str| -> Result<Vec<String>, Failure> {
-            let array = list(entries, key, &[STRING], "at most 16 777 216 texts")?;
+        let mut texts = |key: &str, most: u64| -> Result<Vec<String>, Failure> {
+            let array = list(entries, key, &[STRING], "texts")?;
+            believable("tokens or merges", array.count, most)?;
             let mut reader = Reader::new(source, array.offset..file.end);
+            let mut room = LARGEST_FILE;
             (0..array.count)
-                .map(|_| reader.text("a token", LONGEST_STRING))
+                .map(|_| word(&mut reader, &mut room))
                 .collect()
         };
-        let words = texts(TOKENS)?;
-        let merges = if ranks { Some(texts(MERGES)?) } else { None };
+        let words = texts(TOKENS, MOST_TOKENS)?;
+        let merges = if ranks {
+            Some(texts(MERGES, MOST_MERGES)?)
+        } else {
+            None
+        };
         let mut numbers = |key: &str, kinds: &[u32], wanted| -> Result<_, Failure> {
             if entries.get(key).is_none() {
                 return Ok((kinds[0], Vec::new()));
@@ -118,10 +124,25 @@ impl Lists {
     }
 }
 
-/// An array of one of `kinds`, no longer than any vocabulary is.
+/// Tokens above this are damage, not a vocabulary (the largest have 262 144), and merges likewise.
+const MOST_TOKENS: u64 = 1 << 20;
+const MOST_MERGES: u64 = 1 << 21;
+
+/// The next token's or merge's text, for which there is `room` in what a vocabulary may take together.
+fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<String, Failure> {
+    // Two pieces and the space between them; a byte of a piece may be two here.
+    let text = reader.text("a token", 2 * LONGEST_PIECE as u64 + 1)?;
+    let length = text.len() as u64;
+    let all = LARGEST_FILE - *room + length;
+    believable("bytes of tokens", all, LARGEST_FILE)?;
+    *room -= length;
+    Ok(text)
+}
+
+/// An array of one of `kinds`.
 fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Result<Array, Error> {
     let array = entries.array(key)?;
-    if !kinds.contains(&array.kind) || array.count > LARGEST_DIMENSION as u64 {
+    if !kinds.contains(&array.kind) {
         let key = key.into();
         return Err(Error::Value { key, wanted });
     }

@@ -4,10 +4,13 @@ use alloc::string::String;
 use core::fmt;
 
 use super::{
-    llama2c::{LARGEST_FILE, LEAST_TOKENS},
+    llama2c::{LARGEST_FILE, LEAST_TOKENS, LONGEST_PIECE},
     split,
 };
-use crate::{source::ReadError, units::Grouped};
+use crate::{
+    source::ReadError,
+    units::{Grouped, Quoted},
+};
 
 /// Why a tokenizer cannot be used. Shown, it is a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,13 @@ pub enum Error {
         found: i32,
         /// Bytes that are left.
         left: u64,
+    },
+    /// A piece that is longer than any vocabulary's.
+    Piece {
+        /// The token.
+        token: usize,
+        /// Bytes of its piece.
+        found: usize,
     },
     /// Too few tokens for byte fallback.
     TooFew {
@@ -113,6 +123,12 @@ impl fmt::Display for Error {
                 Grouped(*offset),
                 Grouped(*left)
             ),
+            Error::Piece { token, found } => write!(
+                f,
+                "token {token} has {} bytes, and no vocabulary has longer ones than {}: it is damaged or not a tokenizer.bin; fetch it again",
+                Grouped(*found as u64),
+                Grouped(LONGEST_PIECE as u64)
+            ),
             Error::TooFew { found } => write!(
                 f,
                 "has {found} tokens, but byte fallback needs at least {LEAST_TOKENS}; it is cut short or not a tokenizer.bin: fetch it again"
@@ -125,7 +141,8 @@ impl fmt::Display for Error {
             ),
             Error::Splitter { name } => write!(
                 f,
-                "cuts texts in the way {name:?}, which is not known; known: {}",
+                "cuts texts in the way {}, which is not known; known: {}",
+                Quoted(name),
                 split::KNOWN
             ),
             Error::NoTokens => write!(
@@ -134,8 +151,10 @@ impl fmt::Display for Error {
             ),
             Error::Twice { tokens, word } => write!(
                 f,
-                "has the word {word:?} twice, as token {} and as token {}; convert the model again with a current llama.cpp",
-                tokens.0, tokens.1
+                "has the word {} twice, as token {} and as token {}; convert the model again with a current llama.cpp",
+                Quoted(word),
+                tokens.0,
+                tokens.1
             ),
             Error::Score { token } => write!(
                 f,

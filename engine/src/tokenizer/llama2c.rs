@@ -19,7 +19,10 @@ pub(super) const FIRST_BYTE: u32 = 3;
 /// Tokens that byte fallback needs.
 pub(super) const LEAST_TOKENS: usize = FIRST_BYTE as usize + 256;
 /// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
-pub(super) const LARGEST_FILE: u64 = 64 << 20;
+pub(crate) const LARGEST_FILE: u64 = 64 << 20;
+/// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a batch of tokens says is kept
+/// in memory that is sized by it.
+pub(crate) const LONGEST_PIECE: usize = 1 << 12;
 /// Largest piece that is read at once.
 const PIECE: usize = 1 << 20;
 /// Scores at or below this never merge (run.c starts its search there).
@@ -176,6 +179,10 @@ impl<'a> Entries<'a> {
             found,
             left: tail.len() as u64,
         })?;
+        if piece.len() > LONGEST_PIECE {
+            let found = piece.len();
+            return Err(Error::Piece { token, found });
+        }
         self.rest = &tail[piece.len()..];
         self.token += 1;
         let end = piece.iter().position(|&byte| byte == 0);

@@ -21,6 +21,8 @@ use special::{Part, Specials};
 pub use vocabulary::{Ids, Merging, Vocabulary};
 use words::Words;
 
+pub(crate) use llama2c::{LARGEST_FILE, LONGEST_PIECE};
+
 use crate::{
     chat::template::{Fragment, Template},
     source::ByteSource,

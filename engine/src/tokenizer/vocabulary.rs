@@ -4,8 +4,8 @@
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use super::{
-    BOS, EOS, Error, Kind, Tokenizer, Way, bpe, llama2c, special::Specials, split, spm,
-    words::Words,
+    BOS, EOS, Error, Kind, LONGEST_PIECE, Tokenizer, Way, bpe, llama2c, special::Specials, split,
+    spm, words::Words,
 };
 
 /// What a GGUF file says of its vocabulary.
@@ -163,6 +163,10 @@ impl Names<'_> {
 pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     let count = v.words.len();
     check(v)?;
+    let mut lengths = v.words.iter().map(String::len).enumerate();
+    if let Some((token, found)) = lengths.find(|(_, found)| *found > 2 * LONGEST_PIECE) {
+        return Err(Error::Piece { token, found });
+    }
     if let Merging::Scores(scores) = v.merging
         && is_llama2c(v)
     {

@@ -37,6 +37,16 @@ impl Gguf {
         self.entries.push((key.into(), bytes));
     }
 
+    /// Takes `key` away.
+    pub fn remove(&mut self, key: &str) {
+        self.entries.retain(|(known, _)| known != key);
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(key, _)| &key[..])
+    }
+
     pub fn u32(&mut self, key: &str, value: u32) {
         self.set(key, 4, &value.to_le_bytes());
     }
@@ -66,6 +76,14 @@ impl Gguf {
         bytes.extend((numbers.len() as u64).to_le_bytes());
         bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         self.set(key, 9, &bytes);
+    }
+
+    /// Takes over the entries of `other`.
+    pub fn take(&mut self, other: &Gguf) {
+        for (key, value) in &other.entries {
+            self.entries.retain(|(known, _)| known != key);
+            self.entries.push((key.clone(), value.clone()));
+        }
     }
 
     /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what begins and what ends

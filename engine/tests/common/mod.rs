@@ -2,6 +2,9 @@
 #![allow(dead_code)]
 
 pub mod family;
+pub mod gauge;
+pub mod seeds;
+pub mod untrusted;
 pub mod vocabulary;
 
 use std::{

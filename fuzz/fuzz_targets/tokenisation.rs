@@ -1,0 +1,10 @@
+//! Texts, for every kind of tokenizer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use llama2_fuzz::{common::untrusted, plant};
+
+fuzz_target!(
+    init: plant("tokenisation"),
+    |bytes: &[u8]| untrusted::tokenisation(bytes)
+);

@@ -1,0 +1,26 @@
+//! What the fuzzers share: the engine's tests' functions and seeds, the allocator that measures, and mutations that know what a
+//! GGUF file is.
+
+#[path = "../../engine/tests/common/mod.rs"]
+pub mod common;
+pub mod mutate;
+
+use std::path::Path;
+
+#[global_allocator]
+static ALLOCATOR: common::gauge::Gauge = common::gauge::Gauge;
+
+/// Puts the seeds of `target` where cargo-fuzz looks for inputs.
+pub fn plant(target: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let written = std::fs::create_dir_all(&folder).and_then(|()| {
+        common::seeds::of(target)
+            .iter()
+            .try_for_each(|seed| std::fs::write(folder.join(&seed.name), &seed.bytes))
+    });
+    if let Err(error) = written {
+        eprintln!("{}: no seeds could be put there: {error}", folder.display());
+    }
+}
