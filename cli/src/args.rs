@@ -115,7 +115,7 @@ pub struct RunArgs {
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(long, value_name = "NUMBER", help_heading = MACHINE)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = MACHINE)]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -167,7 +167,7 @@ pub struct ChatArgs {
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(long, value_name = "NUMBER", help_heading = MACHINE)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = MACHINE)]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -204,23 +204,23 @@ const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
 #[derive(Group, Default)]
 pub struct SamplingArgs {
     /// Keep so many of the likeliest tokens; 0 is all [chat: 40]
-    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
     pub top_k: Option<usize>,
 
     /// Keep tokens at least this likely, measured by the likeliest; 0 is all [chat: 0.05]
-    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
     pub min_p: Option<f32>,
 
     /// Keep the tokens nearest to the expected surprise that make up this probability; 1 is all
-    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
     pub typical: Option<f32>,
 
     /// Divide the logits of tokens that were there by this
-    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
     pub repeat_penalty: Option<f32>,
 
     /// Tokens back that the penalties look [default: 64]
-    #[arg(long, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
     pub repeat_last_n: Option<usize>,
 
     /// Take this from a token's logit for each time that it was there
@@ -232,7 +232,7 @@ pub struct SamplingArgs {
     pub presence_penalty: Option<f32>,
 
     /// Add to a token's logit: TOKEN=NUMBER, the token as a number; may be given several times
-    #[arg(long, value_name = "BIAS", value_parser = bias, help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "BIAS", value_parser = bias, help_heading = SAMPLING)]
     pub logit_bias: Vec<(u32, f32)>,
 
     /// End the text before these words where the model says them; may be given several times
@@ -280,7 +280,7 @@ pub struct QuantizeArgs {
     /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which runq.c reads
     pub output: PathBuf,
 
-    /// Type of the matrices' numbers. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
+    /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
     /// that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
     #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
     pub number_type: NumberType,

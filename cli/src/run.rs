@@ -98,9 +98,10 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         say(format_args!("llama2: {remark}"));
     }
 
+    let name = opened.name.clone();
     let model = load::load(opened)?;
-    let mut session = Session::new(&model, machine.options())
-        .map_err(|error| Failure::Input(error.to_string()))?;
+    let mut session =
+        Session::new(&model, machine.options()).map_err(|error| Failure::about(&name, error))?;
     say(format_args!("context: {context}"));
     let seed = settings.seed.unwrap_or_else(time_seed);
     let chance = drawing.temperature() != 0.0;

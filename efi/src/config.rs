@@ -369,7 +369,7 @@ mod tests {
             ("seed = 0.5", "a whole number"),
             (
                 "top_k = 1.5",
-                "top_k = 1.5 will not do: it must be a whole number, 0 or more",
+                "top_k = 1.5 will not do: it must be a whole number from 0 to 16777216",
             ),
             ("min_p = 2", "a number from 0 to 1"),
             ("typical = 'x'", "a number from 0 to 1"),

@@ -119,12 +119,10 @@ impl Output {
         if self.stops.is_empty() {
             return;
         }
-        let fresh = &self.text[from..];
-        if let Some(at) = self.stops.iter().filter_map(|s| fresh.find(&s[..])).min() {
-            self.text.truncate(from + at);
-            (self.held, self.stopped) = (0, true);
+        if self.cut(from) {
             return;
         }
+        let fresh = &self.text[from..];
         let begins = |held: usize| {
             let end = &fresh.as_bytes()[fresh.len() - held..];
             let mut stops = self.stops.iter();
@@ -134,6 +132,17 @@ impl Output {
             .rev()
             .find(|&held| begins(held))
             .unwrap_or(0);
+    }
+
+    /// Ends the text before the first stop string in it from `from` on, if there is one.
+    fn cut(&mut self, from: usize) -> bool {
+        let fresh = &self.text[from..];
+        let found = self.stops.iter().filter_map(|s| fresh.find(&s[..])).min();
+        if let Some(at) = found {
+            self.text.truncate(from + at);
+            (self.held, self.stopped) = (0, true);
+        }
+        found.is_some()
     }
 
     /// What somebody else said: it stops nothing.
@@ -150,7 +159,10 @@ impl Output {
 
     pub(crate) fn finish(&mut self) {
         if !self.stopped {
+            let from = self.text.len() - self.held;
             self.stream.finish(&mut self.text);
+            // What is left of a character may be the end of one.
+            self.cut(from);
         }
         self.held = 0;
     }
@@ -280,5 +292,34 @@ impl Generation {
     /// The top token of the pass at position 0, once it has been run.
     pub fn top_token(&self) -> Option<TopToken> {
         self.top
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::{Ids, Merging, Vocabulary};
+
+    #[test]
+    fn half_a_character_at_the_end_may_be_what_ends_a_stop_string() {
+        let tokenizer = Tokenizer::new(&Vocabulary {
+            words: &["a".into()],
+            types: &[],
+            merging: Merging::Ranks(&[]),
+            ids: Ids::default(),
+            add_bos: None,
+            add_eos: None,
+            add_space_prefix: None,
+            pre: Some("gpt-2"),
+            name: "",
+            chats: false,
+        });
+        for (stop, want) in [("b\u{fffd}", "a"), ("bc", "ab\u{fffd}"), ("\u{fffd}", "ab")] {
+            let mut output = Output::new(tokenizer.as_ref().unwrap(), 4);
+            output.set_stops(&[stop.into()]);
+            output.push(b"ab\xe6");
+            output.finish();
+            assert_eq!(output.text(), want, "{stop}");
+        }
     }
 }

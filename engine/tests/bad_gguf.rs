@@ -206,7 +206,7 @@ fn alignments_and_dimensions() {
 fn names_of_any_length_make_no_long_sentence() {
     let long = "\u{1b}[2J\u{e4}'\"".repeat(8_000);
     for change in [
-        |file: &mut Gguf, long: &str| file.tensors[1].name = long.into(),
+        |file: &mut Gguf, long: &str| file.tensors[1].name = long[..900].into(),
         |file: &mut Gguf, long: &str| file.text("general.architecture", long),
         |file: &mut Gguf, long: &str| file.set(&format!("general.{long}"), 99, &[]),
         |file: &mut Gguf, long: &str| file.text("llama.rope.scaling.type", long),
@@ -222,6 +222,9 @@ fn names_of_any_length_make_no_long_sentence() {
         file.text(key, &long);
         assert!(wordless(&file).contains("\\u{1b}[2J"));
     }
+    let said = refusal(&with(|file| file.tensors[1].name = "x".repeat(1025)));
+    let words = "says that it is 1 025 long, and no model has a longer one than 1 024";
+    assert!(said.contains(words), "{said}");
     // Nor does a list of tensors move the cursor.
     let bytes = with(|file| file.tensors[0].name = "\u{1b}[2J\n".into());
     let listed = gguf::tensors(&mut &bytes[..]).unwrap();
@@ -325,7 +328,7 @@ fn vocabularies_that_lie() {
         ),
         (
             &|f| f.texts(tokens, &["x".repeat(9_000)]),
-            "a token at byte",
+            "says that it is 9 000 long, and no model has a longer one than 8 193",
         ),
         (
             &|f| f.set(tokens, 9, &array(8, 1, b"\x01\0\0\0\0\0\0\0\xff")),

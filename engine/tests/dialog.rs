@@ -164,6 +164,7 @@ fn a_full_context_forgets_the_oldest_turns_and_keeps_the_system_prompt() {
     chat.begin_turn(&tokenizer, "", "Go on").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     assert!(chat.context().len() < seq_len);
+    assert_eq!(chat.is_cut(), chat.context().len() + 1 == seq_len);
     chat.begin_turn(&tokenizer, "", "Go on").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);

@@ -17,6 +17,7 @@ use llama2_engine::{
     model::Model,
     session::{KvType, Options, Session},
     source::Joined,
+    units::Grouped,
 };
 
 /// Tokens that are passed, at positions 0 and following.
@@ -318,4 +319,20 @@ fn what_an_architecture_lacks_is_named() {
     let mut file = plain;
     file.u32("llama.attention.key_length", 33);
     assert!(error(&file).contains("33"), "{}", error(&file));
+}
+
+/// What is wrong in one of several files is said of that file, in its own numbers.
+#[test]
+fn damage_in_a_part_is_said_of_the_part() {
+    let parts = FAMILIES[0].make(5, &|_| Encoding::F32).split(3);
+    let size = parts[1].len() - 100;
+    let cut = [&parts[0][..], &parts[1][..size], &parts[2][..]];
+    let said = Checkpoint::open(&mut Joined::new(cut.to_vec()));
+    let said = said.err().unwrap().to_string();
+    assert!(said.starts_with("in part 2 of 3: its tensor"), "{said}");
+    let has = format!("but the file has {}", Grouped(size as u64));
+    assert!(said.contains(&has), "{said}");
+    let empty = [&parts[0][..], &[], &parts[2][..]];
+    let said = Checkpoint::open(&mut Joined::new(empty.to_vec()));
+    assert!(said.err().unwrap().to_string().contains("part 2 of 3"));
 }

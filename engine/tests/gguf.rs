@@ -300,7 +300,7 @@ fn lies_are_refused_in_a_sentence() {
         (
             "an odd offset",
             after(&good, "\0output.weight", 24, &[1]),
-            "not aligned",
+            "is no multiple of 32",
         ),
         (
             "an overlap",

@@ -81,6 +81,9 @@ pub fn converse<H: Host>(
             host.say(notice);
         }
         host.answer(&mut chat)?;
+        if chat.is_cut() {
+            host.say("the context is full: the answer is cut here; the next question drops what is oldest");
+        }
     }
     Ok(chat)
 }

@@ -370,6 +370,12 @@ impl Dialog {
         self.top
     }
 
+    /// Whether the answer was cut, because the context is full.
+    pub(super) fn is_cut(&self) -> bool {
+        let full = self.context.len() + 1 >= self.seq_len;
+        full && self.over && !self.closed && !self.output.stopped() && self.said < self.most
+    }
+
     pub(super) fn notice(&self) -> Option<&str> {
         self.notice.as_deref()
     }

@@ -121,6 +121,11 @@ impl Chat {
         }
     }
 
+    /// Whether the answer was cut, because the context is full; the next turn drops what is oldest.
+    pub fn is_cut(&self) -> bool {
+        matches!(&self.0, Kind::Dialog(dialog) if dialog.is_cut())
+    }
+
     /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
     pub fn limit_batch(&mut self, tokens: usize) {
         match &mut self.0 {

@@ -1,6 +1,6 @@
 //! What can be wrong with a GGUF file, each as a sentence.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use core::fmt;
 
 use super::shape::ARCHITECTURES;
@@ -58,6 +58,17 @@ pub enum Error {
         found: u64,
         /// Bytes, or elements' bytes, that are left.
         left: u64,
+    },
+    /// A string that is there, and longer than any model's.
+    TooLong {
+        /// What is so long.
+        what: &'static str,
+        /// Where its length stands.
+        offset: u64,
+        /// The number found.
+        found: u64,
+        /// The largest one that is believed.
+        most: u64,
     },
     /// The file ends inside of its description.
     CutShort {
@@ -132,7 +143,32 @@ pub enum Error {
         /// Numbers of a row.
         cols: usize,
     },
-    /// A tensor that leads out of the file, or is not aligned.
+    /// A tensor of a layer that the model does not have.
+    Layer {
+        /// The tensor.
+        name: String,
+        /// Layers that it has.
+        layers: usize,
+    },
+    /// What is wrong in a part of a split model that is not its first.
+    Part {
+        /// Which, counted from 1.
+        number: usize,
+        /// Of how many.
+        count: usize,
+        /// What is wrong there.
+        error: Box<Error>,
+    },
+    /// A tensor that begins where none may.
+    Alignment {
+        /// The tensor.
+        name: String,
+        /// Where it begins, behind the file's description.
+        offset: u64,
+        /// What that must be a multiple of.
+        alignment: u64,
+    },
+    /// A tensor that leads out of the file.
     Place {
         /// The tensor.
         name: String,
@@ -150,6 +186,20 @@ pub enum Error {
         /// The other.
         b: String,
     },
+}
+
+impl Error {
+    /// The same of part `number` (1 is the first) of a model of `count` files; of one file it is the file's.
+    pub(super) fn in_part(self, number: usize, count: usize) -> Error {
+        if count == 1 {
+            return self;
+        }
+        Error::Part {
+            number,
+            count,
+            error: Box::new(self),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -181,6 +231,18 @@ impl fmt::Display for Error {
                 Grouped(*offset),
                 Grouped(*found),
                 Grouped(*left)
+            ),
+            Error::TooLong {
+                what,
+                offset,
+                found,
+                most,
+            } => write!(
+                f,
+                "{what} at byte {} says that it is {} long, and no model has a longer one than {}: {AGAIN}",
+                Grouped(*offset),
+                Grouped(*found),
+                Grouped(*most)
             ),
             Error::CutShort { size } => write!(
                 f,
@@ -269,6 +331,26 @@ impl fmt::Display for Error {
                 wanted.0,
                 wanted.1
             ),
+            Error::Layer { name, layers } => write!(
+                f,
+                "its tensor {} is of a layer that it does not have, since it says that it has {layers}: it is damaged; fetch it again",
+                Quoted(name)
+            ),
+            Error::Part {
+                number,
+                count,
+                error,
+            } => write!(f, "in part {number} of {count}: {error}"),
+            Error::Alignment {
+                name,
+                offset,
+                alignment,
+            } => write!(
+                f,
+                "its tensor {} begins at byte {} of the data, which is no multiple of {alignment}: it is damaged; fetch it again",
+                Quoted(name),
+                Grouped(*offset)
+            ),
             Error::Place {
                 name,
                 offset,
@@ -276,7 +358,7 @@ impl fmt::Display for Error {
                 size,
             } => write!(
                 f,
-                "its tensor {} has {} bytes from byte {} on, but the file has {}, or they are not aligned: {AGAIN}",
+                "its tensor {} has {} bytes from byte {} on, but the file has {}: {AGAIN}",
                 Quoted(name),
                 Grouped(*bytes),
                 Grouped(*offset),

@@ -22,8 +22,9 @@ const HEADER: u64 = 24;
 /// Bytes that the smallest metadata entry takes (an empty key, a type, a byte), and the smallest tensor's description.
 const LEAST_ENTRY: u64 = 13;
 const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
-/// Longest key or name; the specification allows 65 535 bytes for keys, ggml 63 for names.
-pub(super) const LONGEST_NAME: u64 = 65_535;
+/// Longest key, by the specification, and longest name of a tensor that is kept; ggml allows 63 bytes for names.
+const LONGEST_KEY: u64 = 65_535;
+pub(super) const LONGEST_NAME: u64 = 1024;
 /// Longest string that is kept; longer ones are passed over.
 pub(super) const LONGEST_STRING: u64 = 1 << 20;
 /// Metadata entries above this are damage, not a model: llama.cpp's files have some dozens.
@@ -192,12 +193,21 @@ impl<'s> Reader<'s> {
         let offset = self.at;
         let found = self.u64()?;
         let left = self.left();
-        if found > left || found > most {
+        if found > left {
             return Err(Error::Length {
                 what,
                 offset,
                 found,
-                left: left.min(most),
+                left,
+            }
+            .into());
+        }
+        if found > most {
+            return Err(Error::TooLong {
+                what,
+                offset,
+                found,
+                most,
             }
             .into());
         }
@@ -343,7 +353,7 @@ pub(super) fn walk<'s>(
     believable("metadata entries", entries, MOST_ENTRIES)?;
     for _ in 0..entries {
         let start = reader.at;
-        let key = reader.text("a key", LONGEST_NAME)?;
+        let key = reader.text("a key", LONGEST_KEY)?;
         let kind = reader.u32()?;
         let value = reader.value(&key, kind)?;
         entry(key, value, start..reader.at)?;

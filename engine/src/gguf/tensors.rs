@@ -47,7 +47,11 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
         }));
     }
     for (index, start) in (1..).zip(borders) {
-        let mut part = Part::read(source, start)?;
+        let number = index as usize + 1;
+        let mut part = Part::read(source, start).map_err(|error| match error {
+            checkpoint::Error::Gguf(error) => gguf(error.in_part(number, count)),
+            error => error,
+        })?;
         part.is_number(index, count).map_err(gguf)?;
         // The first part's are the model's.
         part.entries = Entries::default();
@@ -76,9 +80,9 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
     let config = config(&parts[0].entries, architecture, vocab_size, shared)?;
 
     let mut tensors = Vec::new();
-    for part in &parts {
+    for (number, part) in (1..).zip(&parts) {
         part.place(architecture, &config, &mut tensors)
-            .map_err(gguf)?;
+            .map_err(|error| gguf(error.in_part(number, count)))?;
     }
     whole(architecture, &config, &mut tensors).map_err(gguf)?;
     Ok(Checkpoint {
@@ -139,7 +143,8 @@ struct Part {
     version: u32,
     entries: Entries,
     named: Vec<Named>,
-    /// Where its tensors' offsets count from, and where the file ends.
+    /// Where it begins, where its tensors' offsets count from, and where it ends.
+    start: u64,
     data: u64,
     end: u64,
     alignment: u64,
@@ -175,6 +180,7 @@ impl Part {
             version,
             entries,
             named,
+            start,
             data,
             end,
             alignment,
@@ -215,7 +221,7 @@ impl Part {
         tensors: &mut Vec<Tensor>,
     ) -> Result<(), Error> {
         for tensor in &self.named {
-            let found = tensor.place(config, self.data, self.alignment, self.end)?;
+            let found = tensor.place(config, self)?;
             let extra = found.role.is_extra();
             if extra
                 && !architecture.may.contains(&found.role)
@@ -317,14 +323,8 @@ impl Named {
         (format!("{number}") == layer).then_some((*role, number))
     }
 
-    /// The tensor that it is in a model of `config`.
-    fn place(
-        &self,
-        config: &Config,
-        data: u64,
-        alignment: u64,
-        size: u64,
-    ) -> Result<Tensor, Error> {
+    /// The tensor that it is in a model of `config`, in the file `part`.
+    fn place(&self, config: &Config, part: &Part) -> Result<Tensor, Error> {
         let name = &self.name;
         let (role, layer) = self.role().ok_or_else(|| Error::Unsupported {
             what: format!("it has a tensor {}", Quoted(name)),
@@ -332,7 +332,13 @@ impl Named {
         let (rows, cols) = role.shape(config);
         let wanted = (cols as u64, rows as u64);
         let found = (self.shape[0], self.shape[1]);
-        if found != wanted || layer >= config.n_layers.max(1) {
+        if layer >= config.n_layers {
+            return Err(Error::Layer {
+                name: name.clone(),
+                layers: config.n_layers,
+            });
+        }
+        if found != wanted {
             return Err(Error::Shape {
                 name: name.clone(),
                 found,
@@ -355,14 +361,20 @@ impl Named {
             block: encoding.block(),
             cols,
         })?;
-        let offset = data.saturating_add(self.offset);
-        let inside = offset.checked_add(bytes).is_some_and(|end| end <= size);
-        if !inside || !self.offset.is_multiple_of(alignment) {
+        if !self.offset.is_multiple_of(part.alignment) {
+            return Err(Error::Alignment {
+                name: name.clone(),
+                offset: self.offset,
+                alignment: part.alignment,
+            });
+        }
+        let offset = part.data.saturating_add(self.offset);
+        if offset.checked_add(bytes).is_none_or(|end| end > part.end) {
             return Err(Error::Place {
                 name: name.clone(),
-                offset,
+                offset: offset - part.start,
                 bytes,
-                size,
+                size: part.end - part.start,
             });
         }
         Ok(Tensor {

@@ -81,7 +81,7 @@ impl Sampling {
             .find(|(token, bias)| *token as usize >= vocab_size || bias.is_nan())
         {
             Some((token, bias)) => Err(format!(
-                "a bias of {bias} for token {token}, but there are tokens 0 to {} and a bias is a number",
+                "bias for token {token} is {bias}, but there are tokens 0 to {} and a bias is a number",
                 vocab_size.saturating_sub(1)
             )),
             None => Ok(()),
@@ -92,8 +92,9 @@ impl Sampling {
 /// The samplers with what they remember. Sampling allocates nothing.
 pub(super) struct Chain {
     pub(super) settings: Sampling,
-    /// The last tokens, the oldest first.
+    /// The last tokens, the oldest first, and how often each token is among them; empty where no penalty looks at them.
     recent: VecDeque<u32>,
+    counts: Vec<u32>,
     /// Logit (later probability) and token.
     candidates: Vec<(f32, u32)>,
     /// Surprise and place, for typical sampling.
@@ -103,8 +104,11 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) fn new(vocab_size: usize, settings: Sampling) -> Chain {
         let typical = settings.typical < 1.0;
+        let looks = (settings.repeat, settings.frequency, settings.presence) != (1.0, 0.0, 0.0)
+            && settings.repeat_last > 0;
         Chain {
-            recent: VecDeque::with_capacity(settings.repeat_last + 1),
+            recent: VecDeque::with_capacity(if looks { settings.repeat_last + 1 } else { 0 }),
+            counts: alloc::vec![0; if looks { vocab_size } else { 0 }],
             candidates: Vec::with_capacity(vocab_size),
             surprises: Vec::with_capacity(if typical { vocab_size } else { 0 }),
             settings,
@@ -113,13 +117,17 @@ impl Chain {
 
     /// Remembers a token.
     pub(super) fn accept(&mut self, token: u32) {
-        if self.settings.repeat_last == 0 {
+        let Some(count) = self.counts.get_mut(token as usize) else {
             return;
-        }
-        if self.recent.len() == self.settings.repeat_last {
-            self.recent.pop_front();
-        }
+        };
+        *count += 1;
         self.recent.push_back(token);
+        if self.recent.len() > self.settings.repeat_last
+            && let Some(oldest) = self.recent.pop_front()
+            && let Some(count) = self.counts.get_mut(oldest as usize)
+        {
+            *count -= 1;
+        }
     }
 
     /// Picks a token. `coin` is from 0 to 1, 1 excluded.
@@ -153,24 +161,18 @@ impl Chain {
                 *logit += bias;
             }
         }
-        if (settings.repeat, settings.frequency, settings.presence) == (1.0, 0.0, 0.0) {
-            return;
-        }
-        for (i, token) in self.recent.iter().enumerate() {
-            // Each once, at its first place.
-            if self.recent.iter().take(i).any(|before| before == token) {
-                continue;
-            }
-            let Some(logit) = logits.get_mut(*token as usize) else {
-                continue;
-            };
-            let count = self.recent.iter().filter(|t| *t == token).count() as f32;
+        let there = self
+            .counts
+            .iter()
+            .zip(logits)
+            .filter(|(count, _)| **count > 0);
+        for (count, logit) in there {
             if *logit <= 0.0 {
                 *logit *= settings.repeat;
             } else {
                 *logit /= settings.repeat;
             }
-            *logit -= count * settings.frequency + settings.presence;
+            *logit -= *count as f32 * settings.frequency + settings.presence;
         }
     }
 

@@ -74,7 +74,7 @@ impl Knob {
             Knob::Temperature => (0.0, f32::MAX, "a number of 0 or more"),
             Knob::TopP | Knob::MinP | Knob::Typical => (0.0, 1.0, "a number from 0 to 1"),
             // Above this not every whole number is a float; no vocabulary is that large.
-            Knob::TopK => (0.0, 16_777_216.0, "a whole number, 0 or more"),
+            Knob::TopK => (0.0, 16_777_216.0, "a whole number from 0 to 16777216"),
             Knob::RepeatPenalty => (f32::MIN_POSITIVE, f32::MAX, "a number of more than 0"),
             Knob::RepeatLastN => (
                 0.0,

@@ -273,6 +273,15 @@ pub fn scored(tokenizer: &Tokenizer) -> Gguf {
     file.text("tokenizer.ggml.model", "llama");
     file.texts("tokenizer.ggml.tokens", &words);
     file.set("tokenizer.ggml.scores", 9, &scores);
+    // Unknown, control, byte, normal.
+    let kind = |token| match token {
+        0 => 2,
+        1 | 2 => 3,
+        3..=258 => 6,
+        _ => 1,
+    };
+    let kinds: Vec<i32> = (0..words.len()).map(kind).collect();
+    file.numbers("tokenizer.ggml.token_type", 5, &kinds);
     file
 }
 
