@@ -260,7 +260,7 @@ fn lies_are_refused_in_a_sentence() {
         (
             "a layer too many",
             replaced(&good, b"blk.1.attn_q.weight", b"blk.7.attn_q.weight"),
-            "columns",
+            "is of a layer that it does not have",
         ),
         (
             "dimensions",
