@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
 use llama2_efi::options::Options;
+use llama2_engine::gguf::PartName;
 use sha2::{Digest, Sha256};
 
 use crate::config_file;
@@ -26,7 +27,7 @@ const LARGEST_FILE: u64 = u32::MAX as u64;
 /// A model and its tokenizer to put in.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Files {
-    /// Checkpoint to put in [default: none, the bundled model is inside llama2.efi]
+    /// Checkpoint to put in, of a split one any part [default: none, the bundled model is inside llama2.efi]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Its tokenizer
@@ -68,9 +69,7 @@ impl Content {
         content.file("EFI/BOOT/BOOTX64.EFI", efi);
         let mut options = options.clone();
         if let Some(model) = &files.model {
-            let name = short_name(model).unwrap_or_else(|| "MODEL.BIN".into());
-            options.model = Some(name.clone());
-            content.file(&name, model);
+            options.model = Some(content.model(model)?);
         }
         if let Some(tokenizer) = &files.tokenizer {
             options.tokenizer = Some("TOKEN.BIN".into());
@@ -85,6 +84,27 @@ impl Content {
             ),
         }
         Ok(content)
+    }
+
+    /// Adds a model, of a split one all parts; its name.
+    fn model(&mut self, model: &Path) -> Result<String> {
+        let name = model.file_name().and_then(|name| name.to_str());
+        let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
+            let name = short_name(model).unwrap_or_else(|| "MODEL.BIN".into());
+            self.file(&name, model);
+            return Ok(name);
+        };
+        for number in 1..=part.count {
+            let sibling = model.with_file_name(part.sibling(number));
+            ensure!(
+                sibling.is_file(),
+                "{}: there is no such file, but the model is split into {}",
+                sibling.display(),
+                part.count
+            );
+            self.file(&part.sibling(number), &sibling);
+        }
+        Ok(part.sibling(1))
     }
 
     /// Adds a file of this machine.
@@ -160,7 +180,7 @@ pub fn write(content: &Content, path: &Path) -> Result<u64> {
         let size = entry.size()?;
         if size > LARGEST_FILE {
             bail!(
-                "{}: {size} bytes, but a file on FAT32 has at most {LARGEST_FILE}",
+                "{}: {size} bytes, but a file on FAT32 has at most {LARGEST_FILE}; llama2 split cuts a .gguf model into smaller ones",
                 entry.path
             );
         }
