@@ -402,7 +402,7 @@ fn too_little_memory(bench: &Bench, trial: &mut Trial) -> Result<Option<String>>
             ..Machine::new(&image)
         },
         // With a context of 256, the shortest that it would be run with.
-        "needs 442 MiB, ",
+        "needs 443 MiB, ",
     )?;
     ensure!(
         !trial.serial.contains("Loading"),
