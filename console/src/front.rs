@@ -1,0 +1,116 @@
+//! What is shown, whatever it is shown on: a text that grows at its end, and below it what is being typed, chosen or waited for.
+//!
+//! A [`Front`] is one place that shows it: [`crate::terminal`] (a serial line, a terminal), a firmware's text console, a full screen of cells.
+//! Several may show the same at once; each breaks lines by its own width. None of them reads keys or waits.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{keys::Key, status::Status, view::Prompt};
+
+/// What a piece of the growing text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// The program's name, once.
+    Title,
+    /// What the program says.
+    Info,
+    /// The name of a value that follows.
+    Name,
+    /// What did not go as wished.
+    Warning,
+    /// What went wrong.
+    Error,
+    /// What the person said.
+    User,
+    /// What the model thought.
+    Thought,
+    /// What the model said.
+    Answer,
+    /// How long it took.
+    Summary,
+}
+
+/// What stands below the text.
+#[derive(Debug, Clone, Copy)]
+pub enum Bottom<'a> {
+    /// Nothing.
+    Nothing,
+    /// A line being typed; `cursor` is in bytes of `text`.
+    Line {
+        /// Before it.
+        prompt: Prompt<'a>,
+        /// What was typed.
+        text: &'a str,
+        /// Where the next character goes.
+        cursor: usize,
+    },
+    /// How far a reply is.
+    Status(&'a Status),
+    /// How far something else is: one line.
+    Note(&'a str),
+    /// Something to choose from.
+    Menu(&'a Menu),
+}
+
+/// A list to choose from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Menu {
+    /// What it is about.
+    pub title: String,
+    /// What there is: one at least.
+    pub rows: Vec<Choice>,
+    /// The row that Return takes.
+    pub selected: usize,
+    /// What the keys do, and how long there is.
+    pub note: String,
+}
+
+/// A row of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Choice {
+    /// Name first, then what is told of it: columns.
+    pub cells: Vec<String>,
+    /// Whether it cannot be taken; the last cell says why.
+    pub grey: bool,
+}
+
+/// What a status bar tells all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Gauge<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// Positions of the context in use, and all.
+    pub context: (usize, usize),
+    /// Tokens a second since the last time; `None` while nothing is being said.
+    pub rate: Option<f32>,
+}
+
+/// A place that shows it.
+pub trait Front {
+    /// Puts text at the end. It may end in the middle of a word, which may be held back until it is whole: until a blank or a line's end follows,
+    /// or [`Front::bottom`] is called.
+    fn show(&mut self, style: Style, text: &str);
+
+    /// Puts a text at the end that is laid out for a number of columns, such as a table; it ends with a line's end.
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String);
+
+    /// Shows this below the text, in place of what stood there. A line of the text that is not ended is ended for a line or a menu; a status may wait.
+    fn bottom(&mut self, bottom: Bottom<'_>);
+
+    /// The line being typed stays where it is, as part of the text.
+    fn keep_line(&mut self);
+
+    /// What the status bar tells, where there is one.
+    fn gauge(&mut self, _gauge: &Gauge<'_>) {}
+
+    /// Moves through what was shown before (page up, page down). Whether it could.
+    fn scroll(&mut self, _key: Key) -> bool {
+        false
+    }
+
+    /// A key could not be taken.
+    fn bell(&mut self) {}
+
+    /// Empties the screen; what stands below the text stays.
+    fn clear(&mut self);
+}

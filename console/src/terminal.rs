@@ -1,0 +1,376 @@
+//! A [`Front`] on a terminal behind a wire: text at its end, the line being typed below it, in as few bytes as will do.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use crate::{
+    ansi::{self, Ansi},
+    front::{Bottom, Front, Menu, Style},
+    keys::Key,
+    view::{Prompt, lay_out},
+    width,
+    wrap::Wrap,
+};
+
+/// Nothing before a text.
+const NO_PROMPT: Prompt<'static> = Prompt {
+    first: "",
+    more: "",
+};
+
+/// A terminal. What is to be sent collects in it until [`Terminal::take`].
+#[derive(Debug)]
+pub struct Terminal {
+    ansi: Ansi,
+    /// Breaks lines between words, where the terminal's width is known for sure.
+    wrap: Option<Wrap>,
+    columns: usize,
+    /// Whether colours are sent.
+    colours: bool,
+    /// Whether the text's last line is not ended.
+    open: bool,
+    out: String,
+}
+
+impl Terminal {
+    /// A terminal of this size. Without `colours` only text and what the line being typed needs is sent.
+    pub const fn new(columns: usize, rows: usize, colours: bool) -> Terminal {
+        Terminal {
+            ansi: Ansi::new(rows, colours),
+            wrap: None,
+            columns,
+            colours,
+            open: false,
+            out: String::new(),
+        }
+    }
+
+    /// Knows the terminal's size for sure: from now on lines are broken between words.
+    pub fn set_size(&mut self, columns: usize, rows: usize) {
+        self.columns = columns.max(8);
+        self.ansi.set_height(rows);
+        let wrap = self.wrap.get_or_insert(Wrap::new(columns));
+        // A character in the last column makes some terminals break the line by themselves.
+        wrap.set_width(self.columns - 1);
+    }
+
+    /// What is to be sent now.
+    pub fn take(&mut self) -> String {
+        core::mem::take(&mut self.out)
+    }
+
+    /// Sends text as it is, without looking at it: no line is broken.
+    pub fn raw(&mut self, text: &str) {
+        self.ansi.hide(&mut self.out);
+        self.put(text);
+    }
+
+    fn put(&mut self, text: &str) {
+        for piece in text.split_inclusive('\n') {
+            match piece.strip_suffix('\n') {
+                Some(content) => {
+                    self.out.push_str(content);
+                    self.out.push_str("\r\n");
+                }
+                None => self.out.push_str(piece),
+            }
+        }
+        if let Some(last) = text.chars().next_back() {
+            self.open = last != '\n';
+        }
+    }
+
+    fn write(&mut self, style: Style, text: &str) {
+        let text = plain(text);
+        let text = match &mut self.wrap {
+            Some(wrap) => {
+                let mut out = String::new();
+                wrap.push(&text, &mut out);
+                out
+            }
+            None => text,
+        };
+        if text.is_empty() {
+            return;
+        }
+        let (on, off) = match self.colours {
+            true => colour(style),
+            false => ("", ""),
+        };
+        self.out.push_str(on);
+        self.put(&text);
+        self.out.push_str(off);
+    }
+
+    /// The word that is held back, and the line's end where there is none.
+    fn end_line(&mut self) {
+        self.end_word();
+        if self.open {
+            self.put("\n");
+            if let Some(wrap) = &mut self.wrap {
+                wrap.push("\n", &mut String::new());
+            }
+        }
+    }
+
+    fn end_word(&mut self) {
+        if let Some(wrap) = &mut self.wrap {
+            let mut out = String::new();
+            wrap.flush(&mut out);
+            self.put(&out);
+        }
+    }
+}
+
+/// What a terminal must not hear from a text: all control characters but line ends and tabs.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|&letter| matches!(letter, '\n' | '\t') || !letter.is_control())
+        .collect()
+}
+
+/// Codes before and behind a text (ECMA-48, SGR).
+fn colour(style: Style) -> (&'static str, &'static str) {
+    match style {
+        Style::Title | Style::User => ("\x1b[1m", "\x1b[0m"),
+        Style::Name => ("\x1b[36m", "\x1b[0m"),
+        Style::Warning => ("\x1b[33m", "\x1b[0m"),
+        Style::Error => ("\x1b[31m", "\x1b[0m"),
+        Style::Thought | Style::Info => ("\x1b[2m", "\x1b[0m"),
+        Style::Summary => ("\x1b[32m", "\x1b[0m"),
+        Style::Answer => ("", ""),
+    }
+}
+
+/// A menu as lines of text, and where the cursor stands in it. What cannot be taken is in brackets.
+pub fn menu_text(menu: &Menu, columns: usize) -> (String, usize) {
+    let cells = menu.rows.iter().map(|row| row.cells.len()).max();
+    let wide: Vec<usize> = (0..cells.unwrap_or(0))
+        .map(|i| {
+            let cells = menu.rows.iter().filter_map(|row| row.cells.get(i));
+            cells.map(|cell| width::text(cell)).max().unwrap_or(0)
+        })
+        .collect();
+    let cut = |line: &str| width::cut(line, columns.saturating_sub(2)).to_string();
+    let mut text = cut(&menu.title);
+    let mut cursor = 0;
+    for (i, row) in menu.rows.iter().enumerate() {
+        text.push('\n');
+        if i == menu.selected {
+            cursor = text.len();
+        }
+        let mut line = String::from(if i == menu.selected { "> " } else { "  " });
+        for (cell, &wide) in row.cells.iter().zip(&wide) {
+            let blanks = wide.saturating_sub(width::text(cell));
+            line.push_str(cell);
+            line.push_str(&" ".repeat(blanks + 2));
+        }
+        let line = line.trim_end();
+        let line = match row.grey {
+            true => format!("{}({})", &line[..2], &line[2..]),
+            false => line.to_string(),
+        };
+        text.push_str(&cut(&line));
+    }
+    text.push('\n');
+    text.push_str(&cut(&menu.note));
+    (text, cursor)
+}
+
+impl Front for Terminal {
+    fn show(&mut self, style: Style, text: &str) {
+        self.ansi.hide(&mut self.out);
+        self.write(style, text);
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        self.ansi.hide(&mut self.out);
+        self.end_line();
+        let (on, off) = match self.colours {
+            true => colour(style),
+            false => ("", ""),
+        };
+        self.out.push_str(on);
+        self.put(&plain(&make(self.columns)));
+        self.out.push_str(off);
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        let (prompt, text, cursor) = match bottom {
+            Bottom::Nothing => {
+                self.end_word();
+                return self.ansi.hide(&mut self.out);
+            }
+            Bottom::Line {
+                prompt,
+                text,
+                cursor,
+            } => (prompt, text.to_string(), cursor),
+            // In the middle of a line there is no place for these.
+            Bottom::Status(_) | Bottom::Note(_) if self.open => return,
+            Bottom::Status(status) => {
+                let line = status.line(self.columns);
+                let end = line.len();
+                (NO_PROMPT, line, end)
+            }
+            Bottom::Note(note) => {
+                let line = width::cut(note, self.columns.saturating_sub(1)).to_string();
+                let end = line.len();
+                (NO_PROMPT, line, end)
+            }
+            Bottom::Menu(menu) => {
+                let (text, cursor) = menu_text(menu, self.columns);
+                (NO_PROMPT, text, cursor)
+            }
+        };
+        if !self.ansi.is_shown() {
+            self.end_line();
+        }
+        let view = lay_out(prompt, &text, cursor, self.columns);
+        self.ansi.draw(view, &mut self.out);
+    }
+
+    fn keep_line(&mut self) {
+        self.ansi.leave(&mut self.out);
+    }
+
+    fn scroll(&mut self, _: Key) -> bool {
+        false
+    }
+
+    fn bell(&mut self) {
+        self.out.push_str(ansi::BELL);
+    }
+
+    fn clear(&mut self) {
+        self.ansi.forget();
+        self.out.push_str(ansi::CLEAR);
+        if let Some(wrap) = &mut self.wrap {
+            wrap.push("\n", &mut String::new());
+        }
+        self.open = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ansi::tests::Terminal as Simulated,
+        front::Choice,
+        status::{Phase, Status},
+    };
+
+    const PROMPT: Prompt<'static> = Prompt {
+        first: "> ",
+        more: ". ",
+    };
+
+    fn line(text: &str) -> Bottom<'_> {
+        Bottom::Line {
+            prompt: PROMPT,
+            text,
+            cursor: text.len(),
+        }
+    }
+
+    /// What a terminal of 20 columns shows.
+    fn seen(terminal: &mut Terminal, simulated: &mut Simulated) -> Vec<String> {
+        simulated.feed(&terminal.take());
+        let mut rows = simulated.seen();
+        while rows.last().is_some_and(String::is_empty) {
+            rows.pop();
+        }
+        rows
+    }
+
+    #[test]
+    fn text_grows_above_the_line_being_typed() {
+        let mut terminal = Terminal::new(20, 10, false);
+        let mut simulated = Simulated::new(20, 10);
+        terminal.set_size(20, 10);
+        terminal.bottom(line("wo"));
+        assert_eq!(seen(&mut terminal, &mut simulated), ["> wo"]);
+        terminal.bottom(line("word"));
+        terminal.keep_line();
+        let status = Status {
+            phase: Phase::Prefill { done: 1, total: 2 },
+            microseconds: 1,
+            context: (1, 9),
+        };
+        terminal.bottom(Bottom::Status(&status));
+        assert_eq!(seen(&mut terminal, &mut simulated).len(), 2);
+        terminal.show(Style::Answer, "an answer that is lon");
+        assert_eq!(
+            seen(&mut terminal, &mut simulated),
+            ["> word", "an answer that is"]
+        );
+        // A word that still grows waits, and a status has no place in the middle of a line.
+        terminal.bottom(Bottom::Status(&status));
+        terminal.show(Style::Answer, "g.");
+        terminal.bottom(line(""));
+        assert_eq!(
+            seen(&mut terminal, &mut simulated),
+            ["> word", "an answer that is", "long.", ">"]
+        );
+        terminal.show(Style::Info, "said\n");
+        terminal.bottom(line(""));
+        assert_eq!(
+            seen(&mut terminal, &mut simulated)[2..],
+            ["long.", "said", ">"]
+        );
+        terminal.clear();
+        terminal.bottom(line("a"));
+        assert_eq!(terminal.take(), "\x1b[H\x1b[2J> a");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let mut terminal = Terminal::new(80, 24, false);
+        terminal.show(Style::Answer, "a\x1b[2Jb\x07\tc\r\n");
+        assert_eq!(terminal.take(), "a[2Jb\tc\r\n");
+        terminal.lay_out(Style::Info, &|columns| format!("{columns}\x1b\n"));
+        assert_eq!(terminal.take(), "80\r\n");
+    }
+
+    #[test]
+    fn a_menu_is_rows_of_columns() {
+        let choice = |cells: &[&str], grey| Choice {
+            cells: cells.iter().map(|cell| cell.to_string()).collect(),
+            grey,
+        };
+        let mut menu = Menu {
+            title: "Models".into(),
+            rows: [
+                choice(&["a.gguf", "Q8_0", "fits"], false),
+                choice(&["longer", "F32", "too large"], true),
+            ]
+            .into(),
+            selected: 1,
+            note: "10 s".into(),
+        };
+        let (text, cursor) = menu_text(&menu, 80);
+        assert_eq!(
+            text,
+            "Models\n  a.gguf  Q8_0  fits\n> (longer  F32   too large)\n10 s"
+        );
+        assert_eq!(&text[cursor..=cursor], ">");
+        let mut terminal = Terminal::new(40, 10, false);
+        let mut simulated = Simulated::new(40, 10);
+        terminal.bottom(Bottom::Menu(&menu));
+        menu.selected = 0;
+        terminal.bottom(Bottom::Menu(&menu));
+        assert_eq!(
+            seen(&mut terminal, &mut simulated),
+            [
+                "Models",
+                "> a.gguf  Q8_0  fits",
+                "  (longer  F32   too large)",
+                "10 s"
+            ]
+        );
+    }
+}
