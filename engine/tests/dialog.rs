@@ -340,3 +340,152 @@ fn without_a_template_the_text_goes_on() {
     let refused = chat.begin_turn(&tokenizer, "", &long);
     assert!(matches!(refused, Err(PromptError::TooLong { .. })));
 }
+
+/// A question, and the whole answer to it.
+fn ask(
+    chat: &mut Chat,
+    session: &mut Session<'_>,
+    tokenizer: &Tokenizer,
+    question: &str,
+) -> String {
+    chat.begin_turn(tokenizer, "Be brief.", question).unwrap();
+    answer(chat, session, tokenizer)
+}
+
+#[test]
+fn turns_are_taken_back() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    assert!(!chat.undo());
+    let first = ask(&mut chat, &mut session, &tokenizer, "Who are you?");
+    let one = chat.context().to_vec();
+    let second = ask(&mut chat, &mut session, &tokenizer, "And then?");
+    let two = chat.context().to_vec();
+    assert!(chat.undo());
+    assert_eq!(chat.context(), one);
+    // The same again gives the same; another question is answered as if there had been nothing else.
+    assert_eq!(
+        ask(&mut chat, &mut session, &tokenizer, "And then?"),
+        second
+    );
+    assert_eq!(chat.context(), two);
+    assert!(chat.undo());
+    ask(&mut chat, &mut session, &tokenizer, "Why?");
+    check_answer(&chat, &model, &tokenizer);
+    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert!(chat.context().is_empty());
+    assert_eq!(
+        ask(&mut chat, &mut session, &tokenizer, "Who are you?"),
+        first
+    );
+    assert_eq!(chat.context(), one);
+}
+
+#[test]
+fn a_cache_that_was_lost_is_filled_again() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    ask(&mut chat, &mut session, &tokenizer, "Who are you?");
+    let known = chat.context().len();
+    // Somebody else uses the session.
+    session.prefill(&[5; 40], 0);
+    chat.forget_cache();
+    chat.begin_turn(&tokenizer, "", "And then?").unwrap();
+    let (done, all) = chat.progress();
+    assert!(done == 0 && all > known, "{done} of {all}");
+    // Stopped while it is read again: the turn is taken back, and what was said before is still known.
+    chat.limit_batch(16);
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    assert_eq!(chat.progress(), (16, all));
+    chat.interrupt();
+    assert_eq!(chat.context().len(), known);
+    chat.begin_turn(&tokenizer, "", "And then?").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+    assert_eq!(chat.progress(), (all - 16, all - 16));
+}
+
+#[test]
+fn a_conversation_held_elsewhere_is_gone_on_with() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let said = [("Who are you?", "Nobody."), ("Why?", "Because.")];
+    assert_eq!(chat.recall(&tokenizer, "Be brief.", &said), 0);
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    let marks = answer_marks(&tokenizer);
+    let answers = chat.context().windows(marks.len());
+    assert_eq!(answers.filter(|part| *part == marks).count(), 3);
+    let ends = chat.context().iter().filter(|&&token| token == END).count();
+    assert!(ends >= 6, "system, three questions and two answers: {ends}");
+    assert!(chat.undo() && chat.undo());
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    // The oldest turns go where there is no room.
+    let many = |count: u32| -> String {
+        (0..count)
+            .map(|i| char::from(b'a' + (i * i % 26) as u8))
+            .collect()
+    };
+    let long = many(260);
+    let said = [("a", &long[..]), ("b", &long), ("c", &long)];
+    let dropped = chat.recall(&tokenizer, "Be brief.", &said);
+    assert!((1..3).contains(&dropped), "{dropped}");
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    let longer = many(2000);
+    assert_eq!(chat.recall(&tokenizer, "", &[("a", &longer)]), 1);
+    assert!(chat.context().is_empty());
+}
+
+#[test]
+fn run_c_s_chat_takes_turns_back_too() {
+    let (model, tokenizer) = llama2c();
+    let steps = 200;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, steps, model.config.seq_len);
+    assert!(chat.is_run_c());
+    let mut talk = |chat: &mut Chat, question: &str| {
+        chat.begin_turn(&tokenizer, "", question).unwrap();
+        let (mut sampler, mut said) = (
+            Sampler::new(tokenizer.vocab_size(), 0.0, 0.9, 1),
+            String::new(),
+        );
+        for _ in 0..30 {
+            match chat.step(&mut session, &tokenizer, &mut sampler) {
+                Step::Text(text) => said += text,
+                _ => break,
+            }
+        }
+        chat.interrupt();
+        said
+    };
+    let first = talk(&mut chat, "Hi");
+    let second = talk(&mut chat, "Who?");
+    assert!(chat.undo());
+    assert_eq!(talk(&mut chat, "Who?"), second);
+    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert_eq!((chat.position(), talk(&mut chat, "Hi")), (0, first));
+    // From elsewhere, and read again.
+    assert_eq!(chat.recall(&tokenizer, "", &[("Hi", "Hello")]), 0);
+    let known = chat.position();
+    assert!(known > 5);
+    let once = talk(&mut chat, "Who?");
+    chat.undo();
+    chat.forget_cache();
+    assert_eq!((chat.position(), talk(&mut chat, "Who?")), (known, once));
+}
+
+/// The bundled model, in llama2.c's own format.
+fn llama2c() -> (Model, Tokenizer) {
+    let read = |name| std::fs::read(format!("{}/../models/{name}", env!("CARGO_MANIFEST_DIR")));
+    let tokenizer = read("tokenizer.bin").unwrap();
+    let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
+    (
+        load(&read("stories1M.q80.bin").unwrap()).unwrap().0,
+        tokenizer,
+    )
+}

@@ -20,9 +20,11 @@ struct Turn {
     user: String,
     /// Where the answer begins in the context.
     answer: usize,
+    /// What there was before it: it can be taken back.
+    before: Before,
 }
 
-/// What there was before a turn began: that turn can be taken back.
+/// What there was before a turn began.
 #[derive(Clone, Copy)]
 struct Before {
     context: usize,
@@ -30,17 +32,28 @@ struct Before {
     closed: bool,
 }
 
+/// Before the first turn.
+const NOTHING: Before = Before {
+    context: 0,
+    next: None,
+    closed: true,
+};
+
 /// A conversation.
 pub(super) struct Dialog {
     template: Option<Template>,
     system: Option<String>,
     think: bool,
     turns: Vec<Turn>,
-    /// All tokens that have been passed, of which the cache has keys and values.
+    /// All tokens before the current turn's prompt, and of that what has been passed.
     context: Vec<u32>,
+    /// How many of them the cache has keys and values of. The others are passed first.
+    cached: usize,
     /// The current turn's prompt, and how much of it has been passed.
     prompt: Vec<u32>,
     passed: usize,
+    /// Tokens that were to be passed when the turn began.
+    to_pass: usize,
     /// Tokens that the model gave and that have not been passed: its last one.
     next: Option<u32>,
     /// Whether the last answer has its end.
@@ -53,8 +66,6 @@ pub(super) struct Dialog {
     seq_len: usize,
     batch: usize,
     passes: usize,
-    /// Before the current turn; nothing if the context was laid out anew for it.
-    before: Option<Before>,
     /// What the user should know of the turn that has begun.
     notice: Option<String>,
     top: Option<TopToken>,
@@ -74,8 +85,10 @@ impl Dialog {
             think: true,
             turns: Vec::new(),
             context: Vec::with_capacity(seq_len),
+            cached: 0,
             prompt: Vec::new(),
             passed: 0,
+            to_pass: 0,
             next: None,
             closed: true,
             over: true,
@@ -84,7 +97,6 @@ impl Dialog {
             seq_len,
             batch: BATCH,
             passes: 0,
-            before: None,
             notice: None,
             top: None,
             output: Output::new(tokenizer, 1),
@@ -97,6 +109,11 @@ impl Dialog {
 
     pub(super) fn set_stops(&mut self, stops: &[String]) {
         self.output.set_stops(stops);
+    }
+
+    /// Sets the most tokens of an answer.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
     }
 
     pub(super) fn set_thinking(&mut self, think: bool) {
@@ -154,50 +171,60 @@ impl Dialog {
             return Ok(());
         }
         if self.template.is_none() {
-            self.begin_with_half(tokenizer, user, &added, room);
+            self.begin_with_half(tokenizer, user, added, room);
             return Ok(());
         }
         // The oldest turns go, the system prompt stays.
         for dropped in 1..self.turns.len() {
             let kept = &self.turns[dropped];
-            let mut prompt = self.opening(tokenizer, self.system.as_deref(), &kept.user);
-            let shift = prompt.len();
-            prompt.extend_from_slice(&self.context[kept.answer..]);
-            prompt.extend_from_slice(&added);
-            if prompt.len() <= room {
-                let from = kept.answer;
+            let opening = self.opening(tokenizer, self.system.as_deref(), &kept.user);
+            let (from, shift) = (kept.answer, opening.len());
+            if shift + self.context.len() - from + added.len() <= room {
                 self.turns.drain(..dropped);
-                for turn in &mut self.turns {
+                for (number, turn) in self.turns.iter_mut().enumerate() {
                     turn.answer = turn.answer - from + shift;
+                    if number == 0 {
+                        turn.before = NOTHING;
+                    } else {
+                        turn.before.context = turn.before.context - from + shift;
+                    }
                 }
+                self.context.splice(..from, opening);
                 self.forget(dropped);
-                self.begin(user, prompt);
+                self.begin(user, added);
                 return Ok(());
             }
         }
         self.forget(self.turns.len());
-        self.turns.clear();
+        self.restart();
         self.begin(user, first);
         Ok(())
     }
 
+    /// Nothing has been said.
+    fn restart(&mut self) {
+        self.turns.clear();
+        self.context.clear();
+        (self.next, self.closed) = (None, true);
+        self.cached = 0;
+    }
+
     /// Where there are no turns to drop, the older half of what there is room for goes.
-    fn begin_with_half(&mut self, tokenizer: &Tokenizer, user: &str, added: &[u32], room: usize) {
+    fn begin_with_half(&mut self, tokenizer: &Tokenizer, user: &str, added: Vec<u32>, room: usize) {
         let kept = room.saturating_sub(added.len()) / 2;
         let from = self.context.len() - kept.min(self.context.len());
-        let mut prompt: Vec<u32> = tokenizer.bos().into_iter().collect();
-        prompt.extend_from_slice(&self.context[from..]);
-        prompt.extend_from_slice(added);
         self.notice = Some(format!(
             "the context of {} tokens is full: the text's first {from} are forgotten",
             self.seq_len
         ));
+        // Of earlier turns only text is left, which cannot be taken back.
         self.turns.clear();
-        self.context.clear();
-        self.begin(user, prompt);
+        self.context.splice(..from, tokenizer.bos());
+        self.cached = 0;
+        self.begin(user, added);
     }
 
-    /// Empties the context, and has it said that so many turns are lost.
+    /// Has it said that so many turns are lost; what is left stands elsewhere in the context now.
     fn forget(&mut self, turns: usize) {
         let turns = match turns {
             1 => "the oldest turn is".to_string(),
@@ -212,7 +239,7 @@ impl Dialog {
             "the context of {} tokens is full: {turns} forgotten{kept}",
             self.seq_len
         ));
-        self.context.clear();
+        self.cached = 0;
     }
 
     /// The first turn's tokens.
@@ -255,16 +282,16 @@ impl Dialog {
     }
 
     fn begin(&mut self, user: &str, prompt: Vec<u32>) {
-        let rebuilt = self.notice.is_some();
-        self.before = (!rebuilt).then_some(Before {
-            context: self.context.len(),
-            next: self.next,
-            closed: self.closed,
-        });
         self.turns.push(Turn {
             user: user.into(),
             answer: self.context.len() + prompt.len(),
+            before: Before {
+                context: self.context.len(),
+                next: self.next,
+                closed: self.closed,
+            },
         });
+        self.to_pass = self.context.len() - self.cached + prompt.len();
         self.prompt = prompt;
         self.passed = 0;
         self.next = None;
@@ -272,6 +299,80 @@ impl Dialog {
         self.over = false;
         self.said = 0;
         self.output.reset();
+    }
+
+    /// Takes the last turn back. Whether there was one.
+    pub(super) fn undo(&mut self) -> bool {
+        self.over = true;
+        self.output.reset();
+        let Some(Turn { before, .. }) = self.turns.pop() else {
+            return false;
+        };
+        self.context.truncate(before.context);
+        self.cached = self.cached.min(before.context);
+        (self.next, self.closed) = (before.next, before.closed);
+        true
+    }
+
+    /// Goes on from a conversation that was held elsewhere: its questions and answers.
+    pub(super) fn recall(
+        &mut self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        said: &[(&str, &str)],
+    ) -> usize {
+        self.over = true;
+        self.output.reset();
+        self.notice = None;
+        self.system = (!system.is_empty()).then(|| system.to_string());
+        let room = self.seq_len.saturating_sub((self.seq_len / 4).min(256));
+        for dropped in 0..=said.len() {
+            self.restart();
+            for &(user, answer) in &said[dropped..] {
+                let prompt = match self.turns.is_empty() {
+                    true => self.opening(tokenizer, self.system.as_deref(), user),
+                    false => self.addition(tokenizer, user),
+                };
+                if self.context.len() + prompt.len() > room {
+                    break;
+                }
+                let before = Before {
+                    context: self.context.len(),
+                    next: None,
+                    closed: self.closed,
+                };
+                self.context.extend_from_slice(&prompt);
+                self.turns.push(Turn {
+                    user: user.into(),
+                    answer: self.context.len(),
+                    before,
+                });
+                let answer = tokenizer.encode(answer.as_bytes(), false, false);
+                if self.context.len() + answer.len() > room {
+                    break;
+                }
+                self.context.extend(answer);
+                // The next turn ends this answer.
+                self.closed = false;
+            }
+            let whole = self.turns.len() == said.len() - dropped && self.context.len() <= room;
+            let ended = said.len() == dropped || !self.closed;
+            if whole && ended {
+                return dropped;
+            }
+        }
+        said.len()
+    }
+
+    /// Knows that the cache's keys and values are somebody else's now: all is passed again before the next turn.
+    pub(super) fn forget_cache(&mut self) {
+        self.cached = 0;
+    }
+
+    /// How much of what is to be read before the answer has been, and all of it: tokens.
+    pub(super) fn progress(&self) -> (usize, usize) {
+        let left = self.context.len() - self.cached + self.prompt.len() - self.passed;
+        (self.to_pass.saturating_sub(left), self.to_pass)
     }
 
     pub(super) fn limit_batch(&mut self, tokens: usize) {
@@ -288,6 +389,9 @@ impl Dialog {
             return Step::TurnOver;
         }
         self.output.clear();
+        if self.cached < self.context.len() {
+            return self.catch_up(session);
+        }
         let position = self.context.len();
         let rest = self.prompt.get(self.passed..).unwrap_or_default();
         let known = rest.len().min(self.batch);
@@ -295,19 +399,14 @@ impl Dialog {
             let tokens = &rest[..known];
             self.context.extend_from_slice(tokens);
             self.passed += known;
-            self.passes += known;
-            let last = tokens[known - 1];
-            if known == 1 {
-                (session.forward(last, position), last)
-            } else {
-                (session.prefill(tokens, position), last)
-            }
+            (pass(session, tokens, position), tokens[known - 1])
         } else {
             let token = self.next.unwrap_or_default();
             self.context.push(token);
-            self.passes += 1;
             (session.forward(token, position), token)
         };
+        self.passes += self.context.len() - position;
+        self.cached = self.context.len();
         if position == 0 {
             self.top = Some(TopToken::of(logits));
         }
@@ -336,24 +435,26 @@ impl Dialog {
         Step::Text(self.output.text())
     }
 
+    /// One pass over tokens of the context that the cache has nothing of.
+    fn catch_up(&mut self, session: &mut Session<'_>) -> Step<'_> {
+        let end = self.context.len().min(self.cached + self.batch);
+        let logits = pass(session, &self.context[self.cached..end], self.cached);
+        if self.cached == 0 {
+            self.top = Some(TopToken::of(logits));
+        }
+        self.passes += end - self.cached;
+        self.cached = end;
+        Step::Text("")
+    }
+
     pub(super) fn interrupt(&mut self) {
         self.over = true;
         self.output.reset();
-        if self.passed >= self.prompt.len() {
-            return;
-        }
-        // A turn that was not passed whole is taken back. Where the context was laid out anew for it, nothing is left before it.
-        match self.before {
-            Some(before) => {
-                self.turns.pop();
-                self.context.truncate(before.context);
-                (self.next, self.closed) = (before.next, before.closed);
-            }
-            None => {
-                self.turns.clear();
-                self.context.clear();
-                (self.next, self.closed) = (None, true);
-            }
+        // A turn that was not passed whole is taken back.
+        if self.passed < self.prompt.len() {
+            self.prompt.clear();
+            self.passed = 0;
+            self.undo();
         }
     }
 
@@ -376,7 +477,20 @@ impl Dialog {
         full && self.over && !self.closed && !self.output.stopped() && self.said < self.most
     }
 
+    /// Whether the answer has as many tokens as one may have.
+    pub(super) fn is_limited(&self) -> bool {
+        self.over && !self.closed && !self.output.stopped() && self.said >= self.most
+    }
+
     pub(super) fn notice(&self) -> Option<&str> {
         self.notice.as_deref()
+    }
+}
+
+/// Logits behind the last of one or more tokens, the first of which is at `position`.
+fn pass<'s>(session: &'s mut Session<'_>, tokens: &[u32], position: usize) -> &'s mut [f32] {
+    match tokens {
+        [token] => session.forward(*token, position),
+        tokens => session.prefill(tokens, position),
     }
 }

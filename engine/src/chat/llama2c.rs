@@ -28,6 +28,12 @@ pub struct Chat {
     /// The assistant's last token, to be passed next.
     next: u32,
     position: usize,
+    /// All tokens that have been passed, how many of them the cache has keys and values of, and where turns began.
+    context: Vec<u32>,
+    cached: usize,
+    turns: Vec<(usize, u32)>,
+    /// Tokens that were to be passed when the turn began.
+    to_pass: usize,
     steps: usize,
     seq_len: usize,
     /// Most tokens of a pass.
@@ -44,6 +50,10 @@ impl Chat {
             passed: 0,
             next: EOS,
             position: 0,
+            context: Vec::with_capacity(seq_len),
+            cached: 0,
+            turns: Vec::new(),
+            to_pass: 0,
             steps: steps.min(seq_len),
             seq_len,
             batch: BATCH,
@@ -71,8 +81,68 @@ impl Chat {
     ) -> Result<(), PromptError> {
         self.prompt = self.prompt(tokenizer, system, user)?;
         self.passed = 0;
+        self.turns.push((self.position, self.next));
+        self.to_pass = self.position - self.cached + self.prompt.len();
         self.output.reset();
         Ok(())
+    }
+
+    /// See [`super::Chat::undo`].
+    pub fn undo(&mut self) -> bool {
+        self.interrupt();
+        let Some((position, next)) = self.turns.pop() else {
+            return false;
+        };
+        (self.position, self.next) = (position, next);
+        self.context.truncate(position);
+        self.cached = self.cached.min(position);
+        true
+    }
+
+    /// See [`super::Chat::recall`].
+    pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
+        self.interrupt();
+        for dropped in 0..=said.len() {
+            self.context.clear();
+            self.turns.clear();
+            let mut whole = true;
+            for &(user, answer) in &said[dropped..] {
+                self.position = self.context.len();
+                let Ok(mut turn) = self.prompt(tokenizer, system, user) else {
+                    whole = false;
+                    break;
+                };
+                turn.append(&mut tokenizer.encode(answer.as_bytes(), false, true));
+                self.turns.push((self.position, EOS));
+                self.context.append(&mut turn);
+                // There must be room for another turn.
+                whole &= self.context.len() < self.steps;
+                if !whole {
+                    break;
+                }
+            }
+            if whole || dropped == said.len() {
+                (self.position, self.cached) = (self.context.len(), 0);
+                return dropped;
+            }
+        }
+        said.len()
+    }
+
+    /// See [`super::Chat::forget_cache`].
+    pub fn forget_cache(&mut self) {
+        self.cached = 0;
+    }
+
+    /// See [`super::Chat::progress`].
+    pub fn progress(&self) -> (usize, usize) {
+        let left = self.context.len() - self.cached + self.prompt.len() - self.passed;
+        (self.to_pass.saturating_sub(left), self.to_pass)
+    }
+
+    /// See [`super::Chat::context`].
+    pub fn context(&self) -> &[u32] {
+        &self.context
     }
 
     /// A turn's tokens.
@@ -110,6 +180,16 @@ impl Chat {
         if self.position >= self.steps {
             return Step::Done;
         }
+        if self.cached < self.context.len() {
+            let end = self.context.len().min(self.cached + self.batch);
+            match &self.context[self.cached..end] {
+                [token] => session.forward(*token, self.cached),
+                tokens => session.prefill(tokens, self.cached),
+            };
+            self.cached = end;
+            self.output.clear();
+            return Step::Text("");
+        }
         let forced = self.prompt.get(self.passed).copied();
         let token = forced.unwrap_or(self.next);
         let prompt = self.prompt.get(self.passed..).unwrap_or_default();
@@ -127,7 +207,12 @@ impl Chat {
         } else {
             token
         };
+        match forced {
+            Some(_) => self.context.extend_from_slice(&prompt[..count]),
+            None => self.context.push(token),
+        }
         self.position += count;
+        self.cached = self.position;
         self.passed += if forced.is_some() { count } else { 0 };
         self.output.clear();
         // run.c samples after each token of the prompt and drops what comes; only the generator shows it.

@@ -30,7 +30,7 @@ use crate::{
 pub struct Chat(Kind);
 
 enum Kind {
-    Llama2c(llama2c::Chat),
+    Llama2c(Box<llama2c::Chat>),
     Dialog(Box<dialog::Dialog>),
 }
 
@@ -39,7 +39,8 @@ impl Chat {
     /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
     pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
         if tokenizer.template().is_none() && tokenizer.is_llama2c() {
-            return Chat(Kind::Llama2c(llama2c::Chat::new(tokenizer, steps, seq_len)));
+            let chat = llama2c::Chat::new(tokenizer, steps, seq_len);
+            return Chat(Kind::Llama2c(Box::new(chat)));
         }
         Chat::dialog(tokenizer, steps, seq_len)
     }
@@ -157,6 +158,52 @@ impl Chat {
         }
     }
 
+    /// Takes the last turn back, its question and its answer. Whether there was one that could be: what was said before a full
+    /// context was cut cannot.
+    pub fn undo(&mut self) -> bool {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.undo(),
+            Kind::Dialog(dialog) => dialog.undo(),
+        }
+    }
+
+    /// Goes on from a conversation that was held elsewhere: its system prompt, its questions and answers. They are passed before the next
+    /// turn's prompt. Gives the number of its oldest turns for which there is no room.
+    pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.recall(tokenizer, system, said),
+            Kind::Dialog(dialog) => dialog.recall(tokenizer, system, said),
+        }
+    }
+
+    /// To be called when the session has been used for something else, or is another one: all is passed again before the next turn.
+    pub fn forget_cache(&mut self) {
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.forget_cache(),
+            Kind::Dialog(dialog) => dialog.forget_cache(),
+        }
+    }
+
+    /// Tokens that have been read since the turn began, and all that are to be read before the answer.
+    pub fn progress(&self) -> (usize, usize) {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.progress(),
+            Kind::Dialog(dialog) => dialog.progress(),
+        }
+    }
+
+    /// Sets the most tokens of an answer; in run.c's chat, whose limit is that of the whole dialog, this does nothing.
+    pub fn set_most(&mut self, most: usize) {
+        if let Kind::Dialog(dialog) = &mut self.0 {
+            dialog.set_most(most);
+        }
+    }
+
+    /// Whether the last answer ended because it had as many tokens as one may have.
+    pub fn is_limited(&self) -> bool {
+        matches!(&self.0, Kind::Dialog(dialog) if dialog.is_limited())
+    }
+
     /// Tokens passed so far.
     pub fn position(&self) -> usize {
         match &self.0 {
@@ -165,10 +212,10 @@ impl Chat {
         }
     }
 
-    /// The tokens whose keys and values are kept; empty in run.c's chat.
+    /// The tokens whose keys and values are kept, or will be again when the next turn begins.
     pub fn context(&self) -> &[u32] {
         match &self.0 {
-            Kind::Llama2c(_) => &[],
+            Kind::Llama2c(chat) => chat.context(),
             Kind::Dialog(dialog) => dialog.context(),
         }
     }

@@ -1,0 +1,316 @@
+//! What the commands do.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use llama2_console::{
+    commands::{Change, Command, find},
+    complete::{help, help_of},
+    front::Style,
+    settings::{merge, quoted},
+    width,
+};
+use llama2_engine::{settings::Think, units::Grouped};
+
+use crate::{
+    hold::{Next, Talk},
+    menu, wishes,
+};
+
+impl Talk<'_, '_, '_> {
+    /// Does what a command says. What is left for the shell to do.
+    pub fn act(&mut self, command: Command) -> Option<Next> {
+        let dialog = self.is_dialog();
+        if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
+            self.say(&said);
+            self.settings_changed(&command);
+            return None;
+        }
+        match command {
+            Command::Help(name) => self.help(name),
+            Command::Model(name) => return self.model(name.as_deref()),
+            Command::System(change) => self.system(change),
+            Command::Clear => {
+                self.anew();
+                self.gauge();
+                self.say("A new conversation begins.");
+            }
+            Command::Undo => self.undo(),
+            Command::Retry => self.retry(),
+            Command::Story(opening) => {
+                let opening = opening.unwrap_or_default();
+                if self.tells() {
+                    self.tell_from(&opening);
+                } else {
+                    self.tell_aside(&opening);
+                }
+            }
+            Command::Info => self.info(),
+            Command::Bench => return Some(Next::Bench),
+            Command::Save(name) => self.save(name.as_deref()),
+            Command::Load(name) => self.load(name.as_deref()),
+            Command::Config => self.configure(),
+            Command::Exit => return Some(Next::Exit),
+            Command::Reboot => return Some(Next::Reboot),
+            Command::Shutdown => return Some(Next::Shutdown),
+            Command::Firmware => return Some(Next::Firmware),
+            // Done above.
+            Command::Temperature(_)
+            | Command::TopP(_)
+            | Command::TopK(_)
+            | Command::MinP(_)
+            | Command::Repeat(_)
+            | Command::Seed(_)
+            | Command::Max(_)
+            | Command::Think(_)
+            | Command::Stop(_) => (),
+        }
+        None
+    }
+
+    /// Has what was set come into force.
+    pub fn settings_changed(&mut self, command: &Command) {
+        let seq_len = self.loaded.seq_len();
+        // A sampler of the new numbers, and from the seed where there is one.
+        if !matches!(
+            command,
+            Command::Max(_) | Command::Think(_) | Command::Stop(_)
+        ) {
+            self.state.sampler = None;
+        }
+        let dialog = self.is_dialog();
+        let settings = &self.state.settings;
+        if let Some(sentence) = settings
+            .steps_said(seq_len)
+            .filter(|_| matches!(command, Command::Max(Some(_))))
+        {
+            self.warn(&sentence);
+        }
+        let settings = &self.state.settings;
+        if let Some(chat) = &mut self.state.chat {
+            chat.set_most(settings.steps_for(seq_len, dialog));
+            chat.set_stops(&settings.stops);
+            chat.set_thinking(settings.think != Think::Off);
+        }
+        if matches!(command, Command::Think(Some(_))) {
+            let thinks = self.loaded.tokenizer.template().map(|t| t.thinks());
+            if thinks == Some(false) && self.state.settings.think == Think::Off {
+                self.warn("the model's chat template cannot say not to think");
+            }
+        }
+    }
+
+    fn help(&mut self, name: Option<&'static str>) {
+        let place = self.host.place();
+        match name.and_then(find) {
+            Some(entry) => self
+                .console
+                .lay_out(Style::Info, &|width| help_of(entry, width)),
+            None => self
+                .console
+                .lay_out(Style::Info, &|width| help(place, width)),
+        }
+    }
+
+    fn model(&mut self, name: Option<&str>) -> Option<Next> {
+        let offers = self.host.models();
+        let is_own = |index: usize| {
+            offers
+                .get(index)
+                .is_some_and(|offer| offer.id == self.loaded.id)
+        };
+        let chosen = match name {
+            Some(name) => match menu::named(&offers, name) {
+                Ok(chosen) => chosen,
+                Err(sentence) => {
+                    self.complain(&sentence);
+                    return None;
+                }
+            },
+            None if offers.is_empty() => {
+                self.complain("there is no model to be had but this one");
+                return None;
+            }
+            None => {
+                let own = (0..offers.len()).find(|&index| is_own(index));
+                let clock = self.host.clock();
+                menu::choose(
+                    &offers,
+                    own.unwrap_or(0),
+                    None,
+                    clock,
+                    &mut self.state.ahead,
+                    self.console,
+                )?
+            }
+        };
+        let offer = &offers[chosen];
+        if offer.id == self.loaded.id {
+            self.say(&format!("{} is the model that is running.", offer.name));
+            return None;
+        }
+        if let Some(trouble) = &offer.trouble {
+            self.complain(&format!("{}: {trouble}", offer.name));
+            return None;
+        }
+        Some(Next::Model(offer.id.clone()))
+    }
+
+    fn system(&mut self, change: Option<Change>) {
+        let now = match change {
+            None => {
+                let said = match &self.state.settings.system {
+                    Some(system) => format!("system prompt: {system}"),
+                    None => "there is no system prompt but the model's own".to_string(),
+                };
+                return self.say(&said);
+            }
+            Some(Change::To(text)) => Some(text),
+            Some(Change::Off) => None,
+        };
+        if self.tells() {
+            return self.complain("a story has no system prompt: type how it begins instead");
+        }
+        self.state.settings.system = now;
+        self.anew();
+        self.gauge();
+        let said = match self.state.settings.system {
+            Some(_) => "The system prompt is set; a new conversation begins.",
+            None => "There is no system prompt but the model's own now; a new conversation begins.",
+        };
+        self.say(said);
+    }
+
+    fn undo(&mut self) {
+        // A turn of the file's beginning may be out of the context's reach.
+        let taken = self.state.chat.as_mut().is_none_or(|chat| chat.undo());
+        match self.state.conversation.undo() {
+            Some(question) if taken => {
+                self.gauge();
+                let question = short(&question);
+                self.say(&format!("Taken back: {question}"));
+            }
+            Some(_) => {
+                self.gauge();
+                self.warn("what was said is taken out of the conversation, but the model had forgotten it already");
+            }
+            None => self.complain("there is nothing to take back"),
+        }
+    }
+
+    fn retry(&mut self) {
+        let Some(question) = self.state.question.clone() else {
+            return self.complain("nothing was said yet that could be answered again");
+        };
+        // The last thing that was said may have got no answer.
+        let messages = &self.state.conversation.messages;
+        let asked = messages.iter().rev().nth(1).map(|message| &message.content);
+        if asked == Some(&question) {
+            self.state.conversation.undo();
+            if let Some(chat) = &mut self.state.chat {
+                chat.undo();
+            }
+        }
+        if self.tells() {
+            self.tell_from(&question);
+        } else {
+            self.ask(&question);
+        }
+    }
+
+    fn info(&mut self) {
+        let config = &self.loaded.session.model().config;
+        let mut rows: Vec<(String, String)> = Vec::new();
+        let mut row = |name: &str, what: String| rows.push((name.to_string(), what));
+        row("model", self.loaded.name.to_string());
+        for (name, what) in self.loaded.about {
+            row(name, what.clone());
+        }
+        let template = match self.loaded.tokenizer.template() {
+            Some(template) => template.name().to_string(),
+            None => "none".to_string(),
+        };
+        row("chat template", template);
+        let used = self
+            .state
+            .chat
+            .as_ref()
+            .map_or(0, |chat| chat.context().len());
+        row(
+            "context",
+            format!(
+                "{} of {} positions used",
+                Grouped(used as u64),
+                Grouped(config.seq_len as u64)
+            ),
+        );
+        let dialog = self.is_dialog();
+        row(
+            "sampling",
+            self.state.settings.sampling.drawing(dialog).to_string(),
+        );
+        let seed = match (self.state.settings.seed, self.state.seed) {
+            (Some(seed), _) => format!("{seed} (given)"),
+            (None, Some((seed, source))) => format!("{seed} ({source}), another one each time"),
+            (None, None) => "another one each time".to_string(),
+        };
+        row("seed", seed);
+        row("kernels", self.loaded.session.kernels().title.to_string());
+        row("cores", self.loaded.session.threads().to_string());
+        rows.extend(self.host.about());
+        if let Some(drawing) = self.state.drawing() {
+            rows.push(("console".to_string(), drawing));
+        }
+        let wide = rows
+            .iter()
+            .map(|(name, _)| width::text(name))
+            .max()
+            .unwrap_or(0);
+        self.console.lay_out(Style::Info, &|width| {
+            let mut out = String::new();
+            for (name, what) in &rows {
+                let blanks = " ".repeat(wide - width::text(name));
+                let line = format!("  {name}{blanks}  {what}");
+                out.push_str(width::cut(&line, width.saturating_sub(1)));
+                out.push('\n');
+            }
+            out
+        });
+    }
+
+    fn configure(&mut self) {
+        let old = match self.host.configuration() {
+            Ok(old) => old,
+            Err(sentence) => return self.complain(&sentence),
+        };
+        let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
+        wishes.extend(self.shown().wishes());
+        if let Some(mode) = self.state.mode {
+            let name = match mode {
+                llama2_engine::settings::Mode::Generate => "generate",
+                llama2_engine::settings::Mode::Chat => "chat",
+            };
+            wishes.push(("mode", quoted(name)));
+        }
+        if let Some(system) = &self.state.settings.system {
+            wishes.push(("system", quoted(system)));
+        }
+        match self.host.configure(&merge(&old, &wishes)) {
+            Ok(place) => self.say(&format!("The settings are in LLAMA2.CFG on {place} now.")),
+            Err(sentence) => self.complain(&sentence),
+        }
+    }
+}
+
+/// The beginning of a text, in one line.
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let cut = width::cut(line, 60);
+    match cut.len() < text.len() {
+        true => format!("{cut}…"),
+        false => cut.to_string(),
+    }
+}

@@ -1,0 +1,163 @@
+//! `/save` and `/load`: a conversation as a file, and back.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use llama2_console::{
+    complete::columns,
+    conversation::{Conversation, LARGEST, Role},
+    filename,
+    front::Style,
+};
+use llama2_engine::units::Quoted;
+
+use crate::{hold::Talk, prompt, wishes};
+
+impl Talk<'_, '_, '_> {
+    /// The names of the files, or `None` with the reason said.
+    fn listed(&mut self) -> Option<Vec<String>> {
+        match self.host.conversations() {
+            Ok(mut names) => {
+                names.sort();
+                Some(names)
+            }
+            Err(sentence) => {
+                self.complain(&sentence);
+                None
+            }
+        }
+    }
+
+    pub fn save(&mut self, name: Option<&str>) {
+        if self.state.conversation.messages.is_empty() {
+            return self.complain("nothing was said yet: there is nothing to save");
+        }
+        let Some(there) = self.listed() else { return };
+        let file = match (name, &self.state.file) {
+            (Some(name), _) => match filename::of(name) {
+                Ok(file) => file,
+                Err(sentence) => return self.complain(&sentence),
+            },
+            (None, Some(own)) => own.clone(),
+            (None, None) => filename::next(there.iter().map(String::as_str)),
+        };
+        let is_own = |file: &str| {
+            let own = self.state.file.as_deref();
+            own.is_some_and(|own| filename::is_same(own, file))
+        };
+        let is_there = there.iter().any(|name| filename::is_same(name, &file));
+        if is_there && !is_own(&file) {
+            let question = format!("{file} is there already. Write over it? [y/N] ");
+            if !prompt::confirm(&question, &mut self.state.ahead, self.console) {
+                return self.say("Nothing was written.");
+            }
+        }
+        let mut conversation = self.state.conversation.clone();
+        conversation.model = self.loaded.name.to_string();
+        conversation.system.clone_from(&self.state.settings.system);
+        conversation.settings = self.shown();
+        match self.host.write(&file, conversation.to_lines().as_bytes()) {
+            Ok(place) => {
+                let count = conversation.messages.len();
+                self.say(&format!("Saved {count} messages as {file} on {place}."));
+                self.state.file = Some(file);
+            }
+            Err(sentence) => self.complain(&sentence),
+        }
+    }
+
+    pub fn load(&mut self, name: Option<&str>) {
+        let Some(there) = self.listed() else { return };
+        let Some(name) = name else {
+            if there.is_empty() {
+                return self.say("No conversation has been saved yet: /save does it.");
+            }
+            self.say("Conversations; /load NAME goes on with one:");
+            return self
+                .console
+                .lay_out(Style::Info, &|width| columns(&there, width));
+        };
+        let file = match filename::of(name) {
+            Ok(file) => file,
+            Err(sentence) => return self.complain(&sentence),
+        };
+        let Some(file) = there
+            .iter()
+            .find(|known| filename::is_same(known, &file))
+            .cloned()
+        else {
+            let advice = match there.is_empty() {
+                true => "none has been saved yet".to_string(),
+                false => "/load lists them".to_string(),
+            };
+            return self.complain(&format!("there is no conversation {file}: {advice}"));
+        };
+        let bytes = match self.host.read(&file, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(sentence) => return self.complain(&sentence),
+        };
+        let saved =
+            Conversation::parse(&bytes).and_then(|saved| saved.settings.check().map(|()| saved));
+        match saved {
+            Ok(saved) => self.go_on(saved, file),
+            Err(sentence) => self.complain(&format!("{file}: {sentence}")),
+        }
+    }
+
+    /// Goes on with a conversation from a file.
+    fn go_on(&mut self, saved: Conversation, file: String) {
+        wishes::restore(&mut self.state.settings, &saved.settings);
+        self.state.settings.system.clone_from(&saved.system);
+        self.anew();
+        if saved.model != self.loaded.name {
+            self.warn(&format!(
+                "it was held with {}; {} goes on with it",
+                Quoted(&saved.model),
+                self.loaded.name
+            ));
+        }
+        for message in &saved.messages {
+            match message.role {
+                Role::User => {
+                    let said = message.content.replace('\n', "\n. ");
+                    self.console.show(Style::User, &format!("> {said}\n"));
+                }
+                Role::Assistant => {
+                    if let Some(thought) = &message.thinking {
+                        self.console
+                            .show(Style::Thought, &format!("Thinking: {thought}\n"));
+                    }
+                    self.console
+                        .show(Style::Answer, &format!("{}\n", message.content));
+                }
+            }
+        }
+        let pairs: Vec<(&str, &str)> = saved
+            .messages
+            .chunks_exact(2)
+            .map(|pair| (&pair[0].content[..], &pair[1].content[..]))
+            .collect();
+        let system = saved.system.clone().unwrap_or_default();
+        let mut dropped = 0;
+        if let Some(chat) = &mut self.state.chat {
+            dropped = chat.recall(self.loaded.tokenizer, &system, &pairs);
+        }
+        if dropped > 0 {
+            self.warn(&format!(
+                "the model's context has no room for the {dropped} oldest of {} turns: it does not know them",
+                pairs.len()
+            ));
+        }
+        let count = saved.messages.len();
+        self.state.question = pairs.last().map(|pair| pair.0.to_string());
+        self.state.conversation = saved;
+        self.gauge();
+        self.say(&format!(
+            "{file}: {count} messages. The conversation goes on."
+        ));
+        self.state.file = Some(file);
+    }
+}

@@ -1,0 +1,142 @@
+//! Choosing a model from a list: with the arrow keys, or by waiting.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use llama2_console::{
+    ahead::Ahead,
+    front::{Bottom, Choice, Menu},
+    keys::Key,
+};
+use llama2_engine::units::Bytes;
+
+use crate::host::{Console, Offer};
+
+/// Milliseconds between two looks at the keys.
+const REST: u64 = 10;
+/// Rows that a page key moves.
+const PAGE: usize = 10;
+
+/// The rows of a menu of models.
+pub fn rows(offers: &[Offer]) -> Vec<Choice> {
+    let row = |offer: &Offer| {
+        let about = match &offer.trouble {
+            Some(trouble) => trouble.clone(),
+            None if offer.needs == 0 => String::new(),
+            None => format!("needs {} of {} free", Bytes(offer.needs), Bytes(offer.free)),
+        };
+        Choice {
+            cells: [
+                offer.name.clone(),
+                offer.kind.clone(),
+                Bytes(offer.size).to_string(),
+                about,
+            ]
+            .into(),
+            grey: offer.trouble.is_some(),
+        }
+    };
+    offers.iter().map(row).collect()
+}
+
+/// Shows a menu of models until one is chosen; `None` if none is to be. With a `countdown` in seconds the first that can be taken is taken
+/// when nobody presses a key until then. Without any that can be, only Esc helps.
+pub fn choose(
+    offers: &[Offer],
+    selected: usize,
+    countdown: Option<u64>,
+    clock: fn() -> u64,
+    ahead: &mut Ahead,
+    console: &mut dyn Console,
+) -> Option<usize> {
+    let takes = |row: usize| offers.get(row).is_some_and(|offer| offer.trouble.is_none());
+    let mut menu = Menu {
+        title: "Models".to_string(),
+        rows: rows(offers),
+        selected: selected.min(offers.len().saturating_sub(1)),
+        note: String::new(),
+    };
+    let end = countdown.map(|seconds| clock() + seconds * 1_000_000);
+    let mut waiting = end.filter(|_| takes(menu.selected));
+    let mut shown = None;
+    let chosen = loop {
+        let left = waiting.map(|end| end.saturating_sub(clock()).div_ceil(1_000_000));
+        if left == Some(0) {
+            break Some(menu.selected);
+        }
+        if shown != Some((left, menu.selected)) {
+            shown = Some((left, menu.selected));
+            let keys = "Up and Down choose, Return takes";
+            menu.note = match left {
+                Some(left) => format!("{keys}; the first in {left} s"),
+                None => format!("{keys}, Esc leaves it"),
+            };
+            console.bottom(Bottom::Menu(&menu));
+        }
+        let Some(key) = ahead.take().or_else(|| console.key()) else {
+            console.flush();
+            console.rest(REST);
+            continue;
+        };
+        waiting = None;
+        let last = menu.rows.len().saturating_sub(1);
+        match key {
+            Key::Up | Key::Ctrl('p') => menu.selected = menu.selected.saturating_sub(1),
+            Key::Down | Key::Ctrl('n') | Key::Tab => menu.selected = (menu.selected + 1).min(last),
+            Key::Home => menu.selected = 0,
+            Key::End => menu.selected = last,
+            Key::PageUp => menu.selected = menu.selected.saturating_sub(PAGE),
+            Key::PageDown => menu.selected = (menu.selected + PAGE).min(last),
+            Key::Char(digit @ '1'..='9') => {
+                let row = digit as usize - '1' as usize;
+                if row <= last {
+                    menu.selected = row;
+                }
+            }
+            Key::Enter if takes(menu.selected) => break Some(menu.selected),
+            Key::Escape | Key::Ctrl('c' | 'd') => break None,
+            _ => console.bell(),
+        }
+    };
+    console.bottom(Bottom::Nothing);
+    console.flush();
+    chosen
+}
+
+/// The model that a name means: its own name or path, whatever its case; else the only one that has it in it.
+///
+/// # Errors
+/// A sentence: none, or several.
+pub fn named(offers: &[Offer], name: &str) -> Result<usize, String> {
+    let wanted = name.to_lowercase();
+    let is = |text: &str| text.to_lowercase() == wanted;
+    let exact = offers
+        .iter()
+        .position(|offer| is(&offer.name) || is(&offer.id));
+    if let Some(exact) = exact {
+        return Ok(exact);
+    }
+    let parts: Vec<usize> = (0..offers.len())
+        .filter(|&i| offers[i].name.to_lowercase().contains(&wanted))
+        .collect();
+    match parts[..] {
+        [one] => Ok(one),
+        [] => {
+            let all: Vec<&str> = offers.iter().map(|offer| offer.name.as_str()).collect();
+            Err(format!(
+                "there is no model \"{name}\"; there are {}",
+                all.join(", ")
+            ))
+        }
+        _ => {
+            let some: Vec<&str> = parts.iter().map(|&i| offers[i].name.as_str()).collect();
+            Err(format!(
+                "\"{name}\" may be {}; say more of it",
+                some.join(" or ")
+            ))
+        }
+    }
+}

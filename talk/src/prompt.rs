@@ -1,0 +1,138 @@
+//! Reading a line: keys into the editor, the editor onto the console, until Return.
+
+use alloc::{string::String, vec::Vec};
+
+use llama2_console::{
+    ahead::Ahead,
+    complete::{Completed, Names, columns, complete},
+    editor::{Editor, Event},
+    front::{Bottom, Style},
+    keys::Key,
+    view::Prompt,
+};
+
+use crate::host::{Console, Host};
+
+/// Milliseconds between two looks at the keys.
+const REST: u64 = 10;
+
+/// What stands before a line.
+pub const PROMPT: Prompt<'static> = Prompt {
+    first: "> ",
+    more: ". ",
+};
+
+/// Waits for a key; those that were typed before come first.
+pub fn wait(console: &mut dyn Console, ahead: &mut Ahead) -> Key {
+    loop {
+        if let Some(key) = ahead.take().or_else(|| console.key()) {
+            return key;
+        }
+        console.flush();
+        console.rest(REST);
+    }
+}
+
+/// Reads a line; `None` if whoever types wants to leave.
+pub fn read_line(
+    editor: &mut Editor,
+    ahead: &mut Ahead,
+    console: &mut dyn Console,
+    host: &mut dyn Host,
+) -> Option<String> {
+    let mut redraw = true;
+    loop {
+        let Some(key) = ahead.take().or_else(|| console.key()) else {
+            // One picture for all the keys that came.
+            if core::mem::take(&mut redraw) {
+                console.bottom(Bottom::Line {
+                    prompt: PROMPT,
+                    text: editor.text(),
+                    cursor: editor.cursor(),
+                });
+                console.flush();
+            }
+            console.rest(REST);
+            continue;
+        };
+        redraw = true;
+        match editor.press(key) {
+            Event::Nothing | Event::Redraw => (),
+            Event::Refused => console.bell(),
+            Event::ClearScreen => console.clear(),
+            Event::NotMine(key) => {
+                console.scroll(key);
+            }
+            Event::Interrupted => console.show(
+                Style::Info,
+                "(Ctrl-Y brings the line back; /exit or Ctrl-D leaves)\n",
+            ),
+            Event::EndOfInput => {
+                console.bottom(Bottom::Nothing);
+                return None;
+            }
+            Event::CompleteWanted => complete_word(editor, console, host),
+            Event::Submitted(line) => {
+                console.bottom(Bottom::Line {
+                    prompt: PROMPT,
+                    text: &line,
+                    cursor: line.len(),
+                });
+                console.keep_line();
+                console.flush();
+                return Some(line);
+            }
+        }
+    }
+}
+
+/// Tab.
+fn complete_word(editor: &mut Editor, console: &mut dyn Console, host: &mut dyn Host) {
+    let before = &editor.text()[..editor.cursor()];
+    let models: Vec<String> = match before.starts_with("/m") {
+        true => host.models().into_iter().map(|offer| offer.name).collect(),
+        false => Vec::new(),
+    };
+    let conversations = match before.starts_with("/l") || before.starts_with("/s") {
+        true => host.conversations().unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let names = Names {
+        models: &models,
+        conversations: &conversations,
+    };
+    match complete(before, names, host.place()).apply(editor) {
+        Completed::Nothing => console.bell(),
+        Completed::Redraw => (),
+        Completed::Choices(words) => {
+            console.lay_out(Style::Info, &|width| columns(&words, width));
+        }
+    }
+}
+
+/// Asks a question to be answered with y or n; whatever is not yes is no.
+pub fn confirm(question: &str, ahead: &mut Ahead, console: &mut dyn Console) -> bool {
+    let prompt = Prompt {
+        first: question,
+        more: "",
+    };
+    let show = |text: &str, console: &mut dyn Console| {
+        console.bottom(Bottom::Line {
+            prompt,
+            text,
+            cursor: text.len(),
+        });
+    };
+    show("", console);
+    let yes = loop {
+        match wait(console, ahead) {
+            Key::Char('y' | 'Y') => break true,
+            Key::Char('n' | 'N') | Key::Enter | Key::Escape | Key::Ctrl('c' | 'd') => break false,
+            _ => console.bell(),
+        }
+    };
+    show(if yes { "yes" } else { "no" }, console);
+    console.keep_line();
+    console.flush();
+    yes
+}
