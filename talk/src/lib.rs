@@ -17,6 +17,7 @@ mod files;
 mod hold;
 pub mod host;
 pub mod menu;
+pub mod offer;
 mod prompt;
 pub mod reply;
 mod wishes;

@@ -17,6 +17,7 @@ mod image;
 mod inspect;
 mod maker;
 mod oracle;
+mod picture;
 mod qemu;
 mod run;
 mod setup;

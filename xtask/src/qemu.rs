@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use llama2_engine::utf8::Utf8Stream;
 
+use crate::picture::Picture;
+
 /// A firmware image and its template of variables.
 pub struct Firmware {
     code: PathBuf,
@@ -96,6 +98,10 @@ pub struct Machine {
     pub blkdebug: Option<PathBuf>,
     /// Disks as SATA drives instead of virtio's.
     pub sata: bool,
+    /// The first disk cannot be written.
+    pub read_only: bool,
+    /// The screen's pixels, for firmware that asks the monitor.
+    pub resolution: Option<(u32, u32)>,
 }
 
 impl Machine {
@@ -110,6 +116,8 @@ impl Machine {
             keys: Keys::Pipe,
             blkdebug: None,
             sata: false,
+            read_only: false,
+            resolution: None,
         }
     }
 
@@ -151,6 +159,10 @@ impl Machine {
                 }
                 _ => format!("file={}", escape(disk)),
             };
+            let file = match self.read_only && index == 0 {
+                true => format!("readonly=on,{file}"),
+                false => file,
+            };
             qemu.arg("-drive")
                 .arg(format!("if=none,id=disk{index},format=raw,{file}"));
             let device = if self.sata {
@@ -158,10 +170,16 @@ impl Machine {
             } else {
                 "virtio-blk-pci".to_owned()
             };
-            qemu.arg("-device")
-                .arg(format!("{device},drive=disk{index},bootindex={index}"));
+            qemu.arg("-device").arg(format!(
+                "{device},id=drive{index},drive=disk{index},bootindex={index}"
+            ));
         }
-        qemu.args(["-net", "none", "-vga", "std", "-monitor", "none"]);
+        qemu.args(["-net", "none", "-monitor", "none"]);
+        let vga = match self.resolution {
+            Some((width, height)) => format!("VGA,edid=on,xres={width},yres={height}"),
+            None => "VGA".to_owned(),
+        };
+        qemu.args(["-vga", "none", "-device", &vga]);
         // Ctrl-C is the guest's. With the multiplexer, Ctrl-A X ends a machine that hangs; in a pipe Ctrl-A is a byte.
         let mux = if self.keys == Keys::Terminal {
             "on"
@@ -383,6 +401,34 @@ impl Guest {
         Ok(last)
     }
 
+    /// A picture of the screen.
+    pub fn picture(&self) -> Result<Picture> {
+        let file = self._scratch.0.join("screen.png");
+        self.screendump(&file)?;
+        Picture::read(&file)
+    }
+
+    /// Types a text on the machine's own keyboard, which is a US one.
+    pub fn type_text(&self, text: &str) -> Result<()> {
+        for letter in text.chars() {
+            self.press_together(&keys_of(letter)?)?;
+        }
+        Ok(())
+    }
+
+    /// Presses keys of the machine's own keyboard at once.
+    pub fn press_together(&self, keys: &[String]) -> Result<()> {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| serde_json::json!({"type": "qcode", "data": key}))
+            .collect();
+        let arguments = serde_json::json!({"keys": keys, "hold-time": 20});
+        self.qmp(serde_json::json!({"execute": "send-key", "arguments": arguments}))?;
+        // The next press would be part of this one.
+        std::thread::sleep(Duration::from_millis(60));
+        Ok(())
+    }
+
     /// Saves a picture of the screen as PNG.
     pub fn screendump(&self, file: &Path) -> Result<()> {
         let file = std::path::absolute(file)?;
@@ -420,6 +466,45 @@ impl Drop for Guest {
         }
         let _ = self.child.wait();
     }
+}
+
+/// QEMU's names of the keys that make a character on a US keyboard.
+fn keys_of(letter: char) -> Result<Vec<String>> {
+    const PLAIN: [(char, char, &str); 21] = [
+        ('1', '!', "1"),
+        ('2', '@', "2"),
+        ('3', '#', "3"),
+        ('4', '$', "4"),
+        ('5', '%', "5"),
+        ('6', '^', "6"),
+        ('7', '&', "7"),
+        ('8', '*', "8"),
+        ('9', '(', "9"),
+        ('0', ')', "0"),
+        ('-', '_', "minus"),
+        ('=', '+', "equal"),
+        ('[', '{', "bracket_left"),
+        (']', '}', "bracket_right"),
+        ('\\', '|', "backslash"),
+        (';', ':', "semicolon"),
+        ('\'', '"', "apostrophe"),
+        ('`', '~', "grave_accent"),
+        (',', '<', "comma"),
+        ('.', '>', "dot"),
+        ('/', '?', "slash"),
+    ];
+    let shifted = |key: &str| vec!["shift".to_owned(), key.to_owned()];
+    Ok(match letter {
+        'a'..='z' => vec![letter.to_string()],
+        'A'..='Z' => shifted(&letter.to_ascii_lowercase().to_string()),
+        ' ' => vec!["spc".to_owned()],
+        '\n' => vec!["ret".to_owned()],
+        _ => match PLAIN.iter().find(|key| key.0 == letter || key.1 == letter) {
+            Some((plain, _, key)) if *plain == letter => vec![(*key).to_owned()],
+            Some((_, _, key)) => shifted(key),
+            None => bail!("a US keyboard has no key for {letter:?}"),
+        },
+    })
 }
 
 /// Whether somebody is there to press a key.

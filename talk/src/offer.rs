@@ -1,0 +1,66 @@
+//! What can be told of a model before it is loaded: its numbers' type, and whether there is memory for it.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+use llama2_engine::{
+    checkpoint::Checkpoint, matrix::Encoding, session::KvType, source::ByteSource, units::Bytes,
+};
+
+use crate::host::Offer;
+
+/// What a model is to run with.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Positions that are wanted.
+    pub context: Option<usize>,
+    /// What keys and values are kept in.
+    pub kv: KvType,
+    /// Workers.
+    pub workers: usize,
+    /// Bytes of memory that it could have.
+    pub free: u64,
+}
+
+/// The name of what most of a checkpoint's matrices are made of.
+pub fn kind(checkpoint: &Checkpoint) -> String {
+    match checkpoint.encodings().first() {
+        Some((Encoding::Q8 { .. }, _)) => "int8".to_string(),
+        Some((encoding, _)) => encoding.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Looks at a model's header.
+pub fn look(id: String, name: String, source: &mut dyn ByteSource, room: Room) -> Offer {
+    let mut offer = Offer {
+        id,
+        name,
+        size: source.size(),
+        free: room.free,
+        ..Offer::default()
+    };
+    let mut checkpoint = match Checkpoint::open(source) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            offer.trouble = Some(error.to_string());
+            return offer;
+        }
+    };
+    offer.kind = kind(&checkpoint);
+    // A number of positions that it does not have is no reason to refuse it here.
+    let own = checkpoint.config.seq_len;
+    let context = room.context.map(|wanted| wanted.clamp(1, own));
+    let fitted = checkpoint.fit(context, room.kv, room.workers, room.free);
+    offer.needs = checkpoint.memory(room.kv, room.workers).total();
+    if fitted.is_err() {
+        offer.trouble = Some(format!(
+            "needs {}, {} free",
+            Bytes(offer.needs),
+            Bytes(room.free)
+        ));
+    }
+    offer
+}
