@@ -55,6 +55,11 @@ impl Ahead {
         self.keys.pop_front()
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Forgets them all.
     pub fn clear(&mut self) {
         self.keys.clear();
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(ahead.take(), Some(Key::Char('a')), "nothing is lost");
         assert_eq!(ahead.take(), Some(Key::PasteBegin));
         ahead.clear();
+        assert!(ahead.is_empty());
         assert_eq!(ahead.take(), None);
         assert_eq!(ahead.press(Key::Escape), Typed::Stop);
     }

@@ -27,6 +27,7 @@ pub mod keys;
 pub mod layout;
 pub mod nearest;
 mod pace;
+pub mod places;
 pub mod settings;
 pub mod status;
 pub mod terminal;

@@ -126,7 +126,7 @@ impl Terminal {
 }
 
 /// What a terminal must not hear from a text: all control characters but line ends and tabs.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .filter(|&letter| matches!(letter, '\n' | '\t') || !letter.is_control())
         .collect()

@@ -12,7 +12,7 @@ use llama2_engine::{
     settings::Think,
 };
 
-use crate::options::{Exit, KERNELS, KV_TYPES, MODES, Options, by_name};
+use crate::options::{self, Display, Exit, KERNELS, KV_TYPES, MODES, Options, by_name};
 
 /// What `--help` shows.
 pub const HELP: &str = "\
@@ -23,6 +23,7 @@ llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
            [--presence-penalty X] [--logit-bias token=X]
            [--threads N] [--kernels scalar|sse2|avx2|avx512] [--kv f32|f16|q8_0] [--context N]
            [--bench] [--exit key|shutdown|return] [--log]
+           [--keyboard us|uk|de|fr|es|it] [--display auto|screen|text]
 A word with spaces goes into quotes: -i \"Once upon a time\"
 Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a
 volume, or the model inside this file. See the README.";
@@ -110,8 +111,10 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
 }
 
 /// The long options that have a value.
-const LONG: [&str; 15] = [
+const LONG: [&str; 17] = [
     "--exit",
+    "--keyboard",
+    "--display",
     "--threads",
     "--context",
     "--kernels",
@@ -155,6 +158,8 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
             biases.push(parse_bias(value)?);
         }
         "--exit" => options.exit = Some(by_name(&Exit::NAMES, value)?),
+        "--keyboard" => options.keyboard = Some(options::keyboard(value)?),
+        "--display" => options.display = Some(by_name(&Display::NAMES, value)?),
         "--kernels" => options.kernels = Some(by_name(&KERNELS, value)?),
         "--kv" => options.kv = Some(by_name(&KV_TYPES, value)?),
         _ => {
@@ -243,6 +248,7 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llama2_console::layout::Layout;
     use llama2_engine::{sampler::Wishes, session::KvType, settings::Mode};
 
     fn run(words: &[&str]) -> Options {
@@ -284,9 +290,17 @@ mod tests {
             }
         );
         assert_eq!(
-            run(&["--exit=shutdown", "--log"]),
+            run(&[
+                "--exit=shutdown",
+                "--log",
+                "--keyboard",
+                "FR",
+                "--display=text"
+            ]),
             Options {
                 exit: Some(Exit::Shutdown),
+                keyboard: Layout::by_name("fr"),
+                display: Some(Display::Text),
                 log: Some(true),
                 ..Options::default()
             }
@@ -361,6 +375,8 @@ mod tests {
             (&["-s", "x"], "-s x is not a whole number"),
             (&["-m", "sing"], "-m sing is not \"generate\" or \"chat\""),
             (&["--exit"], "--exit  is not \"key\""),
+            (&["--keyboard=x"], "--keyboard x is not \"us\" or \"uk\""),
+            (&["--display", "no"], "--display no is not \"auto\""),
             (&["--threads", "0"], "--threads 0 is not a whole number"),
             (&["--threads"], "--threads  is not a whole number"),
             (&["--context", "no"], "--context no is not a whole number"),

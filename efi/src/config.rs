@@ -6,13 +6,16 @@ use alloc::{
     vec::Vec,
 };
 
+use llama2_console::nearest::nearest;
 use llama2_engine::{
     sampler::{Knob, parse_bias},
     settings::Think,
 };
 use toml::{Table, Value};
 
-use crate::options::{Exit, Hook, KERNELS, KV_TYPES, MODES, Options, by_name};
+use crate::options::{
+    self, Display as Screen, Exit, Hook, KERNELS, KV_TYPES, MODES, Options, by_name,
+};
 
 /// The file's name in a volume's root.
 pub const NAME: &str = "LLAMA2.CFG";
@@ -21,7 +24,7 @@ pub const NAME: &str = "LLAMA2.CFG";
 pub const LARGEST: u64 = 64 << 10;
 
 /// All keys, as documented in the file that the image writer makes.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 28] = [
     "model",
     "tokenizer",
     "prompt",
@@ -48,6 +51,8 @@ pub const KEYS: [&str; 26] = [
     "bench",
     "log",
     "exit",
+    "keyboard",
+    "display",
 ];
 
 /// The key for tests; its values are in [`Hook`].
@@ -156,6 +161,8 @@ fn set(options: &mut Options, key: &str, value: &Value) -> Result<(), String> {
         }
         "mode" => options.mode = Some(by_name(&MODES, &text()?)?),
         "exit" => options.exit = Some(by_name(&Exit::NAMES, &text()?)?),
+        "keyboard" => options.keyboard = Some(options::keyboard(&text()?)?),
+        "display" => options.display = Some(by_name(&Screen::NAMES, &text()?)?),
         "threads" | "context" => {
             let number = usize::try_from(whole(", 1 or more")?).ok();
             let number = number.filter(|&number| number > 0);
@@ -214,35 +221,15 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
 
 /// A warning about a key that is none, with the one that was probably meant.
 fn unknown(key: &str) -> String {
-    let nearest = KEYS
-        .into_iter()
-        .min_by_key(|known| distance(key, known))
-        .unwrap_or_default();
-    if distance(key, nearest) <= nearest.len().max(3) / 2 {
-        format!("the key \"{key}\" is not known and was left out; did you mean \"{nearest}\"?")
-    } else {
-        format!(
+    match nearest(key, KEYS.into_iter()) {
+        Some(nearest) => {
+            format!("the key \"{key}\" is not known and was left out; did you mean \"{nearest}\"?")
+        }
+        None => format!(
             "the key \"{key}\" is not known and was left out; known are {}",
             KEYS.join(", ")
-        )
+        ),
     }
-}
-
-/// Letters to insert, take away or change to make `b` of `a`, case aside (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    // A key of a hundred letters is near to none of ours.
-    for (i, a) in a.chars().take(100).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let change = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Text from UTF-8 with or without a byte order mark, or UTF-16 (which UEFI's and Windows' editors save).
@@ -279,6 +266,7 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llama2_console::layout::Layout;
     use llama2_engine::{sampler::Wishes, session::KvType, settings::Mode};
 
     const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
@@ -286,7 +274,8 @@ mod tests {
                        top_k = 20\nmin_p = 0\ntypical = 0.9\nrepeat_penalty = 1.1\nrepeat_last_n = 32\n\
                        frequency_penalty = 0.5\npresence_penalty = -0.5\nlogit_bias = [\"7=-1.5\", '8=2']\n\
                        stop = ['User:', \"\\n\\n\"]\nthink = 'hide'\n\
-                       threads = 3\ncontext = 100\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n";
+                       threads = 3\ncontext = 100\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n\
+                       keyboard = 'de'\ndisplay = \"text\"\n";
 
     #[test]
     fn every_key_in_every_encoding() {
@@ -328,6 +317,8 @@ mod tests {
                 system: Some("Be brief.".into()),
                 log: Some(true),
                 exit: Some(Exit::Shutdown),
+                keyboard: Layout::by_name("de"),
+                display: Some(Screen::Text),
                 threads: Some(3),
                 context: Some(100),
                 kernels: Some("avx2"),
@@ -382,6 +373,9 @@ mod tests {
             ("think = 'loud'", "\"show\" or \"hide\" or \"off\""),
             ("mode = \"sing\"", "\"generate\" or \"chat\""),
             ("exit = \"never\"", "\"key\" or \"shutdown\" or \"return\""),
+            ("keyboard = 'dvorak'", "\"us\" or \"uk\" or \"de\""),
+            ("keyboard = 1", "a text in quotes"),
+            ("display = 'off'", "\"auto\" or \"screen\" or \"text\""),
             ("log = 1", "true or false"),
             ("bench = \"yes\"", "true or false"),
             ("threads = 0", "a whole number, 1 or more"),

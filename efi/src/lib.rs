@@ -1,5 +1,5 @@
 //! What `llama2.efi` does that needs no firmware: read its configuration and command line, choose a model, understand
-//! keys, lay out text. The application itself (`main.rs` and `firmware/`) brings the firmware; this half is tested on
+//! the firmware's keys, cut text into its pieces. The application itself (`main.rs` and `firmware/`) brings the firmware; this half is tested on
 //! the host.
 #![cfg_attr(not(test), no_std)]
 
@@ -10,9 +10,9 @@ pub mod command_line;
 pub mod config;
 pub mod cores;
 pub mod crew;
-pub mod keys;
 pub mod options;
 pub mod processor;
 pub mod ring;
+pub mod scan;
 pub mod screen;
-pub mod wrap;
+pub mod trouble;

@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use llama2_console::layout::{LAYOUTS, Layout};
 use llama2_engine::{
     sampler::Wishes,
     session::KvType,
@@ -46,6 +47,32 @@ pub const KV_TYPES: [(&str, KvType); 3] = [
     ("f16", KvType::F16),
     ("q8_0", KvType::Q8_0),
 ];
+
+/// What people look at; the serial line always shows plain text besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Display {
+    /// The whole screen where there is a frame buffer, else text.
+    #[default]
+    Auto,
+    /// The whole screen: conversation, input and status.
+    Screen,
+    /// The firmware's text console.
+    Text,
+}
+
+impl Display {
+    /// The names and what they stand for.
+    pub const NAMES: [(&str, Display); 3] = [
+        ("auto", Display::Auto),
+        ("screen", Display::Screen),
+        ("text", Display::Text),
+    ];
+}
+
+/// The keyboard's layout of this name, or the allowed names in a row for an error.
+pub fn keyboard(name: &str) -> Result<&'static Layout, String> {
+    Layout::by_name(name).ok_or_else(|| names(LAYOUTS.iter().map(|layout| layout.name)))
+}
 
 /// What only tests ask for, by the key `test`: firmware that behaves as OVMF does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +126,10 @@ pub struct Options {
     pub log: Option<bool>,
     /// What happens at the end.
     pub exit: Option<Exit>,
+    /// What is printed on the keyboard's keys; without it a US keyboard's.
+    pub keyboard: Option<&'static Layout>,
+    /// What people look at.
+    pub display: Option<Display>,
     /// Cores to use, 1 or more; without it as many as are fastest.
     pub threads: Option<usize>,
     /// Positions of the context.
@@ -137,6 +168,8 @@ impl Options {
             system: self.system.or(other.system),
             log: self.log.or(other.log),
             exit: self.exit.or(other.exit),
+            keyboard: self.keyboard.or(other.keyboard),
+            display: self.display.or(other.display),
             threads: self.threads.or(other.threads),
             context: self.context.or(other.context),
             kernels: self.kernels.or(other.kernels),
@@ -167,13 +200,15 @@ pub fn by_name<T: Copy>(names: &[(&str, T)], name: &str) -> Result<T, String> {
     let found = names
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let all: Vec<String> = names
-            .iter()
-            .map(|(name, _)| alloc::format!("\"{name}\""))
-            .collect();
-        all.join(" or ")
-    })
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| self::names(names.iter().map(|(name, _)| *name)))
+}
+
+/// Names in quotes, in a row.
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<String> = names.map(|name| alloc::format!("\"{name}\"")).collect();
+    all.join(" or ")
 }
 
 #[cfg(test)]

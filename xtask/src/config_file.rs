@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use llama2_efi::options::{Exit, KV_TYPES, MODES, Options};
+use llama2_efi::options::{Display, Exit, KV_TYPES, MODES, Options};
 use llama2_engine::{sampler::Knob, settings::Think};
 use toml::Value;
 
 /// Each key with what it means and what it is without it.
-const KEYS: [(&str, &str, &str); 26] = [
+const KEYS: [(&str, &str, &str); 28] = [
     (
         "model",
         "Checkpoint (llama2.c's .bin, or .gguf). Without it: STORIES*.BIN, MODEL.BIN or *.GGUF in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
@@ -130,6 +130,16 @@ const KEYS: [(&str, &str, &str); 26] = [
         "At the end: \"key\" waits for one and returns to the firmware, \"return\" returns at once,\n# \"shutdown\" switches the machine off.",
         "\"key\"",
     ),
+    (
+        "keyboard",
+        "What is printed on the keyboard's keys: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \"it\"; firmware takes every keyboard for a US one.\n# What comes over a serial line is taken as it is.",
+        "\"us\"",
+    ),
+    (
+        "display",
+        "\"screen\" is the whole screen with conversation, input and status, \"text\" the firmware's text console;\n# \"auto\" takes the screen where there is a frame buffer. A serial line has plain text, always.",
+        "\"auto\"",
+    ),
 ];
 
 /// The file's text.
@@ -178,6 +188,12 @@ fn value(options: &Options, key: &str) -> Option<Value> {
         "seed" => options.seed.map(|seed| Value::Integer(seed as i64)),
         "mode" => options.mode.map(|mode| name(&MODES, &mode)),
         "system" => text(&options.system),
+        "keyboard" => options
+            .keyboard
+            .map(|layout| Value::String(layout.name.to_owned())),
+        "display" => options
+            .display
+            .map(|display| name(&Display::NAMES, &display)),
         "threads" => options
             .threads
             .map(|threads| Value::Integer(threads as i64)),
@@ -195,7 +211,7 @@ fn value(options: &Options, key: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_efi::config;
+    use llama2_efi::{config, options};
     use llama2_engine::{
         sampler::{Drawing, Sampling, Wishes},
         session::KvType,
@@ -230,6 +246,8 @@ mod tests {
             system: Some(String::new()),
             log: Some(true),
             exit: Some(Exit::Shutdown),
+            keyboard: options::keyboard("it").ok(),
+            display: Some(Display::Screen),
             threads: Some(4),
             context: Some(300),
             kernels: Some("sse2"),

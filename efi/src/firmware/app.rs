@@ -21,7 +21,7 @@ use super::{
     banner, bench, clock,
     cores::Crew,
     files::Volumes,
-    find, load, memory, random, shell,
+    find, keyboard, load, memory, random, shell,
     talk::{self, Voice},
     terminal::{complain, say},
     wishes,
@@ -51,6 +51,9 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     let mut volumes = Volumes::new();
     let options = wishes::wishes(&mut volumes, line, exit)?;
     *exit = options.exit.unwrap_or_default();
+    if let Some(layout) = options.keyboard {
+        keyboard::set_layout(layout);
+    }
     let crew = Crew::gather(options.threads, options.test);
     let kernels = match options.kernels {
         None => kernels::best(crew.features()),

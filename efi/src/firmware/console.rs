@@ -1,20 +1,27 @@
-//! The firmware's text console: screen and keyboard.
+//! The firmware's text console: the screen.
+//!
+//! # Quirks
+//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for all screens together.
+//! - A line feed in the last row moves everything up; no row's last column is written, since consoles disagree about the cursor behind it.
 
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicI32, Ordering::Relaxed},
 };
 
-use llama2_efi::{keys::Key, screen};
+use llama2_console::{front::Style, grid::Screen, places::Console};
+use llama2_efi::screen;
 use uefi::{
     CStr16, Status,
-    proto::console::text::{Color, Input, Key as ConsoleKey, Output, ScanCode},
+    proto::console::text::{Color, Output},
     table,
 };
 use uefi_raw::protocol::console::SimpleTextOutputProtocol;
 
-/// Columns where the firmware does not say; every console has them.
-const LEAST_COLUMNS: usize = 80;
+use super::terminal;
+
+/// Columns and rows where the firmware does not say; every console has them.
+const LEAST: (usize, usize) = (80, 25);
 
 /// The screen's colours when we came; negative: not known.
 static FOUND_COLOURS: AtomicI32 = AtomicI32::new(-1);
@@ -31,13 +38,6 @@ fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     let output = output()?.cast::<Output>();
     // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f` below comes back here.
     Some(f(unsafe { &mut *output.as_ptr() }))
-}
-
-/// The keyboard, if the firmware has one.
-fn input() -> Option<NonNull<Input>> {
-    // Safety: as in `output`.
-    let table = unsafe { table::system_table_raw()?.as_ref() };
-    NonNull::new(table.stdin.cast())
 }
 
 /// Takes the screen over; `clear` empties it.
@@ -68,8 +68,8 @@ pub fn close() {
     }
 }
 
-/// Columns of a line.
-pub fn columns() -> usize {
+/// Columns and rows.
+fn size() -> (usize, usize) {
     let ask = || {
         let output = output()?.as_ptr();
         let (mut columns, mut rows) = (0, 0);
@@ -78,11 +78,18 @@ pub fn columns() -> usize {
             let mode = usize::try_from((*output).mode.as_ref()?.mode).ok()?;
             ((*output).query_mode)(output, mode, &mut columns, &mut rows)
         };
-        (status == Status::SUCCESS).then_some(columns)
+        (status == Status::SUCCESS).then_some((columns, rows))
     };
-    ask()
-        .unwrap_or(LEAST_COLUMNS)
-        .clamp(LEAST_COLUMNS / 2, 1000)
+    let (columns, rows) = ask().unwrap_or(LEAST);
+    (
+        columns.clamp(LEAST.0 / 2, 1000),
+        rows.clamp(LEAST.1 / 2, 1000),
+    )
+}
+
+/// Columns of a line.
+pub fn columns() -> usize {
+    size().0
 }
 
 /// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth stopping for.
@@ -103,29 +110,88 @@ pub fn set_colour(colour: Color, background: Color) {
     });
 }
 
-/// The next key of the keyboard, if one was pressed. A character outside of ASCII gives its first byte of UTF-8, and the
-/// others one by one to `more`.
-pub fn key(more: &mut dyn FnMut(u8)) -> Option<Key> {
-    let mut input = input()?;
-    // Safety: the firmware's keyboard; the only reference, since nothing below comes back here.
-    let key = unsafe { input.as_mut() }.read_key().ok()??;
-    Some(match key {
-        ConsoleKey::Special(ScanCode::ESCAPE) => Key::Escape,
-        ConsoleKey::Special(ScanCode::DELETE) => Key::Backspace,
-        ConsoleKey::Special(_) => Key::Other,
-        ConsoleKey::Printable(letter) => match char::from(letter) {
-            '\u{3}' => Key::Interrupt,
-            '\u{4}' => Key::End,
-            '\u{1b}' => Key::Escape,
-            '\r' | '\n' => Key::Enter,
-            '\u{8}' => Key::Backspace,
-            letter if letter.is_control() => Key::Other,
-            letter => {
-                let mut bytes = [0; 4];
-                let (first, rest) = letter.encode_utf8(&mut bytes).as_bytes().split_first()?;
-                rest.iter().for_each(|&byte| more(byte));
-                Key::Byte(*first)
-            }
-        },
-    })
+/// The colour of a text of this style.
+fn colour(style: Style) -> Color {
+    match style {
+        Style::Info => Color::LightGray,
+        Style::Name => Color::LightCyan,
+        Style::Warning => Color::Yellow,
+        Style::Error => Color::LightRed,
+        Style::Thought => Color::Cyan,
+        Style::Summary => Color::LightGreen,
+        Style::Title | Style::User | Style::Answer => Color::White,
+    }
+}
+
+/// The firmware's text console as a console of places. Showing a long text takes a while: the serial line is looked at in between.
+#[derive(Debug)]
+pub struct Text {
+    style: Style,
+}
+
+impl Text {
+    /// The console, of which there is one.
+    pub const fn new() -> Text {
+        Text { style: Style::Info }
+    }
+}
+
+impl Screen for Text {
+    fn size(&self) -> (usize, usize) {
+        size()
+    }
+
+    fn move_to(&mut self, column: usize, row: usize) {
+        with_output(|output| {
+            let _ = output.set_cursor_position(column, row);
+        });
+    }
+
+    fn write(&mut self, text: &str, prompt: bool) {
+        if prompt {
+            set_colour(colour(Style::Name), Color::Black);
+        }
+        self.print(text);
+        if prompt {
+            self.style(self.style);
+        }
+    }
+
+    fn scroll(&mut self) {
+        let (_, rows) = size();
+        self.move_to(0, rows - 1);
+        self.print("\n");
+    }
+}
+
+impl Console for Text {
+    fn place(&self) -> (usize, usize) {
+        let ask = || {
+            // Safety: the firmware's console and, where it is not null, its description; both are only read.
+            let mode = unsafe { (*output()?.as_ptr()).mode.as_ref()? };
+            let number = |place: i32| usize::try_from(place).unwrap_or(0);
+            Some((number(mode.cursor_column), number(mode.cursor_row)))
+        };
+        ask().unwrap_or((0, 0))
+    }
+
+    fn style(&mut self, style: Style) {
+        self.style = style;
+        set_colour(colour(style), Color::Black);
+    }
+
+    fn print(&mut self, text: &str) {
+        for row in text.split_inclusive('\n') {
+            write(row);
+            // What is typed meanwhile.
+            terminal::listen();
+        }
+    }
+
+    fn clear(&mut self) {
+        set_colour(Color::LightGray, Color::Black);
+        with_output(|output| {
+            let _ = output.clear();
+        });
+    }
 }

@@ -174,7 +174,8 @@ pub enum Found {
 }
 
 impl Volume {
-    fn open(handle: Handle, is_own: bool, number: usize) -> Option<Volume> {
+    /// Opens the volume of this handle; others than our own are called by `number` and label.
+    pub fn open(handle: Handle, is_own: bool, number: usize) -> Option<Volume> {
         let mut root = open::<SimpleFileSystem>(handle)?
             .get_mut()?
             .open_volume()
@@ -258,7 +259,7 @@ impl Volume {
     }
 
     /// Names in a folder, with the sizes of files (`None`: a folder), and why there may be more than these.
-    fn list(&mut self, folder: &str) -> (Vec<(String, Option<u64>)>, Option<Status>) {
+    pub fn list(&mut self, folder: &str) -> (Vec<(String, Option<u64>)>, Option<Status>) {
         let mut names = Vec::new();
         let Ok(path) = CString16::try_from(folder) else {
             return (names, None);

@@ -9,16 +9,24 @@ mod cores;
 mod cpu;
 mod files;
 mod find;
+#[expect(dead_code, reason = "the conversation asks for it")]
+mod frame;
 mod global;
+mod keyboard;
 mod load;
 mod log;
 mod memory;
 mod panic;
+#[expect(dead_code, reason = "the conversation asks for it")]
+mod power;
 mod random;
 mod serial;
 mod shell;
 mod stack;
+#[expect(dead_code, reason = "the conversation asks for it")]
+mod store;
 mod talk;
+#[expect(dead_code, reason = "the conversation asks for it")]
 pub mod terminal;
 mod wishes;
 

@@ -3,7 +3,12 @@
 //! # Quirks
 //! EDK2's terminal driver turns text to PC-ANSI ("Ünïcode" becomes "?n?code") and holds a lone Esc back for two seconds.
 //! Opening the port exclusively takes that driver off it; it is connected again by [`Serial::close`].
+//!
+//! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) look at the port only while they are called, and keep 16 bytes besides the 16 of a 16550: at
+//! 115 200 baud they are full 2.8 ms after the last look. So the port is read between any two pieces that are written, into a buffer of our own.
+//! QEMU holds bytes back while the port is full; a real line loses them, unless both ends use RTS and CTS, or nobody looks away for so long.
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use uefi::{
@@ -15,8 +20,10 @@ use uefi_raw::protocol::console::serial::{ControlBits, SerialIoProtocol};
 
 use super::clock;
 
-/// Bytes handed to the firmware at once; a 16550's queue holds 16.
-const PIECE: usize = 64;
+/// Bytes handed to the firmware at once; a 16550's queue holds 16, and as many may come in while they leave.
+const PIECE: usize = 16;
+/// Bytes that may wait until they are read: a long paste.
+const ROOM: usize = 64 << 10;
 /// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow control waits.
 const PATIENCE: u64 = 2_000;
 
@@ -25,6 +32,8 @@ pub struct Serial {
     handle: Handle,
     port: ScopedProtocol<Port>,
     dead: bool,
+    /// Bytes that came in. It never grows: a panic's message is sent without the heap.
+    received: VecDeque<u8>,
 }
 
 impl Serial {
@@ -39,6 +48,7 @@ impl Serial {
                 handle,
                 port,
                 dead: false,
+                received: VecDeque::with_capacity(ROOM),
             })
         })
     }
@@ -52,6 +62,7 @@ impl Serial {
     /// Sends bytes. A line that takes none for a while is given up, so that nobody waits for it again.
     pub fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {
+            self.listen();
             let mut rest = piece;
             let mut moved = clock::milliseconds();
             while !rest.is_empty() && !self.dead {
@@ -75,8 +86,22 @@ impl Serial {
         }
     }
 
+    /// Takes in what has come, before the firmware's small queue is full.
+    pub fn listen(&mut self) {
+        while self.received.len() < ROOM
+            && let Some(byte) = self.take()
+        {
+            self.received.push_back(byte);
+        }
+    }
+
     /// The next byte that came in, if there is one.
     pub fn read(&mut self) -> Option<u8> {
+        self.received.pop_front().or_else(|| self.take())
+    }
+
+    /// The next byte of the firmware's queue.
+    fn take(&mut self) -> Option<u8> {
         if self.dead {
             return None;
         }

@@ -3,7 +3,7 @@
 //! A reply is made by whoever the crew says: the boot processor, which shows it itself, or another core, which passes it on
 //! through a ring and calls no firmware.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String};
 use core::{
     cell::Cell,
     sync::atomic::{
@@ -12,7 +12,8 @@ use core::{
     },
 };
 
-use llama2_efi::{cores::Way, keys::Key, ring::Ring, wrap::columns};
+use llama2_console::{front::Style, keys::Key, width};
+use llama2_efi::{cores::Way, ring::Ring};
 use llama2_engine::{
     chat::{Chat, Host, Part, Reply, converse},
     generate::{Generation, PromptError, Step, TopToken},
@@ -21,9 +22,7 @@ use llama2_engine::{
     settings::{Settings, Think},
     task::Task,
     tokenizer::Tokenizer,
-    utf8::Utf8Stream,
 };
-use uefi::proto::console::text::Color;
 
 use super::{
     clock,
@@ -77,11 +76,11 @@ struct Stream<'a> {
 
 /// Shows a piece of an answer.
 fn show_part(part: Part, text: &str) {
-    let colour = match part {
-        Part::Thought => Color::Cyan,
-        Part::Label | Part::Answer => Color::White,
+    let style = match part {
+        Part::Thought => Style::Thought,
+        Part::Label | Part::Answer => Style::Answer,
     };
-    terminal::stream_in(colour, text);
+    terminal::stream_in(style, text);
 }
 
 impl<'a> Stream<'a> {
@@ -288,7 +287,7 @@ fn say_speed(tokens: usize, microseconds: u64, first_token: Option<u64>, voice: 
         threads => format!("{threads} cores"),
     };
     say_in(
-        Color::LightGreen,
+        Style::Summary,
         &format!("achieved tok/s: {rate:.2} ({first}{tokens} tokens, {cores})"),
     );
 }
@@ -387,35 +386,26 @@ fn answer(chat: &mut Chat, voice: &mut Voice<'_, '_>, think: Think) {
 fn ask(question: &str) -> Option<String> {
     record(question);
     terminal::text(question);
-    let mut line: Vec<u8> = Vec::new();
-    let mut shown = Utf8Stream::default();
+    let mut line = String::new();
     loop {
         match terminal::wait_for_key() {
-            Key::Enter => break,
-            Key::Escape | Key::Interrupt | Key::End => {
+            Key::Enter | Key::Newline => break,
+            Key::Escape | Key::Ctrl('c' | 'd') => {
                 terminal::text("\n");
                 return None;
             }
-            Key::Backspace => {
-                // A whole character: its continuation bytes and the byte before them.
-                let character = line.iter().rposition(|byte| byte & 0xc0 != 0x80);
-                if let Some(start) = character {
-                    let gone = String::from_utf8_lossy(&line[start..]).into_owned();
-                    line.truncate(start);
-                    for _ in 0..gone.chars().map(columns).sum() {
-                        terminal::text("\u{8} \u{8}");
-                    }
+            Key::Backspace | Key::Delete => {
+                for _ in 0..line.pop().map_or(0, width::letter) {
+                    terminal::text("\u{8} \u{8}");
                 }
             }
-            Key::Byte(byte) => {
-                line.push(byte);
-                let mut whole = String::new();
-                shown.push(&[byte], &mut whole);
-                terminal::text(&whole);
+            Key::Char(letter) => {
+                line.push(letter);
+                terminal::text(letter.encode_utf8(&mut [0; 4]));
             }
-            Key::Other => (),
+            _ => (),
         }
     }
     terminal::text("\n");
-    Some(String::from_utf8_lossy(&line).into_owned())
+    Some(line)
 }

@@ -1,42 +1,79 @@
 //! Everything that people see and type, on screen and serial line alike, and the application's ending.
+//!
+//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line, which is a terminal of 80 columns without colours, and
+//! to the screen, which is the firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes the same ways.
 
-use alloc::{format, string::String};
+use alloc::{boxed::Box, collections::VecDeque, format, string::String};
 use core::{fmt, time::Duration};
 
-use llama2_efi::{
-    keys::{Key, Keys},
-    options::Exit,
-    wrap::Wrap,
+use llama2_console::{
+    ahead::{Ahead, Typed},
+    ansi,
+    decoder::Keys,
+    front::{Bottom, Front, Gauge, Style},
+    keys::Key,
+    places::{Console, Places},
+    terminal as wire,
 };
+use llama2_efi::options::Exit;
 use uefi::{
     Status,
     boot::{self, EventType, TimerTrigger, Tpl},
     proto::console::text::Color,
     runtime::ResetType,
-    table,
 };
 
-use super::{NAME, clock, console, files::Volume, global::Global, log::Log, serial::Serial, shell};
+use super::{
+    NAME, clock, console, files::Volume, global::Global, keyboard, log::Log, power, serial::Serial,
+    shell,
+};
 
 /// Where a pair's second half begins.
 const PAIR: usize = 13;
+/// Columns and rows of the terminal behind the serial line, as far as anybody knows.
+const WIRE: (usize, usize) = (80, 24);
+/// Keys that are decoded ahead. The rest waits in the serial line's buffer, and in the firmware's.
+const DECODED: usize = 256;
+/// Milliseconds after its last byte during which the serial line is watched without sleep: a paste follows something typed, and the firmware's queue
+/// is full within 3 ms.
+const WATCHED: u64 = 60_000;
 
 /// The serial line and what was typed.
 struct Line {
     port: Option<Serial>,
-    keys: Keys,
-    /// The rest of a character from the keyboard.
-    rest: ([u8; 4], usize),
+    terminal: wire::Terminal,
+    /// Whether pastes are to be marked.
+    marked: bool,
+    decoder: Keys,
+    /// When the last byte came.
+    heard: Option<u64>,
+    /// Keys of line and keyboard that nobody has taken yet. It never grows: see [`last_words`].
+    pressed: VecDeque<Key>,
 }
 
 static LINE: Global<Line> = Global::new(Line {
     port: None,
-    keys: Keys::new(),
-    rest: ([0; 4], 0),
+    terminal: wire::Terminal::new(WIRE.0, WIRE.1, false),
+    marked: false,
+    decoder: Keys::new(),
+    heard: None,
+    pressed: VecDeque::new(),
 });
 
-/// The screen's lines, broken between words.
-static SCREEN: Global<Wrap> = Global::new(Wrap::new(79));
+/// Keys that came while something else was going on.
+static AHEAD: Global<Ahead> = Global::new(Ahead::new());
+
+/// The screen as the firmware's console.
+static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new()));
+
+/// A front that keeps a picture, which comes onto the screen now and then.
+pub trait Picture: Front {
+    /// Brings what has changed onto the screen. It is called whenever keys are looked for, and may find that it is too early.
+    fn draw(&mut self);
+}
+
+/// The screen as a picture, where there is one.
+static PICTURE: Global<Option<Box<dyn Picture>>> = Global::new(None);
 
 /// The log, or what it will begin with.
 enum Record {
@@ -50,97 +87,184 @@ static RECORD: Global<Record> = Global::new(Record::Kept(String::new()));
 
 /// Opens serial line and screen. The Shell's screen is not emptied: it is its user's.
 pub fn open() {
-    LINE.with(|line| line.port = Serial::open());
+    LINE.with(|line| {
+        line.port = Serial::open();
+        line.pressed.reserve_exact(DECODED);
+    });
     console::open(!shell::is_parent());
-    // A character in the last column makes some consoles break the line by themselves.
-    SCREEN.with(|screen| screen.set_width(console::columns() - 1));
+    SCREEN.with(Places::measure);
+}
+
+/// From now on the screen shows this picture; without one it is the firmware's console again, which is emptied.
+pub fn show_on(picture: Option<Box<dyn Picture>>) {
+    let was = PICTURE
+        .with(|place| core::mem::replace(place, picture))
+        .flatten();
+    if was.is_some() {
+        SCREEN.with(Front::clear);
+    }
+}
+
+/// Whether there is a conversation: terminals are asked to mark what is pasted.
+pub fn interactive(wanted: bool) {
+    LINE.with(|line| {
+        if core::mem::replace(&mut line.marked, wanted) != wanted
+            && let Some(port) = &mut line.port
+        {
+            let mark = if wanted {
+                ansi::PASTE_ON
+            } else {
+                ansi::PASTE_OFF
+            };
+            port.write(mark.as_bytes());
+        }
+    });
+}
+
+/// All that people see, as one front, and what they type.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terminal;
+
+impl Terminal {
+    /// The next key: [`key`].
+    pub fn key(&mut self) -> Option<Key> {
+        key()
+    }
+
+    /// Waits a little: [`rest`].
+    pub fn rest(&mut self, milliseconds: u64) {
+        rest(milliseconds);
+    }
+}
+
+/// Has the serial line's terminal do something, and sends what comes of it.
+fn on_wire(f: impl FnOnce(&mut wire::Terminal)) {
+    LINE.with(|line| {
+        f(&mut line.terminal);
+        let bytes = line.terminal.take();
+        if let Some(port) = &mut line.port {
+            port.write(bytes.as_bytes());
+        }
+    });
+}
+
+/// Has the picture do something; whether there is one.
+fn on_picture(f: &mut dyn FnMut(&mut dyn Picture)) -> bool {
+    let there = PICTURE.with(|picture| picture.as_mut().map(|picture| f(&mut **picture)));
+    there.flatten().is_some()
+}
+
+/// Has all fronts do something.
+fn on_all(f: &mut dyn FnMut(&mut dyn Front)) {
+    on_wire(|wire| f(wire));
+    if !on_picture(&mut |picture| f(picture)) {
+        SCREEN.with(|screen| f(screen));
+    }
+}
+
+impl Front for Terminal {
+    fn show(&mut self, style: Style, text: &str) {
+        on_all(&mut |front| front.show(style, text));
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        on_all(&mut |front| front.lay_out(style, make));
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        on_all(&mut |front| front.bottom(bottom));
+    }
+
+    fn keep_line(&mut self) {
+        on_all(&mut |front| front.keep_line());
+    }
+
+    fn gauge(&mut self, gauge: &Gauge<'_>) {
+        on_all(&mut |front| front.gauge(gauge));
+    }
+
+    fn scroll(&mut self, key: Key) -> bool {
+        let mut moved = false;
+        on_all(&mut |front| moved |= front.scroll(key));
+        moved
+    }
+
+    fn bell(&mut self) {
+        on_all(&mut |front| front.bell());
+    }
+
+    fn clear(&mut self) {
+        on_all(&mut |front| front.clear());
+    }
 }
 
 /// Sends text to the serial line as it is, but for line ends.
 pub fn to_serial(text: &str) {
-    LINE.with(|line| {
-        let Some(port) = &mut line.port else { return };
-        for piece in text.split_inclusive('\n') {
-            match piece.strip_suffix('\n') {
-                Some(content) => {
-                    port.write(content.as_bytes());
-                    port.write(b"\r\n");
-                }
-                None => port.write(piece.as_bytes()),
-            }
-        }
-    });
+    on_wire(|wire| wire.raw(text));
 }
 
 /// Shows text on the screen; `whole` if nothing that belongs to its last word follows.
-fn to_screen(colour: Color, text: &str, whole: bool) {
-    let wrapped = SCREEN.with(|screen| {
-        let mut out = String::new();
-        screen.push(text, &mut out);
-        if whole {
-            screen.flush(&mut out);
-        }
-        out
-    });
-    console::set_colour(colour, Color::Black);
-    console::write(wrapped.as_deref().unwrap_or(text));
+fn to_screen(style: Style, text: &str, whole: bool) {
+    if !on_picture(&mut |picture| picture.show(style, text)) {
+        SCREEN.with(|screen| screen.raw(style, text, whole));
+    }
 }
 
 /// Redraws the current line of the screen; the serial line has none to redraw.
 pub fn redraw(line: &str) {
-    console::set_colour(Color::LightGray, Color::Black);
-    console::write("\r");
-    console::write(line);
+    if !on_picture(&mut |picture| picture.bottom(Bottom::Note(line))) {
+        SCREEN.with(|screen| screen.redraw(Style::Info, line));
+    }
 }
 
 /// Shows text of the model or the user: not for the log.
 pub fn text(text: &str) {
     to_serial(text);
-    to_screen(Color::White, text, true);
+    to_screen(Style::Answer, text, true);
 }
 
 /// Shows part of a longer text. On the screen its last word waits until it is whole.
 pub fn stream(text: &str) {
-    stream_in(Color::White, text);
+    stream_in(Style::Answer, text);
 }
 
-/// The same in a colour; it should change where lines begin.
-pub fn stream_in(colour: Color, text: &str) {
+/// The same in a style; it should change where lines begin.
+pub fn stream_in(style: Style, text: &str) {
     to_serial(text);
-    to_screen(colour, text, false);
+    to_screen(style, text, false);
 }
 
 /// Says a line about what is going on.
 pub fn say(line: &str) {
-    say_in(Color::LightGray, line);
+    say_in(Style::Info, line);
 }
 
-/// Says a line in a colour.
-pub fn say_in(colour: Color, line: &str) {
+/// Says a line in a style.
+pub fn say_in(style: Style, line: &str) {
     to_serial(line);
     to_serial("\n");
-    to_screen(colour, line, true);
-    to_screen(colour, "\n", true);
+    to_screen(style, line, true);
+    to_screen(style, "\n", true);
     record(line);
 }
 
 /// Says a `warning` or an `error`.
 pub fn complain(kind: &str, sentence: &str) {
-    let colour = if kind == "error" {
-        Color::LightRed
+    let style = if kind == "error" {
+        Style::Error
     } else {
-        Color::Yellow
+        Style::Warning
     };
-    say_in(colour, &format!("{kind}: {sentence}"));
+    say_in(style, &format!("{kind}: {sentence}"));
 }
 
 /// Says a name and what it stands for, in columns.
 pub fn say_pair(name: &str, what: &str) {
     let name = format!("  {name:<0$}", PAIR - 2);
     to_serial(&format!("{name}{what}\n"));
-    to_screen(Color::LightCyan, &name, true);
-    to_screen(Color::LightGray, what, true);
-    to_screen(Color::LightGray, "\n", true);
+    to_screen(Style::Name, &name, true);
+    to_screen(Style::Info, what, true);
+    to_screen(Style::Info, "\n", true);
     record(&format!("{name}{what}"));
 }
 
@@ -153,13 +277,13 @@ pub fn table(table: &str, short: &[String]) {
         to_serial("\n");
         record(line);
         if fits {
-            to_screen(Color::LightGray, line, true);
-            to_screen(Color::LightGray, "\n", true);
+            to_screen(Style::Info, line, true);
+            to_screen(Style::Info, "\n", true);
         }
     }
     for line in short.iter().filter(|_| !fits) {
-        to_screen(Color::LightGray, line, true);
-        to_screen(Color::LightGray, "\n", true);
+        to_screen(Style::Info, line, true);
+        to_screen(Style::Info, "\n", true);
     }
 }
 
@@ -168,10 +292,13 @@ pub fn title(line: &str) {
     to_serial(line);
     to_serial("\n");
     record(line);
+    if on_picture(&mut |picture| picture.show(Style::Title, &format!("{line}\n"))) {
+        return;
+    }
     console::set_colour(Color::White, Color::Blue);
     let width = console::columns() - 2;
     console::write(&format!(" {line:<width$}"));
-    to_screen(Color::LightGray, "\n\n", true);
+    to_screen(Style::Info, "\n\n", true);
 }
 
 /// Puts a line into the log, with the seconds since the application's start.
@@ -205,68 +332,101 @@ pub fn keep_log(volume: Option<&mut Volume>) -> Result<(), String> {
     failed
 }
 
-/// The next key of keyboard or serial line, if there is one.
-pub fn key() -> Option<Key> {
+/// Takes in what came over the serial line, before the firmware's small queue is full.
+pub fn listen() {
+    LINE.with(|line| line.port.as_mut().map(Serial::listen));
+}
+
+/// The next key that was not looked at yet: the serial line's, then the keyboard's.
+fn pressed() -> Option<Key> {
     LINE.with(|line| {
         let now = clock::milliseconds();
-        let Line {
-            port,
-            keys,
-            rest: (rest, len),
-        } = line;
-        if *len > 0 {
-            let first = rest[0];
-            rest.copy_within(1.., 0);
-            *len -= 1;
-            return Some(Key::Byte(first));
+        // A byte gives two keys at the most.
+        while line.pressed.len() + 2 <= DECODED {
+            let Some(byte) = line.port.as_mut().and_then(Serial::read) else {
+                line.pressed.extend(line.decoder.idle(now));
+                break;
+            };
+            line.heard = Some(now);
+            line.pressed.extend(line.decoder.byte(byte, now));
         }
-        // More bytes of the same key wait behind the ones that came in.
-        while let Some(byte) = port.as_mut().and_then(Serial::read) {
-            if let Some(key) = keys.byte(byte, now) {
-                return Some(key);
-            }
+        while line.pressed.len() + 2 <= DECODED
+            && let Some(given) = keyboard::read()
+        {
+            line.pressed.extend(given);
         }
-        keys.idle(now).or_else(|| {
-            console::key(&mut |byte| {
-                rest[*len] = byte;
-                *len += 1;
-            })
-        })
+        line.pressed.pop_front()
     })
     .flatten()
 }
 
-/// Whether the user wants what is going on to stop. Other keys that were typed meanwhile are forgotten.
+/// The next key of keyboard or serial line, if there is one; keys that came while something else was going on are the first.
+pub fn key() -> Option<Key> {
+    AHEAD.with(Ahead::take).flatten().or_else(pressed)
+}
+
+/// Whether the user wants what is going on to stop: Esc or Ctrl-C. Other keys wait for [`key`].
 pub fn stopped() -> bool {
-    while let Some(key) = key() {
-        if matches!(key, Key::Escape | Key::Interrupt) {
-            return true;
+    on_picture(&mut |picture| picture.draw());
+    while let Some(key) = pressed() {
+        match AHEAD.with(|ahead| ahead.press(key)) {
+            Some(Typed::Stop) => return true,
+            Some(Typed::Refused) => Terminal.bell(),
+            _ => (),
         }
     }
     false
 }
 
-/// Waits for a key; the processor rests meanwhile, where the firmware has a timer.
-pub fn wait_for_key() -> Key {
-    const NAP: Duration = Duration::from_millis(10);
+/// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a timer, and nothing has come over the serial line
+/// for a while.
+pub fn rest(milliseconds: u64) {
+    const NAP: u64 = 10;
+    on_picture(&mut |picture| picture.draw());
     // Safety: a timer without a function to be called.
     let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }.ok();
-    let key = loop {
-        if let Some(key) = key() {
-            break key;
+    let start = clock::milliseconds();
+    loop {
+        if AHEAD.with(|ahead| !ahead.is_empty()) == Some(true) {
+            break;
         }
+        if let Some(key) = pressed() {
+            // Back to the front: it was only looked at.
+            LINE.with(|line| line.pressed.push_front(key));
+            break;
+        }
+        let now = clock::milliseconds();
+        let left = (start + milliseconds).saturating_sub(now);
+        if left == 0 {
+            break;
+        }
+        let heard = LINE.with(|line| line.heard).flatten();
+        if heard.is_some_and(|heard| now.saturating_sub(heard) < WATCHED) {
+            boot::stall(Duration::from_micros(500));
+            continue;
+        }
+        let nap = Duration::from_millis(left.min(NAP));
         let napped = timer.as_ref().is_some_and(|timer| {
-            boot::set_timer(timer, TimerTrigger::Relative(NAP)).is_ok()
+            boot::set_timer(timer, TimerTrigger::Relative(nap)).is_ok()
                 && boot::wait_for_event(core::slice::from_ref(timer)).is_ok()
         });
         if !napped {
-            boot::stall(NAP);
+            boot::stall(nap);
         }
-    };
+    }
     if let Some(timer) = timer {
         let _ = boot::close_event(timer);
     }
-    key
+}
+
+/// Waits for a key.
+pub fn wait_for_key() -> Key {
+    loop {
+        if let Some(key) = key() {
+            return key;
+        }
+        rest(1000);
+    }
 }
 
 /// The end of every run: the key prompt where one is wanted, the last line, and the way out.
@@ -281,14 +441,9 @@ pub fn end(told: bool, exit: Exit) -> Status {
         });
         wait_for_key();
     }
-    say(if told {
-        "llama2: exit 0"
-    } else {
-        "llama2: exit 1"
-    });
-    close();
+    leave(told);
     if exit == Exit::Shutdown {
-        switch_off();
+        power::reset(ResetType::SHUTDOWN);
     }
     if told {
         Status::SUCCESS
@@ -297,8 +452,20 @@ pub fn end(told: bool, exit: Exit) -> Status {
     }
 }
 
+/// Says the last line, by which `xtask` knows the exit status, and gives everything back to the firmware.
+pub fn leave(told: bool) {
+    show_on(None);
+    say(if told {
+        "llama2: exit 0"
+    } else {
+        "llama2: exit 1"
+    });
+    close();
+}
+
 /// Gives everything back to the firmware.
 fn close() {
+    interactive(false);
     RECORD.with(|record| *record = Record::None);
     if let Some(port) = LINE.with(|line| line.port.take()).flatten() {
         port.close();
@@ -306,42 +473,36 @@ fn close() {
     console::close();
 }
 
-/// Switches the machine off.
-///
-/// # Quirks
-/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware without a way to
-/// switch off does return.
-fn switch_off() -> ! {
-    type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
-    if let Some(table) = table::system_table_raw() {
-        // Safety: the firmware's own tables, valid for good. The two function types differ in the result only, and a
-        // function that may return is what the firmware's is.
-        unsafe {
-            let reset = (*table.as_ref().runtime_services).reset_system;
-            let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());
-            reset(ResetType::SHUTDOWN, Status::SUCCESS, 0, core::ptr::null());
-        }
-    }
-    console::write("The machine can be switched off now.\n");
-    loop {
-        boot::stall(Duration::from_secs(1));
-    }
-}
-
 /// Shows a message without the heap, waits for a key and gives everything back.
 pub fn last_words(message: fmt::Arguments<'_>) {
     struct Direct;
     impl fmt::Write for Direct {
-        fn write_str(&mut self, piece: &str) -> fmt::Result {
-            to_serial(piece);
-            console::write(piece);
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            LINE.with(|line| {
+                let Some(port) = &mut line.port else { return };
+                for piece in text.split_inclusive('\n') {
+                    match piece.strip_suffix('\n') {
+                        Some(content) => {
+                            port.write(content.as_bytes());
+                            port.write(b"\r\n");
+                        }
+                        None => port.write(piece.as_bytes()),
+                    }
+                }
+            });
+            console::write(text);
             RECORD.with(|record| {
                 if let Record::Open(log) = record {
-                    log.write_piece(piece);
+                    log.write_piece(text);
                 }
             });
             Ok(())
         }
+    }
+    // Nothing of the picture is called any more, not even to free it.
+    if let Some(picture) = PICTURE.with(Option::take).flatten() {
+        core::mem::forget(picture);
+        console::Text::new().clear();
     }
     console::set_colour(Color::LightRed, Color::Black);
     while key().is_some() {}

@@ -1,0 +1,329 @@
+//! A [`Front`] on a console of places with colours, such as UEFI's text output: text at its end, and below it what is typed, chosen or waited for.
+
+use alloc::string::{String, ToString};
+
+use crate::{
+    front::{Bottom, Front, Style},
+    grid::{Grid, Screen},
+    terminal::{menu_text, plain},
+    view::{Prompt, lay_out},
+    width,
+    wrap::Wrap,
+};
+
+/// Nothing before a text.
+const NO_PROMPT: Prompt<'static> = Prompt {
+    first: "",
+    more: "",
+};
+
+/// A console of places that a text may also run over.
+pub trait Console: Screen {
+    /// Where its cursor is: column and row.
+    fn place(&self) -> (usize, usize);
+
+    /// How what follows is to look.
+    fn style(&mut self, style: Style);
+
+    /// Writes text at the cursor, which moves on. A line feed goes to the beginning of the next row and moves everything up where there is none,
+    /// a carriage return to the beginning of the row, a backspace one column back. No row reaches the last column.
+    fn print(&mut self, text: &str);
+
+    /// Empties it; the cursor goes to the first place.
+    fn clear(&mut self);
+}
+
+/// A front on a console of places.
+#[derive(Debug)]
+pub struct Places<C> {
+    console: C,
+    wrap: Wrap,
+    /// What stands below the text.
+    grid: Option<Grid>,
+    /// Whether the text's last line is not ended.
+    open: bool,
+}
+
+impl<C: Console> Places<C> {
+    /// A front on this console, of which [`Places::measure`] shall ask the size; 80 columns until then.
+    pub const fn new(console: C) -> Places<C> {
+        Places {
+            console,
+            wrap: Wrap::new(79),
+            grid: None,
+            open: false,
+        }
+    }
+
+    /// The console itself.
+    pub fn console(&mut self) -> &mut C {
+        &mut self.console
+    }
+
+    /// Asks the console for its size.
+    pub fn measure(&mut self) {
+        let (columns, _) = self.console.size();
+        // A character in the last column makes some consoles break the line by themselves.
+        self.wrap.set_width(columns.saturating_sub(1));
+    }
+
+    /// Shows text with its control characters: backspace and carriage return are for going back. `whole` if nothing that belongs to its last word
+    /// follows.
+    pub fn raw(&mut self, style: Style, text: &str, whole: bool) {
+        self.hide();
+        let mut out = String::new();
+        self.wrap.push(text, &mut out);
+        if whole {
+            self.wrap.flush(&mut out);
+        }
+        self.put(style, &out);
+    }
+
+    /// Writes the row of the cursor anew.
+    pub fn redraw(&mut self, style: Style, line: &str) {
+        self.hide();
+        self.console.style(style);
+        self.console.print("\r");
+        self.console.print(line);
+        self.open = !line.is_empty();
+    }
+
+    fn put(&mut self, style: Style, text: &str) {
+        if let Some(last) = text.chars().next_back() {
+            self.console.style(style);
+            self.console.print(text);
+            self.open = !matches!(last, '\n' | '\r');
+        }
+    }
+
+    /// Takes away what stands below the text; the cursor is then where the text goes on.
+    fn hide(&mut self) {
+        if let Some(mut grid) = self.grid.take() {
+            grid.hide(&mut self.console);
+        }
+    }
+
+    /// Shows the word that was held back.
+    fn end_word(&mut self, style: Style) {
+        let mut out = String::new();
+        self.wrap.flush(&mut out);
+        self.put(style, &out);
+    }
+
+    /// The same, and ends the line where it is not ended.
+    fn end_line(&mut self, style: Style) {
+        self.end_word(style);
+        if self.open {
+            self.raw(style, "\n", true);
+        }
+    }
+}
+
+impl<C: Console> Front for Places<C> {
+    fn show(&mut self, style: Style, text: &str) {
+        self.raw(style, &plain(text), false);
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        self.hide();
+        self.end_line(style);
+        let (columns, _) = self.console.size();
+        self.put(style, &plain(&make(columns)));
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        let (columns, _) = self.console.size();
+        // In the colour of what it is most often the end of.
+        const HELD: Style = Style::Answer;
+        let note = |line: String| {
+            let end = line.len();
+            (NO_PROMPT, line, end, Style::Info)
+        };
+        let (prompt, text, cursor, style) = match bottom {
+            Bottom::Nothing => {
+                self.end_word(HELD);
+                return self.hide();
+            }
+            Bottom::Line {
+                prompt,
+                text,
+                cursor,
+            } => (prompt, text.to_string(), cursor, Style::User),
+            // In the middle of a line there is no place for these.
+            Bottom::Status(_) | Bottom::Note(_) if self.open => return,
+            Bottom::Status(status) => note(status.line(columns)),
+            Bottom::Note(line) => note(width::cut(line, columns.saturating_sub(1)).to_string()),
+            Bottom::Menu(menu) => {
+                let (text, cursor) = menu_text(menu, columns);
+                (NO_PROMPT, text, cursor, Style::Info)
+            }
+        };
+        if self.grid.is_none() {
+            self.end_line(HELD);
+        }
+        let (_, row) = self.console.place();
+        self.console.style(style);
+        let grid = self.grid.get_or_insert_with(|| Grid::new(row));
+        grid.draw(lay_out(prompt, &text, cursor, columns), &mut self.console);
+    }
+
+    fn keep_line(&mut self) {
+        if let Some(mut grid) = self.grid.take() {
+            grid.leave(&mut self.console);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.grid = None;
+        self.console.clear();
+        self.wrap.push("\n", &mut String::new());
+        self.open = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ansi::tests::Terminal,
+        front::{Choice, Menu},
+        status::{Phase, Status},
+    };
+
+    impl Console for Terminal {
+        fn place(&self) -> (usize, usize) {
+            (self.column, self.row)
+        }
+
+        fn style(&mut self, _: Style) {}
+
+        fn print(&mut self, text: &str) {
+            self.feed(&text.replace('\n', "\r\n"));
+        }
+
+        fn clear(&mut self) {
+            *self = Terminal::new(self.cells[0].len(), self.cells.len());
+        }
+    }
+
+    fn places(columns: usize, rows: usize) -> Places<Terminal> {
+        let mut places = Places::new(Terminal::new(columns, rows));
+        places.measure();
+        places
+    }
+
+    /// What is seen, without the empty rows at the end.
+    fn seen(places: &mut Places<Terminal>) -> Vec<String> {
+        let mut rows = places.console().seen();
+        while rows.last().is_some_and(String::is_empty) {
+            rows.pop();
+        }
+        rows
+    }
+
+    fn line(text: &str) -> Bottom<'_> {
+        Bottom::Line {
+            prompt: Prompt {
+                first: "> ",
+                more: ". ",
+            },
+            text,
+            cursor: text.len(),
+        }
+    }
+
+    const STATUS: Status = Status {
+        phase: Phase::Prefill { done: 1, total: 2 },
+        microseconds: 1,
+        context: (1, 9),
+    };
+
+    #[test]
+    fn text_grows_above_the_line_being_typed() {
+        let mut places = places(20, 6);
+        places.bottom(line("wo"));
+        assert_eq!(seen(&mut places), ["> wo"]);
+        places.bottom(line("word"));
+        places.keep_line();
+        places.bottom(Bottom::Status(&STATUS));
+        assert_eq!(seen(&mut places).len(), 2);
+        places.show(Style::Answer, "an answer that is lon");
+        assert_eq!(seen(&mut places), ["> word", "an answer that is"]);
+        // A word that still grows waits, and a status has no place in the middle of a line.
+        places.bottom(Bottom::Status(&STATUS));
+        places.show(Style::Answer, "g.");
+        places.bottom(line("a"));
+        assert_eq!(
+            seen(&mut places),
+            ["> word", "an answer that is", "long.", "> a"]
+        );
+        // Something is said while a line is being typed.
+        places.show(Style::Warning, "said\x1b[2J\n");
+        places.bottom(line("a"));
+        assert_eq!(seen(&mut places)[2..], ["long.", "said[2J", "> a"]);
+        // At the console's end everything moves up.
+        places.show(Style::Info, "1\n2\n3\n");
+        places.bottom(line("a\nb"));
+        assert_eq!(seen(&mut places), ["said[2J", "1", "2", "3", "> a", ". b"]);
+        places.keep_line();
+        places.show(Style::Info, "4");
+        places.bottom(Bottom::Nothing);
+        assert_eq!(seen(&mut places), ["1", "2", "3", "> a", ". b", "4"]);
+        places.lay_out(Style::Info, &|columns| format!("{columns}\n"));
+        assert_eq!(seen(&mut places)[2..], [". b", "4", "20"]);
+        places.clear();
+        places.bottom(line("a"));
+        assert_eq!(seen(&mut places), ["> a"]);
+    }
+
+    #[test]
+    fn a_menu_stands_below_and_goes_again() {
+        let mut places = places(30, 8);
+        places.show(Style::Info, "There are two.\n");
+        let choice = |name: &str, grey| Choice {
+            cells: [name.into(), "Q8_0".into()].into(),
+            grey,
+        };
+        let mut menu = Menu {
+            title: "Models".into(),
+            rows: [choice("a.gguf", false), choice("b", true)].into(),
+            selected: 0,
+            note: "10 s".into(),
+        };
+        places.bottom(Bottom::Menu(&menu));
+        menu.selected = 1;
+        places.bottom(Bottom::Menu(&menu));
+        assert_eq!(
+            seen(&mut places),
+            [
+                "There are two.",
+                "Models",
+                "  a.gguf  Q8_0",
+                "> (b       Q8_0)",
+                "10 s"
+            ]
+        );
+        places.bottom(Bottom::Nothing);
+        assert_eq!(seen(&mut places), ["There are two."]);
+        places.bottom(Bottom::Note(
+            "a note that is longer than the row has places",
+        ));
+        assert_eq!(seen(&mut places)[1], "a note that is longer than th");
+        places.show(Style::Info, "word ");
+        assert_eq!(seen(&mut places), ["There are two.", "word"]);
+    }
+
+    #[test]
+    fn what_was_written_plainly_stays_as_it_was() {
+        let mut places = places(10, 4);
+        places.raw(Style::Answer, "abc", true);
+        places.raw(Style::Answer, "\u{8} \u{8}", true);
+        assert_eq!(seen(&mut places), ["ab"]);
+        places.raw(Style::Info, "\n", true);
+        places.redraw(Style::Info, "50 %");
+        places.redraw(Style::Info, "60 %");
+        assert_eq!(seen(&mut places), ["ab", "60 %"]);
+        places.bottom(line(""));
+        assert_eq!(seen(&mut places), ["ab", "60 %", ">"]);
+    }
+}

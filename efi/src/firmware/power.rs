@@ -1,0 +1,92 @@
+//! The ways out that end the machine's run: again, off, or into the firmware's setup.
+
+use alloc::{format, string::String};
+use core::{convert::Infallible, time::Duration};
+
+use uefi::{
+    CStr16, Status, boot, cstr16,
+    runtime::{self, ResetType, VariableAttributes, VariableVendor},
+    table,
+};
+
+use super::{console, terminal};
+
+/// What the firmware can do at its next start, and what it is asked to do then (specification 2.10, section 8.5.4).
+const SUPPORTED: &CStr16 = cstr16!("OsIndicationsSupported");
+const WANTED: &CStr16 = cstr16!("OsIndications");
+/// Enter setup.
+const BOOT_TO_FW_UI: u64 = 1;
+
+/// Starts the machine anew.
+pub fn reboot() -> ! {
+    terminal::leave(true);
+    reset(ResetType::COLD)
+}
+
+/// Switches the machine off.
+pub fn shutdown() -> ! {
+    terminal::leave(true);
+    reset(ResetType::SHUTDOWN)
+}
+
+/// Starts the machine anew, into the firmware's setup.
+///
+/// # Errors
+/// A sentence, where the firmware cannot be asked for that. Nothing has been closed then.
+pub fn firmware_setup() -> Result<Infallible, String> {
+    let supported = number(SUPPORTED)?.unwrap_or(0);
+    if supported & BOOT_TO_FW_UI == 0 {
+        return Err(
+            "this firmware cannot be asked to start its setup; /reboot, and press its key (mostly Del, F2 or Esc) while the machine starts"
+                .into(),
+        );
+    }
+    let wanted = number(WANTED)?.unwrap_or(0) | BOOT_TO_FW_UI;
+    let attributes = VariableAttributes::NON_VOLATILE
+        | VariableAttributes::BOOTSERVICE_ACCESS
+        | VariableAttributes::RUNTIME_ACCESS;
+    let vendor = &VariableVendor::GLOBAL_VARIABLE;
+    runtime::set_variable(WANTED, vendor, attributes, &wanted.to_le_bytes()).map_err(|error| {
+        format!(
+            "the firmware does not take the wish to start its setup ({:?}); /reboot, and press its key while the machine starts",
+            error.status()
+        )
+    })?;
+    terminal::leave(true);
+    reset(ResetType::COLD)
+}
+
+/// A variable of the firmware's that holds a number.
+fn number(name: &CStr16) -> Result<Option<u64>, String> {
+    let mut bytes = [0; 8];
+    match runtime::get_variable(name, &VariableVendor::GLOBAL_VARIABLE, &mut bytes) {
+        Ok(_) => Ok(Some(u64::from_le_bytes(bytes))),
+        Err(error) if error.status() == Status::NOT_FOUND => Ok(None),
+        Err(error) => Err(format!(
+            "the firmware's variable {name} cannot be read ({:?}); its setup can only be entered by a key while the machine starts",
+            error.status()
+        )),
+    }
+}
+
+/// Resets the machine, once everything is closed.
+///
+/// # Quirks
+/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware without a way to
+/// switch off does return.
+pub fn reset(kind: ResetType) -> ! {
+    type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
+    if let Some(table) = table::system_table_raw() {
+        // Safety: the firmware's own tables, valid for good. The two function types differ in the result only, and a
+        // function that may return is what the firmware's is.
+        unsafe {
+            let reset = (*table.as_ref().runtime_services).reset_system;
+            let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());
+            reset(kind, Status::SUCCESS, 0, core::ptr::null());
+        }
+    }
+    console::write("The machine can be switched off now.\n");
+    loop {
+        boot::stall(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,289 @@
+//! Files that we write: conversations and `LLAMA2.CFG`, whole or not at all.
+//!
+//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people look first; no folder has to be made. The volume is the
+//! one that we were started from, if it can be written, else the first that can. Reading asks the volumes in the same order, so that what was
+//! written last is found.
+//!
+//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes), read back, and takes the place of the old one only then.
+//! Between the old file's end and the new one's name nothing can go wrong but the medium; then the text is in the `.TMP` file, and the sentence says so.
+//!
+//! Volumes are looked up at each call, since drives come and go while somebody talks.
+
+use alloc::{format, string::String, vec::Vec};
+
+use llama2_console::filename;
+use llama2_efi::trouble::Trouble;
+use uefi::{
+    CString16, Status, boot,
+    proto::media::{
+        file::{File, FileAttribute, FileInfo, FileMode, FileSystemInfo, FileType, RegularFile},
+        fs::SimpleFileSystem,
+    },
+};
+
+use super::{
+    files::{Found, Volume},
+    shell,
+};
+
+/// Bytes handed to the firmware at once.
+const PIECE: usize = 64 << 10;
+
+/// A volume, and whether it says that it cannot be written.
+struct Place {
+    volume: Volume,
+    read_only: bool,
+}
+
+/// The volumes: those that can be written first, and of these and the others our own first.
+fn places() -> Vec<Place> {
+    let own = shell::own_device();
+    let mut handles = boot::find_handles::<SimpleFileSystem>().unwrap_or_default();
+    handles.sort_by_key(|&handle| Some(handle) != own);
+    let mut places: Vec<Place> = handles
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, handle)| {
+            let mut volume = Volume::open(handle, Some(handle) == own, index + 1)?;
+            let read_only = info(&mut volume).is_some_and(|info| info.0);
+            Some(Place { volume, read_only })
+        })
+        .collect();
+    places.sort_by_key(|place| place.read_only);
+    places
+}
+
+/// Whether the volume says that it cannot be written, and how many bytes are free.
+fn info(volume: &mut Volume) -> Option<(bool, u64)> {
+    let info = volume.root.get_boxed_info::<FileSystemInfo>().ok()?;
+    Some((info.read_only(), info.free_space()))
+}
+
+/// The names of all conversations, in order.
+///
+/// # Errors
+/// A sentence, if there is no volume, or none can be read.
+pub fn list() -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut trouble = Some(Trouble::NoVolume);
+    let mut read = false;
+    for place in &mut places() {
+        let (entries, failed) = place.volume.list("\\");
+        match failed {
+            Some(status) if entries.is_empty() => trouble = Some(of(status)),
+            _ => read = true,
+        }
+        for (name, size) in entries {
+            let known = names.iter().any(|known| filename::is_same(known, &name));
+            if size.is_some() && filename::is_conversation(&name) && !known {
+                names.push(name);
+            }
+        }
+    }
+    match trouble.filter(|_| !read) {
+        Some(trouble) => Err(format!("conversations cannot be looked for: {trouble}")),
+        None => {
+            names.sort_by_key(|name| name.to_lowercase());
+            Ok(names)
+        }
+    }
+}
+
+/// Whether there is a file or a folder of this name.
+pub fn exists(name: &str) -> bool {
+    places().iter_mut().any(|place| {
+        // What cannot be opened is there, and must not be written over.
+        !matches!(place.volume.find(name), Ok(Found::Nothing))
+    })
+}
+
+/// The file's bytes, of which there are at most `most`.
+///
+/// # Errors
+/// A sentence about the file.
+pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
+    let about = |volume: &str, trouble: &dyn core::fmt::Display| {
+        format!("{name} cannot be read from {volume}: {trouble}")
+    };
+    let mut places = places();
+    for Place { volume, .. } in &mut places {
+        match volume.find(name)? {
+            Found::Nothing => (),
+            Found::Folder => return Err(about(&volume.name, &Trouble::Folder)),
+            Found::File(mut file) => {
+                let volume = &volume.name;
+                return file.read_all(most).map_err(|error| about(volume, &error));
+            }
+        }
+    }
+    let trouble = match places.as_slice() {
+        [] => Trouble::NoVolume,
+        _ => Trouble::Missing,
+    };
+    Err(format!("{name} cannot be read: {trouble}"))
+}
+
+/// Writes a file, in place of one of this name, and gives the name of the volume that it is on. Whoever calls this has asked whether another one may
+/// be written over.
+///
+/// # Errors
+/// A sentence: why not. The volume is then as it was, or the sentence says what is different.
+pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
+    let mut first = None;
+    for Place { mut volume, .. } in places() {
+        match replace(&mut volume, name, bytes) {
+            Ok(()) => return Ok(volume.name),
+            // A volume that cannot be written, whether it said so or not: another one may be.
+            Err(trouble @ Trouble::WriteProtected) => {
+                first.get_or_insert((volume.name, trouble));
+            }
+            Err(trouble) => {
+                first = Some((volume.name, trouble));
+                break;
+            }
+        }
+    }
+    Err(match first {
+        Some((volume, trouble)) => format!("{name} cannot be written on {volume}: {trouble}"),
+        None => format!("{name} cannot be written: {}", Trouble::NoVolume),
+    })
+}
+
+/// What a status means for whoever wanted a file.
+fn of(status: Status) -> Trouble {
+    let word = format!("{status:?}");
+    match status {
+        Status::WRITE_PROTECTED => Trouble::WriteProtected,
+        Status::ACCESS_DENIED => Trouble::Marked,
+        Status::NOT_FOUND => Trouble::Missing,
+        Status::NO_MEDIA | Status::MEDIA_CHANGED | Status::DEVICE_ERROR => Trouble::Gone(word),
+        _ => Trouble::Other(word),
+    }
+}
+
+/// Writes a file on this volume.
+fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+    let temporary = filename::temporary(name);
+    let old = open(volume, name, FileMode::Read)?;
+    if let Some(mut old) = old {
+        let info = old.get_boxed_info::<FileInfo>();
+        let marked = |info: &FileInfo| info.attribute().contains(FileAttribute::READ_ONLY);
+        if info.is_ok_and(|info| marked(&info)) {
+            return Err(Trouble::Marked);
+        }
+    }
+    if let Some(left) = open(volume, &temporary, FileMode::ReadWrite)? {
+        left.delete().map_err(|error| of(error.status()))?;
+    }
+    let free = info(volume).map_or(0, |info| info.1);
+    let full = |status: Status| match status {
+        Status::VOLUME_FULL => Trouble::Full(bytes.len() as u64, free),
+        status => of(status),
+    };
+    let mut file = open(volume, &temporary, FileMode::CreateReadWrite)
+        .map_err(|trouble| match trouble {
+            // The folder has no room for a name.
+            Trouble::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
+                Trouble::Full(bytes.len() as u64, free)
+            }
+            trouble => trouble,
+        })?
+        .ok_or(Trouble::Missing)?;
+    let written = fill(&mut file, bytes).and_then(|same| {
+        let old = if same {
+            remove(volume, name)
+        } else {
+            Ok(false)
+        };
+        old.map(|old| (same, old))
+    });
+    let had_old = match written {
+        Ok((true, had_old)) => had_old,
+        failed => {
+            // Nothing of it is to stay; on a drive that is gone there is nothing that could.
+            let _ = file.delete();
+            return Err(failed.map_or_else(full, |_| Trouble::Changed));
+        }
+    };
+    if let Err(status) = rename(&mut file, name) {
+        if had_old {
+            return Err(Trouble::Left(temporary, format!("{status:?}")));
+        }
+        let _ = file.delete();
+        return Err(full(status));
+    }
+    Ok(())
+}
+
+/// Opens a file in the root; `None` if there is none, an error if it is a folder.
+fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<RegularFile>, Trouble> {
+    let name = CString16::try_from(name).map_err(|_| Trouble::Missing)?;
+    let opened = volume.root.open(&name, mode, FileAttribute::empty());
+    let kind = match opened.map(|handle| handle.into_type()) {
+        Err(error) if error.status() == Status::NOT_FOUND => return Ok(None),
+        Err(error) => return Err(of(error.status())),
+        Ok(kind) => kind.map_err(|error| of(error.status()))?,
+    };
+    match kind {
+        FileType::Regular(file) => Ok(Some(file)),
+        FileType::Dir(_) => Err(Trouble::Folder),
+    }
+}
+
+/// Writes everything, has it brought to the medium, and reads it back; whether that was the same.
+fn fill(file: &mut RegularFile, bytes: &[u8]) -> Result<bool, Status> {
+    for piece in bytes.chunks(PIECE) {
+        file.write(piece).map_err(|error| error.status())?;
+    }
+    file.flush().map_err(|error| error.status())?;
+    file.set_position(0).map_err(|error| error.status())?;
+    let mut back = alloc::vec![0; PIECE.min(bytes.len())];
+    for piece in bytes.chunks(PIECE) {
+        let back = &mut back[..piece.len()];
+        let len = file.read(back).map_err(|error| error.status())?;
+        if len != piece.len() || back != piece {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes the old file away; whether there was one.
+fn remove(volume: &mut Volume, name: &str) -> Result<bool, Status> {
+    let name = CString16::try_from(name).map_err(|_| Status::INVALID_PARAMETER)?;
+    let opened = volume
+        .root
+        .open(&name, FileMode::ReadWrite, FileAttribute::empty());
+    match opened {
+        Err(error) if error.status() == Status::NOT_FOUND => Ok(false),
+        Err(error) => Err(error.status()),
+        Ok(old) => old.delete().map(|()| true).map_err(|error| error.status()),
+    }
+}
+
+/// Gives an open file another name in its folder.
+fn rename(file: &mut RegularFile, name: &str) -> Result<(), Status> {
+    let name = CString16::try_from(name).map_err(|_| Status::INVALID_PARAMETER)?;
+    let info = file
+        .get_boxed_info::<FileInfo>()
+        .map_err(|error| error.status())?;
+    // The fixed part has 80 bytes; and it must lie on an address that can be divided by 8.
+    let mut room = alloc::vec![0u64; 16 + name.num_chars().div_ceil(4)];
+    let bytes = room.len() * size_of::<u64>();
+    // Safety: the same memory as bytes.
+    let room = unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), bytes) };
+    let info = FileInfo::new(
+        room,
+        info.file_size(),
+        info.physical_size(),
+        *info.create_time(),
+        *info.last_access_time(),
+        *info.modification_time(),
+        info.attribute(),
+        &name,
+    )
+    .map_err(|_| Status::BUFFER_TOO_SMALL)?;
+    file.set_info::<FileInfo>(info)
+        .and_then(|()| file.flush())
+        .map_err(|error| error.status())
+}

@@ -1,0 +1,107 @@
+//! Why a file could not be written or read, in words that help.
+
+use alloc::string::String;
+use core::fmt;
+
+use llama2_engine::units::Grouped;
+
+/// What stood in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No volume at all.
+    NoVolume,
+    /// No room: bytes that were needed, and bytes that are free.
+    Full(u64, u64),
+    /// The volume takes no writes.
+    WriteProtected,
+    /// The file is marked as read-only.
+    Marked,
+    /// A folder has the name.
+    Folder,
+    /// There is no such file.
+    Missing,
+    /// The drive does not answer, or another one is in its place; with the firmware's word for it.
+    Gone(String),
+    /// It is larger than it may be: its bytes, and the most.
+    TooLarge(u64, u64),
+    /// What was written came back differently.
+    Changed,
+    /// The old file is gone, and the new one could not take its name: it is called this, and the firmware says that.
+    Left(String, String),
+    /// Anything else, by the firmware's word.
+    Other(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::NoVolume => {
+                f.write_str("there is no volume; plug in a drive with a FAT file system")
+            }
+            Trouble::Full(needed, free) => write!(
+                f,
+                "it is full: {} bytes are needed and {} are free; delete a file, or choose another drive",
+                Grouped(*needed),
+                Grouped(*free)
+            ),
+            Trouble::WriteProtected => {
+                f.write_str("it is write-protected; unlock it, or plug in another drive")
+            }
+            Trouble::Marked => {
+                f.write_str("that file is marked as read-only; take another name")
+            }
+            Trouble::Folder => f.write_str("that is a folder; take another name"),
+            Trouble::Missing => f.write_str("there is no such file"),
+            Trouble::Gone(status) => write!(
+                f,
+                "the drive does not answer ({status}); see that it is plugged in, and try again"
+            ),
+            Trouble::TooLarge(size, most) => write!(
+                f,
+                "it has {} bytes, but may have {} at most; is it the right file?",
+                Grouped(*size),
+                Grouped(*most)
+            ),
+            Trouble::Changed => f.write_str(
+                "what was read back is not what was written; the drive may be failing: take another one",
+            ),
+            Trouble::Left(name, status) => write!(
+                f,
+                "it could not take its name ({status}); everything is in {name} there"
+            ),
+            Trouble::Other(status) => write!(f, "the firmware says {status}; try another drive"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_say_what_to_do() {
+        for (trouble, words) in [
+            (
+                Trouble::Full(5120, 512),
+                "5 120 bytes are needed and 512 are free; delete",
+            ),
+            (Trouble::WriteProtected, "write-protected; unlock it"),
+            (
+                Trouble::Gone("NO_MEDIA".into()),
+                "(NO_MEDIA); see that it is plugged in",
+            ),
+            (
+                Trouble::TooLarge(2000, 1000),
+                "has 2 000 bytes, but may have 1 000",
+            ),
+            (
+                Trouble::Left("A.TMP".into(), "X".into()),
+                "everything is in A.TMP",
+            ),
+            (Trouble::NoVolume, "plug in a drive"),
+        ] {
+            let sentence = trouble.to_string();
+            assert!(sentence.contains(words), "{sentence}");
+        }
+    }
+}
