@@ -106,6 +106,13 @@ impl Conversation {
         question.map(|message| message.content)
     }
 
+    /// What the user said last.
+    pub fn question(&self) -> Option<&str> {
+        let mut messages = self.messages.iter().rev();
+        let last = messages.find(|message| message.role == Role::User)?;
+        Some(&last.content)
+    }
+
     /// The file's text.
     pub fn to_lines(&self) -> String {
         let text = |text: &str| Value::from(text).to_string();

@@ -24,9 +24,13 @@ impl Talk<'_, '_, '_> {
     /// Does what a command says. What is left for the shell to do.
     pub fn act(&mut self, command: Command) -> Option<Next> {
         let dialog = self.is_dialog();
+        let before = self.state.settings.clone();
         if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
             self.say(&said);
-            self.settings_changed(&command);
+            // Whoever only asks changes nothing; a seed that is named again begins again.
+            if self.state.settings != before || matches!(command, Command::Seed(Some(_))) {
+                self.settings_changed(&command);
+            }
             return None;
         }
         match command {
@@ -186,18 +190,21 @@ impl Talk<'_, '_, '_> {
 
     fn undo(&mut self) {
         // A turn of the file's beginning may be out of the context's reach.
+        let Some(question) = self.state.conversation.undo() else {
+            return self.complain("there is nothing to take back");
+        };
         let taken = self.state.chat.as_mut().is_none_or(|chat| chat.undo());
-        match self.state.conversation.undo() {
-            Some(question) if taken => {
-                self.gauge();
-                let question = short(&question);
-                self.say(&format!("Taken back: {question}"));
-            }
-            Some(_) => {
-                self.gauge();
-                self.warn("what was said is taken out of the conversation, but the model had forgotten it already");
-            }
-            None => self.complain("there is nothing to take back"),
+        // `/retry` is about what is left.
+        self.state.question = self.state.conversation.question().map(String::from);
+        self.state.answered = self.state.question.is_some();
+        self.gauge();
+        let question = match question.trim() {
+            "" => "what was told without an opening".to_string(),
+            question => short(question),
+        };
+        self.say(&format!("Taken back: {question}"));
+        if !taken {
+            self.warn("the model had forgotten it already: its context was full");
         }
     }
 
@@ -206,9 +213,7 @@ impl Talk<'_, '_, '_> {
             return self.complain("nothing was said yet that could be answered again");
         };
         // The last thing that was said may have got no answer.
-        let messages = &self.state.conversation.messages;
-        let asked = messages.iter().rev().nth(1).map(|message| &message.content);
-        if asked == Some(&question) {
+        if self.state.answered {
             self.state.conversation.undo();
             if let Some(chat) = &mut self.state.chat {
                 chat.undo();
@@ -295,8 +300,15 @@ impl Talk<'_, '_, '_> {
             };
             wishes.push(("mode", quoted(name)));
         }
-        if let Some(system) = &self.state.settings.system {
-            wishes.push(("system", quoted(system)));
+        let is_set = |line: &str| {
+            let key = line.split('=').next().unwrap_or_default();
+            key.trim() == "system"
+        };
+        match &self.state.settings.system {
+            Some(system) => wishes.push(("system", quoted(system))),
+            // One that was taken away is not to come back.
+            None if old.lines().any(is_set) => wishes.push(("system", quoted(""))),
+            None => (),
         }
         match self.host.configure(&merge(&old, &wishes)) {
             Ok(place) => self.say(&format!("The settings are in LLAMA2.CFG on {place} now.")),

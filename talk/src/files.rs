@@ -12,7 +12,7 @@ use llama2_console::{
     filename,
     front::Style,
 };
-use llama2_engine::units::Quoted;
+use llama2_engine::{settings::Think, units::Quoted};
 
 use crate::{hold::Talk, prompt, wishes};
 
@@ -119,14 +119,20 @@ impl Talk<'_, '_, '_> {
                 self.loaded.name
             ));
         }
+        let shows_thoughts = self.state.settings.think == Think::Show;
         for message in &saved.messages {
             match message.role {
                 Role::User => {
+                    // A story may have had no opening.
+                    if message.content.trim().is_empty() {
+                        continue;
+                    }
                     let said = message.content.replace('\n', "\n. ");
                     self.console.show(Style::User, &format!("> {said}\n"));
                 }
                 Role::Assistant => {
-                    if let Some(thought) = &message.thinking {
+                    let thought = message.thinking.as_ref();
+                    if let Some(thought) = thought.filter(|_| shows_thoughts) {
                         self.console
                             .show(Style::Thought, &format!("Thinking: {thought}\n"));
                     }
@@ -152,7 +158,9 @@ impl Talk<'_, '_, '_> {
             ));
         }
         let count = saved.messages.len();
-        self.state.question = pairs.last().map(|pair| pair.0.to_string());
+        self.state.question = saved.question().map(String::from);
+        // A file may end with a question.
+        self.state.answered = count > 0 && count.is_multiple_of(2);
         self.state.conversation = saved;
         self.gauge();
         self.say(&format!(

@@ -101,8 +101,9 @@ pub struct State {
     pub(crate) sampler: Option<Sampler>,
     /// The seed that was taken last, and where it came from.
     pub(crate) seed: Option<(u64, &'static str)>,
-    /// The last thing that was said to the model.
+    /// The last thing that was said to the model, and whether an answer to it is in the conversation.
     pub(crate) question: Option<String>,
+    pub(crate) answered: bool,
     /// The model that the conversation is with.
     model: String,
 }
@@ -255,6 +256,7 @@ impl Talk<'_, '_, '_> {
         self.state.conversation = Conversation::default();
         self.state.file = None;
         self.state.question = None;
+        self.state.answered = false;
         self.state.sampler = None;
         self.state.chat = None;
         if self.tells() {
@@ -386,16 +388,15 @@ impl Talk<'_, '_, '_> {
     /// Tells a story that begins like this, shows it, and keeps it as part of the conversation.
     pub fn tell_from(&mut self, opening: &str) {
         self.state.question = Some(opening.to_string());
-        if let Some((made, text, full)) = self.tell_story(opening) {
+        self.state.answered = false;
+        if let Some((made, text, end)) = self.tell_story(opening) {
             self.keep(opening, &text, None);
-            let seq_len = self.loaded.seq_len();
-            let end = if full { End::Full } else { End::Own };
-            self.summarise(&made, seq_len, end);
+            self.summarise(&made, self.loaded.seq_len(), end);
         }
     }
 
-    /// Tells a story, whatever the model is for. Gives it, and whether it ended because there was no more room.
-    fn tell_story(&mut self, opening: &str) -> Option<(Made, String, bool)> {
+    /// Tells a story, whatever the model is for. Gives it, and why it ended.
+    fn tell_story(&mut self, opening: &str) -> Option<(Made, String, End)> {
         let seq_len = self.loaded.seq_len();
         let settings = &self.state.settings;
         let steps = settings.steps_for(seq_len, false);
@@ -418,14 +419,17 @@ impl Talk<'_, '_, '_> {
             chat.forget_cache();
         }
         let (made, text) = told?;
-        let full = !made.stopped && generation.position() >= seq_len;
-        Some((made, text, full))
+        let end = match generation.position() {
+            position if position >= seq_len => End::Full,
+            position if position >= steps => End::Limit,
+            _ => End::Own,
+        };
+        Some((made, text, end))
     }
 
     /// `/story` in a chat: it is not part of the conversation.
     pub fn tell_aside(&mut self, opening: &str) {
-        if let Some((made, _, full)) = self.tell_story(opening) {
-            let end = if full { End::Full } else { End::Own };
+        if let Some((made, _, end)) = self.tell_story(opening) {
             self.summarise(&made, self.loaded.seq_len(), end);
         }
         self.gauge();
@@ -458,6 +462,7 @@ impl Talk<'_, '_, '_> {
     /// Says something to the model, and shows its answer.
     pub fn ask(&mut self, question: &str) {
         self.state.question = Some(question.to_string());
+        self.state.answered = false;
         let system = self.state.settings.system.clone().unwrap_or_default();
         let Some(chat) = &mut self.state.chat else {
             return;
@@ -527,7 +532,7 @@ impl Talk<'_, '_, '_> {
             ..made
         };
         if read < all {
-            self.say("Stopped before it was read whole: the question is taken back.");
+            self.say("Stopped before it was read whole: the question is taken back. Up brings it to the prompt again.");
         } else {
             let thought = (!thought.is_empty()).then_some(&thought[..]);
             self.keep(question, &answer, thought);
@@ -537,6 +542,7 @@ impl Talk<'_, '_, '_> {
 
     /// Keeps what was said, for a file.
     fn keep(&mut self, question: &str, answer: &str, thought: Option<&str>) {
+        self.state.answered = true;
         self.state.conversation.ask(question);
         // The line's end belongs to the console.
         let thought = thought.map(|text| text.trim_start_matches("Thinking: ").trim());

@@ -42,8 +42,8 @@ pub fn rows(offers: &[Offer]) -> Vec<Choice> {
     offers.iter().map(row).collect()
 }
 
-/// Shows a menu of models until one is chosen; `None` if none is to be. With a `countdown` in seconds the first that can be taken is taken
-/// when nobody presses a key until then. Without any that can be, only Esc helps.
+/// Shows a menu of models until one is chosen; `None` if none is to be. With a `countdown` in seconds the
+/// selected one, or the first that can be taken, is taken when nobody presses a key until then. Without any that can be, only Esc helps.
 pub fn choose(
     offers: &[Offer],
     selected: usize,
@@ -52,11 +52,17 @@ pub fn choose(
     ahead: &mut Ahead,
     console: &mut dyn Console,
 ) -> Option<usize> {
+    let last = offers.len().saturating_sub(1);
     let takes = |row: usize| offers.get(row).is_some_and(|offer| offer.trouble.is_none());
+    let first = (0..offers.len()).find(|&row| takes(row));
+    let selected = match countdown {
+        Some(_) if !takes(selected) => first.unwrap_or(selected),
+        _ => selected.min(last),
+    };
     let mut menu = Menu {
         title: "Models".to_string(),
         rows: rows(offers),
-        selected: selected.min(offers.len().saturating_sub(1)),
+        selected,
         note: String::new(),
     };
     let end = countdown.map(|seconds| clock() + seconds * 1_000_000);
@@ -71,7 +77,7 @@ pub fn choose(
             shown = Some((left, menu.selected));
             let keys = "Up and Down choose, Return takes";
             menu.note = match left {
-                Some(left) => format!("{keys}; the first in {left} s"),
+                Some(left) => format!("{keys}; this one is taken in {left} s"),
                 None => format!("{keys}, Esc leaves it"),
             };
             console.bottom(Bottom::Menu(&menu));
@@ -82,7 +88,6 @@ pub fn choose(
             continue;
         };
         waiting = None;
-        let last = menu.rows.len().saturating_sub(1);
         match key {
             Key::Up | Key::Ctrl('p') => menu.selected = menu.selected.saturating_sub(1),
             Key::Down | Key::Ctrl('n') | Key::Tab => menu.selected = (menu.selected + 1).min(last),

@@ -56,6 +56,7 @@ pub fn read_line(
             continue;
         };
         redraw = true;
+        let was_empty = editor.text().is_empty();
         match editor.press(key) {
             Event::Nothing | Event::Redraw => (),
             Event::Refused => console.bell(),
@@ -63,10 +64,13 @@ pub fn read_line(
             Event::NotMine(key) => {
                 console.scroll(key);
             }
-            Event::Interrupted => console.show(
-                Style::Info,
-                "(Ctrl-Y brings the line back; /exit or Ctrl-D leaves)\n",
-            ),
+            Event::Interrupted => {
+                let said = match was_empty {
+                    true => "(/exit or Ctrl-D leaves)\n",
+                    false => "(Ctrl-Y brings the line back)\n",
+                };
+                console.show(Style::Info, said);
+            }
             Event::EndOfInput => {
                 console.bottom(Bottom::Nothing);
                 return None;

@@ -243,12 +243,16 @@ impl Chat {
         Step::Text(self.output.text())
     }
 
-    /// Ends the assistant's turn where it is: the next turn follows what was said so far.
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn that was not passed whole is taken back.
     pub fn interrupt(&mut self) {
+        let half = self.passed < self.prompt.len();
         self.prompt.clear();
         self.passed = 0;
         self.next = EOS;
         self.output.reset();
+        if half {
+            self.undo();
+        }
     }
 
     /// Positions used so far.

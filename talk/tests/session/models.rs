@@ -1,0 +1,125 @@
+//! Choosing models: by name, with keys, by waiting.
+
+use llama2_console::{ahead::Ahead, keys::Key};
+use llama2_talk::{Next, menu};
+
+use crate::room::{Act, Room, Screen, clock, keys, lines, offer, press, speaker};
+
+fn room() -> Room {
+    let mut room = Room::steady(speaker());
+    let mut own = offer("speaker", None);
+    own.id = "speaker".into();
+    room.machine.offers = vec![
+        offer("qwen3-0.6b.gguf", None),
+        own,
+        offer("huge.gguf", Some("needs 9 GiB, but 1 GiB is free")),
+        offer("qwen3-4b.gguf", None),
+    ];
+    room
+}
+
+#[test]
+fn by_name() {
+    for (line, want, sentence) in [
+        ("/model QWEN3-4B.GGUF", Some("qwen3-4b.gguf"), ""),
+        ("/model 4b", Some("qwen3-4b.gguf"), ""),
+        ("/model MODELS/qwen3-4b.gguf", Some("qwen3-4b.gguf"), ""),
+        (
+            "/model qwen",
+            None,
+            "\"qwen\" may be qwen3-0.6b.gguf or qwen3-4b.gguf; say more of it",
+        ),
+        (
+            "/model llama",
+            None,
+            "there is no model \"llama\"; there are qwen3-0.6b.gguf, speaker",
+        ),
+        (
+            "/model huge",
+            None,
+            "huge.gguf: needs 9 GiB, but 1 GiB is free",
+        ),
+        (
+            "/model speaker",
+            None,
+            "speaker is the model that is running.",
+        ),
+    ] {
+        let (screen, next) = room().hold(lines([line]));
+        match want {
+            Some(name) => assert_eq!(next, Next::Model(format!("MODELS/{name}")), "{line}"),
+            None => {
+                assert_eq!(next, Next::Exit, "{line}");
+                assert!(screen.all().contains(sentence), "{}", screen.all());
+            }
+        }
+    }
+    let (screen, _) = Room::steady(speaker()).hold(lines(["/model", "/model x"]));
+    assert_eq!(screen.errors().lines().count(), 2, "{}", screen.errors());
+}
+
+#[test]
+fn with_keys() {
+    use Key::*;
+    for (pressed, want) in [
+        (vec![Down, Down, Enter], Some("qwen3-4b.gguf")),
+        (vec![Up, Up, Enter], Some("qwen3-0.6b.gguf")),
+        (vec![End, Enter], Some("qwen3-4b.gguf")),
+        (vec![Home, Enter], Some("qwen3-0.6b.gguf")),
+        (vec![PageDown, PageUp, Enter], Some("qwen3-0.6b.gguf")),
+        (vec![Char('4'), Enter], Some("qwen3-4b.gguf")),
+        // What cannot be taken is not.
+        (vec![Char('3'), Enter, Escape], None),
+        (vec![Enter], None),
+        (vec![Escape], None),
+        (vec![Ctrl('c')], None),
+    ] {
+        let script = [
+            lines(["/model"]),
+            pressed.iter().map(|key| Act::Press(*key)).collect(),
+        ]
+        .concat();
+        let (screen, next) = room().hold(script);
+        match want {
+            Some(name) => assert_eq!(next, Next::Model(format!("MODELS/{name}")), "{pressed:?}"),
+            None => assert_eq!(next, Next::Exit, "{pressed:?}"),
+        }
+        let first = &screen.menus[0];
+        assert_eq!(first.selected, 1, "the one that is running");
+        let grey: Vec<bool> = first.rows.iter().map(|row| row.grey).collect();
+        assert_eq!(grey, [false, false, true, false]);
+        assert_eq!(first.rows[0].cells[3], "needs 2.0 MiB of 8.0 MiB free");
+        assert_eq!(first.rows[2].cells[3], "needs 9 GiB, but 1 GiB is free");
+    }
+}
+
+#[test]
+fn by_waiting() {
+    let offers = room().machine.offers;
+    let choose = |offers: &[_], script: Vec<Act>| {
+        let mut screen = Screen::with(script);
+        let start = clock();
+        let chosen = menu::choose(offers, 0, Some(10), clock, &mut Ahead::new(), &mut screen);
+        (chosen, clock() - start, screen)
+    };
+    let (chosen, took, screen) = choose(&offers, Vec::new());
+    assert_eq!(chosen, Some(0));
+    assert!((9_900_000..10_100_000).contains(&took), "{took}");
+    let notes: Vec<&str> = screen.menus.iter().map(|menu| &menu.note[..]).collect();
+    assert_eq!(notes.len(), 10, "{notes:?}");
+    assert!(
+        notes[0].contains("10 s") && notes[9].contains("1 s"),
+        "{notes:?}"
+    );
+    // Any key ends the waiting.
+    let (chosen, _, screen) = choose(&offers, press([Key::Down, Key::Enter]));
+    assert_eq!(chosen, Some(1));
+    assert!(!screen.menus.last().unwrap().note.contains(" s"));
+    // The first that can be taken.
+    let offers = [offer("huge", Some("too large")), offer("small", None)];
+    assert_eq!(choose(&offers, Vec::new()).0, Some(1));
+    // None can be: only a key helps.
+    let offers = [offer("huge", Some("too large"))];
+    assert_eq!(choose(&offers, press([Key::Enter, Key::Escape])).0, None);
+    let _ = keys("");
+}
