@@ -56,9 +56,9 @@ fn is_tokenizer(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Chooses among a volume's files: the first `STORIES*.BIN` by name, else `MODEL.BIN`, else the first `*.GGUF`, the root before
-/// `\MODELS`, with a tokenizer of the same folder if there is one.
-pub fn choose(entries: &[Entry]) -> Option<Choice> {
+/// The models among a volume's files, the first the one that is taken if nobody says another: `STORIES*.BIN` by name, `MODEL.BIN`, then `*.GGUF`,
+/// the root before `\MODELS`.
+pub fn models(entries: &[Entry]) -> Vec<&Entry> {
     let rank = |entry: &Entry| {
         let folder = FOLDERS.iter().position(|&folder| folder == entry.folder);
         let name = entry.name.to_ascii_uppercase();
@@ -74,6 +74,12 @@ pub fn choose(entries: &[Entry]) -> Option<Choice> {
         .filter(|entry| is_model(&entry.name))
         .collect();
     models.sort_by_key(|entry| rank(entry));
+    models
+}
+
+/// Chooses among a volume's files: the first of [`models`], with a tokenizer of the same folder if there is one.
+pub fn choose(entries: &[Entry]) -> Option<Choice> {
+    let models = models(entries);
     let (model, others) = models.split_first()?;
     let mut tokenizers: Vec<&Entry> = entries
         .iter()

@@ -1,34 +1,41 @@
-//! The main job, from top to bottom: banner, wishes, model, tokenizer, memory, weights, text.
+//! The main job, from top to bottom: banner, wishes, a model, and what is done with it until its user leaves.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
+use llama2_console::ahead::Ahead;
 use llama2_efi::{
     command_line::{self, Line},
-    options::Exit,
+    options::{Exit, Options as Wishes},
 };
 use llama2_engine::{
-    checkpoint::{self, Checkpoint, Error},
-    kernels,
+    checkpoint::{self, Checkpoint, Context, Error},
+    kernels::{self, Kernels},
+    model::Model,
     session::{Options, Session},
+    settings::{Mode, Settings},
     task::Task,
+    tokenizer::Tokenizer,
     tune::Threads,
-    units::Bytes,
+    units::{Bytes, Grouped},
     workers::Workers,
 };
+use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
 
 use super::{
     banner, bench, clock,
     cores::Crew,
     files::Volumes,
-    find, keyboard, load, memory, random, shell,
-    talk::{self, Voice},
-    terminal::{complain, say},
+    find::{self, Pair},
+    keyboard, load,
+    machine::Machine,
+    memory, power, random, shell, show,
+    terminal::{Terminal, complain, say},
     wishes,
 };
 
-/// Memory that stays the firmware's: its drivers allocate while they read.
-const RESERVE: u64 = 8 << 20;
+/// Seconds until the first model of the menu is taken.
+const COUNTDOWN: u64 = 10;
 
 /// Runs the application. `exit` is set as soon as it is known, for errors end by it too.
 ///
@@ -78,85 +85,350 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         settings.prompt = Some(find::prompt(&mut volumes, path)?);
     }
 
-    let mut pair = find::choose(&mut volumes, &options)?;
-    let name = pair.model.name.clone();
-    let about = |error: &dyn Display| format!("{name}: {error}");
-    let mut checkpoint = Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
-    let kv = options.kv.unwrap_or_default();
-    let free = memory::size().free.saturating_sub(RESERVE);
-    let context = checkpoint
-        .fit(options.context, kv, crew.count(), free)
-        .map_err(|error| about(&error))?;
-    let (seq_len, vocab_size) = (checkpoint.config.seq_len, checkpoint.config.vocab_size);
-    if context.is_short() {
-        complain("warning", &format!("a context of {context}"));
-    }
-    let needed = checkpoint.memory(kv, crew.count());
-    let tokenizer = pair.load_tokenizer(&checkpoint)?;
-    // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let task = Task::new(&settings, &tokenizer, checkpoint.format, seq_len)
-        .map_err(|error| about(&error))?;
-    let drawing = task.drawing(&settings);
-    drawing
-        .check(vocab_size)
-        .map_err(|sentence| format!("the sampling's {sentence}"))?;
-    for remark in task.remarks(&settings, seq_len) {
-        complain("warning", &remark);
-    }
-
-    let weights = match load::load(&checkpoint, &mut pair.model) {
-        // Not an error: the user wants to leave.
-        Err(Error::Stopped) => {
-            say("Stopped by a key.");
-            return Ok(());
-        }
-        loaded => loaded.map_err(|error| about(&error))?,
-    };
-    let size = pair.model.bytes.size();
-    drop(pair);
-    if options.bench == Some(true) {
-        let file = (name.as_str(), size);
-        return bench::run(file, &checkpoint, weights, crew, kernels, &options)
-            .map_err(|error| about(&error));
-    }
-    let computing = Options {
+    let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
+    let shelf = Shelf {
+        crew,
         kernels,
-        workers: crew,
-        threads: options
-            .threads
-            .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
-        kv,
+        options: &options,
     };
-    let mut session = Session::new(&weights, computing).map_err(|error| about(&error))?;
-    say(&format!(
-        "Memory: {} for the model and its context, {} free",
-        Bytes(needed.total()),
-        Bytes(memory::size().free)
-    ));
-
-    let (seed, source) = settings
-        .seed
-        .map_or_else(random::seed, |seed| (seed, "given"));
-    say(&format!("Context: {context}"));
-    if drawing.temperature() == 0.0 {
-        say(&format!("Sampling: {drawing}"));
-    } else {
-        say(&format!("Sampling: {drawing}, seed {seed} ({source})"));
+    let mut machine = Machine {
+        crew,
+        volumes: &mut volumes,
+        options: &options,
+        taken: 0,
+    };
+    if options.bench == Some(true) {
+        let pair = find::choose(machine.volumes, &options)?;
+        let mut ready = shelf.load(pair, None)?;
+        return shelf.bench(&mut ready);
     }
-    say(&format!(
-        "Model config: {}",
-        checkpoint::describe(&checkpoint.config)
-    ));
-    let mut sampler = drawing.sampler(vocab_size, seed);
-    talk::run(
-        task,
-        &mut Voice {
-            crew,
-            session: &mut session,
-            tokenizer: &tokenizer,
-            sampler: &mut sampler,
-        },
-        &settings,
-    );
+    if !stays {
+        let pair = find::choose(machine.volumes, &options)?;
+        return shelf.tell(pair, settings, &mut machine);
+    }
+    show::begin(&options)?;
+    shelf.talk(settings, &mut machine)?;
+    // Who leaves has pressed a key.
+    *exit = options.exit.unwrap_or(Exit::Return);
     Ok(())
+}
+
+/// What every model is run with.
+struct Shelf<'a> {
+    crew: &'static Crew,
+    kernels: &'static Kernels,
+    options: &'a Wishes,
+}
+
+/// A model that is in memory.
+struct Ready {
+    /// What it is called in a menu, in messages, and by people.
+    id: String,
+    name: String,
+    called: String,
+    /// Bytes of its file.
+    size: u64,
+    checkpoint: Checkpoint,
+    context: Context,
+    /// Bytes of memory that it takes in all.
+    needed: u64,
+    tokenizer: Tokenizer,
+    weights: Model,
+}
+
+impl Shelf<'_> {
+    /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are looked at before the weights are read: a mistake
+    /// should not cost their loading.
+    fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
+        let name = pair.model.name.clone();
+        let about = |error: &dyn Display| format!("{name}: {error}");
+        let mut checkpoint =
+            Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
+        let kv = self.options.kv.unwrap_or_default();
+        let free = memory::size().free.saturating_sub(memory::RESERVE);
+        // A context that was asked for of another model may be longer than this one's.
+        let wanted = match settings {
+            Some(_) => self.options.context,
+            None => self
+                .options
+                .context
+                .map(|wanted| wanted.min(checkpoint.config.seq_len)),
+        };
+        let context = checkpoint
+            .fit(wanted, kv, self.crew.count(), free)
+            .map_err(|error| about(&error))?;
+        if context.is_short() {
+            complain("warning", &format!("a context of {context}"));
+        }
+        let needed = checkpoint.memory(kv, self.crew.count()).total();
+        let tokenizer = pair.load_tokenizer(&checkpoint)?;
+        if let Some(settings) = settings {
+            let seq_len = checkpoint.config.seq_len;
+            let task = Task::new(settings, &tokenizer, checkpoint.format, seq_len)
+                .map_err(|error| about(&error))?;
+            task.drawing(settings)
+                .check(checkpoint.config.vocab_size)
+                .map_err(|sentence| format!("the sampling's {sentence}"))?;
+        }
+        let weights = load::load(&checkpoint, &mut pair.model).map_err(|error| match error {
+            Error::Stopped => STOPPED.into(),
+            error => about(&error),
+        })?;
+        Ok(Ready {
+            called: find::called(&pair.model.id),
+            id: pair.model.id.clone(),
+            size: pair.model.bytes.size(),
+            name,
+            checkpoint,
+            context,
+            needed,
+            tokenizer,
+            weights,
+        })
+    }
+
+    fn session<'m>(&self, ready: &'m Ready) -> Result<Session<'m>, String> {
+        let computing = Options {
+            kernels: self.kernels,
+            workers: self.crew,
+            threads: self
+                .options
+                .threads
+                .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
+            kv: self.options.kv.unwrap_or_default(),
+        };
+        Session::new(&ready.weights, computing).map_err(|error| format!("{}: {error}", ready.name))
+    }
+
+    fn bench(&self, ready: &mut Ready) -> Result<(), String> {
+        let own = ready.weights.config.seq_len;
+        let file = (ready.name.as_str(), ready.size);
+        let measured = bench::run(
+            file,
+            &ready.checkpoint,
+            &mut ready.weights,
+            self.crew,
+            self.kernels,
+            self.options,
+        );
+        ready.weights.config.seq_len = own;
+        measured.map_err(|error| format!("{}: {error}", ready.name))
+    }
+
+    /// One story, and the end.
+    fn tell(
+        &self,
+        pair: Pair,
+        settings: Settings,
+        machine: &mut Machine<'_>,
+    ) -> Result<(), String> {
+        let ready = match self.load(pair, Some(&settings)) {
+            // Not an error: the user wants to leave.
+            Err(sentence) if sentence == STOPPED => {
+                say("Stopped by a key.");
+                return Ok(());
+            }
+            ready => ready?,
+        };
+        let config = &ready.checkpoint.config;
+        let (seq_len, vocab_size) = (config.seq_len, config.vocab_size);
+        let task = Task::new(
+            &settings,
+            &ready.tokenizer,
+            ready.checkpoint.format,
+            seq_len,
+        )
+        .map_err(|error| format!("{}: {error}", ready.name))?;
+        for remark in task.remarks(&settings, seq_len) {
+            complain("warning", &remark);
+        }
+        let drawing = task.drawing(&settings);
+        let mut session = self.session(&ready)?;
+        say(&format!(
+            "Memory: {} for the model and its context, {} free",
+            Bytes(ready.needed),
+            Bytes(memory::size().free)
+        ));
+        let (seed, source) = settings
+            .seed
+            .map_or_else(random::seed, |seed| (seed, "given"));
+        say(&format!("Context: {}", ready.context));
+        if drawing.temperature() == 0.0 {
+            say(&format!("Sampling: {drawing}"));
+        } else {
+            say(&format!("Sampling: {drawing}, seed {seed} ({source})"));
+        }
+        say(&format!("Model config: {}", checkpoint::describe(config)));
+        let Task::Story(generation, steps) = task else {
+            return Ok(());
+        };
+        let about = ready.about();
+        let loaded = ready.loaded(&mut session, &about);
+        let sampler = drawing.sampler(vocab_size, seed);
+        let mut state = State::new(settings, None);
+        tell_once(
+            loaded,
+            generation,
+            steps,
+            sampler,
+            &mut state,
+            &mut Terminal,
+            machine,
+        );
+        Ok(())
+    }
+
+    /// Conversations with one model after another, until their user leaves.
+    fn talk(&self, settings: Settings, machine: &mut Machine<'_>) -> Result<(), String> {
+        let mut state = State::new(settings, self.options.mode);
+        let mut wanted = self.first(machine, &mut state.ahead)?;
+        // The one before, to go back to.
+        let mut before: Option<String> = None;
+        let mut first = true;
+        loop {
+            let checked = first.then(|| Settings {
+                mode: state.mode.unwrap_or_default(),
+                ..state.settings.clone()
+            });
+            let ready = match wanted.and_then(|pair| self.load(pair, checked.as_ref())) {
+                Ok(ready) => ready,
+                // A mistake in the configuration is told as before there was a prompt.
+                Err(sentence) if first && sentence != STOPPED => return Err(sentence),
+                Err(sentence) => {
+                    if sentence == STOPPED {
+                        say("Stopped by a key.");
+                    } else {
+                        complain("error", &sentence);
+                    }
+                    match self.other(machine, before.take(), &mut state.ahead) {
+                        Some(pair) => wanted = pair,
+                        None => return Ok(()),
+                    }
+                    continue;
+                }
+            };
+            first = false;
+            say(&format!("Context: {}", ready.context));
+            machine.taken = ready.needed;
+            let (id, next) = self.hold(ready, &mut state, machine)?;
+            machine.taken = 0;
+            let Some(next) = next else {
+                return Ok(());
+            };
+            before = Some(id);
+            wanted = find::open(machine.volumes, &next);
+        }
+    }
+
+    /// Talks with a model until its user leaves, or wants another one. Gives its name in menus, and the other's.
+    fn hold(
+        &self,
+        mut ready: Ready,
+        state: &mut State,
+        machine: &mut Machine<'_>,
+    ) -> Result<(String, Option<String>), String> {
+        loop {
+            let about = ready.about();
+            let mut session = self.session(&ready)?;
+            let loaded = ready.loaded(&mut session, &about);
+            let next = hold(loaded, state, &mut Terminal, machine);
+            drop(session);
+            match next {
+                Next::Exit => return Ok((ready.id, None)),
+                Next::Model(id) => return Ok((ready.id, Some(id))),
+                Next::Bench => {
+                    if let Err(sentence) = self.bench(&mut ready) {
+                        complain("error", &sentence);
+                    }
+                    if let Some(drawing) = state.drawing() {
+                        say(&format!("Console: {drawing}."));
+                    }
+                }
+                Next::Reboot => power::reboot(),
+                Next::Shutdown => power::shutdown(),
+                Next::Firmware => {
+                    let Err(sentence) = power::firmware_setup();
+                    complain("error", &sentence);
+                }
+            }
+        }
+    }
+
+    /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
+    fn first(
+        &self,
+        machine: &mut Machine<'_>,
+        ahead: &mut Ahead,
+    ) -> Result<Result<Pair, String>, String> {
+        if self.options.model.is_none() && self.options.tokenizer.is_none() {
+            let offers = machine.models();
+            // The one inside is always there.
+            if offers.len() > 2 {
+                let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
+                let clock = machine.clock();
+                let chosen = menu::choose(
+                    &offers,
+                    taken.unwrap_or(0),
+                    Some(COUNTDOWN),
+                    clock,
+                    ahead,
+                    &mut Terminal,
+                );
+                if let Some(chosen) = chosen.or(taken) {
+                    return Ok(find::open(machine.volumes, &offers[chosen].id));
+                }
+            }
+        }
+        find::choose(machine.volumes, self.options).map(Ok)
+    }
+
+    /// Another model, when one could not be had: the one before, or what is chosen. `None` if there is none.
+    fn other(
+        &self,
+        machine: &mut Machine<'_>,
+        before: Option<String>,
+        ahead: &mut Ahead,
+    ) -> Option<Result<Pair, String>> {
+        if let Some(id) = before {
+            say(&format!("Going back to {id}."));
+            return Some(find::open(machine.volumes, &id));
+        }
+        let offers = machine.models();
+        let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
+        let clock = machine.clock();
+        let chosen = menu::choose(&offers, taken?, None, clock, ahead, &mut Terminal)?;
+        Some(find::open(machine.volumes, &offers[chosen].id))
+    }
+}
+
+/// What stands for [`Error::Stopped`].
+const STOPPED: &str = "stopped by a key";
+
+impl Ready {
+    fn about(&self) -> Vec<(String, String)> {
+        let config = &self.checkpoint.config;
+        [
+            ("numbers", offer::kind(&self.checkpoint)),
+            ("file", format!("{} bytes", Grouped(self.size))),
+            ("shape", checkpoint::describe(config)),
+            ("its memory", format!("{}", Bytes(self.needed))),
+        ]
+        .map(|(name, what)| (name.into(), what))
+        .into()
+    }
+
+    fn loaded<'a, 'm>(
+        &'a self,
+        session: &'a mut Session<'m>,
+        about: &'a [(String, String)],
+    ) -> Loaded<'a, 'm> {
+        Loaded {
+            id: &self.id,
+            name: &self.called,
+            session,
+            tokenizer: &self.tokenizer,
+            format: self.checkpoint.format,
+            about,
+        }
+    }
 }

@@ -16,16 +16,7 @@ use super::{
 /// Says what is known before anything has been read.
 pub fn show() {
     title(&format!("{NAME}: a language model with nothing underneath"));
-    let (revision, uefi) = (system::firmware_revision(), system::uefi_revision());
-    say_pair(
-        "firmware",
-        &format!(
-            "{} {}.{:02} (UEFI {uefi})",
-            text(system::firmware_vendor()),
-            revision >> 16,
-            revision & 0xffff
-        ),
-    );
+    say_pair("firmware", &firmware());
     say_pair("processor", &cpu::name());
     let memory = memory::size();
     say_pair(
@@ -33,6 +24,17 @@ pub fn show() {
         &format!("{}, {} free", Bytes(memory.total), Bytes(memory.free)),
     );
     say("");
+}
+
+/// The firmware's maker and versions.
+pub fn firmware() -> String {
+    let (revision, uefi) = (system::firmware_revision(), system::uefi_revision());
+    format!(
+        "{} {}.{:02} (UEFI {uefi})",
+        text(system::firmware_vendor()),
+        revision >> 16,
+        revision & 0xffff
+    )
 }
 
 /// Says what will compute.

@@ -4,6 +4,7 @@
 use alloc::{format, string::String, vec, vec::Vec};
 use core::ops::ControlFlow;
 
+use llama2_console::front::{Bottom, Front};
 use llama2_efi::{cores::Way, options::Options};
 use llama2_engine::{
     bench::{Bench, Outcome, Report, Subject, Test, Work, statistics::mean},
@@ -17,7 +18,7 @@ use super::{
     clock,
     cores::Crew,
     cpu, memory,
-    terminal::{self, complain, say},
+    terminal::{self, Terminal, complain, say},
 };
 
 /// Tokens of a prompt, and tokens to generate: llama-bench's own, but for `steps`.
@@ -26,14 +27,14 @@ const GENERATE: usize = 128;
 /// How often each test is repeated.
 const REPETITIONS: usize = 5;
 
-/// Measures, and says the table. `file` and `size` are the checkpoint's.
+/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be another one afterwards.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub fn run(
     (file, size): (&str, u64),
     checkpoint: &Checkpoint,
-    mut model: Model,
+    model: &mut Model,
     crew: &'static Crew,
     kernels: &'static Kernels,
     options: &Options,
@@ -69,7 +70,7 @@ pub fn run(
     let kv = options.kv.unwrap_or_default();
     let subject = Subject {
         file: file.into(),
-        kind: Subject::kind(&model, checkpoint.parameters()),
+        kind: Subject::kind(model, checkpoint.parameters()),
         size,
         parameters: checkpoint.parameters(),
         bytes_per_token: model.bytes_per_token(),
@@ -82,7 +83,7 @@ pub fn run(
         processor: cpu::name(),
     };
     let bench = Bench {
-        model: &model,
+        model,
         kernels,
         workers,
         kv,
@@ -107,6 +108,7 @@ pub fn run(
     crew.rest();
     terminal::redraw(&" ".repeat(30));
     terminal::redraw("");
+    Terminal.bottom(Bottom::Nothing);
     let outcomes = match measured {
         Err(Error::Stopped) => {
             say("Stopped by a key.");

@@ -20,6 +20,11 @@ use llama2_engine::{
     units::{Bytes, Grouped},
 };
 
+use llama2_talk::{
+    host::Offer,
+    offer::{self, Room},
+};
+
 use super::{
     files::{FileSource, Found, Volume, Volumes},
     shell,
@@ -29,6 +34,11 @@ use super::{
 /// The model inside this file.
 const BUNDLED: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
 const BUNDLED_NAME: &str = "stories1M (inside llama2.efi)";
+const BUNDLED_SHORT: &str = "stories1M";
+/// What it is called in `LLAMA2.CFG`.
+const BUNDLED_ID: &str = "bundled";
+/// Most models of a menu: each is opened, which takes time.
+const MOST_OFFERS: usize = 64;
 const BUNDLED_TOKENIZER: &[u8] = include_bytes!("../../../models/tokenizer.bin");
 const BUNDLED_TOKENIZER_NAME: &str = "the tokenizer inside llama2.efi";
 
@@ -41,6 +51,7 @@ fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Sour
     let Some(part) = PartName::of(path).filter(|part| part.count > 1) else {
         return Ok(Source {
             name,
+            id: path.to_string(),
             bytes: Box::new(file),
         });
     };
@@ -59,6 +70,7 @@ fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Sour
     }
     Ok(Source {
         name,
+        id: path.to_string(),
         bytes: Box::new(Joined::new(parts)),
     })
 }
@@ -66,6 +78,8 @@ fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Sour
 /// Bytes to be read, and what to call them.
 pub struct Source {
     pub name: String,
+    /// What it is called in a menu and in `LLAMA2.CFG`.
+    pub id: String,
     pub bytes: Box<dyn ByteSource>,
 }
 
@@ -89,6 +103,7 @@ impl Named {
     fn source(self, volumes: &Volumes) -> Source {
         Source {
             name: format!("{} on {}", self.path, volumes.list[self.index].name),
+            id: self.path,
             bytes: Box::new(self.file),
         }
     }
@@ -106,6 +121,7 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
         .transpose()?;
     let named_tokenizer = tokenizer.is_some();
     let pair = match &options.model {
+        Some(path) if path.eq_ignore_ascii_case(BUNDLED_ID) => bundled(tokenizer),
         Some(path) => {
             let model = named(volumes, path)?;
             let tokenizer = tokenizer.or_else(|| beside(volumes, model.index, &model.path));
@@ -135,16 +151,111 @@ fn bundled(tokenizer: Option<Source>) -> Pair {
     Pair {
         model: Source {
             name: BUNDLED_NAME.into(),
+            id: BUNDLED_ID.into(),
             bytes: Box::new(BUNDLED),
         },
         tokenizer: tokenizer.or_else(|| {
             Some(Source {
                 name: BUNDLED_TOKENIZER_NAME.into(),
+                id: BUNDLED_ID.into(),
                 bytes: Box::new(BUNDLED_TOKENIZER),
             })
         }),
         named: true,
     }
+}
+
+/// A model of a menu: its volume's place in the list and its path there; the one inside has neither.
+struct Place {
+    index: usize,
+    path: String,
+}
+
+/// All models on the volumes, the first the one that is taken if nobody says another. Those with a path that an earlier volume has too are called by
+/// their volume.
+fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
+    let mut places: Vec<(String, Place)> = Vec::new();
+    for (index, volume) in volumes.list.iter_mut().enumerate() {
+        let (entries, _) = volume.entries();
+        for entry in choose::models(&entries) {
+            let path = entry.path();
+            let is_new = places.iter().all(|(id, _)| !id.eq_ignore_ascii_case(&path));
+            let id = match is_new {
+                true => path.clone(),
+                false => format!("{path} on {}", volume.name),
+            };
+            places.push((id, Place { index, path }));
+        }
+    }
+    places.truncate(MOST_OFFERS);
+    places
+}
+
+/// What people call the model of an offer: its file without folder and volume.
+pub fn called(id: &str) -> String {
+    if id == BUNDLED_ID {
+        return BUNDLED_SHORT.to_string();
+    }
+    let path = id.split(" on ").next().unwrap_or_default();
+    path.rsplit('\\').next().unwrap_or(path).to_string()
+}
+
+/// The models that can be had: those on the volumes, then the one inside.
+pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for (id, Place { index, path }) in places(volumes) {
+        let volume = &mut volumes.list[index];
+        let name = id.trim_start_matches('\\').to_string();
+        let opened = match volume.find(&path) {
+            Ok(Found::File(file)) => whole_model(volume, &path, file),
+            Ok(_) => Err("it is gone".to_string()),
+            Err(sentence) => Err(sentence),
+        };
+        offers.push(match opened {
+            Ok(mut source) => offer::look(id, name, &mut *source.bytes, room),
+            Err(sentence) => Offer {
+                id,
+                name,
+                trouble: Some(sentence),
+                ..Offer::default()
+            },
+        });
+    }
+    let mut inside: &[u8] = BUNDLED;
+    offers.push(offer::look(
+        BUNDLED_ID.to_string(),
+        BUNDLED_NAME.to_string(),
+        &mut inside,
+        room,
+    ));
+    offers
+}
+
+/// The model of an offer, with its tokenizer. `options` may name one, for the model that they name.
+///
+/// # Errors
+/// A sentence.
+pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
+    if id == BUNDLED_ID {
+        return Ok(bundled(None));
+    }
+    let place = places(volumes).into_iter().find(|place| place.0 == id);
+    let Some((_, Place { index, path })) = place else {
+        return Err(format!("{id}: the model is not there any more"));
+    };
+    let volume = &mut volumes.list[index];
+    let Found::File(file) = volume.find(&path)? else {
+        return Err(format!("{id}: the model is not there any more"));
+    };
+    let mut model = whole_model(volume, &path, file)?;
+    model.id = id.to_string();
+    let tokenizer = beside(volumes, index, &path);
+    say(&describe(&model, &[]));
+    Ok(Pair {
+        model,
+        tokenizer,
+        named: false,
+    })
 }
 
 /// `Model: NAME, SIZE (also there: …)`.
@@ -198,6 +309,7 @@ fn found(volumes: &mut Volumes) -> Result<Option<Pair>, String> {
             let path = entry.path();
             open(volume, &path).map(|file| Source {
                 name: format!("{path} on {}", volume.name),
+                id: path,
                 bytes: Box::new(file),
             })
         })
@@ -226,6 +338,7 @@ fn beside(volumes: &mut Volumes, index: usize, model: &str) -> Option<Source> {
                 if let Ok(Found::File(file)) = volume.find(&path) {
                     return Some(Source {
                         name: format!("{path} on {}", volume.name),
+                        id: path,
                         bytes: Box::new(file),
                     });
                 }
@@ -302,7 +415,9 @@ fn named(volumes: &mut Volumes, path: &str) -> Result<Named, String> {
 /// # Errors
 /// A sentence about the file.
 pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
-    let Source { name, mut bytes } = named(volumes, path)?.source(volumes);
+    let Source {
+        name, mut bytes, ..
+    } = named(volumes, path)?.source(volumes);
     let about = |error: &dyn core::fmt::Display| format!("{name}: {error}");
     let size = bytes.size();
     if size > LARGEST_PROMPT {

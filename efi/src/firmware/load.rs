@@ -67,7 +67,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
         },
     );
     terminal::to_serial("]");
-    terminal::text("\n");
+    terminal::end_redrawn();
     let (model, digest) = loaded?;
     let speed = screen::megabytes_per_second(total, clock::microseconds() - start);
     say(&format!(

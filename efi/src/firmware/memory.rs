@@ -19,6 +19,9 @@ use uefi::{
 
 use super::cores;
 
+/// Memory that stays the firmware's: its drivers allocate while they read.
+pub const RESERVE: u64 = 8 << 20;
+
 const PAGE: usize = 4096;
 /// Sizes from here on are taken in pages.
 const LARGE: usize = 64 << 10;

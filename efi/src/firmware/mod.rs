@@ -15,18 +15,16 @@ mod global;
 mod keyboard;
 mod load;
 mod log;
+mod machine;
 mod memory;
 mod panic;
-#[expect(dead_code, reason = "the conversation asks for it")]
 mod power;
 mod random;
 mod serial;
 mod shell;
+mod show;
 mod stack;
-#[expect(dead_code, reason = "the conversation asks for it")]
 mod store;
-mod talk;
-#[expect(dead_code, reason = "the conversation asks for it")]
 pub mod terminal;
 mod wishes;
 

@@ -14,6 +14,11 @@ pub fn seed() -> (u64, &'static str) {
     ((seed % 1_000_000_000).max(1), source)
 }
 
+/// Where seeds come from here.
+pub fn source() -> &'static str {
+    seed().1
+}
+
 fn firmware() -> Option<u64> {
     let mut rng = open::<Rng>(boot::get_handle_for_protocol::<Rng>().ok()?)?;
     let mut bytes = [0; 8];

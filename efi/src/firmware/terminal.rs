@@ -4,7 +4,11 @@
 //! to the screen, which is the firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes the same ways.
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String};
-use core::{fmt, time::Duration};
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use llama2_console::{
     ahead::{Ahead, Typed},
@@ -125,18 +129,6 @@ pub fn interactive(wanted: bool) {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Terminal;
 
-impl Terminal {
-    /// The next key: [`key`].
-    pub fn key(&mut self) -> Option<Key> {
-        key()
-    }
-
-    /// Waits a little: [`rest`].
-    pub fn rest(&mut self, milliseconds: u64) {
-        rest(milliseconds);
-    }
-}
-
 /// Has the serial line's terminal do something, and sends what comes of it.
 fn on_wire(f: impl FnOnce(&mut wire::Terminal)) {
     LINE.with(|line| {
@@ -148,17 +140,39 @@ fn on_wire(f: impl FnOnce(&mut wire::Terminal)) {
     });
 }
 
+/// Nanoseconds that the screen has taken since the start.
+static DRAWING: AtomicU64 = AtomicU64::new(0);
+
+/// Nanoseconds that the screen has taken since the start.
+pub fn drawing() -> u64 {
+    DRAWING.load(Relaxed)
+}
+
+/// Counts what `f` takes as drawing.
+fn counted<R>(f: impl FnOnce() -> R) -> R {
+    let start = clock::nanoseconds();
+    let result = f();
+    DRAWING.fetch_add(clock::nanoseconds() - start, Relaxed);
+    result
+}
+
 /// Has the picture do something; whether there is one.
 fn on_picture(f: &mut dyn FnMut(&mut dyn Picture)) -> bool {
-    let there = PICTURE.with(|picture| picture.as_mut().map(|picture| f(&mut **picture)));
+    let there =
+        counted(|| PICTURE.with(|picture| picture.as_mut().map(|picture| f(&mut **picture))));
     there.flatten().is_some()
+}
+
+/// Brings onto the screen what has changed.
+pub fn draw() {
+    on_picture(&mut |picture| picture.draw());
 }
 
 /// Has all fronts do something.
 fn on_all(f: &mut dyn FnMut(&mut dyn Front)) {
     on_wire(|wire| f(wire));
     if !on_picture(&mut |picture| f(picture)) {
-        SCREEN.with(|screen| f(screen));
+        counted(|| SCREEN.with(|screen| f(screen)));
     }
 }
 
@@ -217,21 +231,12 @@ pub fn redraw(line: &str) {
     }
 }
 
-/// Shows text of the model or the user: not for the log.
-pub fn text(text: &str) {
-    to_serial(text);
-    to_screen(Style::Answer, text, true);
-}
-
-/// Shows part of a longer text. On the screen its last word waits until it is whole.
-pub fn stream(text: &str) {
-    stream_in(Style::Answer, text);
-}
-
-/// The same in a style; it should change where lines begin.
-pub fn stream_in(style: Style, text: &str) {
-    to_serial(text);
-    to_screen(style, text, false);
+/// Ends the line that was redrawn.
+pub fn end_redrawn() {
+    to_serial("\n");
+    if !on_picture(&mut |picture| picture.bottom(Bottom::Nothing)) {
+        SCREEN.with(|screen| screen.raw(Style::Info, "\n", true));
+    }
 }
 
 /// Says a line about what is going on.

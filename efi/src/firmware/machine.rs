@@ -1,0 +1,241 @@
+//! The machine as a conversation needs it: who makes a reply, where files are, what there is to be told.
+//!
+//! A reply is made by whoever the crew says: the boot processor, which shows it itself, or another core, which passes it on through a ring and
+//! calls no firmware.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{
+    cell::Cell,
+    sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use llama2_console::commands::Place;
+use llama2_efi::{config, cores::Way, options::Options, ring::Ring};
+use llama2_engine::{bench::gigahertz, generate::TopToken, units::Bytes, workers::Workers};
+use llama2_talk::{
+    host::{Audience, Host, Offer, Progress},
+    offer::Room,
+};
+
+use super::{banner, clock, cores::Crew, cpu, files::Volumes, find, memory, panic, random, store};
+
+/// Bytes that may wait to be shown: many seconds' text.
+const RING: usize = 64 << 10;
+
+/// The machine.
+pub struct Machine<'a> {
+    pub crew: &'static Crew,
+    pub volumes: &'a mut Volumes,
+    pub options: &'a Options,
+    /// Bytes that the running model has, which another one could have instead.
+    pub taken: u64,
+}
+
+impl Machine<'_> {
+    /// What a model can have.
+    pub fn room(&self) -> Room {
+        Room {
+            context: self.options.context,
+            kv: self.options.kv.unwrap_or_default(),
+            workers: self.crew.count(),
+            free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
+        }
+    }
+}
+
+impl Host for Machine<'_> {
+    fn place(&self) -> Place {
+        Place::Boot
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        clock::microseconds
+    }
+
+    fn perform(
+        &mut self,
+        threads: Option<usize>,
+        audience: &mut dyn Audience,
+        work: &mut dyn FnMut(&mut dyn Audience),
+    ) {
+        let threads = threads.unwrap_or_else(|| self.crew.count());
+        perform(self.crew, threads, audience, work);
+    }
+
+    fn models(&mut self) -> Vec<Offer> {
+        let room = self.room();
+        find::offers(self.volumes, room)
+    }
+
+    fn conversations(&mut self) -> Result<Vec<String>, String> {
+        store::list()
+    }
+
+    fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String> {
+        store::read(name, most)
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<String, String> {
+        store::write(name, bytes)
+    }
+
+    fn configuration(&mut self) -> Result<String, String> {
+        if !store::exists(config::NAME) {
+            return Ok(String::new());
+        }
+        let bytes = store::read(config::NAME, config::LARGEST)?;
+        // What cannot be understood is not to be written into.
+        let about = |error: String| format!("{}: {error}", config::NAME);
+        config::parse(&bytes).map_err(about)?;
+        config::decode(&bytes).map_err(about)
+    }
+
+    fn configure(&mut self, text: &str) -> Result<String, String> {
+        store::write(config::NAME, text.as_bytes())
+    }
+
+    fn about(&mut self) -> Vec<(String, String)> {
+        let memory = memory::size();
+        let mut about = Vec::from([
+            ("machine".to_string(), self.crew.words()),
+            ("processor".to_string(), cpu::name()),
+            ("firmware".to_string(), banner::firmware()),
+            (
+                "memory".to_string(),
+                format!("{}, {} free", Bytes(memory.total), Bytes(memory.free)),
+            ),
+        ]);
+        if let Some(ghz) = gigahertz(clock::nanoseconds) {
+            about.push(("clock".to_string(), format!("{ghz:.2} GHz effective")));
+        }
+        about.push(("random numbers".to_string(), random::source().to_string()));
+        about
+    }
+
+    fn seed(&mut self) -> (u64, &'static str) {
+        random::seed()
+    }
+}
+
+/// Between the core that makes a reply and the one that shows it.
+struct Mailbox {
+    ring: Ring,
+    stop: AtomicBool,
+    begun: AtomicBool,
+    /// Written before `begun`, read after it.
+    top: Cell<Option<TopToken>>,
+    /// How far it is: read, to read, made, context.
+    progress: [AtomicUsize; 4],
+}
+
+impl Mailbox {
+    fn progress(&self) -> Progress {
+        let [done, total, made, context] = core::array::from_fn(|i| self.progress[i].load(Relaxed));
+        Progress {
+            read: (done, total),
+            made,
+            context,
+        }
+    }
+}
+
+/// The mailbox's other end. Allocates nothing and calls no firmware.
+struct Sender<'a> {
+    crew: &'a Crew,
+    mailbox: &'a Mailbox,
+}
+
+impl Audience for Sender<'_> {
+    fn hear(&mut self, text: &str, progress: Progress) -> bool {
+        let (done, total) = progress.read;
+        let numbers = [done, total, progress.made, progress.context];
+        for (place, number) in self.mailbox.progress.iter().zip(numbers) {
+            place.store(number, Relaxed);
+        }
+        let mut rest = self.mailbox.ring.push(text);
+        while !rest.is_empty() {
+            self.crew.check();
+            core::hint::spin_loop();
+            rest = self.mailbox.ring.push(rest);
+        }
+        self.mailbox.stop.load(Relaxed)
+    }
+
+    fn begin(&mut self, top: Option<TopToken>) {
+        self.mailbox.top.set(top);
+        self.mailbox.begun.store(true, Release);
+    }
+
+    fn look(&mut self) -> bool {
+        self.mailbox.stop.load(Relaxed)
+    }
+}
+
+/// What has arrived on the other side.
+struct Receiver<'a> {
+    mailbox: &'a Mailbox,
+    audience: &'a mut dyn Audience,
+    begun: bool,
+    text: String,
+}
+
+impl Receiver<'_> {
+    /// Takes over what another core made.
+    fn collect(&mut self) {
+        if !self.begun && self.mailbox.begun.load(Acquire) {
+            self.begun = true;
+            self.audience.begin(self.mailbox.top.get());
+        }
+        self.text.clear();
+        self.mailbox.ring.pop(&mut self.text);
+        self.audience.hear(&self.text, self.mailbox.progress());
+        if self.audience.look() {
+            self.mailbox.stop.store(true, Relaxed);
+        }
+    }
+}
+
+/// Has `work` make a reply, with at most `threads` workers, and `audience` hear it.
+fn perform(
+    crew: &Crew,
+    threads: usize,
+    audience: &mut dyn Audience,
+    work: &mut dyn FnMut(&mut dyn Audience),
+) {
+    if *crew.way() != Way::Elsewhere {
+        work(audience);
+        crew.rest();
+        return;
+    }
+    let mailbox = Mailbox {
+        ring: Ring::new(RING),
+        stop: AtomicBool::new(false),
+        begun: AtomicBool::new(false),
+        top: Cell::new(None),
+        progress: [const { AtomicUsize::new(0) }; 4],
+    };
+    let mut sender = Sender {
+        crew,
+        mailbox: &mailbox,
+    };
+    let mut receiver = Receiver {
+        mailbox: &mailbox,
+        audience,
+        begun: false,
+        text: String::new(),
+    };
+    let made = crew.elsewhere(threads, &mut || work(&mut sender), &mut || {
+        receiver.collect();
+    });
+    receiver.collect();
+    if let Err(why) = made {
+        panic::fail(format_args!("error: {why}; set threads = 1"));
+    }
+}
