@@ -308,7 +308,7 @@ impl Shelf<'_> {
                 }
             };
             first = false;
-            say(&format!("Context: {}", ready.context));
+            say(&format!("Context: {}\n", ready.context));
             machine.taken = ready.needed;
             let (id, next) = self.hold(ready, &mut state, machine)?;
             machine.taken = 0;

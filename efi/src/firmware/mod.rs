@@ -9,7 +9,6 @@ mod cores;
 mod cpu;
 mod files;
 mod find;
-#[expect(dead_code, reason = "the conversation asks for it")]
 mod frame;
 mod global;
 mod keyboard;

@@ -1,12 +1,27 @@
 //! What a conversation is shown on: the terminal as the conversation knows it, and the choice between a screen of our own and the firmware's console.
 
-use alloc::string::String;
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+};
 
-use llama2_console::keys::Key;
+use llama2_console::{
+    front::{Bottom, Front, Gauge, Style},
+    keys::Key,
+};
 use llama2_efi::options::{Display, Options};
+use llama2_screen::Screen;
 use llama2_talk::host::Console;
 
-use super::terminal::{self, Terminal};
+use super::{
+    clock,
+    frame::{Frame, Rect},
+    terminal::{self, Picture, Terminal},
+};
+
+/// Milliseconds between two pictures: more of them nobody sees.
+const PERIOD: u64 = 25;
 
 /// Makes screen and serial line ready for a conversation.
 ///
@@ -14,9 +29,99 @@ use super::terminal::{self, Terminal};
 /// A sentence, where a screen is wanted and there is none.
 pub fn begin(options: &Options) -> Result<(), String> {
     terminal::interactive(true);
-    match options.display.unwrap_or_default() {
-        Display::Text => Ok(()),
-        Display::Auto | Display::Screen => Ok(()),
+    let wanted = match options.display.unwrap_or_default() {
+        Display::Text => return Ok(()),
+        Display::Auto => false,
+        Display::Screen => true,
+    };
+    let refused = |why: String| match wanted {
+        true => Err(format!(
+            "display = \"screen\" will not do: {why}; leave it out, or say \"text\""
+        )),
+        // The firmware's console shows the same.
+        false => {
+            terminal::record(&format!("No full screen: {why}"));
+            Ok(())
+        }
+    };
+    let Some(frame) = Frame::open() else {
+        return refused("the firmware has no frame buffer".into());
+    };
+    let (width, height) = frame.size();
+    match Screen::new(width, height) {
+        Ok(screen) => {
+            terminal::record(&format!("Full screen: {width} x {height}"));
+            terminal::show_on(Some(Box::new(Shown {
+                screen,
+                frame,
+                drawn: 0,
+            })));
+            Ok(())
+        }
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+/// The full screen, on the firmware's frame buffer.
+struct Shown {
+    screen: Screen,
+    frame: Frame,
+    /// When it was drawn last.
+    drawn: u64,
+}
+
+impl Picture for Shown {
+    fn draw(&mut self) {
+        let now = clock::milliseconds();
+        if now.saturating_sub(self.drawn) < PERIOD {
+            return;
+        }
+        self.drawn = now;
+        let Shown { screen, frame, .. } = self;
+        screen.draw(&mut |area, pixels, stride| {
+            let rect = Rect {
+                x: area.x,
+                y: area.y,
+                width: area.width,
+                height: area.height,
+            };
+            // A frame buffer that takes nothing more is not worth stopping for: the serial line has it all.
+            frame.put(rect, pixels, stride);
+        });
+    }
+}
+
+impl Front for Shown {
+    fn show(&mut self, style: Style, text: &str) {
+        self.screen.show(style, text);
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        self.screen.lay_out(style, make);
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        self.screen.bottom(bottom);
+    }
+
+    fn keep_line(&mut self) {
+        self.screen.keep_line();
+    }
+
+    fn gauge(&mut self, gauge: &Gauge<'_>) {
+        self.screen.gauge(gauge);
+    }
+
+    fn scroll(&mut self, key: Key) -> bool {
+        self.screen.scroll(key)
+    }
+
+    fn bell(&mut self) {
+        self.screen.bell();
+    }
+
+    fn clear(&mut self) {
+        self.screen.clear();
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line, which is a terminal of 80 columns without colours, and
 //! to the screen, which is the firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes the same ways.
 
-use alloc::{boxed::Box, collections::VecDeque, format, string::String};
+use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
 use core::{
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -99,6 +99,9 @@ pub fn open() {
     SCREEN.with(Places::measure);
 }
 
+/// What has been said so far, for a picture that comes later; `None` once it is known that none does.
+static EARLY: Global<Option<Vec<(Style, String)>>> = Global::new(Some(Vec::new()));
+
 /// From now on the screen shows this picture; without one it is the firmware's console again, which is emptied.
 pub fn show_on(picture: Option<Box<dyn Picture>>) {
     let was = PICTURE
@@ -106,6 +109,9 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
         .flatten();
     if was.is_some() {
         SCREEN.with(Front::clear);
+    }
+    for (style, text) in EARLY.with(Option::take).flatten().unwrap_or_default() {
+        on_picture(&mut |picture| picture.show(style, &text));
     }
 }
 
@@ -217,8 +223,18 @@ pub fn to_serial(text: &str) {
     on_wire(|wire| wire.raw(text));
 }
 
+/// Keeps what is said for a picture that may come.
+fn remember(style: Style, text: &str) {
+    EARLY.with(|early| {
+        if let Some(early) = early {
+            early.push((style, text.into()));
+        }
+    });
+}
+
 /// Shows text on the screen; `whole` if nothing that belongs to its last word follows.
 fn to_screen(style: Style, text: &str, whole: bool) {
+    remember(style, text);
     if !on_picture(&mut |picture| picture.show(style, text)) {
         SCREEN.with(|screen| screen.raw(style, text, whole));
     }
@@ -300,6 +316,7 @@ pub fn title(line: &str) {
     if on_picture(&mut |picture| picture.show(Style::Title, &format!("{line}\n"))) {
         return;
     }
+    remember(Style::Title, line);
     console::set_colour(Color::White, Color::Blue);
     let width = console::columns() - 2;
     console::write(&format!(" {line:<width$}"));

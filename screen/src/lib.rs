@@ -1,0 +1,29 @@
+//! The full-screen interface: a conversation that can be scrolled back, what is being typed, chosen or waited for below it, and a status bar.
+//!
+//! [`Screen`] is a [`llama2_console::front::Front`]. It draws into pixels of its own and hands over rectangles of them, so that it serves a firmware's frame buffer
+//! and a picture in a test alike; it knows neither firmware nor model.
+//!
+//! ```text
+//!  Front::show ──► text::Text (rows) ─┐
+//!  Front::bottom, gauge ──► state ────┴─► views (ratatui) ─► cells ─► Picture: those that changed ─► Tiles (glyphs) ─► pixels ─► put
+//! ```
+//!
+//! Showing changes state only; [`Screen::draw`] does the work, for all that was shown since the last time. Its cost is what changed:
+//! rows that only moved up are moved, not laid out again, and cells that look the same are not drawn again.
+//!
+//! ratatui's own backend for pixels, mousefood 0.5.3 over `embedded-graphics`, was measured first; see `ARCHITECTURE.md`, "The screen".
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod font;
+mod lines;
+mod picture;
+mod screen;
+mod text;
+mod theme;
+mod tiles;
+mod views;
+
+pub use picture::{Area, Drawn};
+pub use screen::{Refused, Screen};

@@ -1,0 +1,486 @@
+//! The state of the screen, and how it comes to be drawn: [`Screen`].
+
+use alloc::{
+    collections::VecDeque,
+    string::{String, ToString},
+};
+use core::fmt;
+
+use llama2_console::{
+    front::{Bottom, Front, Gauge, Menu, Style},
+    keys::Key,
+    status::Status,
+};
+use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
+
+use crate::{
+    picture::{Area, Drawn, Picture},
+    text::Text,
+    views,
+};
+
+/// Rates that the status bar remembers.
+const RATES: usize = 24;
+/// The widest text that is comfortable to read, in columns.
+const MEASURE: u16 = 120;
+
+/// Why there is no screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// This many pixels, across and down, are too few.
+    Small(usize, usize),
+    /// Memory for this many pixels, across and down, was not given.
+    Memory(usize, usize),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Small(width, height) => write!(
+                f,
+                "a display of {width} x {height} pixels is too small for the full-screen interface, which needs 200 x 160: use display = \"text\""
+            ),
+            Refused::Memory(width, height) => write!(
+                f,
+                "the full-screen interface needs {} MiB for {width} x {height} pixels, and the memory was refused: use display = \"text\"",
+                width
+                    .saturating_mul(*height)
+                    .saturating_mul(4)
+                    .div_ceil(1 << 20)
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// What stands below the text, as [`Bottom`] said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Below {
+    Nothing,
+    Line {
+        first: String,
+        more: String,
+        text: String,
+        cursor: usize,
+    },
+    Status(Status),
+    Note(String),
+    Menu(Menu),
+}
+
+/// What the status bar tells.
+#[derive(Debug, Default)]
+pub(crate) struct Bar {
+    pub model: String,
+    pub context: (usize, usize),
+    pub rate: Option<f32>,
+    pub rates: VecDeque<u64>,
+}
+
+/// Where everything is, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// The conversation; its text has margins within.
+    pub pane: Rect,
+    /// Where text begins, and how wide it is.
+    pub left: u16,
+    pub measure: u16,
+    /// The frame around what is typed.
+    pub frame: Rect,
+    /// The status bar.
+    pub bar: Rect,
+}
+
+/// A screen of pixels.
+pub struct Screen {
+    picture: Picture,
+    /// What the views drew, all of it.
+    pub(crate) buffer: Buffer,
+    text: Text,
+    pub(crate) below: Below,
+    /// What was typed when it was looked at last.
+    typed: String,
+    /// The first row of the typed text that is seen, if it is longer than its frame.
+    typed_top: usize,
+    bar: Bar,
+    /// The first row that is seen, if it is not the end that is seen.
+    back: Option<usize>,
+    /// Rows before this one are only seen by scrolling back.
+    floor: usize,
+    /// A key could not be taken.
+    bell: bool,
+    menu: TableState,
+    /// What of it must be drawn: the frame, the bar, everything.
+    frame_due: bool,
+    bar_due: bool,
+    all_due: bool,
+    /// What is drawn: where things were, and the first row.
+    drawn: Option<(Places, usize)>,
+    /// How many more rows below were told of.
+    hinted: Option<usize>,
+}
+
+impl Screen {
+    /// A screen for a display of this many pixels. The font is chosen so that there are about 45 rows and 80 columns at least, if that many
+    /// fit at 8x16 pixels a cell.
+    ///
+    /// # Errors
+    ///
+    /// The display is smaller than 200 x 160 pixels, or there is no memory for 4 bytes a pixel.
+    pub fn new(width: usize, height: usize) -> Result<Screen, Refused> {
+        if width < 200 || height < 160 {
+            return Err(Refused::Small(width, height));
+        }
+        let cell = cell(width, height);
+        // The views count cells in 16 bits.
+        if width.max(height) > 1 << 15 {
+            return Err(Refused::Memory(width, height));
+        }
+        let picture = Picture::new(width, height, cell).ok_or(Refused::Memory(width, height))?;
+        let area = Rect::new(0, 0, picture.columns as u16, picture.rows as u16);
+        let mut screen = Screen {
+            picture,
+            buffer: Buffer::empty(area),
+            text: Text::new(1),
+            below: Below::Nothing,
+            typed: String::new(),
+            typed_top: 0,
+            bar: Bar::default(),
+            back: None,
+            floor: 0,
+            bell: false,
+            menu: TableState::default(),
+            frame_due: true,
+            bar_due: true,
+            all_due: true,
+            drawn: None,
+            hinted: None,
+        };
+        screen.text = Text::new(usize::from(screen.places().measure));
+        Ok(screen)
+    }
+
+    /// Columns and rows of cells.
+    pub fn size(&self) -> (usize, usize) {
+        (self.picture.columns, self.picture.rows)
+    }
+
+    /// Somebody else wrote on the display: the next [`Screen::draw`] puts all of it.
+    pub fn forget(&mut self) {
+        self.picture.forget();
+    }
+
+    /// Draws what was shown since the last time into pixels (0x00RRGGBB, as a `Blt` of the Graphics Output Protocol takes them) and calls `put` for each
+    /// rectangle that changed, with all the pixels of the screen and how many of them a row has.
+    pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> Drawn {
+        self.render();
+        if !self.picture.is_due() {
+            return Drawn::default();
+        }
+        self.picture.flush(put)
+    }
+
+    /// The cells as text, a line a row: for tests.
+    pub fn cells(&mut self) -> String {
+        self.render();
+        let mut out = String::new();
+        for row in self.buffer.content.chunks(self.picture.columns) {
+            let mut line = String::new();
+            let mut skipped = 0;
+            for cell in row {
+                if skipped > 0 {
+                    skipped -= 1;
+                    continue;
+                }
+                line.push_str(cell.symbol());
+                skipped = llama2_console::width::text(cell.symbol()).saturating_sub(1);
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        let (columns, rows) = (self.picture.columns as u16, self.picture.rows as u16);
+        let measure = (columns - 4).min(MEASURE);
+        let left = (columns - measure) / 2;
+        // A frame, as high as what is typed, but never more than a third of the screen.
+        let most = (rows / 3).saturating_sub(2).max(1);
+        let wanted = match &self.below {
+            Below::Line { .. } => {
+                views::typed(&self.below, measure).map_or(1, |view| view.rows.len())
+            }
+            _ => 1,
+        };
+        let frame = (wanted.min(usize::from(most)) as u16) + 2;
+        // A row of air above, where there are enough.
+        let air = u16::from(rows >= 30);
+        let pane = rows - 1 - frame - air;
+        Places {
+            pane: Rect::new(0, air, columns, pane),
+            left,
+            measure,
+            frame: Rect::new(left - 2, air + pane, measure + 4, frame),
+            bar: Rect::new(0, rows - 1, columns, 1),
+        }
+    }
+
+    /// The first row that is seen when the end is.
+    fn end_top(&self, height: usize) -> usize {
+        let end = self.text.end().saturating_sub(height);
+        end.max(self.floor).max(self.text.first())
+    }
+
+    /// The first row that is seen.
+    fn top(&self, height: usize) -> usize {
+        let end = self.end_top(height);
+        let back = self.back.map(|top| top.clamp(self.text.first(), end));
+        back.unwrap_or(end)
+    }
+
+    /// Brings the cells up to date.
+    fn render(&mut self) {
+        let places = match self.drawn {
+            // The places depend on what is typed only.
+            Some((places, ..)) if !self.frame_due && !self.all_due => places,
+            _ => self.places(),
+        };
+        let height = usize::from(places.pane.height);
+        let top = self.top(height);
+        let changed = self.text.changed();
+        let end = self.text.end();
+        let below = end.saturating_sub(top + height);
+        let hint = (below > 0).then_some(below);
+        // A menu lies over the conversation: what is below it is drawn again with it.
+        let menu = matches!(self.below, Below::Menu(_));
+        let was = self.drawn.filter(|&(was, was_top)| {
+            let under = menu && (self.frame_due || changed < end || was_top != top);
+            !self.all_due && was == places && !under
+        });
+        if was.is_none() {
+            self.frame_due = true;
+            self.bar_due = true;
+            self.buffer.reset();
+        }
+        // Rows before this one are drawn, once they are moved up.
+        let kept = match was {
+            Some((_, was_top)) if was_top <= top && top < was_top + height => {
+                if top > was_top {
+                    self.move_up(places.pane, top - was_top);
+                }
+                was_top + height
+            }
+            _ => top,
+        };
+        for number in top..top + height {
+            if number >= kept || (changed..end).contains(&number) {
+                let y = usize::from(places.pane.y) + number - top;
+                views::row(&mut self.buffer, &places, y as u16, self.text.row(number));
+                self.picture.take(&self.buffer, y);
+            }
+        }
+        if self.hinted != hint {
+            self.hinted = hint;
+            self.frame_due = true;
+        }
+        if self.frame_due {
+            views::frame(
+                &mut self.buffer,
+                &places,
+                &self.below,
+                &mut self.typed_top,
+                hint,
+                self.bell,
+            );
+        }
+        if self.bar_due {
+            views::bar(&mut self.buffer, &places, &self.bar);
+        }
+        if let (Below::Menu(menu), true) = (&self.below, self.frame_due) {
+            views::menu(&mut self.buffer, &places, menu, &mut self.menu);
+            (0..self.picture.rows).for_each(|row| self.picture.take(&self.buffer, row));
+        } else {
+            if self.frame_due {
+                let frame = places.frame;
+                let rows = usize::from(frame.y)..usize::from(frame.bottom());
+                rows.for_each(|row| self.picture.take(&self.buffer, row));
+            }
+            if self.bar_due {
+                self.picture.take(&self.buffer, usize::from(places.bar.y));
+            }
+        }
+        (self.frame_due, self.bar_due, self.all_due) = (false, false, false);
+        self.drawn = Some((places, top));
+    }
+
+    /// Moves the pane's rows up, in the buffer and in the picture.
+    fn move_up(&mut self, pane: Rect, by: usize) {
+        let columns = self.picture.columns;
+        let rows = (usize::from(pane.y), usize::from(pane.bottom()));
+        let cells = self
+            .buffer
+            .content
+            .get_mut(rows.0 * columns..rows.1 * columns);
+        if let Some(cells) = cells {
+            cells.rotate_left((by * columns).min(cells.len()));
+        }
+        self.picture.move_up(rows, by);
+    }
+
+    /// Back to the end of the text.
+    fn to_end(&mut self) {
+        self.back = None;
+    }
+
+    fn set_below(&mut self, below: Below) {
+        if self.below == below && !self.bell {
+            return;
+        }
+        if matches!(self.below, Below::Menu(_)) || matches!(below, Below::Menu(_)) {
+            self.all_due = true;
+        }
+        if !matches!(self.below, Below::Menu(_)) {
+            self.menu = TableState::default();
+        }
+        self.below = below;
+        self.bell = false;
+        self.frame_due = true;
+    }
+}
+
+/// The size of a cell: about 45 rows, 80 columns where that is possible, and never smaller than 8x16 pixels.
+fn cell(width: usize, height: usize) -> (usize, usize) {
+    let wanted = (height / 45).clamp(16, 64) / 2;
+    let across = wanted.min(width / 80).max(8);
+    (across, 2 * across)
+}
+
+impl Front for Screen {
+    fn show(&mut self, style: Style, text: &str) {
+        self.text.push(style, text);
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        // What is made for a number of columns stays below it.
+        let columns = usize::from(self.places().measure) + 1;
+        self.text.lay_out(style, &make(columns));
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        let below = match bottom {
+            Bottom::Nothing => Below::Nothing,
+            Bottom::Line {
+                prompt,
+                text,
+                cursor,
+            } => {
+                self.text.end_row();
+                if self.typed != text {
+                    self.typed = text.to_string();
+                    self.to_end();
+                }
+                Below::Line {
+                    first: prompt.first.to_string(),
+                    more: prompt.more.to_string(),
+                    text: text.to_string(),
+                    cursor,
+                }
+            }
+            Bottom::Status(status) => Below::Status(*status),
+            Bottom::Note(note) => Below::Note(note.to_string()),
+            Bottom::Menu(menu) => {
+                self.text.end_row();
+                Below::Menu(menu.clone())
+            }
+        };
+        self.set_below(below);
+    }
+
+    fn keep_line(&mut self) {
+        match core::mem::replace(&mut self.below, Below::Nothing) {
+            Below::Line {
+                first, more, text, ..
+            } => {
+                self.text.end_row();
+                for (i, line) in text.split('\n').enumerate() {
+                    let prompt = if i == 0 { &first } else { &more };
+                    self.text.push(Style::User, prompt);
+                    self.text.push(Style::User, line);
+                    self.text.push(Style::User, "\n");
+                }
+            }
+            Below::Note(note) => {
+                self.text.end_row();
+                self.text.push(Style::Info, &note);
+                self.text.push(Style::Info, "\n");
+            }
+            Below::Menu(_) => self.all_due = true,
+            Below::Status(_) | Below::Nothing => {}
+        }
+        self.typed.clear();
+        self.typed_top = 0;
+        self.frame_due = true;
+        self.to_end();
+    }
+
+    fn gauge(&mut self, gauge: &Gauge<'_>) {
+        let bar = &mut self.bar;
+        if bar.model == gauge.model
+            && bar.context == gauge.context
+            && bar.rate == gauge.rate
+            && gauge.rate.is_none()
+        {
+            return;
+        }
+        if bar.model != gauge.model {
+            bar.model = gauge.model.to_string();
+            bar.rates.clear();
+        }
+        bar.context = gauge.context;
+        bar.rate = gauge.rate;
+        if let Some(rate) = gauge.rate.filter(|rate| rate.is_finite() && *rate >= 0.0) {
+            if bar.rates.len() == RATES {
+                bar.rates.pop_front();
+            }
+            // In hundredths, since slow machines make one token in some seconds.
+            bar.rates.push_back((rate * 100.0) as u64);
+        }
+        self.bar_due = true;
+    }
+
+    fn scroll(&mut self, key: Key) -> bool {
+        let height = usize::from(self.places().pane.height);
+        let (top, end) = (self.top(height), self.end_top(height));
+        // Two rows are seen again.
+        let page = height.saturating_sub(2).max(1);
+        match key {
+            Key::PageUp => {
+                let to = top.saturating_sub(page).max(self.text.first());
+                if to < top {
+                    self.back = Some(to);
+                }
+                to < top
+            }
+            Key::PageDown => {
+                let to = top + page;
+                self.back = (to < end).then_some(to);
+                top < end
+            }
+            _ => false,
+        }
+    }
+
+    fn bell(&mut self) {
+        self.bell = true;
+        self.frame_due = true;
+    }
+
+    fn clear(&mut self) {
+        self.text.end_row();
+        self.floor = self.text.end();
+        self.to_end();
+        self.all_due = true;
+    }
+}

@@ -1,0 +1,280 @@
+//! What was said so far, in rows of the pane's width: text grows at the end, the oldest rows go, and only the last row is ever broken anew.
+
+use alloc::{collections::VecDeque, string::String, vec::Vec};
+
+use llama2_console::{front::Style, width};
+
+/// Rows that can be scrolled back to.
+pub(crate) const ROWS: usize = 10_000;
+
+/// A row: text, and from which byte on it has which style.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    text: String,
+    runs: Vec<(usize, Style)>,
+    columns: usize,
+}
+
+impl Row {
+    /// Its pieces of one style.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (Style, &str)> {
+        let ends = self.runs.iter().skip(1).map(|run| run.0);
+        let ends = ends.chain([self.text.len()]);
+        let runs = self.runs.iter().zip(ends);
+        runs.map(|(&(from, style), to)| (style, &self.text[from..to]))
+    }
+
+    /// The style that it begins with.
+    pub(crate) fn style(&self) -> Option<Style> {
+        self.runs.first().map(|run| run.1)
+    }
+
+    fn push(&mut self, style: Style, letter: char, columns: usize) {
+        if self.runs.last().is_none_or(|run| run.1 != style) {
+            self.runs.push((self.text.len(), style));
+        }
+        self.text.push(letter);
+        self.columns += columns;
+    }
+
+    /// Takes what is behind `from`.
+    fn split(&mut self, from: usize) -> Row {
+        let mut tail = Row::default();
+        for (style, text) in self.runs() {
+            // Where this run begins in the row's text.
+            let at = text.as_ptr() as usize - self.text.as_ptr() as usize;
+            let skipped = from.saturating_sub(at).min(text.len());
+            for letter in text[skipped..].chars() {
+                tail.push(style, letter, width::letter(letter));
+            }
+        }
+        self.text.truncate(from);
+        self.runs.retain(|run| run.0 < from);
+        self.columns -= tail.columns;
+        tail
+    }
+}
+
+/// Everything that can be scrolled back to. Rows are counted from the first that there ever was.
+#[derive(Debug)]
+pub(crate) struct Text {
+    width: usize,
+    rows: VecDeque<Row>,
+    /// Rows that are gone.
+    gone: usize,
+    /// Whether the last row still grows.
+    open: bool,
+    /// Where in the last row the word begins that may have to move to the next one.
+    word: usize,
+    /// Rows from this one on are not what they were when [`Text::changed`] was asked.
+    changed: usize,
+}
+
+impl Text {
+    /// Nothing yet, `width` columns wide.
+    pub(crate) fn new(width: usize) -> Text {
+        Text {
+            width: width.max(1),
+            rows: VecDeque::new(),
+            gone: 0,
+            open: false,
+            word: 0,
+            changed: 0,
+        }
+    }
+
+    /// The first row that is left.
+    pub(crate) fn first(&self) -> usize {
+        self.gone
+    }
+
+    /// The number behind the last row's.
+    pub(crate) fn end(&self) -> usize {
+        self.gone + self.rows.len()
+    }
+
+    /// A row by its number.
+    pub(crate) fn row(&self, number: usize) -> Option<&Row> {
+        self.rows.get(number.checked_sub(self.gone)?)
+    }
+
+    /// The first row that changed since this was asked last.
+    pub(crate) fn changed(&mut self) -> usize {
+        core::mem::replace(&mut self.changed, usize::MAX)
+    }
+
+    fn begin(&mut self, row: Row) {
+        self.word = row.text.len();
+        self.rows.push_back(row);
+        self.open = true;
+        self.changed = self.changed.min(self.end() - 1);
+        if self.rows.len() > ROWS {
+            self.rows.pop_front();
+            self.gone += 1;
+        }
+    }
+
+    /// The row that grows, and its number.
+    fn last(&mut self) -> &mut Row {
+        if !self.open || self.rows.is_empty() {
+            self.begin(Row::default());
+        }
+        self.changed = self.changed.min(self.end() - 1);
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+
+    /// Puts text at the end, broken between words.
+    pub(crate) fn push(&mut self, style: Style, text: &str) {
+        for letter in text.chars() {
+            match letter {
+                '\n' => {
+                    self.last();
+                    self.open = false;
+                }
+                ' ' | '\t' => {
+                    let width = self.width;
+                    let row = self.last();
+                    // A blank that does not fit any more is what the row is broken at.
+                    if row.columns < width {
+                        row.push(style, ' ', 1);
+                    }
+                    self.word = row.text.len();
+                }
+                _ if letter.is_control() => {}
+                _ => self.letter(style, letter),
+            }
+        }
+    }
+
+    fn letter(&mut self, style: Style, letter: char) {
+        let (width, columns) = (self.width, width::letter(letter));
+        let word = match self.open {
+            true => self.word,
+            false => 0,
+        };
+        let row = self.last();
+        if row.columns + columns <= width {
+            return row.push(style, letter, columns);
+        }
+        // A word that is longer than a row is broken where the row ends.
+        let mut next = match word {
+            0 => Row::default(),
+            word => row.split(word),
+        };
+        next.push(style, letter, columns);
+        self.begin(next);
+        self.word = 0;
+    }
+
+    /// Ends the row that grows.
+    pub(crate) fn end_row(&mut self) {
+        self.open = false;
+    }
+
+    /// Puts lines at the end that are laid out already: they are not broken between words.
+    pub(crate) fn lay_out(&mut self, style: Style, text: &str) {
+        self.end_row();
+        for line in text.lines() {
+            self.last();
+            for letter in line.chars() {
+                let letter = match letter {
+                    '\t' => ' ',
+                    _ if letter.is_control() => continue,
+                    _ => letter,
+                };
+                // All before it is one word that is not moved.
+                self.word = 0;
+                self.letter(style, letter);
+            }
+            self.end_row();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use llama2_console::wrap::Wrap;
+
+    fn rows(text: &Text) -> Vec<String> {
+        text.rows.iter().map(|row| row.text.clone()).collect()
+    }
+
+    #[test]
+    fn words_move_to_the_next_row_as_they_grow() {
+        let mut text = Text::new(10);
+        text.push(Style::Answer, "Once upon");
+        assert_eq!(text.changed(), 0);
+        text.push(Style::Answer, " at");
+        assert_eq!(rows(&text), ["Once upon ", "at"]);
+        assert_eq!(text.changed(), 0);
+        text.push(Style::Answer, "e it\n");
+        assert_eq!((text.changed(), text.changed()), (1, usize::MAX));
+        text.push(Style::Answer, "\n");
+        text.push(Style::Info, "x");
+        assert_eq!(rows(&text), ["Once upon ", "ate it", "", "x"]);
+        text.end_row();
+        text.push(Style::Info, "y");
+        assert_eq!(text.row(4).map(|row| row.text.as_str()), Some("y"));
+        text.lay_out(Style::Info, "a  b   c    d\n\nz\n");
+        assert_eq!(rows(&text)[5..], ["a  b   c  ", "  d", "", "z"]);
+    }
+
+    #[test]
+    fn styles_move_with_their_words() {
+        let mut text = Text::new(6);
+        text.push(Style::User, "ab c");
+        text.push(Style::Answer, "de");
+        text.push(Style::Info, "f");
+        let row = text.row(1).unwrap();
+        let runs: Vec<_> = row.runs().map(|(s, t)| (s, t.to_string())).collect();
+        assert_eq!(
+            runs,
+            [
+                (Style::User, "c".to_string()),
+                (Style::Answer, "de".to_string()),
+                (Style::Info, "f".to_string())
+            ]
+        );
+        assert_eq!(text.row(0).unwrap().runs().count(), 1);
+        assert_eq!((text.rows[0].columns, text.rows[1].columns), (3, 4));
+    }
+
+    #[test]
+    fn rows_are_those_of_a_terminal() {
+        let mut seed = 7u64;
+        for _ in 0..2000 {
+            let content: String = (0..60)
+                .map(|_| {
+                    seed = seed
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(99);
+                    ['a', 'b', ' ', '日', '\n', '\u{301}'][(seed >> 40) as usize % 6]
+                })
+                .collect();
+            // A word that is longer than a row begins one of its own here, and there where it is.
+            if content.split_whitespace().any(|word| width::text(word) > 7) {
+                continue;
+            }
+            let (mut wrap, mut out) = (Wrap::new(7), String::new());
+            wrap.push(&content, &mut out);
+            wrap.flush(&mut out);
+            let mut text = Text::new(7);
+            text.push(Style::Answer, &content);
+            let want: Vec<&str> = out.split_terminator('\n').collect();
+            assert_eq!(rows(&text), want, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_rows_go() {
+        let mut text = Text::new(10);
+        for _ in 0..ROWS + 5 {
+            text.push(Style::Answer, "a\n");
+        }
+        assert_eq!((text.first(), text.end()), (5, ROWS + 5));
+        assert!(text.row(4).is_none() && text.row(5).is_some());
+    }
+}

@@ -1,0 +1,249 @@
+//! Cells as pixels: which glyph a cell shows, and a cache of glyphs in their colours, since copying rows is all that a scroll can afford.
+
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use llama2_console::width;
+use ratatui::{buffer::Cell, style::Modifier};
+
+use crate::{
+    font::{FULL, Font, Shape},
+    theme,
+};
+
+/// What a cell shows: a glyph's number, and a colour and a ground of [`theme::COLOURS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot(u32);
+
+impl Spot {
+    /// A cell of which nothing is known.
+    pub(crate) const UNKNOWN: Spot = Spot(u32::MAX);
+    /// An empty cell.
+    pub(crate) const EMPTY: Spot = Spot::new(0, theme::TEXT, theme::GROUND);
+
+    const fn new(glyph: u16, colour: u8, ground: u8) -> Spot {
+        Spot(glyph as u32 | (colour as u32) << 16 | (ground as u32) << 24)
+    }
+
+    fn glyph(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+
+    fn colours(self) -> (usize, usize) {
+        ((self.0 >> 16 & 0xff) as usize, (self.0 >> 24) as usize)
+    }
+}
+
+/// Glyphs that are kept; a text that has more of them shows boxes.
+const GLYPHS: usize = 6000;
+/// Cells in their colours that are kept: a power of two.
+const KEPT: usize = 1024;
+/// Characters whose glyph is found by their number.
+const TABLE: usize = 0x2600;
+
+/// Glyphs and cells of one size.
+pub(crate) struct Tiles {
+    font: Font,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Levels of ink of each glyph, one behind the other.
+    levels: Vec<u8>,
+    /// The glyph of each character and shape, plus one; 0 where it is not drawn yet.
+    table: Vec<u16>,
+    /// The same for all others.
+    others: BTreeMap<(String, u8), u16>,
+    /// The pixels of [`KEPT`] cells, and which they are.
+    pixels: Vec<u32>,
+    kept: Vec<Spot>,
+}
+
+impl Tiles {
+    /// For cells of this size, in pixels.
+    pub(crate) fn new(width: usize, height: usize) -> Tiles {
+        let mut tiles = Tiles {
+            font: Font::new(width, height),
+            width,
+            height,
+            levels: Vec::new(),
+            table: vec![0; TABLE * 4],
+            others: BTreeMap::new(),
+            pixels: vec![0; KEPT * width * height],
+            kept: vec![Spot::UNKNOWN; KEPT],
+        };
+        // The first glyph is the blank.
+        tiles.add(" ", Shape::default(), 1);
+        tiles
+    }
+
+    /// What one cell of the interface looks like, and the one to its right where it takes two.
+    pub(crate) fn spots(&mut self, cell: &Cell) -> (Spot, Option<Spot>) {
+        let symbol = cell.symbol();
+        let mut colour = theme::number(cell.fg, theme::TEXT);
+        let mut ground = theme::number(cell.bg, theme::GROUND);
+        if cell.modifier.contains(Modifier::REVERSED) {
+            core::mem::swap(&mut colour, &mut ground);
+        }
+        let (glyph, columns) = match symbol {
+            // A blank has no colour: so it stays the same while styles change.
+            " " => (0, 1),
+            _ => self.glyph(symbol, cell.modifier),
+        };
+        if glyph == 0 {
+            colour = theme::TEXT;
+        }
+        let spot = |glyph| Spot::new(glyph, colour, ground);
+        (spot(glyph), (columns == 2).then(|| spot(glyph + 1)))
+    }
+
+    /// The number of a cluster's glyph, and its columns.
+    fn glyph(&mut self, cluster: &str, modifier: Modifier) -> (u16, usize) {
+        let shape = Shape {
+            bold: modifier.contains(Modifier::BOLD),
+            italic: modifier.contains(Modifier::ITALIC),
+        };
+        let style = u8::from(shape.bold) | u8::from(shape.italic) << 1;
+        let mut letters = cluster.chars();
+        let single = letters.next().filter(|_| letters.next().is_none());
+        let columns = match cluster.len() {
+            1 => 1,
+            _ => width::cluster(cluster).max(1),
+        };
+        let place = single
+            .map(|letter| u32::from(letter) as usize)
+            .filter(|&letter| letter < TABLE)
+            .map(|letter| letter * 4 + usize::from(style));
+        if let Some(place) = place {
+            if self.table[place] == 0 {
+                self.table[place] = self.add(cluster, shape, columns) + 1;
+            }
+            return (self.table[place] - 1, columns);
+        }
+        // All that the font has not look the same.
+        let first = cluster.chars().next().unwrap_or(' ');
+        let key = match self.font.has(first) {
+            true => cluster,
+            false if columns == 2 => "\u{3000}?",
+            false => "\u{fffe}?",
+        };
+        let key = (key.to_string(), style);
+        if let Some(&glyph) = self.others.get(&key) {
+            return (glyph, columns);
+        }
+        let glyph = self.add(cluster, shape, columns);
+        self.others.insert(key, glyph);
+        (glyph, columns)
+    }
+
+    /// Draws a glyph: one of two columns is two, one behind the other.
+    fn add(&mut self, cluster: &str, shape: Shape, columns: usize) -> u16 {
+        let size = self.width * self.height;
+        let glyph = self.levels.len() / size;
+        if glyph + columns > GLYPHS {
+            return 0;
+        }
+        let mut levels = vec![0; size * columns];
+        self.font.draw(cluster, shape, columns, &mut levels);
+        for column in 0..columns {
+            for row in levels.chunks(self.width * columns) {
+                let part = &row[column * self.width..(column + 1) * self.width];
+                self.levels.extend(part);
+            }
+        }
+        glyph as u16
+    }
+
+    /// The pixels of a cell, row by row.
+    fn pixels(&mut self, spot: Spot) -> &[u32] {
+        let size = self.width * self.height;
+        // Knuth's multiplicative hashing; a number of two cells with the same place is rare enough.
+        let place = (spot.0.wrapping_mul(0x9e37_79b1) >> 16) as usize % KEPT;
+        let pixels = &mut self.pixels[place * size..(place + 1) * size];
+        if self.kept[place] != spot {
+            self.kept[place] = spot;
+            let (colour, ground) = spot.colours();
+            let ramp = ramp(theme::COLOURS[ground], theme::COLOURS[colour]);
+            let levels = &self.levels[spot.glyph() * size..(spot.glyph() + 1) * size];
+            for (pixel, &level) in pixels.iter_mut().zip(levels) {
+                *pixel = ramp[usize::from(level & FULL)];
+            }
+        }
+        pixels
+    }
+
+    /// Draws a cell at a place of an image whose rows are `stride` pixels long. The cell lies within it.
+    pub(crate) fn blit(&mut self, spot: Spot, image: &mut [u32], at: usize, stride: usize) {
+        // A length that the compiler knows is a few moves; any other is a call.
+        match self.width {
+            8 => blit::<8>(self.pixels(spot), image, at, stride),
+            10 => blit::<10>(self.pixels(spot), image, at, stride),
+            12 => blit::<12>(self.pixels(spot), image, at, stride),
+            16 => blit::<16>(self.pixels(spot), image, at, stride),
+            24 => blit::<24>(self.pixels(spot), image, at, stride),
+            width => {
+                let mut at = at;
+                for row in self.pixels(spot).chunks_exact(width) {
+                    image[at..at + width].copy_from_slice(row);
+                    at += stride;
+                }
+            }
+        }
+    }
+}
+
+fn blit<const WIDTH: usize>(pixels: &[u32], image: &mut [u32], mut at: usize, stride: usize) {
+    for row in pixels.as_chunks::<WIDTH>().0 {
+        if let Some(to) = image.get_mut(at..at + WIDTH) {
+            to.copy_from_slice(row);
+        }
+        at += stride;
+    }
+}
+
+/// Colours from the ground to the ink, as many as there are levels.
+fn ramp(ground: u32, ink: u32) -> [u32; FULL as usize + 1] {
+    let full = u32::from(FULL);
+    core::array::from_fn(|level| {
+        let level = level as u32;
+        [16, 8, 0].iter().fold(0, |pixel, shift| {
+            let (from, to) = (ground >> shift & 0xff, ink >> shift & 0xff);
+            let mixed = (from * (full - level) + to * level + full / 2) / full;
+            pixel | mixed << shift
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_between_ground_and_ink() {
+        let ramp = ramp(0x0010_2030, 0x00f0_e0d0);
+        assert_eq!((ramp[0], ramp[15]), (0x0010_2030, 0x00f0_e0d0));
+        assert!(ramp.is_sorted());
+    }
+
+    #[test]
+    fn glyphs_are_drawn_once_and_their_number_is_limited() {
+        let mut tiles = Tiles::new(8, 16);
+        let mut cell = Cell::default();
+        let a = tiles.spots(cell.set_symbol("a"));
+        assert_eq!(tiles.spots(cell.set_symbol("a")), a);
+        let (left, right) = tiles.spots(cell.set_symbol("日"));
+        assert_eq!(tiles.spots(cell.set_symbol("本")), (left, right));
+        assert!(right.is_some_and(|right| right != left));
+        for a in 'a'..='z' {
+            for mark in '\u{300}'..='\u{36f}' {
+                for other in ['\u{301}', '\u{302}', '\u{303}', '\u{323}'] {
+                    let cluster: String = [a, mark, other].iter().collect();
+                    tiles.spots(cell.set_symbol(&cluster));
+                }
+            }
+        }
+        assert!(tiles.levels.len() <= GLYPHS * 8 * 16);
+    }
+}
