@@ -8,6 +8,16 @@
 //! Between the old file's end and the new one's name nothing can go wrong but the medium; then the text is in the `.TMP` file, and the sentence says so.
 //!
 //! Volumes are looked up at each call, since drives come and go while somebody talks.
+//!
+//! # Quirks
+//! What EDK2's FAT driver does (OVMF 2022.11 under QEMU):
+//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of it; once the temporary file is deleted, as many bytes
+//!   are free as before.
+//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by WRITE_PROTECTED when a file is made.
+//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's virtio driver waits for ever for one that is
+//!   gone; virtio drives are not pulled out.
+//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be opened at all.
+//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not the medium's.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -53,6 +63,14 @@ fn places() -> Vec<Place> {
     places
 }
 
+/// Why there is no volume that could be opened.
+fn none() -> Trouble {
+    match boot::find_handles::<SimpleFileSystem>() {
+        Ok(handles) if !handles.is_empty() => Trouble::Gone("its volume cannot be opened".into()),
+        _ => Trouble::NoVolume,
+    }
+}
+
 /// Whether the volume says that it cannot be written, and how many bytes are free.
 fn info(volume: &mut Volume) -> Option<(bool, u64)> {
     let info = volume.root.get_boxed_info::<FileSystemInfo>().ok()?;
@@ -65,9 +83,10 @@ fn info(volume: &mut Volume) -> Option<(bool, u64)> {
 /// A sentence, if there is no volume, or none can be read.
 pub fn list() -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
-    let mut trouble = Some(Trouble::NoVolume);
+    let mut places = places();
+    let mut trouble = Some(none());
     let mut read = false;
-    for place in &mut places() {
+    for place in &mut places {
         let (entries, failed) = place.volume.list("\\");
         match failed {
             Some(status) if entries.is_empty() => trouble = Some(of(status)),
@@ -117,7 +136,7 @@ pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
         }
     }
     let trouble = match places.as_slice() {
-        [] => Trouble::NoVolume,
+        [] => none(),
         _ => Trouble::Missing,
     };
     Err(format!("{name} cannot be read: {trouble}"))
@@ -145,7 +164,7 @@ pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
     }
     Err(match first {
         Some((volume, trouble)) => format!("{name} cannot be written on {volume}: {trouble}"),
-        None => format!("{name} cannot be written: {}", Trouble::NoVolume),
+        None => format!("{name} cannot be written: {}", none()),
     })
 }
 
