@@ -82,7 +82,6 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
             false => (canvas.width, canvas.width / 2, canvas.height / 2),
             true => (canvas.height, canvas.height / 2, canvas.width / 2),
         };
-        let double = crossing.0.max(crossing.1) == 3;
         let through = crossing.0.min(crossing.1) == 3;
         for (kind, forwards) in [(before, false), (behind, true)] {
             // How far it goes beyond the middle, to meet what crosses it.
@@ -122,28 +121,25 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
             let wide = (length / dashes / 3).max(1);
             canvas.turned(upright, (gap - wide, 0), (gap, i32::MAX), 0);
         }
-        let _ = double;
     }
     // Between double lines that meet there is nothing.
     if up.max(down) == 3 && right.max(left) == 3 {
-        let middle = (canvas.width / 2, canvas.height / 2);
-        let inside = apart - light / 2;
+        // Behind the first of two lines, and before the second.
+        let between = |middle: i32| {
+            (
+                middle - apart - light / 2 + light,
+                middle + apart - light / 2,
+            )
+        };
         for (upright, before, behind) in [(false, left, right), (true, up, down)] {
             let (along, across, length) = match upright {
-                false => (middle.0, middle.1, canvas.width),
-                true => (middle.1, middle.0, canvas.height),
+                false => (canvas.width / 2, canvas.height / 2, canvas.width),
+                true => (canvas.height / 2, canvas.width / 2, canvas.height),
             };
-            let from = if before == 3 {
-                0
-            } else {
-                along - inside + (light + 1) % 2
-            };
-            let to = if behind == 3 { length } else { along + inside };
-            if before.max(behind) == 3 {
-                let edge = across - apart - light / 2 + light;
-                let other = across + apart - light / 2;
-                canvas.turned(upright, (from, edge), (to, other), 0);
-            }
+            let (along, across) = (between(along), between(across));
+            let from = if before == 3 { 0 } else { along.0 };
+            let to = if behind == 3 { length } else { along.1 };
+            canvas.turned(upright, (from, across.0), (to, across.1), 0);
         }
     }
 }
@@ -240,7 +236,7 @@ fn block(canvas: &mut Canvas<'_>, letter: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{vec, vec::Vec};
+    use alloc::{string::String, vec, vec::Vec};
 
     fn cell(letter: char, width: usize, height: usize) -> Vec<u8> {
         let mut levels = vec![0; width * height];
@@ -277,12 +273,36 @@ mod tests {
     }
 
     #[test]
-    fn a_cross_of_double_lines_is_hollow() {
-        for (letter, corners) in [('╬', 4), ('╔', 1)] {
-            let levels = cell(letter, 12, 24);
-            assert_eq!(levels[12 * 12 + 6], 0, "{letter}");
-            let _ = corners;
-        }
+    fn double_lines_meet_and_leave_what_is_between_them() {
+        let picture = |letter| -> Vec<String> {
+            let levels = cell(letter, 8, 9);
+            let rows = levels.chunks(8).map(|row| {
+                let dots = row.iter().map(|&level| if level > 0 { '#' } else { '.' });
+                dots.collect()
+            });
+            rows.collect()
+        };
+        assert_eq!(
+            picture('╔'),
+            [
+                "........", "........", "..######", "..#.....", "..#.....", "..#.....", "..#...##",
+                "..#...#.", "..#...#."
+            ]
+        );
+        assert_eq!(
+            picture('╬'),
+            [
+                "..#...#.", "..#...#.", "###...##", "........", "........", "........", "###...##",
+                "..#...#.", "..#...#."
+            ]
+        );
+        assert_eq!(
+            picture('╟'),
+            [
+                "..#...#.", "..#...#.", "..#...#.", "..#...#.", "..#...##", "..#...#.", "..#...#.",
+                "..#...#.", "..#...#."
+            ]
+        );
     }
 
     #[test]

@@ -202,6 +202,13 @@ impl Screen {
         out
     }
 
+    /// Lays out and puts everything again.
+    #[cfg(test)]
+    pub(crate) fn draw_all_anew(&mut self) {
+        self.all_due = true;
+        self.forget();
+    }
+
     pub(crate) fn places(&self) -> Places {
         let (columns, rows) = (self.picture.columns as u16, self.picture.rows as u16);
         let measure = (columns - 4).min(MEASURE);
@@ -330,7 +337,7 @@ impl Screen {
     }
 
     /// Back to the end of the text.
-    fn to_end(&mut self) {
+    fn go_to_end(&mut self) {
         self.back = None;
     }
 
@@ -379,7 +386,7 @@ impl Front for Screen {
                 self.text.end_row();
                 if self.typed != text {
                     self.typed = text.to_string();
-                    self.to_end();
+                    self.go_to_end();
                 }
                 Below::Line {
                     first: prompt.first.to_string(),
@@ -422,7 +429,7 @@ impl Front for Screen {
         self.typed.clear();
         self.typed_top = 0;
         self.frame_due = true;
-        self.to_end();
+        self.go_to_end();
     }
 
     fn gauge(&mut self, gauge: &Gauge<'_>) {
@@ -480,7 +487,7 @@ impl Front for Screen {
     fn clear(&mut self) {
         self.text.end_row();
         self.floor = self.text.end();
-        self.to_end();
+        self.go_to_end();
         self.all_due = true;
     }
 }

@@ -159,7 +159,7 @@ impl Tiles {
     /// The pixels of a cell, row by row.
     fn pixels(&mut self, spot: Spot) -> &[u32] {
         let size = self.width * self.height;
-        // Knuth's multiplicative hashing; a number of two cells with the same place is rare enough.
+        // Knuth's multiplicative hashing: two cells that are seen together rarely have the same place.
         let place = (spot.0.wrapping_mul(0x9e37_79b1) >> 16) as usize % KEPT;
         let pixels = &mut self.pixels[place * size..(place + 1) * size];
         if self.kept[place] != spot {

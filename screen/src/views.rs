@@ -282,13 +282,13 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
             None => theme::DIM,
         };
         // As wide as it may become, so that nothing moves.
-        if let Some(x) = take(width::text(&rate).max(12)) {
-            buffer.set_string(x, area.y, format!("{rate:>12}"), ink_on(colour, theme::BAR));
+        if let Some(x) = take(width::text(&rate).max(11)) {
+            buffer.set_string(x, area.y, format!("{rate:>11}"), ink_on(colour, theme::BAR));
         }
         // The sparkline begins well below the slowest rate, so that a steady one is not a wall.
         let most = bar.rates.iter().max().copied().unwrap_or(0).max(1);
         let least = bar.rates.iter().min().copied().unwrap_or(0) * 3 / 4;
-        for columns in [24usize, 12] {
+        for columns in [24usize, 16, 8] {
             let Some(x) = take(columns) else {
                 continue;
             };
@@ -326,7 +326,8 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
             cells.map(|cell| width::text(cell)).max().unwrap_or(0)
         })
         .collect();
-    let table: usize = wide.iter().map(|wide| wide + 2).sum::<usize>() + 2;
+    // The mark before the chosen row is as wide as the gaps.
+    let table: usize = wide.iter().map(|wide| wide + 2).sum();
     let titles = width::text(&menu.title).max(width::text(&menu.note)) + 2;
     let most = places.frame.width.min(places.pane.width);
     let columns = (table.max(titles) + 4).min(usize::from(most)) as u16;
