@@ -117,7 +117,7 @@ fn main() {
             median(&mut screen, &mut display, row, |_| true),
         );
         let page = |screen: &mut Screen, i: usize| {
-            screen.scroll(if i % 2 == 0 {
+            screen.scroll(if i.is_multiple_of(2) {
                 Key::PageUp
             } else {
                 Key::PageDown

@@ -84,16 +84,20 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
         };
         let through = crossing.0.min(crossing.1) == 3;
         for (kind, forwards) in [(before, false), (behind, true)] {
-            // How far it goes beyond the middle, to meet what crosses it.
-            let beyond = match (kind, crossing.0.max(crossing.1)) {
-                (_, 3) if kind != 3 && through => -apart,
-                (_, 3) => apart,
-                (_, 2) => heavy / 2,
-                _ => light / 2,
+            // It covers what crosses it: from here to there, about the middle.
+            let (first, last) = match crossing.0.max(crossing.1) {
+                // A single line does not enter what is between two.
+                3 if kind != 3 && through => (apart, -apart),
+                3 => (-apart, apart),
+                _ => (0, 0),
+            };
+            let thick = match crossing.0.max(crossing.1) {
+                2 => heavy,
+                _ => light,
             };
             let (from, to) = match forwards {
-                true => (middle - beyond, length),
-                false => (0, middle + beyond + light),
+                true => (middle + first - thick / 2, length),
+                false => (0, middle + last - thick / 2 + thick),
             };
             let mut line = |at: i32, thick: i32| {
                 let from = (from, at - thick / 2);
@@ -303,6 +307,23 @@ mod tests {
                 "..#...#.", "..#...#."
             ]
         );
+    }
+
+    #[test]
+    fn corners_end_where_the_line_that_they_join_ends() {
+        for (width, height) in [(8, 16), (12, 24), (24, 48)] {
+            let columns = |letter| {
+                let levels = cell(letter, width, height);
+                let inked = |x: &usize| (0..height).any(|y| levels[y * width + x] > 0);
+                let columns: Vec<usize> = (0..width).filter(inked).collect();
+                (columns[0], columns[columns.len() - 1])
+            };
+            for (line, left, right) in [('│', '┌', '┘'), ('┃', '┏', '┛'), ('║', '╔', '╝')]
+            {
+                assert_eq!(columns(left).0, columns(line).0, "{left} {width}");
+                assert_eq!(columns(right).1, columns(line).1, "{right} {width}");
+            }
+        }
     }
 
     #[test]

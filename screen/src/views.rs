@@ -303,7 +303,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
             Sparkline::default()
                 .data(&rates)
                 .max((most - least) * 5 / 4 + 1)
-                .style(ink_on(theme::GAUGE, theme::BAR))
+                .style(ink_on(theme::RATE, theme::BAR))
                 .render(
                     Rect::new(x + 2 + empty as u16, area.y, rates.len() as u16, 1),
                     buffer,
