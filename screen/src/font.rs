@@ -11,8 +11,9 @@
 //!
 //! - `noto-sans-mono-bitmap` 0.4.0 (MIT): smoothed bitmaps of four sizes, but Latin only: no Greek, Cyrillic, lines or arrows.
 //! - `embedded-graphics-unicodefonts` 0.2.0 (MIT; what mousefood uses): X11's fixed fonts to 10x20, one bit a pixel; nothing for large screens.
-//! - `spleen-font` 0.2.0 (MIT, BSD fonts): 8x16 to 32x64, one bit a pixel; Latin, lines and blocks, but neither Greek nor Cyrillic.
-//! - `unifont` 1.1.0 (GPL with font exception, or OFL): 8x16 only, all of Unicode's first plane, some 2 MiB.
+//! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit a pixel; Latin, lines and blocks, but neither Greek nor Cyrillic.
+//! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first plane, but 8x16 only and one bit a pixel.
+//! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with a licence and a coverage of its own, one bit a pixel.
 //! - `epaint_default_fonts` 0.37 (Hack): wants Rust 1.95 and the standard library; an en dash looks like a hyphen.
 //! - `skrifa` 0.49 for `ttf-parser`: it executes hints; what they gain at 8x16 is had here by moving the heights of small and capital letters onto whole pixels.
 //!

@@ -20,6 +20,8 @@ mod font;
 mod lines;
 mod picture;
 mod screen;
+#[cfg(test)]
+mod tests;
 mod text;
 mod theme;
 mod tiles;

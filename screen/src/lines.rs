@@ -82,19 +82,22 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
             false => (canvas.width, canvas.width / 2, canvas.height / 2),
             true => (canvas.height, canvas.height / 2, canvas.width / 2),
         };
-        let double = crossing.0.max(crossing.1) == 3;
         let through = crossing.0.min(crossing.1) == 3;
         for (kind, forwards) in [(before, false), (behind, true)] {
-            // How far it goes beyond the middle, to meet what crosses it.
-            let beyond = match (kind, crossing.0.max(crossing.1)) {
-                (_, 3) if kind != 3 && through => -apart,
-                (_, 3) => apart,
-                (_, 2) => heavy / 2,
-                _ => light / 2,
+            // It covers what crosses it: from here to there, about the middle.
+            let (first, last) = match crossing.0.max(crossing.1) {
+                // A single line does not enter what is between two.
+                3 if kind != 3 && through => (apart, -apart),
+                3 => (-apart, apart),
+                _ => (0, 0),
+            };
+            let thick = match crossing.0.max(crossing.1) {
+                2 => heavy,
+                _ => light,
             };
             let (from, to) = match forwards {
-                true => (middle - beyond, length),
-                false => (0, middle + beyond + light),
+                true => (middle + first - thick / 2, length),
+                false => (0, middle + last - thick / 2 + thick),
             };
             let mut line = |at: i32, thick: i32| {
                 let from = (from, at - thick / 2);
@@ -122,28 +125,25 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
             let wide = (length / dashes / 3).max(1);
             canvas.turned(upright, (gap - wide, 0), (gap, i32::MAX), 0);
         }
-        let _ = double;
     }
     // Between double lines that meet there is nothing.
     if up.max(down) == 3 && right.max(left) == 3 {
-        let middle = (canvas.width / 2, canvas.height / 2);
-        let inside = apart - light / 2;
+        // Behind the first of two lines, and before the second.
+        let between = |middle: i32| {
+            (
+                middle - apart - light / 2 + light,
+                middle + apart - light / 2,
+            )
+        };
         for (upright, before, behind) in [(false, left, right), (true, up, down)] {
             let (along, across, length) = match upright {
-                false => (middle.0, middle.1, canvas.width),
-                true => (middle.1, middle.0, canvas.height),
+                false => (canvas.width / 2, canvas.height / 2, canvas.width),
+                true => (canvas.height / 2, canvas.width / 2, canvas.height),
             };
-            let from = if before == 3 {
-                0
-            } else {
-                along - inside + (light + 1) % 2
-            };
-            let to = if behind == 3 { length } else { along + inside };
-            if before.max(behind) == 3 {
-                let edge = across - apart - light / 2 + light;
-                let other = across + apart - light / 2;
-                canvas.turned(upright, (from, edge), (to, other), 0);
-            }
+            let (along, across) = (between(along), between(across));
+            let from = if before == 3 { 0 } else { along.0 };
+            let to = if behind == 3 { length } else { along.1 };
+            canvas.turned(upright, (from, across.0), (to, across.1), 0);
         }
     }
 }
@@ -240,7 +240,7 @@ fn block(canvas: &mut Canvas<'_>, letter: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{vec, vec::Vec};
+    use alloc::{string::String, vec, vec::Vec};
 
     fn cell(letter: char, width: usize, height: usize) -> Vec<u8> {
         let mut levels = vec![0; width * height];
@@ -277,11 +277,52 @@ mod tests {
     }
 
     #[test]
-    fn a_cross_of_double_lines_is_hollow() {
-        for (letter, corners) in [('╬', 4), ('╔', 1)] {
-            let levels = cell(letter, 12, 24);
-            assert_eq!(levels[12 * 12 + 6], 0, "{letter}");
-            let _ = corners;
+    fn double_lines_meet_and_leave_what_is_between_them() {
+        let picture = |letter| -> Vec<String> {
+            let levels = cell(letter, 8, 9);
+            let rows = levels.chunks(8).map(|row| {
+                let dots = row.iter().map(|&level| if level > 0 { '#' } else { '.' });
+                dots.collect()
+            });
+            rows.collect()
+        };
+        assert_eq!(
+            picture('╔'),
+            [
+                "........", "........", "..######", "..#.....", "..#.....", "..#.....", "..#...##",
+                "..#...#.", "..#...#."
+            ]
+        );
+        assert_eq!(
+            picture('╬'),
+            [
+                "..#...#.", "..#...#.", "###...##", "........", "........", "........", "###...##",
+                "..#...#.", "..#...#."
+            ]
+        );
+        assert_eq!(
+            picture('╟'),
+            [
+                "..#...#.", "..#...#.", "..#...#.", "..#...#.", "..#...##", "..#...#.", "..#...#.",
+                "..#...#.", "..#...#."
+            ]
+        );
+    }
+
+    #[test]
+    fn corners_end_where_the_line_that_they_join_ends() {
+        for (width, height) in [(8, 16), (12, 24), (24, 48)] {
+            let columns = |letter| {
+                let levels = cell(letter, width, height);
+                let inked = |x: &usize| (0..height).any(|y| levels[y * width + x] > 0);
+                let columns: Vec<usize> = (0..width).filter(inked).collect();
+                (columns[0], columns[columns.len() - 1])
+            };
+            for (line, left, right) in [('│', '┌', '┘'), ('┃', '┏', '┛'), ('║', '╔', '╝')]
+            {
+                assert_eq!(columns(left).0, columns(line).0, "{left} {width}");
+                assert_eq!(columns(right).1, columns(line).1, "{right} {width}");
+            }
         }
     }
 

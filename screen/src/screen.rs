@@ -95,8 +95,8 @@ pub(crate) struct Places {
 /// A screen of pixels.
 pub struct Screen {
     picture: Picture,
-    /// What the views drew, all of it.
-    pub(crate) buffer: Buffer,
+    /// What the views drew last. Rows that only moved are moved in the picture, not here.
+    buffer: Buffer,
     text: Text,
     pub(crate) below: Below,
     /// What was typed when it was looked at last.
@@ -117,6 +117,8 @@ pub struct Screen {
     all_due: bool,
     /// What is drawn: where things were, and the first row.
     drawn: Option<(Places, usize)>,
+    /// What the frame looked like.
+    look: Option<views::Look>,
     /// How many more rows below were told of.
     hinted: Option<usize>,
 }
@@ -155,6 +157,7 @@ impl Screen {
             bar_due: true,
             all_due: true,
             drawn: None,
+            look: None,
             hinted: None,
         };
         screen.text = Text::new(usize::from(screen.places().measure));
@@ -181,8 +184,9 @@ impl Screen {
         self.picture.flush(put)
     }
 
-    /// The cells as text, a line a row: for tests.
+    /// The cells as text, a line a row: for tests. Everything is laid out anew for it.
     pub fn cells(&mut self) -> String {
+        self.all_due = true;
         self.render();
         let mut out = String::new();
         for row in self.buffer.content.chunks(self.picture.columns) {
@@ -200,6 +204,13 @@ impl Screen {
             out.push('\n');
         }
         out
+    }
+
+    /// Lays out and puts everything again.
+    #[cfg(test)]
+    pub(crate) fn draw_all_anew(&mut self) {
+        self.all_due = true;
+        self.forget();
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -262,13 +273,15 @@ impl Screen {
         if was.is_none() {
             self.frame_due = true;
             self.bar_due = true;
+            self.look = None;
             self.buffer.reset();
         }
         // Rows before this one are drawn, once they are moved up.
         let kept = match was {
             Some((_, was_top)) if was_top <= top && top < was_top + height => {
                 if top > was_top {
-                    self.move_up(places.pane, top - was_top);
+                    let rows = (places.pane.y.into(), places.pane.bottom().into());
+                    self.picture.move_up(rows, top - was_top);
                 }
                 was_top + height
             }
@@ -285,14 +298,15 @@ impl Screen {
             self.hinted = hint;
             self.frame_due = true;
         }
+        let mut framed = false;
         if self.frame_due {
-            views::frame(
+            framed = views::frame(
                 &mut self.buffer,
                 &places,
                 &self.below,
                 &mut self.typed_top,
-                hint,
-                self.bell,
+                (hint, self.bell),
+                &mut self.look,
             );
         }
         if self.bar_due {
@@ -304,7 +318,8 @@ impl Screen {
         } else {
             if self.frame_due {
                 let frame = places.frame;
-                let rows = usize::from(frame.y)..usize::from(frame.bottom());
+                let edge = u16::from(!framed);
+                let rows = usize::from(frame.y + edge)..usize::from(frame.bottom() - edge);
                 rows.for_each(|row| self.picture.take(&self.buffer, row));
             }
             if self.bar_due {
@@ -315,22 +330,8 @@ impl Screen {
         self.drawn = Some((places, top));
     }
 
-    /// Moves the pane's rows up, in the buffer and in the picture.
-    fn move_up(&mut self, pane: Rect, by: usize) {
-        let columns = self.picture.columns;
-        let rows = (usize::from(pane.y), usize::from(pane.bottom()));
-        let cells = self
-            .buffer
-            .content
-            .get_mut(rows.0 * columns..rows.1 * columns);
-        if let Some(cells) = cells {
-            cells.rotate_left((by * columns).min(cells.len()));
-        }
-        self.picture.move_up(rows, by);
-    }
-
     /// Back to the end of the text.
-    fn to_end(&mut self) {
+    fn go_to_end(&mut self) {
         self.back = None;
     }
 
@@ -379,7 +380,7 @@ impl Front for Screen {
                 self.text.end_row();
                 if self.typed != text {
                     self.typed = text.to_string();
-                    self.to_end();
+                    self.go_to_end();
                 }
                 Below::Line {
                     first: prompt.first.to_string(),
@@ -422,7 +423,7 @@ impl Front for Screen {
         self.typed.clear();
         self.typed_top = 0;
         self.frame_due = true;
-        self.to_end();
+        self.go_to_end();
     }
 
     fn gauge(&mut self, gauge: &Gauge<'_>) {
@@ -480,7 +481,7 @@ impl Front for Screen {
     fn clear(&mut self) {
         self.text.end_row();
         self.floor = self.text.end();
-        self.to_end();
+        self.go_to_end();
         self.all_due = true;
     }
 }

@@ -4,7 +4,7 @@ use llama2_console::front;
 use ratatui::style::{Color, Modifier, Style};
 
 /// 0x00RRGGBB of each colour, by its number.
-pub(crate) const COLOURS: [u32; 16] = [
+pub(crate) const COLOURS: [u32; 17] = [
     0x0010_1419, // ground
     0x001b_212a, // the bar's ground
     0x00d6_dbe1, // text
@@ -21,6 +21,7 @@ pub(crate) const COLOURS: [u32; 16] = [
     0x0057_89c2, // gauges
     0x005a_6472, // what cannot be chosen
     0x002c_3541, // what a gauge is not filled with
+    0x003d_6190, // rates
 ];
 
 pub(crate) const GROUND: u8 = 0;
@@ -39,6 +40,7 @@ const NAME: u8 = 12;
 pub(crate) const GAUGE: u8 = 13;
 pub(crate) const GREY: u8 = 14;
 pub(crate) const EMPTY: u8 = 15;
+pub(crate) const RATE: u8 = 16;
 
 /// A text of this colour.
 pub(crate) const fn ink(colour: u8) -> Style {

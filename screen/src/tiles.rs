@@ -42,6 +42,8 @@ impl Spot {
 const GLYPHS: usize = 6000;
 /// Cells in their colours that are kept: a power of two.
 const KEPT: usize = 1024;
+/// Added to the number of a glyph of two columns.
+const TWO: u16 = 1 << 15;
 /// Characters whose glyph is found by their number.
 const TABLE: usize = 0x2600;
 
@@ -52,7 +54,7 @@ pub(crate) struct Tiles {
     pub(crate) height: usize,
     /// Levels of ink of each glyph, one behind the other.
     levels: Vec<u8>,
-    /// The glyph of each character and shape, plus one; 0 where it is not drawn yet.
+    /// The glyph of each character and shape, plus one, and [`TWO`] if it takes two columns; 0 where it is not drawn yet.
     table: Vec<u16>,
     /// The same for all others.
     others: BTreeMap<(String, u8), u16>,
@@ -108,19 +110,21 @@ impl Tiles {
         let style = u8::from(shape.bold) | u8::from(shape.italic) << 1;
         let mut letters = cluster.chars();
         let single = letters.next().filter(|_| letters.next().is_none());
-        let columns = match cluster.len() {
-            1 => 1,
-            _ => width::cluster(cluster).max(1),
-        };
         let place = single
             .map(|letter| u32::from(letter) as usize)
             .filter(|&letter| letter < TABLE)
             .map(|letter| letter * 4 + usize::from(style));
+        // The usual case: a look into a table.
+        if let Some(entry) = place.map(|place| self.table[place])
+            && entry > 0
+        {
+            return ((entry & !TWO) - 1, 1 + usize::from(entry >= TWO));
+        }
+        let columns = width::cluster(cluster).max(1);
         if let Some(place) = place {
-            if self.table[place] == 0 {
-                self.table[place] = self.add(cluster, shape, columns) + 1;
-            }
-            return (self.table[place] - 1, columns);
+            let glyph = self.add(cluster, shape, columns);
+            self.table[place] = (glyph + 1) | if columns == 2 { TWO } else { 0 };
+            return (glyph, columns);
         }
         // All that the font has not look the same.
         let first = cluster.chars().next().unwrap_or(' ');
@@ -159,7 +163,7 @@ impl Tiles {
     /// The pixels of a cell, row by row.
     fn pixels(&mut self, spot: Spot) -> &[u32] {
         let size = self.width * self.height;
-        // Knuth's multiplicative hashing; a number of two cells with the same place is rare enough.
+        // Knuth's multiplicative hashing: two cells that are seen together rarely have the same place.
         let place = (spot.0.wrapping_mul(0x9e37_79b1) >> 16) as usize % KEPT;
         let pixels = &mut self.pixels[place * size..(place + 1) * size];
         if self.kept[place] != spot {

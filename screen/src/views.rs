@@ -66,39 +66,65 @@ pub(crate) fn typed(below: &Below, measure: u16) -> Option<View> {
     Some(lay_out(prompt, text, *cursor, usize::from(measure) + 1))
 }
 
-/// The frame and what is in it.
+/// What a frame looks like, without what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    area: Rect,
+    colour: u8,
+    more: Option<usize>,
+    /// Rows of which only some are seen.
+    long: Option<usize>,
+}
+
+/// The frame and what is in it. `look` is what the frame looks like: it is drawn if that changes. Whether it was.
 pub(crate) fn frame(
     buffer: &mut Buffer,
     places: &Places,
     below: &Below,
     top: &mut usize,
-    more: Option<usize>,
-    bell: bool,
-) {
+    (more, bell): (Option<usize>, bool),
+    look: &mut Option<Look>,
+) -> bool {
     let area = places.frame;
-    Clear.render(area, buffer);
     let colour = match below {
         _ if bell => theme::WARNING,
         Below::Line { .. } => theme::GAUGE,
         _ => theme::LINE,
     };
+    let view = typed(below, places.measure);
+    let rows = view.as_ref().map_or(1, |view| view.rows.len());
     let mut block = Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(ink(colour))
         .padding(Padding::horizontal(1));
-    if let Some(more) = more {
-        let rows = if more == 1 { "row" } else { "rows" };
-        let hint = format!(" ▼ {more} more {rows} below, PgDn ");
-        let hint = Span::styled(hint, ink(theme::WARNING));
-        block = block.title(Line::from(hint).right_aligned());
-    }
     let inner = block.inner(area);
-    block.render(area, buffer);
+    let wanted = Look {
+        area,
+        colour,
+        more,
+        long: (rows > usize::from(inner.height)).then_some(rows),
+    };
+    // A scroll bar moves within its frame.
+    let fresh = wanted.long.is_some() || *look != Some(wanted);
+    *look = Some(wanted);
+    match fresh {
+        true => {
+            Clear.render(area, buffer);
+            if let Some(more) = more {
+                let rows = if more == 1 { "row" } else { "rows" };
+                let hint = format!(" ▼ {more} more {rows} below, PgDn ");
+                let hint = Span::styled(hint, ink(theme::WARNING));
+                block = block.title(Line::from(hint).right_aligned());
+            }
+            block.render(area, buffer);
+        }
+        false => Clear.render(inner, buffer),
+    }
     match below {
         Below::Nothing | Below::Menu(_) => {}
         Below::Line { .. } => {
-            let Some(mut view) = typed(below, places.measure) else {
-                return;
+            let Some(mut view) = view else {
+                return fresh;
             };
             let all = view.rows.len();
             view.cut(top, usize::from(inner.height));
@@ -133,6 +159,7 @@ pub(crate) fn frame(
         }
         Below::Note(note) => progress(buffer, inner, note),
     }
+    fresh
 }
 
 /// A line with a bar of `#` and `.` in brackets, if it has one: drawn as a bar of the same length.
@@ -282,13 +309,13 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
             None => theme::DIM,
         };
         // As wide as it may become, so that nothing moves.
-        if let Some(x) = take(width::text(&rate).max(12)) {
-            buffer.set_string(x, area.y, format!("{rate:>12}"), ink_on(colour, theme::BAR));
+        if let Some(x) = take(width::text(&rate).max(11)) {
+            buffer.set_string(x, area.y, format!("{rate:>11}"), ink_on(colour, theme::BAR));
         }
         // The sparkline begins well below the slowest rate, so that a steady one is not a wall.
         let most = bar.rates.iter().max().copied().unwrap_or(0).max(1);
         let least = bar.rates.iter().min().copied().unwrap_or(0) * 3 / 4;
-        for columns in [24usize, 12] {
+        for columns in [24usize, 16, 8] {
             let Some(x) = take(columns) else {
                 continue;
             };
@@ -303,7 +330,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
             Sparkline::default()
                 .data(&rates)
                 .max((most - least) * 5 / 4 + 1)
-                .style(ink_on(theme::GAUGE, theme::BAR))
+                .style(ink_on(theme::RATE, theme::BAR))
                 .render(
                     Rect::new(x + 2 + empty as u16, area.y, rates.len() as u16, 1),
                     buffer,
@@ -326,7 +353,8 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
             cells.map(|cell| width::text(cell)).max().unwrap_or(0)
         })
         .collect();
-    let table: usize = wide.iter().map(|wide| wide + 2).sum::<usize>() + 2;
+    // The mark before the chosen row is as wide as the gaps.
+    let table: usize = wide.iter().map(|wide| wide + 2).sum();
     let titles = width::text(&menu.title).max(width::text(&menu.note)) + 2;
     let most = places.frame.width.min(places.pane.width);
     let columns = (table.max(titles) + 4).min(usize::from(most)) as u16;

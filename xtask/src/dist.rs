@@ -145,5 +145,10 @@ fn licences() -> Result<String> {
             text += &format!("\n{}\n", fs::read_to_string(file)?.trim());
         }
     }
+    // Not a crate's own: the outlines that its build script takes from another.
+    if names.iter().any(|name| name.starts_with("llama2-screen ")) {
+        let licence = fs::read_to_string(root().join("screen/LICENSE-DejaVu.txt"))?;
+        text += &format!("\n==== DejaVu Sans Mono 2.37\n\n{}\n", licence.trim());
+    }
     Ok(text)
 }

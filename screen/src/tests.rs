@@ -1,0 +1,440 @@
+//! The whole screen: conversations as text, and whatever else is shown in whatever order.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use llama2_console::{
+    front::{Bottom, Choice, Front, Gauge, Menu, Style},
+    keys::Key,
+    status::{Phase, Status},
+    view::Prompt,
+};
+
+use crate::{Area, Drawn, Refused, Screen};
+
+const PROMPT: Prompt<'static> = Prompt {
+    first: "> ",
+    more: ". ",
+};
+
+fn line(text: &str) -> Bottom<'_> {
+    Bottom::Line {
+        prompt: PROMPT,
+        text,
+        cursor: text.len(),
+    }
+}
+
+fn screen(columns: usize, rows: usize) -> Screen {
+    Screen::new(columns * 8, rows * 16).unwrap()
+}
+
+fn choice(cells: &[&str], grey: bool) -> Choice {
+    Choice {
+        cells: cells.iter().map(|cell| cell.to_string()).collect(),
+        grey,
+    }
+}
+
+/// What is seen, without the frame below and the bar.
+fn pane(screen: &mut Screen) -> Vec<String> {
+    let cells = screen.cells();
+    let height = screen.places().pane.bottom();
+    cells
+        .lines()
+        .take(usize::from(height))
+        .map(|row| row.trim().to_string())
+        .collect()
+}
+
+/// A display that is only written to.
+struct Display {
+    width: usize,
+    pixels: Vec<u32>,
+}
+
+impl Display {
+    fn new(width: usize, height: usize) -> Display {
+        let pixels = vec![0x00ff_00ff; width * height];
+        Display { width, pixels }
+    }
+
+    fn draw(&mut self, screen: &mut Screen) -> Drawn {
+        let mut pixels = 0;
+        let mut put = |area: Area, from: &[u32], stride: usize| {
+            pixels += area.width * area.height;
+            for y in area.y..area.y + area.height {
+                let row = y * stride + area.x..y * stride + area.x + area.width;
+                let to = y * self.width + area.x;
+                self.pixels[to..to + area.width].copy_from_slice(&from[row]);
+            }
+        };
+        let drawn = screen.draw(&mut put);
+        assert_eq!(drawn.pixels, pixels);
+        drawn
+    }
+}
+
+#[test]
+fn a_conversation() {
+    let mut screen = screen(40, 16);
+    screen.show(Style::Title, "llama2.efi\n");
+    screen.gauge(&Gauge {
+        model: "stories15M",
+        context: (12, 256),
+        rate: None,
+    });
+    screen.bottom(line("Tell me a story."));
+    assert_eq!(
+        screen.cells(),
+        "  llama2.efi\n\n\n\n\n\n\n\n\n\n\n\n\
+╭──────────────────────────────────────╮\n\
+│ > Tell me a story.                   │\n\
+╰──────────────────────────────────────╯\n  stories15M          context 12 / 256\n"
+    );
+    screen.keep_line();
+    let status = Status {
+        phase: Phase::Prefill {
+            done: 50,
+            total: 100,
+        },
+        microseconds: 1_000_000,
+        context: (50, 256),
+    };
+    screen.bottom(Bottom::Status(&status));
+    assert_eq!(
+        screen.cells(),
+        "  llama2.efi\n▎ > Tell me a story.\n\n\n\n\n\n\n\n\n\n\n\
+╭──────────────────────────────────────╮\n\
+│ reading, 50 / 100 tokens, 50.0 tok/s │\n\
+╰──────────────────────────────────────╯\n  stories15M          context 12 / 256\n"
+    );
+    for word in [
+        "Once",
+        " upon",
+        " a time, there",
+        " was a lit",
+        "tle girl.",
+        "\n",
+    ] {
+        screen.show(Style::Answer, word);
+    }
+    screen.show(Style::Thought, "Hm.");
+    screen.bottom(Bottom::Nothing);
+    assert_eq!(
+        screen.cells(),
+        "  llama2.efi\n▎ > Tell me a story.\n  Once upon a time, there was a little\n  girl.\n▎ Hm.\n\n\n\n\n\n\n\n\
+╭──────────────────────────────────────╮\n\
+│                                      │\n\
+╰──────────────────────────────────────╯\n  stories15M          context 12 / 256\n"
+    );
+    // A line ends what was not ended; the frame grows with it, to a third of the screen.
+    screen.bottom(line("a\nb"));
+    screen.show(Style::Info, "said\n");
+    let cells = screen.cells();
+    assert!(cells.contains("▎ Hm.\n  said\n"), "{cells}");
+    assert!(
+        cells.contains("│ > a                                  │\n│ . b "),
+        "{cells}"
+    );
+    screen.bottom(line(&"x\n".repeat(40)));
+    assert_eq!(screen.places().frame.height, 5);
+    assert!(screen.cells().contains("┃\n"));
+    screen.bottom(line("x"));
+    screen.clear();
+    assert_eq!(pane(&mut screen), [""; 12]);
+    screen.show(Style::Answer, "new\n");
+    assert_eq!(pane(&mut screen)[0], "new");
+    // What is kept is still there above.
+    assert!(screen.scroll(Key::PageUp));
+    assert_eq!(
+        pane(&mut screen)[..2],
+        ["llama2.efi", "▎ > Tell me a story."]
+    );
+    assert!(!screen.scroll(Key::PageUp));
+}
+
+#[test]
+fn progress_is_a_bar() {
+    let mut screen = screen(60, 12);
+    screen.bottom(Bottom::Note("Loading [####......] 45 % 93 MB/s"));
+    let cells = screen.cells();
+    assert!(
+        cells.contains("│ Loading ━━━━━━━━━━ 45 % 93 MB/s "),
+        "{cells}"
+    );
+    for note in [
+        "[",
+        "a [#",
+        "[]",
+        "[x]",
+        "[#.#]",
+        "b [##",
+        &"[#.....]".repeat(20),
+    ] {
+        screen.bottom(Bottom::Note(note));
+        screen.cells();
+    }
+    screen.bottom(Bottom::Note("no bar [1] here"));
+    assert!(screen.cells().contains("│ no bar [1] here "));
+}
+
+#[test]
+fn a_menu_lies_over_the_conversation() {
+    let mut screen = screen(60, 14);
+    screen.show(Style::Answer, "behind\n");
+    let mut menu = Menu {
+        title: "Models".into(),
+        rows: vec![
+            choice(&["a.gguf", "Q8_0", "fits"], false),
+            choice(&["longer.gguf", "F32", "too large"], true),
+        ],
+        selected: 1,
+        note: "10 s".into(),
+    };
+    screen.bottom(Bottom::Menu(&menu));
+    let cells = screen.cells();
+    for row in [
+        "behind",
+        "╭ Models ────────────────────────╮",
+        "│   a.gguf       Q8_0  fits      │",
+        "│ ▸ longer.gguf  F32   too large │",
+        "╰────────────────────────── 10 s ╯",
+    ] {
+        assert!(cells.contains(row), "{cells}");
+    }
+    menu.note = "9 s".into();
+    screen.bottom(Bottom::Menu(&menu));
+    assert!(screen.cells().contains(" 9 s ╯"));
+    // Text that comes does not go over it.
+    screen.show(Style::Info, &"more\n".repeat(30));
+    assert!(screen.cells().contains("│ ▸ longer.gguf"));
+    screen.bottom(line(""));
+    assert!(!screen.cells().contains("gguf"));
+    menu.rows = (0..300)
+        .map(|i| choice(&[&format!("model {i}"), "x"], false))
+        .collect();
+    for selected in [0, 150, 299, 1000] {
+        menu.selected = selected;
+        screen.bottom(Bottom::Menu(&menu));
+        let wanted = format!("▸ model {} ", selected.min(299));
+        assert!(screen.cells().contains(&wanted));
+    }
+}
+
+#[test]
+fn a_reader_stays_where_he_is() {
+    let mut screen = screen(40, 16);
+    for i in 0..100 {
+        screen.show(Style::Answer, &format!("row {i}\n"));
+    }
+    screen.bottom(line(""));
+    assert_eq!(pane(&mut screen)[11], "row 99");
+    assert!(!screen.scroll(Key::PageDown) && !screen.scroll(Key::Up));
+    assert!(screen.scroll(Key::PageUp));
+    assert_eq!(pane(&mut screen)[0], "row 78");
+    screen.show(Style::Answer, "row 100\n");
+    assert_eq!(pane(&mut screen)[0], "row 78");
+    assert!(screen.cells().contains("▼ 11 more rows below, PgDn"));
+    // A line that is as it was is no reason to go.
+    screen.bottom(line(""));
+    assert_eq!(pane(&mut screen)[0], "row 78");
+    screen.bottom(line("t"));
+    assert_eq!(pane(&mut screen)[11], "row 100");
+    screen.scroll(Key::PageUp);
+    assert!(screen.scroll(Key::PageDown));
+    assert_eq!(pane(&mut screen)[11], "row 100");
+    assert!(!screen.cells().contains("more"));
+    screen.scroll(Key::PageUp);
+    screen.keep_line();
+    assert_eq!(pane(&mut screen)[11], "▎ > t");
+    // Rows that are gone cannot be read on.
+    while screen.scroll(Key::PageUp) {}
+    screen.show(Style::Answer, &"x\n".repeat(crate::text::ROWS));
+    assert_eq!(pane(&mut screen)[0], "x");
+}
+
+#[test]
+fn only_what_changed_is_drawn() {
+    let mut screen = screen(100, 37);
+    let mut display = Display::new(800, 592);
+    screen.show(Style::Answer, &"word ".repeat(2000));
+    screen.gauge(&Gauge::default());
+    assert_eq!(display.draw(&mut screen).pixels, 800 * 592);
+    assert_eq!(display.draw(&mut screen), Drawn::default());
+    screen.show(Style::Answer, "ab");
+    let drawn = display.draw(&mut screen);
+    assert_eq!((drawn.cells, drawn.areas, drawn.pixels), (2, 1, 2 * 128));
+    screen.bottom(line("x"));
+    display.draw(&mut screen);
+    screen.bottom(line("xy"));
+    let drawn = display.draw(&mut screen);
+    assert_eq!((drawn.cells, drawn.areas, drawn.pixels), (2, 1, 2 * 128));
+    screen.bell();
+    assert!(display.draw(&mut screen).cells > 100);
+    screen.bottom(line("xy"));
+    assert!(display.draw(&mut screen).cells > 100);
+    screen.forget();
+    let drawn = display.draw(&mut screen);
+    assert_eq!((drawn.cells, drawn.pixels), (0, 800 * 592));
+}
+
+#[test]
+fn tables_know_their_width() {
+    let mut screen = screen(60, 12);
+    screen.show(Style::Answer, "open");
+    screen.lay_out(Style::Info, &|columns| {
+        format!("{}\na  b\n", "-".repeat(columns - 1))
+    });
+    let pane = pane(&mut screen);
+    assert_eq!(pane[..4], ["open", &"-".repeat(56), "a  b", ""]);
+}
+
+#[test]
+fn displays_of_all_sizes() {
+    for (size, cells) in [
+        ((640, 480), (80, 30)),
+        ((800, 600), (100, 37)),
+        ((1024, 768), (128, 48)),
+        ((1366, 768), (170, 48)),
+        ((1280, 1024), (116, 46)),
+        ((1920, 1080), (160, 45)),
+        ((2560, 1440), (160, 45)),
+        ((3840, 2160), (160, 45)),
+        ((200, 160), (25, 10)),
+        ((1080, 1920), (83, 73)),
+    ] {
+        assert_eq!(
+            Screen::new(size.0, size.1).unwrap().size(),
+            cells,
+            "{size:?}"
+        );
+    }
+    assert_eq!(
+        Screen::new(199, 1000).err(),
+        Some(Refused::Small(199, 1000))
+    );
+    assert_eq!(
+        Screen::new(usize::MAX, 600).err(),
+        Some(Refused::Memory(usize::MAX, 600))
+    );
+    assert!(Refused::Memory(1920, 1080).to_string().contains("8 MiB"));
+}
+
+#[test]
+fn whatever_is_shown_in_whatever_order() {
+    let mut state = 11u64;
+    let mut random = move |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    const STYLES: [Style; 5] = [
+        Style::Title,
+        Style::User,
+        Style::Thought,
+        Style::Error,
+        Style::Answer,
+    ];
+    const PIECES: [&str; 14] = [
+        "a",
+        " ",
+        "word",
+        "\n",
+        "日本",
+        "e\u{301}",
+        "🙂",
+        "\t",
+        "\u{200b}",
+        "─",
+        "\u{7}",
+        "क्षि",
+        "👨\u{200d}👩\u{200d}👧",
+        "averyveryverylongwordthatdoesnotfitintoanarrowscreenatall",
+    ];
+    for round in 0..60 {
+        let (width, height) = (200 + random(700), 160 + random(500));
+        let mut screen = Screen::new(width, height).unwrap();
+        let mut display = Display::new(width, height);
+        for step in 0..120 {
+            let mut text = String::new();
+            for _ in 0..random(12) {
+                text.push_str(PIECES[random(PIECES.len())]);
+            }
+            let number = [0, 1, 77, usize::MAX][random(4)];
+            match random(14) {
+                0..=3 => screen.show(STYLES[random(5)], &text),
+                4 => screen.lay_out(Style::Info, &|columns| {
+                    format!("{}\n{text}\n", "=".repeat(columns + 3))
+                }),
+                5 => {
+                    let text = match random(9) {
+                        0 => text.repeat(80),
+                        _ => text,
+                    };
+                    let cursor = text.len() / 2;
+                    let cursor = (0..=cursor).rev().find(|&at| text.is_char_boundary(at));
+                    screen.bottom(Bottom::Line {
+                        prompt: PROMPT,
+                        text: &text,
+                        cursor: cursor.unwrap_or(0),
+                    });
+                }
+                6 => screen.bottom(Bottom::Note(&text)),
+                7 => screen.bottom(Bottom::Status(&Status {
+                    phase: [
+                        Phase::Prefill {
+                            done: number,
+                            total: 77,
+                        },
+                        Phase::Thinking { tokens: number },
+                        Phase::Decode { tokens: number },
+                    ][random(3)],
+                    microseconds: number as u64,
+                    context: (number, 2048),
+                })),
+                8 => {
+                    let rows = (0..random(60)).map(|i| {
+                        let name = format!("{i}{text}");
+                        choice(&[&name, &text, "x"][..random(4)], random(2) == 0)
+                    });
+                    screen.bottom(Bottom::Menu(&Menu {
+                        rows: rows.collect(),
+                        selected: random(70),
+                        title: text.clone(),
+                        note: text.clone(),
+                    }));
+                }
+                9 => screen.gauge(&Gauge {
+                    model: &text,
+                    context: (number, [0, 5, usize::MAX][random(3)]),
+                    rate: [None, Some(0.1), Some(f32::NAN), Some(1e9)][random(4)],
+                }),
+                10 => drop(screen.scroll([Key::PageUp, Key::PageDown, Key::End][random(3)])),
+                11 => screen.keep_line(),
+                12 => screen.bell(),
+                _ if random(8) == 0 => screen.clear(),
+                _ => screen.bottom(Bottom::Nothing),
+            }
+            if random(3) == 0 {
+                continue;
+            }
+            display.draw(&mut screen);
+            // Most frames are drawn over what was drawn piece by piece as well.
+            if random(3) > 0 {
+                continue;
+            }
+            // What was put piece by piece is what is put as a whole.
+            let (pieces, cells) = (display.pixels.clone(), screen.cells());
+            screen.draw_all_anew();
+            display.draw(&mut screen);
+            assert_eq!(screen.cells(), cells, "round {round}, step {step}");
+            assert!(display.pixels == pieces, "round {round}, step {step}");
+        }
+    }
+}
