@@ -142,9 +142,15 @@ impl Market<'_> {
 /// The type of most of its numbers.
 pub fn kind(checkpoint: &Checkpoint) -> String {
     let encodings = checkpoint.encodings();
-    encodings
-        .first()
-        .map_or(String::new(), |(encoding, _)| encoding.to_string())
+    let Some((encoding, _)) = encodings.first() else {
+        return String::new();
+    };
+    let name = encoding.to_string();
+    // Of llama2.c's int8 the groups matter to nobody here.
+    match name.split_once(" in groups") {
+        Some((short, _)) => short.to_string(),
+        None => name,
+    }
 }
 
 /// A sentence without the file's name, which stands beside it.
