@@ -126,8 +126,8 @@ pub struct RunArgs {
 #[derive(Group)]
 #[command(after_help = CHAT_HELP, args_override_self = true)]
 pub struct ChatArgs {
-    /// GGUF file, or llama2.c checkpoint of a chat model
-    pub checkpoint: PathBuf,
+    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories1M]
+    pub checkpoint: Option<PathBuf>,
 
     /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the checkpoint]
     #[arg(short = 'z', value_name = "FILE")]
@@ -160,8 +160,9 @@ pub struct ChatArgs {
     pub steps: Option<i64>,
 
     /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
-    #[arg(long, value_name = "HOW", default_value = "show", value_parser = think)]
-    pub think: Think,
+    /// [default: show]
+    #[arg(long, value_name = "HOW", value_parser = think)]
+    pub think: Option<Think>,
 
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -460,9 +461,9 @@ pub struct MachineArgs {
     #[arg(long, value_name = "NAME", help_heading = MACHINE)]
     pub kernels: Option<String>,
 
-    /// Numbers that keys and values are kept in: f32, f16 in half the memory, or q8_0 in a quarter
-    #[arg(long, value_name = "TYPE", default_value = "f32", help_heading = MACHINE)]
-    pub kv: KvType,
+    /// Numbers that keys and values are kept in: f32, f16 in half the memory, or q8_0 in a quarter [default: f32]
+    #[arg(long, value_name = "TYPE", help_heading = MACHINE)]
+    pub kv: Option<KvType>,
 }
 
 const MACHINE: &str = "Machine";

@@ -9,14 +9,16 @@ use std::{
 use indicatif::ProgressBar;
 use llama2_engine::{
     bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
-    kernels::{Features, Kernels},
+    checkpoint::Error,
+    kernels::Features,
+    model::Model,
     workers::Workers,
 };
 
 use crate::{
     args::BenchArgs,
     failure::Failure,
-    load,
+    interrupt, load,
     machine::{self, Machine, nanoseconds},
     pages::page_size,
 };
@@ -49,7 +51,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             }
             let reports = models
                 .into_iter()
-                .map(|path| report(path, args, &threads, kernels, &machine))
+                .map(|path| report(path, args, &threads, &machine))
                 .collect::<Result<Vec<_>, _>>()?;
             let mut text = String::new();
             // Writing into a string cannot fail.
@@ -80,7 +82,6 @@ fn report(
     path: Option<&Path>,
     args: &BenchArgs,
     threads: &[usize],
-    kernels: &'static Kernels,
     machine: &Machine,
 ) -> Result<Report, Failure> {
     let mut opened = load::open(path)?;
@@ -100,27 +101,54 @@ fn report(
     memory
         .check(load::available_memory().unwrap_or(u64::MAX))
         .map_err(|error| Failure::about(&opened.name, error))?;
-    let (name, size, parameters) = (
-        opened.name.clone(),
-        opened.size(),
-        opened.checkpoint.parameters(),
-    );
+    let name = opened.name.display().to_string();
+    let (size, parameters) = (opened.size(), opened.checkpoint.parameters());
     let model = load::load(opened)?;
-    let address = model.final_norm.as_ptr() as usize;
-    let subject = Subject {
-        file: name.display().to_string(),
-        kind: Subject::kind(&model, parameters),
+    let measured = Measured {
+        file: &name,
         size,
         parameters,
+        made_for,
+        repetitions: args.repetitions,
+    };
+    measure(&model, &measured, &tests, threads, machine)
+}
+
+/// What is measured, and how often.
+pub struct Measured<'a> {
+    pub file: &'a str,
+    pub size: u64,
+    pub parameters: u64,
+    /// Positions that the model was made for; it has those that the tests need.
+    pub made_for: usize,
+    pub repetitions: usize,
+}
+
+/// All tests with a model that is in memory, until an interrupt.
+pub fn measure(
+    model: &Model,
+    measured: &Measured<'_>,
+    tests: &[Test],
+    threads: &[usize],
+    machine: &Machine,
+) -> Result<Report, Failure> {
+    let about = |error| Failure::about(Path::new(measured.file), error);
+    let kernels = machine.kernels();
+    let address = model.final_norm.as_ptr() as usize;
+    let subject = Subject {
+        file: measured.file.to_string(),
+        kind: Subject::kind(model, measured.parameters),
+        size: measured.size,
+        parameters: measured.parameters,
         bytes_per_token: model.bytes_per_token(),
-        context: (model.config.seq_len, made_for),
+        context: (model.config.seq_len, measured.made_for),
         kernels: kernels.title,
         kv: machine.kv,
         pages: page_size(address).unwrap_or_else(|| "?".into()),
         processor: processor().unwrap_or_else(|| "unknown".into()),
     };
     let bench = Bench {
-        model: &model,
+        model,
         kernels,
         workers: &machine.threads,
         kv: machine.kv,
@@ -128,18 +156,23 @@ fn report(
         // What sessions and other programs take besides.
         spare: load::available_memory().map_or(u64::MAX, |free| free / 2),
         clock: nanoseconds,
-        repetitions: args.repetitions,
+        repetitions: measured.repetitions,
     };
     // On a terminal, and never while the clock runs.
     let bar = ProgressBar::new_spinner();
-    let outcomes = bench
-        .run(&tests, threads, &mut |test, repetition| {
-            let of = args.repetitions;
-            bar.set_message(format!("{}: {test}, {repetition} of {of}", name.display()));
-            ControlFlow::Continue(())
-        })
-        .map_err(|error| Failure::about(&name, error))?;
+    let outcomes = bench.run(tests, threads, &mut |test, repetition| {
+        let (file, of) = (measured.file, measured.repetitions);
+        bar.set_message(format!("{file}: {test}, {repetition} of {of}"));
+        match interrupt::wanted() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
     bar.finish_and_clear();
+    let outcomes = outcomes.map_err(|error| match error {
+        Error::Stopped => Failure::Input("the benchmark was stopped".into()),
+        error => about(error),
+    })?;
     Ok(Report { subject, outcomes })
 }
 
@@ -178,7 +211,7 @@ fn read(
 }
 
 /// The processor's name, where the system tells (Linux).
-fn processor() -> Option<String> {
+pub fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())

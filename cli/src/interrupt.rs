@@ -25,13 +25,15 @@ pub fn listen() {
     }
     // Where the system has no such thing, interrupts do what they always do.
     let _ = ctrlc::set_handler(|| {
-        if STATE
-            .compare_exchange(BUSY, STOP, Relaxed, Relaxed)
-            .is_err()
-        {
+        if !stop() {
             process::exit(INTERRUPTED);
         }
     });
+}
+
+/// Stops what is going on, if something is.
+pub fn stop() -> bool {
+    STATE.compare_exchange(BUSY, STOP, Relaxed, Relaxed).is_ok()
 }
 
 /// An answer begins.

@@ -63,13 +63,14 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
-/// Sets the context to what was asked for, or to what there is memory for.
+/// Sets the context to what was asked for, or to what there is memory for: what the system tells of, and `spare` bytes more.
 pub fn fit(
     opened: &mut Opened,
     machine: &Machine,
     wanted: Option<usize>,
+    spare: u64,
 ) -> Result<Context, Failure> {
-    let free = available_memory().unwrap_or(u64::MAX);
+    let free = available_memory().map_or(u64::MAX, |free| free.saturating_add(spare));
     let workers = machine.threads.count();
     let fitted = opened.checkpoint.fit(wanted, machine.kv, workers, free);
     fitted.map_err(|error| Failure::about(&opened.name, error))
@@ -165,7 +166,7 @@ fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
 }
 
 /// `tokenizer.bin` in the current folder, as run.c has it, else beside the checkpoint.
-fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
+pub fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
     let here = PathBuf::from("tokenizer.bin");
     let beside = checkpoint.with_file_name("tokenizer.bin");
     if here.exists() {
@@ -190,10 +191,17 @@ fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
 
 /// Bytes that a new process may use without swapping, where the system tells (Linux).
 pub fn available_memory() -> Option<u64> {
+    memory("MemAvailable:")
+}
+
+/// Bytes of memory that the machine has, where the system tells (Linux).
+pub fn total_memory() -> Option<u64> {
+    memory("MemTotal:")
+}
+
+fn memory(name: &str) -> Option<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace()
         .next()?
         .parse::<u64>()

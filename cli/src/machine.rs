@@ -6,6 +6,7 @@ use llama2_engine::{
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
     tune,
+    workers::Workers,
 };
 
 use crate::{args::MachineArgs, failure::Failure, threads::Threads};
@@ -68,7 +69,7 @@ impl Machine {
             threads: Threads::new(workers),
             kernels,
             count,
-            kv: args.kv,
+            kv: args.kv.unwrap_or_default(),
         })
     }
 
@@ -80,6 +81,16 @@ impl Machine {
             count: tune::Threads::Fixed(threads),
             kv,
         }
+    }
+
+    /// Most workers.
+    pub fn workers(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// The arithmetic.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
     }
 
     /// Options for a session.

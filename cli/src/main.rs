@@ -15,6 +15,7 @@ mod pages;
 mod perplexity;
 mod quantize;
 mod run;
+mod shell;
 mod split;
 mod threads;
 

@@ -17,7 +17,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
             "-c {context}: a context of less than 2 positions foresees nothing"
         )));
     }
-    load::fit(&mut opened, &machine, args.context)?;
+    load::fit(&mut opened, &machine, args.context, 0)?;
     let config = opened.checkpoint.config;
     let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
     vocabulary.check_model(config.vocab_size)?;

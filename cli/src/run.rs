@@ -21,6 +21,7 @@ use crate::{
     failure::{Failure, say},
     file, input, interrupt, load,
     machine::Machine,
+    shell,
 };
 
 /// What `llama2 run` and `llama2 chat` have in common.
@@ -57,9 +58,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// `llama2 chat`.
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    if shell::is_wanted() {
+        return shell::chat(args);
+    }
     let prompt = args.prompt.as_ref();
     work(Request {
-        checkpoint: Some(&args.checkpoint),
+        checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
         context: args.context,
         machine: &args.machine,
@@ -71,7 +75,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
             mode: settings::Mode::Chat,
             system: args.system.clone(),
             stops: args.sampling.stop.clone(),
-            think: args.think,
+            think: args.think.unwrap_or_default(),
         },
     })
 }
@@ -83,7 +87,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     }
     let machine = Machine::new(request.machine)?;
     let mut opened = load::open(request.checkpoint)?;
-    let context = load::fit(&mut opened, &machine, request.context)?;
+    let context = load::fit(&mut opened, &machine, request.context, 0)?;
     let (format, config) = (opened.checkpoint.format, opened.checkpoint.config);
     let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;

@@ -346,81 +346,27 @@ fn the_context_is_said_and_why_it_is_no_longer() {
     let _: PathBuf = model.into();
 }
 
-/// On a terminal Ctrl-C stops an answer, and at the question the chat.
+/// On a terminal Ctrl-C stops an answer, and at the question the chat. `llama2 chat` has a session of its own there: see `terminal.rs`.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_stops_the_answer_and_another_one_the_chat() {
-    use std::{
-        fs::File,
-        io::{Read, Write},
-        os::{fd::FromRawFd, unix::process::CommandExt},
-        process::{Command, Stdio},
-        sync::mpsc,
-        time::{Duration, Instant},
-    };
-    let (mut master, mut slave) = (-1, -1);
-    let null = std::ptr::null_mut();
-    // Safety: two places for the descriptors; no name, no modes, no size.
-    let opened = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
-    assert_eq!(opened, 0);
-    // Safety: the two were opened just now, and nobody else has them.
-    let (mut master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llama2"));
-    command
-        .args([
-            "chat",
-            "-t",
-            "0",
-            "-n",
-            "0",
-            "-y",
-            "",
-            "-i",
-            "Who has a ball?",
-        ])
-        // Slow: it is to be stopped.
-        .args(["--threads", "1", "--kernels", "scalar"])
-        .arg(models("stories1M.bin"))
-        .stdin(Stdio::from(slave.try_clone().unwrap()))
-        .stdout(Stdio::from(slave.try_clone().unwrap()))
-        .stderr(Stdio::from(slave));
-    // Safety: both calls may be made between fork and exec; the terminal becomes that of a session of its own.
-    unsafe {
-        command.pre_exec(|| {
-            libc::setsid();
-            libc::ioctl(0, libc::TIOCSCTTY, 0);
-            Ok(())
-        });
-    }
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut reader = master.try_clone().unwrap();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        // A terminal that nobody has any more is an error.
-        while let Ok(count @ 1..) = reader.read(&mut bytes) {
-            if sender.send(bytes[..count].to_vec()).is_err() {
-                break;
-            }
-        }
-    });
-    let mut seen = String::new();
-    let mut wait = |words: &str| {
-        let start = Instant::now();
-        while !seen.contains(words) {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "no {words:?} in {seen:?}"
-            );
-            if let Ok(bytes) = receiver.recv_timeout(Duration::from_millis(100)) {
-                seen.push_str(&String::from_utf8_lossy(&bytes));
-            }
-        }
-    };
-    wait("One day");
-    master.write_all(b"\x03").unwrap();
-    wait("stopped; Ctrl-C again ends the chat\r\nUser: ");
-    master.write_all(b"\x03").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let model = models("stories1M.bin").display().to_string();
+    let run = ["run", &model, "-m", "chat", "-t", "0", "-n", "0", "-y", ""];
+    // Slow: it is to be stopped.
+    let slow = [
+        "-i",
+        "Who has a ball?",
+        "--threads",
+        "1",
+        "--kernels",
+        "scalar",
+    ];
+    let args = [&run[..], &slow].concat();
+    let folder = models("");
+    let mut terminal = common::Terminal::start(&args, &folder);
+    terminal.wait("One day");
+    terminal.write("\x03");
+    terminal.wait("stopped; Ctrl-C again ends the chat\r\nUser: ");
+    terminal.write("\x03");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(130));
 }

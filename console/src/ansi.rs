@@ -102,6 +102,22 @@ impl Ansi {
         self.forget();
     }
 
+    /// The same on a terminal that is `columns` wide now and has broken the rows that are wider in several, as most do. Where one cuts them off
+    /// instead, rows above are lost.
+    pub fn hide_in(&mut self, columns: usize, out: &mut String) {
+        let columns = columns.max(1);
+        let above = self.shown.rows.iter().take(self.shown.row);
+        let rows = above.map(|row| row.columns().max(1).div_ceil(columns));
+        let up = rows.sum::<usize>() + self.shown.column / columns;
+        if self.is_shown() {
+            if up > 0 {
+                moved(up, 'A', out);
+            }
+            out.push_str("\r\x1b[J");
+        }
+        self.forget();
+    }
+
     /// Leaves the line on the terminal, whose cursor is then in the row below.
     pub fn leave(&mut self, out: &mut String) {
         if let Some(last) = self.shown.rows.len().checked_sub(1) {

@@ -48,8 +48,9 @@ impl Terminal {
         }
     }
 
-    /// Knows the terminal's size for sure: from now on lines are broken between words.
+    /// Knows the terminal's size for sure: from now on lines are broken between words. What stands below the text is to be shown again.
     pub fn set_size(&mut self, columns: usize, rows: usize) {
+        self.ansi.hide_in(columns, &mut self.out);
         self.columns = columns.max(8);
         self.ansi.set_height(rows);
         let wrap = self.wrap.get_or_insert(Wrap::new(columns));
@@ -325,6 +326,19 @@ mod tests {
         terminal.clear();
         terminal.bottom(line("a"));
         assert_eq!(terminal.take(), "\x1b[H\x1b[2J> a");
+    }
+
+    #[test]
+    fn a_terminal_of_another_width_has_broken_the_line_anew() {
+        let mut terminal = Terminal::new(40, 10, false);
+        terminal.set_size(40, 10);
+        terminal.bottom(line("thirty letters and a few, or so\nand more"));
+        terminal.take();
+        // Its first row, of 33 columns, takes two rows of 20 now.
+        terminal.set_size(20, 10);
+        assert_eq!(terminal.take(), "\x1b[2A\r\x1b[J");
+        terminal.bottom(line("a"));
+        assert_eq!(terminal.take(), "> a");
     }
 
     #[test]

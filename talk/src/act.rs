@@ -278,8 +278,23 @@ impl Talk<'_, '_, '_> {
             let mut out = String::new();
             for (name, what) in &rows {
                 let blanks = " ".repeat(wide - width::text(name));
-                let line = format!("  {name}{blanks}  {what}");
-                out.push_str(width::cut(&line, width.saturating_sub(1)));
+                out.push_str(&format!("  {name}{blanks}"));
+                // What is too long for one line goes on below.
+                let mut column = 2 + wide;
+                for (count, word) in what.split_whitespace().enumerate() {
+                    let columns = width::text(word);
+                    if count > 0 && column + 1 + columns >= width {
+                        out.push('\n');
+                        out.push_str(&" ".repeat(3 + wide));
+                        column = 3 + wide;
+                    } else if count == 0 {
+                        out.push(' ');
+                        column += 1;
+                    }
+                    out.push(' ');
+                    out.push_str(width::cut(word, width.saturating_sub(column + 2)));
+                    column += 1 + columns;
+                }
                 out.push('\n');
             }
             out

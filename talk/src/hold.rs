@@ -89,6 +89,8 @@ pub struct State {
     pub settings: Settings,
     /// Story or chat, where somebody said it; else a model with a chat template chats, and another tells stories.
     pub mode: Option<Mode>,
+    /// What the model at hand is for where `mode` is silent and the shell knows better than by its template: set before each [`hold`].
+    pub usual: Option<Mode>,
     /// How much the last reply's showing took.
     pub drawn: Option<Drawn>,
     /// Keys that came at the wrong time.
@@ -238,7 +240,7 @@ impl Talk<'_, '_, '_> {
 
     /// Whether the model tells stories instead of talking.
     pub fn tells(&self) -> bool {
-        match self.state.mode {
+        match self.state.mode.or(self.state.usual) {
             Some(mode) => mode == Mode::Generate,
             None => self.loaded.tokenizer.template().is_none(),
         }

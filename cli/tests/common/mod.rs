@@ -53,6 +53,118 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
 }
 
+/// A pseudo terminal with the command on it.
+#[cfg(target_os = "linux")]
+pub struct Terminal {
+    pub child: std::process::Child,
+    master: std::fs::File,
+    slave: std::fs::File,
+    receiver: std::sync::mpsc::Receiver<Vec<u8>>,
+    /// What has come since the last [`Terminal::wait`] was content.
+    pub seen: String,
+}
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    /// Starts the command in `folder`, on a terminal of 80 columns.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        args: impl IntoIterator<Item = S>,
+        folder: &Path,
+    ) -> Terminal {
+        use std::{
+            fs::File,
+            io::Read,
+            os::{fd::FromRawFd, unix::process::CommandExt},
+        };
+        let (mut master, mut slave) = (-1, -1);
+        let null = std::ptr::null_mut();
+        let size = libc::winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // Safety: two places for the descriptors; no name, no modes, a size.
+        let opened = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
+        assert_eq!(opened, 0);
+        // Safety: the two were opened just now, and nobody else has them.
+        let (master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llama2"));
+        command
+            .args(args)
+            .current_dir(folder)
+            .env("TERM", "xterm")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::from(slave.try_clone().unwrap()))
+            .stdout(Stdio::from(slave.try_clone().unwrap()))
+            .stderr(Stdio::from(slave.try_clone().unwrap()));
+        // Safety: both calls may be made between fork and exec; the terminal becomes that of a session of its own.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        let mut reader = master.try_clone().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // A terminal that nobody has any more is an error.
+            while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                if sender.send(bytes[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Terminal {
+            child,
+            master,
+            slave,
+            receiver,
+            seen: String::new(),
+        }
+    }
+
+    /// Types.
+    pub fn write(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits for these words, and forgets what came up to their end.
+    pub fn wait(&mut self, words: &str) -> String {
+        let start = std::time::Instant::now();
+        let wait = std::time::Duration::from_millis(100);
+        loop {
+            if let Some(at) = self.seen.find(words) {
+                let end = at + words.len();
+                return self.seen.drain(..end).collect();
+            }
+            let late = start.elapsed() > std::time::Duration::from_secs(60);
+            assert!(!late, "no {words:?} in {:?}", self.seen);
+            if let Ok(bytes) = self.receiver.recv_timeout(wait) {
+                self.seen.push_str(&String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
+    /// The terminal's flags for input and output: whether lines are edited, characters echoed, line ends translated.
+    pub fn modes(&self) -> [bool; 3] {
+        use std::os::fd::AsRawFd;
+        // Safety: all zeros are a value of it.
+        let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+        // Safety: an open terminal, and a place for its modes.
+        let told = unsafe { libc::tcgetattr(self.slave.as_raw_fd(), &mut modes) };
+        assert_eq!(told, 0);
+        [
+            modes.c_lflag & libc::ICANON != 0,
+            modes.c_lflag & libc::ECHO != 0,
+            modes.c_oflag & libc::OPOST != 0,
+        ]
+    }
+}
+
 /// The one sentence on standard error of a run that ends with `status` and prints nothing.
 pub fn refusal(output: &Output, status: i32) -> String {
     let said = text(&output.stderr);

@@ -1,0 +1,357 @@
+//! `llama2 chat` where somebody sits at a terminal: models one after another, and what only this side can do for a conversation.
+
+mod computer;
+mod offers;
+mod screen;
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use llama2_console::front::{Front, Style};
+use llama2_efi::{config, options::Options};
+use llama2_engine::{
+    bench::{Report, Test, Work},
+    checkpoint::Format,
+    model::Model,
+    session::Session,
+    settings::{self, Settings},
+    tokenizer::Tokenizer,
+    units::{Bytes, Grouped},
+};
+use llama2_talk::{Loaded, Next, State, hold};
+
+use crate::{
+    args::{ChatArgs, MachineArgs},
+    bench as measure,
+    failure::{Failure, say},
+    interrupt,
+    load::{self, Opened},
+    machine::Machine,
+};
+use computer::Computer;
+use screen::Screen;
+
+/// What the bundled model is called in a menu, in `/model` and in `LLAMA2.CFG`.
+pub const BUNDLED: &str = "bundled";
+
+/// Whether somebody types and sees what is shown, on a terminal that can move its cursor.
+pub fn is_wanted() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
+}
+
+/// The wishes of `LLAMA2.CFG` in this folder; what is wrong with it is said.
+fn configuration() -> Options {
+    let name = Path::new(config::NAME);
+    let bytes = match computer::read_small(name, config::LARGEST) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Options::default(),
+        Err(sentence) => {
+            say(format_args!("llama2: {sentence}"));
+            return Options::default();
+        }
+    };
+    match config::parse(&bytes) {
+        Ok((options, warnings)) => {
+            for warning in warnings {
+                say(format_args!("llama2: {}: {warning}", config::NAME));
+            }
+            options
+        }
+        Err(sentence) => {
+            say(format_args!("llama2: {}: {sentence}", config::NAME));
+            config::salvage(&bytes)
+        }
+    }
+}
+
+/// What the command line says, for [`Options::over`].
+fn said(args: &ChatArgs) -> Options {
+    Options {
+        steps: args.steps,
+        sampling: args.sampling.wishes(args.temperature, args.top_p),
+        stop: (!args.sampling.stop.is_empty()).then(|| args.sampling.stop.clone()),
+        think: args.think,
+        seed: args.seed,
+        system: args.system.clone(),
+        // A system prompt is for a chat, whatever the file is.
+        mode: args.system.as_ref().map(|_| settings::Mode::Chat),
+        threads: args.machine.threads,
+        context: args.context,
+        kv: args.machine.kv,
+        ..Options::default()
+    }
+}
+
+/// Where a model of the configuration is, which may have been written for firmware.
+fn path_of(name: &str) -> Option<PathBuf> {
+    if name == BUNDLED && !Path::new(name).exists() {
+        return None;
+    }
+    let path = Path::new(name);
+    if path.exists() || !name.contains('\\') {
+        return Some(path.into());
+    }
+    Some(name.replace('\\', "/").trim_start_matches('/').into())
+}
+
+/// A model whose header has been read, and which there is memory for.
+struct Ready {
+    /// Its file; the bundled one has none.
+    path: Option<PathBuf>,
+    name: String,
+    opened: Opened,
+    tokenizer: Tokenizer,
+    /// Bytes of memory that it takes.
+    needs: u64,
+    about: Vec<(String, String)>,
+}
+
+/// What models are made ready with.
+struct Kitchen<'a> {
+    machine: &'a Machine,
+    context: Option<usize>,
+    /// The tokenizer that was named, and the file that it was named for.
+    tokenizer: Option<PathBuf>,
+    first: Option<PathBuf>,
+}
+
+impl Kitchen<'_> {
+    /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the system tells of.
+    fn prepare(&self, path: Option<&Path>, spare: u64) -> Result<Ready, Failure> {
+        let mut opened = load::open(path)?;
+        let is_first = path == self.first.as_deref();
+        // What was asked for was asked for the first model.
+        let own = opened.checkpoint.config.seq_len;
+        let wanted = self
+            .context
+            .filter(|&context| is_first || (1..=own).contains(&context));
+        let context = load::fit(&mut opened, self.machine, wanted, spare)?;
+        let named = self.tokenizer.as_deref().filter(|_| is_first);
+        let vocabulary = load::tokenizer(named, path)?;
+        vocabulary.check_model(opened.checkpoint.config.vocab_size)?;
+        let workers = self.machine.workers();
+        let memory = opened.checkpoint.memory(self.machine.kv, workers);
+        let about = [
+            ("format", opened.checkpoint.format.to_string()),
+            ("numbers", offers::kind(&opened.checkpoint)),
+            (
+                "parameters",
+                Grouped(opened.checkpoint.parameters()).to_string(),
+            ),
+            ("its memory", Bytes(memory.total()).to_string()),
+            ("its context", context.to_string()),
+        ];
+        let file = path.and_then(Path::file_name);
+        Ok(Ready {
+            path: path.map(PathBuf::from),
+            name: match file {
+                Some(file) => file.to_string_lossy().into_owned(),
+                None => opened.name.display().to_string(),
+            },
+            tokenizer: vocabulary.tokenizer,
+            needs: memory.total(),
+            about: about.map(|(name, what)| (name.to_string(), what)).into(),
+            opened,
+        })
+    }
+}
+
+/// What a model is known by: its path.
+fn id_of(path: Option<&Path>) -> String {
+    path.map_or(BUNDLED.to_string(), |path| path.display().to_string())
+}
+
+pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    let options = said(args).over(configuration());
+    let mut settings = options.settings();
+    if let Some(prompt) = &args.prompt {
+        settings.prompt = Some(prompt.as_encoded_bytes().to_vec());
+    }
+    for sentence in settings.adjust() {
+        say(format_args!("llama2: {sentence}"));
+    }
+    let machine = Machine::new(&MachineArgs {
+        threads: options.threads,
+        kernels: args
+            .machine
+            .kernels
+            .clone()
+            .or(options.kernels.map(String::from)),
+        kv: options.kv,
+    })?;
+    let named = options.model.as_deref().and_then(path_of);
+    let path = args.checkpoint.clone().or(named);
+    let tokenizer = options.tokenizer.as_deref().and_then(path_of);
+    let kitchen = Kitchen {
+        machine: &machine,
+        context: options.context,
+        tokenizer: args.tokenizer.clone().or(tokenizer),
+        first: path.clone(),
+    };
+    let ready = kitchen.prepare(path.as_deref(), 0)?;
+    work(&kitchen, ready, settings, options.mode)
+}
+
+/// One model after another.
+fn work(
+    kitchen: &Kitchen<'_>,
+    ready: Ready,
+    settings: Settings,
+    mode: Option<settings::Mode>,
+) -> Result<(), Failure> {
+    let mut state = State::new(settings, mode);
+    let mut computer = Computer::new(kitchen.machine);
+    // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the command.
+    let (mut served, mut model) = serve(ready)?;
+    let mut screen = Screen::enter().map_err(|error| {
+        Failure::Input(format!(
+            "the terminal does not give single keys: {error}; pipe the questions into standard input instead"
+        ))
+    })?;
+    loop {
+        computer.runs(served.path.as_deref(), served.needs);
+        let is_gguf = matches!(served.format, Format::Gguf { .. });
+        state.usual = is_gguf.then_some(settings::Mode::Chat);
+        let mut session = Session::new(&model, kitchen.machine.options())
+            .map_err(|error| Failure::about(Path::new(&served.name), error))?;
+        let loaded = Loaded {
+            id: &id_of(served.path.as_deref()),
+            name: &served.name,
+            session: &mut session,
+            tokenizer: &served.tokenizer,
+            format: served.format,
+            about: &served.about,
+        };
+        match hold(loaded, &mut state, &mut screen, &mut computer) {
+            Next::Exit | Next::Reboot | Next::Shutdown | Next::Firmware => return Ok(()),
+            Next::Bench => {
+                drop(session);
+                let drawing = state.drawing();
+                bench(&mut model, &served, kitchen.machine, drawing, &mut screen)?;
+            }
+            Next::Model(id) => {
+                let path = (id != BUNDLED).then(|| PathBuf::from(&id));
+                // Refused while the old one is still there.
+                match kitchen.prepare(path.as_deref(), served.needs) {
+                    Ok(ready) => {
+                        drop(session);
+                        drop(model);
+                        (served, model) = switch(kitchen, ready, served, &mut screen)?;
+                    }
+                    Err(failure) => complain(&failure, &mut screen),
+                }
+            }
+        }
+    }
+}
+
+/// Loads another model; where that fails, the old one again.
+fn switch(
+    kitchen: &Kitchen<'_>,
+    ready: Ready,
+    old: Served,
+    screen: &mut Screen,
+) -> Result<(Served, Model), Failure> {
+    match screen.aside(|| serve(ready))? {
+        Ok(loaded) => Ok(loaded),
+        Err(failure) => {
+            complain(&failure, screen);
+            let again = kitchen.prepare(old.path.as_deref(), 0)?;
+            let loaded = screen.aside(|| serve(again))??;
+            screen.show(
+                Style::Info,
+                &format!("{} is in memory again.\n", loaded.0.name),
+            );
+            Ok(loaded)
+        }
+    }
+}
+
+/// Says what was wrong, where the conversation is.
+fn complain(failure: &Failure, screen: &mut Screen) {
+    if let Failure::Input(sentence) = failure {
+        screen.show(Style::Error, &format!("error: {sentence}\n"));
+    }
+}
+
+/// What is known of a model that is in memory.
+struct Served {
+    path: Option<PathBuf>,
+    name: String,
+    tokenizer: Tokenizer,
+    format: Format,
+    needs: u64,
+    size: u64,
+    parameters: u64,
+    about: Vec<(String, String)>,
+}
+
+fn serve(ready: Ready) -> Result<(Served, Model), Failure> {
+    let served = Served {
+        path: ready.path,
+        name: ready.name,
+        tokenizer: ready.tokenizer,
+        format: ready.opened.checkpoint.format,
+        needs: ready.needs,
+        size: ready.opened.size(),
+        parameters: ready.opened.checkpoint.parameters(),
+        about: ready.about,
+    };
+    Ok((served, load::load(ready.opened)?))
+}
+
+/// Repetitions of each test: people wait.
+const REPETITIONS: usize = 3;
+
+/// `/bench`: llama-bench's two tests with the model that is in memory.
+fn bench(
+    model: &mut Model,
+    served: &Served,
+    machine: &Machine,
+    drawing: Option<String>,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    let tests = [Work::Prompt(512), Work::Generate(128)].map(|work| Test { work, depth: 0 });
+    let made_for = model.config.seq_len;
+    let needed = tests.iter().map(Test::context).max().unwrap_or(1);
+    // As llama-bench does it; the conversation has its own length again afterwards.
+    model.config.seq_len = made_for.max(needed);
+    let subject = measure::Measured {
+        file: &served.name,
+        size: served.size,
+        parameters: served.parameters,
+        made_for,
+        repetitions: REPETITIONS,
+    };
+    screen.show(
+        Style::Info,
+        &format!(
+            "Measuring {} and {}, {REPETITIONS} times each; Ctrl-C stops it.\n",
+            tests[0], tests[1]
+        ),
+    );
+    let outcome = screen.aside(|| {
+        interrupt::begin();
+        let threads = [machine.workers()];
+        let outcome = measure::measure(model, &subject, &tests, &threads, machine);
+        interrupt::end();
+        outcome
+    })?;
+    model.config.seq_len = made_for;
+    match outcome {
+        Ok(report) => {
+            let mut text = String::new();
+            // Writing into a string cannot fail.
+            let _ = Report::write(&[report], llama2_engine::bench::Format::Markdown, &mut text);
+            screen.lay_out(Style::Info, &|_| text.clone());
+            if let Some(drawing) = drawing {
+                screen.show(Style::Info, &format!("{drawing}\n"));
+            }
+        }
+        Err(failure) => complain(&failure, screen),
+    }
+    Ok(())
+}

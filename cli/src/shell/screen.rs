@@ -1,0 +1,432 @@
+//! A terminal: its keys one by one, what is shown on it in colours, and its old state again whatever happens.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use crossterm::{
+    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    terminal,
+};
+use llama2_console::{
+    ansi::{PASTE_OFF, PASTE_ON},
+    front::{Bottom, Front, Gauge, Menu, Style},
+    keys::{Key, Modifiers},
+    status::Status,
+    terminal::Terminal,
+    view::Prompt,
+};
+use llama2_talk::host::Console;
+
+use crate::failure::Failure;
+
+/// Whether the terminal gives single keys now.
+static RAW: AtomicBool = AtomicBool::new(false);
+/// Whether the command was stopped and goes on: somebody else has had the terminal.
+static CONTINUED: AtomicBool = AtomicBool::new(false);
+
+/// Has it give single keys, and pastes in one piece.
+fn take() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    RAW.store(true, SeqCst);
+    send(PASTE_ON);
+    Ok(())
+}
+
+/// Gives it back as it was.
+pub fn restore() {
+    if RAW.swap(false, SeqCst) {
+        send(PASTE_OFF);
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+/// A terminal that is gone hears nothing; a signal follows, or the end of its keys.
+fn send(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Has the terminal restored before a panic is told and before a signal ends the command.
+fn protect() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            restore();
+            hook(info);
+        }));
+        signals();
+    });
+}
+
+#[cfg(unix)]
+fn signals() {
+    use signal_hook::{
+        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+    let Ok(mut signals) = Signals::new([SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGCONT => CONTINUED.store(true, SeqCst),
+                // A benchmark, which nobody presses keys for.
+                SIGINT if crate::interrupt::stop() => (),
+                signal => {
+                    restore();
+                    let _ = emulate_default_handler(signal);
+                }
+            }
+        }
+    });
+}
+
+#[cfg(not(unix))]
+fn signals() {
+    crate::interrupt::listen();
+}
+
+/// What stands below the text.
+enum Below {
+    Nothing,
+    Line {
+        first: String,
+        more: String,
+        text: String,
+        cursor: usize,
+    },
+    Status(Status),
+    Note(String),
+    Menu(Menu),
+}
+
+/// The terminal that the command was started in.
+pub struct Screen {
+    terminal: Terminal,
+    keys: VecDeque<Key>,
+    /// Shown again when the terminal's size changes, or somebody else has had it.
+    below: Below,
+    drawing: Duration,
+}
+
+impl Screen {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn enter() -> io::Result<Screen> {
+        protect();
+        take()?;
+        let (columns, rows) = size();
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let mut screen = Screen {
+            terminal: Terminal::new(columns, rows, colours),
+            keys: VecDeque::new(),
+            below: Below::Nothing,
+            drawing: Duration::ZERO,
+        };
+        screen.terminal.set_size(columns, rows);
+        Ok(screen)
+    }
+
+    /// Does what shows something of its own, with the terminal as it was.
+    ///
+    /// # Errors
+    /// If the terminal cannot be had again.
+    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Failure> {
+        self.bottom(Bottom::Nothing);
+        self.flush();
+        restore();
+        let done = work();
+        self.again().map_err(|error| {
+            Failure::Input(format!(
+                "the terminal does not give single keys any more: {error}"
+            ))
+        })?;
+        Ok(done)
+    }
+
+    /// Takes the terminal again.
+    fn again(&mut self) -> io::Result<()> {
+        CONTINUED.store(false, SeqCst);
+        // Whoever had it may have changed it: what is the case is not known.
+        restore();
+        take()?;
+        self.resize(size());
+        Ok(())
+    }
+
+    fn resize(&mut self, (columns, rows): (usize, usize)) {
+        self.terminal.set_size(columns, rows);
+        self.redraw();
+        self.flush();
+    }
+
+    /// Ctrl-Z: stops the command, with whoever was started together with it, as the terminal itself does.
+    #[cfg(unix)]
+    fn stop(&mut self) {
+        self.terminal.bottom(Bottom::Nothing);
+        self.flush();
+        restore();
+        // Safety: a signal to this process group.
+        unsafe { libc::kill(0, libc::SIGTSTP) };
+        // It comes at its own time.
+        std::thread::sleep(Duration::from_millis(50));
+        // Without a terminal there is nobody to tell it to.
+        let _ = self.again();
+    }
+
+    #[cfg(not(unix))]
+    fn stop(&mut self) {}
+
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => match key_of(key) {
+                Key::Ctrl('z') if cfg!(unix) => self.stop(),
+                key => self.keys.push_back(key),
+            },
+            Event::Paste(text) => {
+                self.keys.push_back(Key::PasteBegin);
+                self.keys.extend(pasted(&text));
+                self.keys.push_back(Key::PasteEnd);
+            }
+            Event::Resize(columns, rows) => self.resize((columns.into(), rows.into())),
+            _ => (),
+        }
+    }
+
+    /// Shows what stands below the text again.
+    fn redraw(&mut self) {
+        let below = std::mem::replace(&mut self.below, Below::Nothing);
+        self.terminal.bottom(match &below {
+            Below::Nothing => Bottom::Nothing,
+            Below::Line {
+                first,
+                more,
+                text,
+                cursor,
+            } => Bottom::Line {
+                prompt: Prompt { first, more },
+                text,
+                cursor: *cursor,
+            },
+            Below::Status(status) => Bottom::Status(status),
+            Below::Note(note) => Bottom::Note(note),
+            Below::Menu(menu) => Bottom::Menu(menu),
+        });
+        self.below = below;
+    }
+
+    fn draw(&mut self, draw: impl FnOnce(&mut Terminal)) {
+        let start = Instant::now();
+        draw(&mut self.terminal);
+        self.drawing += start.elapsed();
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.bottom(Bottom::Nothing);
+        self.flush();
+        restore();
+    }
+}
+
+/// The terminal's columns and rows; where it does not say, the usual ones.
+fn size() -> (usize, usize) {
+    match terminal::size() {
+        Ok((columns @ 1.., rows @ 1..)) => (columns.into(), rows.into()),
+        _ => (80, 24),
+    }
+}
+
+/// A key as conversations know it.
+fn key_of(event: KeyEvent) -> Key {
+    let held = |modifier| event.modifiers.contains(modifier);
+    let mut modifiers = Modifiers {
+        shift: held(KeyModifiers::SHIFT),
+        ctrl: held(KeyModifiers::CONTROL),
+        alt: held(KeyModifiers::ALT) || held(KeyModifiers::META),
+        alt_gr: false,
+    };
+    // Windows says so of the key that gives some layouts their third letters.
+    if cfg!(windows) && modifiers.ctrl && modifiers.alt && matches!(event.code, KeyCode::Char(_)) {
+        (modifiers.ctrl, modifiers.alt, modifiers.alt_gr) = (false, false, true);
+    }
+    let key = match event.code {
+        KeyCode::Char(letter) => match Key::from_char(letter) {
+            Key::Char(letter) => Key::Char(letter),
+            other => other,
+        },
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Backspace => Key::Backspace,
+        KeyCode::Delete => Key::Delete,
+        KeyCode::Left => Key::Left,
+        KeyCode::Right => Key::Right,
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::Home => Key::Home,
+        KeyCode::End => Key::End,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Tab => Key::Tab,
+        KeyCode::BackTab => Key::BackTab,
+        KeyCode::Esc => Key::Escape,
+        _ => Key::Other,
+    };
+    key.with(modifiers)
+}
+
+/// The keys of a pasted text. Terminals send line breaks as carriage returns.
+fn pasted(text: &str) -> Vec<Key> {
+    let text = text.replace("\r\n", "\n");
+    text.chars()
+        .map(|letter| match letter {
+            '\n' | '\r' => Key::Newline,
+            letter => Key::Char(letter),
+        })
+        .collect()
+}
+
+impl Front for Screen {
+    fn show(&mut self, style: Style, text: &str) {
+        self.draw(|terminal| terminal.show(style, text));
+    }
+
+    fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
+        self.draw(|terminal| terminal.lay_out(style, make));
+    }
+
+    fn bottom(&mut self, bottom: Bottom<'_>) {
+        self.below = match bottom {
+            Bottom::Nothing => Below::Nothing,
+            Bottom::Line {
+                prompt,
+                text,
+                cursor,
+            } => Below::Line {
+                first: prompt.first.into(),
+                more: prompt.more.into(),
+                text: text.into(),
+                cursor,
+            },
+            Bottom::Status(status) => Below::Status(*status),
+            Bottom::Note(note) => Below::Note(note.into()),
+            Bottom::Menu(menu) => Below::Menu(menu.clone()),
+        };
+        self.draw(|terminal| terminal.bottom(bottom));
+    }
+
+    fn keep_line(&mut self) {
+        self.below = Below::Nothing;
+        self.draw(Terminal::keep_line);
+    }
+
+    fn gauge(&mut self, gauge: &Gauge<'_>) {
+        self.terminal.gauge(gauge);
+    }
+
+    fn bell(&mut self) {
+        self.terminal.bell();
+    }
+
+    fn clear(&mut self) {
+        self.draw(Terminal::clear);
+    }
+}
+
+impl Console for Screen {
+    fn key(&mut self) -> Option<Key> {
+        if CONTINUED.swap(false, SeqCst) {
+            let _ = self.again();
+        }
+        while self.keys.is_empty() {
+            match event::poll(Duration::ZERO).and_then(|is_there| {
+                if is_there {
+                    event::read().map(Some)
+                } else {
+                    Ok(None)
+                }
+            }) {
+                Ok(Some(event)) => self.take_event(event),
+                Ok(None) => break,
+                // The terminal is gone: whatever is going on ends.
+                Err(_) => self.keys.extend([Key::Ctrl('c'), Key::Ctrl('d')]),
+            }
+        }
+        self.keys.pop_front()
+    }
+
+    fn rest(&mut self, milliseconds: u64) {
+        // Where that fails, the next key says so.
+        if event::poll(Duration::from_millis(milliseconds)).is_err() {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+        }
+    }
+
+    fn flush(&mut self) {
+        let text = self.terminal.take();
+        if !text.is_empty() {
+            let start = Instant::now();
+            send(&text);
+            self.drawing += start.elapsed();
+        }
+    }
+
+    fn drawing(&self) -> u64 {
+        self.drawing.as_nanos() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_terminal_library() {
+        let key = |code, modifiers| key_of(KeyEvent::new(code, modifiers));
+        let (none, ctrl, alt, shift) = (
+            KeyModifiers::NONE,
+            KeyModifiers::CONTROL,
+            KeyModifiers::ALT,
+            KeyModifiers::SHIFT,
+        );
+        for (code, modifiers, want) in [
+            (KeyCode::Char('é'), none, Key::Char('é')),
+            (KeyCode::Char('A'), shift, Key::Char('A')),
+            (KeyCode::Char('c'), ctrl, Key::Ctrl('c')),
+            (KeyCode::Char('h'), ctrl, Key::Backspace),
+            (KeyCode::Char('j'), ctrl, Key::Enter),
+            (KeyCode::Char('b'), alt, Key::WordLeft),
+            (KeyCode::Left, ctrl, Key::WordLeft),
+            (KeyCode::Backspace, alt, Key::DeleteWordLeft),
+            (KeyCode::Enter, alt, Key::Newline),
+            (KeyCode::BackTab, shift, Key::BackTab),
+            (KeyCode::Esc, none, Key::Escape),
+            (KeyCode::F(1), none, Key::Other),
+        ] {
+            assert_eq!(key(code, modifiers), want, "{code:?} {modifiers:?}");
+        }
+        assert_eq!(
+            pasted("a\r\nb\rc\t"),
+            [
+                Key::Char('a'),
+                Key::Newline,
+                Key::Char('b'),
+                Key::Newline,
+                Key::Char('c'),
+                Key::Char('\t')
+            ]
+        );
+    }
+}
