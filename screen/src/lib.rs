@@ -11,7 +11,7 @@
 //! Showing changes state only; [`Screen::draw`] does the work, for all that was shown since the last time. Its cost is what changed:
 //! rows that only moved up are moved, not laid out again, and cells that look the same are not drawn again.
 //!
-//! ratatui's own backend for pixels, mousefood 0.5.3 over `embedded-graphics`, was measured first; see `ARCHITECTURE.md`, "The screen".
+//! What it costs, and mousefood 0.5.3 over `embedded-graphics` beside it (70 to 115 times as much for a word, 5 times for a scroll): `ARCHITECTURE.md`, "The screen".
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
