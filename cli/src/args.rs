@@ -178,14 +178,20 @@ pub struct ChatArgs {
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3; one of no known family
 is taken for chatml's, and the command says so. A GGUF model without one goes on from what you type: nothing lets it go on. A
-llama2.c checkpoint chats as in run.c. Answers go to standard output, thoughts and everything else to standard error. When the
-context is full, the oldest turns are forgotten, and the system prompt is kept.
+llama2.c checkpoint chats as in run.c. When the context is full, the oldest turns are forgotten, and the system prompt is kept.
 
-On a terminal Ctrl-C stops an answer; a second time, or at the question, it ends the chat, as Ctrl-D does. Where standard input
-is no terminal, each line of it is a question (empty ones are passed over), its end is the chat's, and only answers are written to
-standard output.
+On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab completes, Esc or Ctrl-C stops an
+answer and keeps what was said, /help lists the commands, Ctrl-D or /exit leaves. A llama2.c checkpoint tells stories there, unless
+-y gives it a system prompt. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines). /config writes the
+settings to LLAMA2.CFG in this folder, which is read when a chat begins; the command line goes before it. /model offers the .gguf
+and .bin files of this folder and of the model's. NO_COLOR in the environment leaves colours out.
+
+Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a question (empty ones are passed
+over), its end is the chat's, and only answers are written to standard output, thoughts and everything else to standard error; there
+are no commands, and LLAMA2.CFG is not read.
 
 Examples:
+  llama2 chat                                            stories by the bundled model
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf
   llama2 chat Qwen3-0.6B-Q4_K_M.gguf --think off -y 'Be brief.' -t 0
   echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf > answer.txt";

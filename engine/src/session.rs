@@ -208,7 +208,7 @@ impl<'m> Session<'m> {
     pub fn forward(&mut self, token: u32, pos: usize) -> &mut [f32] {
         let before = self.tuner.begin();
         self.pass(&[token], pos, true);
-        self.tuner.end(before);
+        self.tuner.end(before, self.workers.at_hand());
         &mut self.logits
     }
 

@@ -81,12 +81,12 @@ impl Tuner {
         self.clock.map_or(0, |clock| clock())
     }
 
-    /// The step that began at `before` has ended.
-    pub(crate) fn end(&mut self, before: u64) {
+    /// The step that began at `before` has ended. Not more than `at_hand` workers are there for the next one.
+    pub(crate) fn end(&mut self, before: u64, at_hand: usize) {
         let Some(clock) = self.clock else { return };
         let took = clock().saturating_sub(before).max(1);
         if self.trial.is_some() {
-            self.weigh(took);
+            self.weigh(took, at_hand);
         } else if self.threads > 1 {
             let slow = took > self.alone.saturating_add(self.alone / 4);
             self.strikes = if slow {
@@ -118,7 +118,7 @@ impl Tuner {
     }
 
     /// A step of the trial took so long.
-    fn weigh(&mut self, took: u64) {
+    fn weigh(&mut self, took: u64, at_hand: usize) {
         let Some(trial) = &mut self.trial else { return };
         trial.shortest = trial.shortest.min(took);
         trial.steps += 1;
@@ -137,7 +137,12 @@ impl Tuner {
         }
         if self.threads < self.most && !hopeless {
             // 1, 2, 3, 4, 6, 9, …: the first few count most.
-            self.threads = (self.threads + (self.threads / 2).max(1)).min(self.most);
+            let next = (self.threads + (self.threads / 2).max(1)).min(self.most);
+            if next > at_hand {
+                // It goes on when they are there again.
+                return;
+            }
+            self.threads = next;
             (trial.steps, trial.shortest) = (0, u64::MAX);
             return;
         }
@@ -166,7 +171,7 @@ mod tests {
         while tuner.is_tuning() {
             let before = tuner.begin();
             NOW.fetch_add(times[tuner.threads() - 1], Relaxed);
-            tuner.end(before);
+            tuner.end(before, usize::MAX);
             steps += 1;
         }
         (tuner.threads(), steps)
@@ -196,7 +201,7 @@ mod tests {
                 let before = tuner.begin();
                 total += times[tuner.threads() - 1];
                 CLOCK.fetch_add(times[tuner.threads() - 1], Relaxed);
-                tuner.end(before);
+                tuner.end(before, usize::MAX);
             }
             (tuner.threads(), total / steps as u64)
         };
@@ -210,5 +215,26 @@ mod tests {
         assert!(mean < 125, "{mean}");
         let (threads, _) = run(2000, [100, 55]);
         assert_eq!(threads, 2);
+    }
+
+    #[test]
+    fn workers_who_have_gone_home_are_not_counted_on() {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        let mut tuner = Tuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 3);
+        let mut run = |steps: usize, times: [u64; 3], at_hand: usize| {
+            for _ in 0..steps {
+                let before = tuner.begin();
+                assert!(tuner.threads() <= at_hand);
+                CLOCK.fetch_add(times[tuner.threads() - 1], Relaxed);
+                tuner.end(before, at_hand);
+            }
+            (tuner.threads(), tuner.is_tuning())
+        };
+        let (slow, fast) = ([100, 300, 300], [100, 60, 40]);
+        assert_eq!(run(5, slow, 3), (1, false));
+        // The others are dismissed; when more are to be tried again, it waits for them.
+        assert_eq!(run(PATIENCE + 50, fast, 1), (1, true));
+        // The next reply calls them all.
+        assert_eq!(run(8, fast, 3), (3, false));
     }
 }

@@ -7,6 +7,11 @@ pub trait Workers: Sync {
     /// Most workers that [`run`](Workers::run) can use, at least 1; the same for the crew's whole life.
     fn count(&self) -> usize;
 
+    /// How many of them can be used now: some may have gone home until the next reply.
+    fn at_hand(&self) -> usize {
+        self.count()
+    }
+
     /// Calls `f(0)`, …, `f(parts - 1)`, each once and all at the same time (they wait for each other inside), `f(0)` on the
     /// calling core, and returns when all have returned. `parts` is 1 to [`count`](Workers::count).
     fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync));

@@ -13,7 +13,7 @@ use llama2_console::{
     settings::{merge, quoted},
     width,
 };
-use llama2_engine::{settings::Think, units::Grouped};
+use llama2_engine::{sampler::Knob, settings::Think, units::Grouped};
 
 use crate::{
     hold::{Next, Talk},
@@ -307,7 +307,14 @@ impl Talk<'_, '_, '_> {
             Err(sentence) => return self.complain(&sentence),
         };
         let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
-        wishes.extend(self.shown().wishes());
+        // What nobody asked for is left to the model: a story's defaults are no chat's.
+        let settings = &self.state.settings;
+        let is_wished = |key: &str| match Knob::named(key) {
+            Some(knob) => settings.sampling.get(knob).is_some(),
+            None => key != "steps" || settings.steps.is_some(),
+        };
+        let shown = self.shown().wishes();
+        wishes.extend(shown.into_iter().filter(|(key, _)| is_wished(key)));
         if let Some(mode) = self.state.mode {
             let name = match mode {
                 llama2_engine::settings::Mode::Generate => "generate",

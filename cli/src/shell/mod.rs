@@ -9,10 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use llama2_console::front::{Front, Style};
+use llama2_console::{
+    front::{Front, Style},
+    width,
+};
 use llama2_efi::{config, options::Options};
 use llama2_engine::{
-    bench::{Report, Test, Work},
+    bench::{Report, Test, Work, statistics},
     checkpoint::Format,
     model::Model,
     session::Session,
@@ -191,7 +194,14 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
         tokenizer: args.tokenizer.clone().or(tokenizer),
         first: path.clone(),
     };
-    let ready = kitchen.prepare(path.as_deref(), 0)?;
+    let ready = kitchen
+        .prepare(path.as_deref(), 0)
+        .map_err(|failure| match failure {
+            Failure::Input(sentence) if args.checkpoint.is_none() && path.is_some() => {
+                Failure::Input(format!("{sentence} ({} names it)", config::NAME))
+            }
+            other => other,
+        })?;
     work(&kitchen, ready, settings, options.mode)
 }
 
@@ -345,8 +355,13 @@ fn bench(
         Ok(report) => {
             let mut text = String::new();
             // Writing into a string cannot fail.
-            let _ = Report::write(&[report], llama2_engine::bench::Format::Markdown, &mut text);
-            screen.lay_out(Style::Info, &|_| text.clone());
+            let reports = std::slice::from_ref(&report);
+            let _ = Report::write(reports, llama2_engine::bench::Format::Markdown, &mut text);
+            let widest = text.lines().map(width::text).max().unwrap_or(0);
+            screen.lay_out(Style::Info, &|columns| match widest < columns {
+                true => text.clone(),
+                false => briefly(&report),
+            });
             if let Some(drawing) = drawing {
                 screen.show(Style::Info, &format!("{drawing}\n"));
             }
@@ -354,4 +369,32 @@ fn bench(
         Err(failure) => complain(&failure, screen),
     }
     Ok(())
+}
+
+/// A report for terminals that its table is too wide for.
+fn briefly(report: &Report) -> String {
+    let subject = &report.subject;
+    let threads = report.outcomes.first().map_or(1, |outcome| outcome.threads);
+    let mut out = format!(
+        "{}, {}, {}, {threads} threads\n",
+        subject.kind,
+        Bytes(subject.size),
+        subject.kernels
+    );
+    for outcome in &report.outcomes {
+        let rates = outcome.rates();
+        let read = match (outcome.percent_of_read(), outcome.read_rate()) {
+            (Some(percent), Some(read)) => {
+                format!(", {percent:.0} % of the {read:.1} GB/s that memory gives")
+            }
+            _ => String::new(),
+        };
+        out.push_str(&format!(
+            "  {:<6} {:>8.2} \u{b1} {:.2} t/s{read}\n",
+            outcome.test.to_string(),
+            statistics::mean(&rates),
+            statistics::deviation(&rates),
+        ));
+    }
+    out
 }

@@ -516,6 +516,14 @@ impl Workers for Crew {
         }
     }
 
+    fn at_hand(&self) -> usize {
+        match self.way {
+            // Who has gone home comes back with the next reply only.
+            Way::Elsewhere => self.post.staying().max(1),
+            _ => self.count(),
+        }
+    }
+
     fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync)) {
         match self.way {
             Way::Alone(_) => return f(0),

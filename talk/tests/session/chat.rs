@@ -318,6 +318,10 @@ fn help_info_and_commands_that_are_none() {
     ] {
         assert!(errors.contains(sentence), "{errors}");
     }
+    // What is too long for a line goes on in the next.
+    room.machine.about = "word ".repeat(30);
+    let (screen, _) = room.hold(lines(["/info"]));
+    assert_eq!(screen.said().matches("word").count(), 30);
     // On the host there is less to do.
     room.machine.place = Place::Hosted;
     let (screen, _) = room.hold(lines(["/help", "/reboot"]));

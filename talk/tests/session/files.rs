@@ -284,6 +284,7 @@ fn the_configuration_keeps_what_it_does_not_know() {
     ] {
         assert!(text.lines().any(|known| known == line), "{line}: {text}");
     }
+    assert!(!text.contains("min_p"), "nobody asked for it: {text}");
     assert!(!text.contains("mode ="), "nobody said it: {text}");
     // A system prompt that was taken away does not stay in the file.
     room.type_in(["/system off", "/config"]);

@@ -263,6 +263,8 @@ pub struct Machine {
     pub no_list: Option<String>,
     pub no_read: Option<String>,
     pub no_write: Option<String>,
+    /// What there is to be told of it.
+    pub about: String,
     /// The next seed.
     pub seed: u64,
 }
@@ -277,6 +279,7 @@ impl Default for Machine {
             no_list: None,
             no_read: None,
             no_write: None,
+            about: "a test".into(),
             seed: 7,
         }
     }
@@ -335,7 +338,7 @@ impl Host for Machine {
     }
 
     fn about(&mut self) -> Vec<(String, String)> {
-        [("firmware".to_string(), "a test".to_string())].into()
+        [("firmware".to_string(), self.about.clone())].into()
     }
 
     fn seed(&mut self) -> (u64, &'static str) {
