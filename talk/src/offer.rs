@@ -42,13 +42,15 @@ pub fn look(id: String, name: String, source: &mut dyn ByteSource, room: Room) -
         free: room.free,
         ..Offer::default()
     };
-    let mut checkpoint = match Checkpoint::open(source) {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            offer.trouble = Some(error.to_string());
-            return offer;
-        }
-    };
+    match Checkpoint::open(source) {
+        Ok(checkpoint) => describe(&mut offer, checkpoint, room),
+        Err(error) => offer.trouble = Some(error.to_string()),
+    }
+    offer
+}
+
+/// Tells what a model is, what it needs with as much of its context as there is room for, and whether there is as much.
+pub fn describe(offer: &mut Offer, mut checkpoint: Checkpoint, room: Room) {
     offer.kind = kind(&checkpoint);
     // A number of positions that it does not have is no reason to refuse it here.
     let own = checkpoint.config.seq_len;
@@ -57,10 +59,9 @@ pub fn look(id: String, name: String, source: &mut dyn ByteSource, room: Room) -
     offer.needs = checkpoint.memory(room.kv, room.workers).total();
     if fitted.is_err() {
         offer.trouble = Some(format!(
-            "needs {}, {} free",
+            "needs {}, but {} are free",
             Bytes(offer.needs),
             Bytes(room.free)
         ));
     }
-    offer
 }

@@ -23,7 +23,7 @@ use llama2_engine::{
     tokenizer::Tokenizer,
     units::{Bytes, Grouped},
 };
-use llama2_talk::{Loaded, Next, State, hold};
+use llama2_talk::{Loaded, Next, State, hold, offer};
 
 use crate::{
     args::{ChatArgs, MachineArgs},
@@ -139,7 +139,7 @@ impl Kitchen<'_> {
         let memory = opened.checkpoint.memory(self.machine.kv, workers);
         let about = [
             ("format", opened.checkpoint.format.to_string()),
-            ("numbers", offers::kind(&opened.checkpoint)),
+            ("numbers", offer::kind(&opened.checkpoint)),
             (
                 "parameters",
                 Grouped(opened.checkpoint.parameters()).to_string(),

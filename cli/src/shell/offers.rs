@@ -10,15 +10,15 @@ use llama2_engine::{
     gguf::PartName,
     session::KvType,
     tokenizer::Tokenizer,
-    units::Bytes,
 };
-use llama2_talk::host::Offer;
+use llama2_talk::{
+    host::Offer,
+    offer::{self, Room},
+};
 
 use super::BUNDLED;
 use crate::{failure::Failure, file, load};
 
-/// A context that somebody can talk in; models are offered that have room for as much.
-const SHORT_CONTEXT: usize = 256;
 /// Tokenizers are smaller: larger files need not be read to know that they are none.
 const LARGEST_TOKENIZER: u64 = 16 << 20;
 
@@ -33,6 +33,15 @@ pub struct Market<'a> {
 }
 
 impl Market<'_> {
+    fn room(&self) -> Room {
+        Room {
+            context: None,
+            kv: self.kv,
+            workers: self.workers,
+            free: self.free,
+        }
+    }
+
     /// All of them, in order of their names; the bundled one last.
     pub fn offers(&self) -> Vec<Offer> {
         let mut paths = BTreeSet::new();
@@ -100,8 +109,9 @@ impl Market<'_> {
                 return Some(offer);
             }
         };
-        self.describe(checkpoint.clone(), &mut offer);
-        if offer.trouble.is_none() && !matches!(checkpoint.format, Format::Gguf { .. }) {
+        let is_gguf = matches!(checkpoint.format, Format::Gguf { .. });
+        offer::describe(&mut offer, checkpoint, self.room());
+        if offer.trouble.is_none() && !is_gguf {
             // A tokenizer that was named for it is known to be there.
             let missing = load::find_tokenizer(path).err();
             let missing = missing.filter(|_| self.own != Some(path));
@@ -119,37 +129,8 @@ impl Market<'_> {
             free: self.free,
             ..Offer::default()
         };
-        self.describe(opened.checkpoint, &mut offer);
+        offer::describe(&mut offer, opened.checkpoint, self.room());
         Some(offer)
-    }
-
-    /// What it is, what it needs, and whether there is as much.
-    fn describe(&self, mut checkpoint: Checkpoint, offer: &mut Offer) {
-        offer.kind = kind(&checkpoint);
-        let config = &mut checkpoint.config;
-        config.seq_len = config.seq_len.min(SHORT_CONTEXT);
-        offer.needs = checkpoint.memory(self.kv, self.workers).total();
-        if offer.needs > self.free {
-            offer.trouble = Some(format!(
-                "needs {}, but {} are free",
-                Bytes(offer.needs),
-                Bytes(self.free)
-            ));
-        }
-    }
-}
-
-/// The type of most of its numbers.
-pub fn kind(checkpoint: &Checkpoint) -> String {
-    let encodings = checkpoint.encodings();
-    let Some((encoding, _)) = encodings.first() else {
-        return String::new();
-    };
-    let name = encoding.to_string();
-    // Of llama2.c's int8 the groups matter to nobody here.
-    match name.split_once(" in groups") {
-        Some((short, _)) => short.to_string(),
-        None => name,
     }
 }
 
