@@ -25,6 +25,7 @@ llama2.efi [checkpoint] [-z tokenizer] [-t temperature] [-p top_p] [-s seed]
            [--bench] [--exit key|shutdown|return] [--log]
            [--keyboard us|uk|de|fr|es|it] [--display auto|screen|text]
 A word with spaces goes into quotes: -i \"Once upon a time\"
+With --exit it tells one story and ends; without it, /help tells the rest.
 Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a
 volume, or the model inside this file. See the README.";
 

@@ -10,7 +10,7 @@ use toml::Value;
 const KEYS: [(&str, &str, &str); 28] = [
     (
         "model",
-        "Checkpoint (llama2.c's .bin, or .gguf). Without it: STORIES*.BIN, MODEL.BIN or *.GGUF in \\ or \\MODELS,\n# else the model inside llama2.efi. Write / or use single quotes: 'MODELS\\MY.BIN'.",
+        "Checkpoint (llama2.c's .bin, or .gguf); \"bundled\" is the model inside llama2.efi. Without it: STORIES*.BIN, MODEL.BIN\n# or *.GGUF in \\ or \\MODELS, where there are several the one that is chosen from a menu, else the bundled one. Write / or use single quotes: 'MODELS\\MY.BIN'.",
         "\"STORIES.BIN\"",
     ),
     (
@@ -41,7 +41,7 @@ const KEYS: [(&str, &str, &str); 28] = [
     ),
     (
         "mode",
-        "\"generate\" goes on from the prompt; \"chat\" answers, in the model's own template\n# (Llama 2's for llama2.c's checkpoints; a .gguf model without one goes on from what is typed).",
+        "Without it: models with a chat template chat, others tell stories.\n# \"generate\" goes on from the prompt; \"chat\" answers, in the model's own template\n# (Llama 2's for llama2.c's checkpoints; a .gguf model without one goes on from what is typed).",
         "\"generate\"",
     ),
     ("system", "System prompt, in chat.", "\"Answer briefly.\""),
@@ -127,7 +127,7 @@ const KEYS: [(&str, &str, &str); 28] = [
     ),
     (
         "exit",
-        "At the end: \"key\" waits for one and returns to the firmware, \"return\" returns at once,\n# \"shutdown\" switches the machine off.",
+        "One story, and the end: \"key\" waits for one and returns to the firmware, \"return\" returns at once,\n# \"shutdown\" switches the machine off. Without it: a conversation, until its user leaves with /exit.",
         "\"key\"",
     ),
     (
