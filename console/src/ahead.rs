@@ -1,6 +1,6 @@
 //! Keys that are typed while a reply comes: kept for later, but for those that stop it.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::keys::Key;
 
@@ -50,6 +50,24 @@ impl Ahead {
         Typed::Kept
     }
 
+    /// What waits, as people may want to see it: the end of the text, with a mark for each Return.
+    pub fn preview(&self) -> String {
+        const MOST: usize = 500;
+        let mut text: Vec<char> = Vec::new();
+        for key in self.keys.iter().skip(self.keys.len().saturating_sub(MOST)) {
+            match key {
+                Key::Char(letter) => text.push(*letter),
+                Key::Enter => text.push('⏎'),
+                Key::Newline => text.push('\n'),
+                Key::Backspace => {
+                    text.pop();
+                }
+                _ => (),
+            }
+        }
+        text.into_iter().collect()
+    }
+
     /// The next key for the editor: to be asked before any new key is.
     pub fn take(&mut self) -> Option<Key> {
         self.keys.pop_front()
@@ -70,6 +88,25 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_can_be_seen() {
+        let mut ahead = Ahead::new();
+        for key in [
+            Key::Char('a'),
+            Key::Char('x'),
+            Key::Backspace,
+            Key::Left,
+            Key::Char('é'),
+            Key::Enter,
+            Key::Char('b'),
+        ] {
+            ahead.press(key);
+        }
+        assert_eq!(ahead.preview(), "aé⏎b");
+        (0..9000).for_each(|_| drop(ahead.press(Key::Char('z'))));
+        assert_eq!(ahead.preview(), "z".repeat(500));
+    }
 
     #[test]
     fn keys_wait_and_two_stop() {

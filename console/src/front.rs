@@ -100,6 +100,9 @@ pub trait Front {
     /// The line being typed stays where it is, as part of the text.
     fn keep_line(&mut self);
 
+    /// What was typed for later, while a reply comes: shown where there is a place for it beside the text.
+    fn waiting(&mut self, _text: &str) {}
+
     /// What the status bar tells, where there is one.
     fn gauge(&mut self, _gauge: &Gauge<'_>) {}
 

@@ -10,6 +10,7 @@ use llama2_console::{
     front::{Bottom, Front, Gauge, Menu, Style},
     keys::Key,
     status::Status,
+    view::Prompt,
 };
 use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
 
@@ -397,6 +398,17 @@ impl Front for Screen {
             }
         };
         self.set_below(below);
+    }
+
+    fn waiting(&mut self, text: &str) {
+        self.bottom(Bottom::Line {
+            prompt: Prompt {
+                first: "",
+                more: "",
+            },
+            text,
+            cursor: text.len(),
+        });
     }
 
     fn keep_line(&mut self) {

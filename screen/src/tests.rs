@@ -438,3 +438,15 @@ fn whatever_is_shown_in_whatever_order() {
         }
     }
 }
+
+#[test]
+fn what_is_typed_for_later_is_seen_below_the_reply() {
+    let mut screen = Screen::new(800, 600).unwrap();
+    screen.show(Style::Answer, "A reply that is still");
+    screen.waiting("and then?⏎");
+    let seen = screen.cells();
+    assert!(seen.contains("A reply that is still") && seen.contains("and then?⏎"));
+    assert!(crate::font::Font::new(8, 16).has('⏎'));
+    screen.bottom(Bottom::Nothing);
+    assert!(!screen.cells().contains("and then"));
+}

@@ -105,6 +105,8 @@ pub(crate) struct Stream<'a> {
     /// When it was last told how fast it is, and how many tokens there were.
     told: (u64, usize),
     stopped: bool,
+    /// Whether something was typed for later.
+    typed: bool,
     /// The answer, and the thoughts before it.
     answer: String,
     thought: String,
@@ -141,6 +143,7 @@ impl<'a> Stream<'a> {
             phase: now,
             told: (now, 0),
             stopped: false,
+            typed: false,
             answer: String::new(),
             thought: String::new(),
         }
@@ -288,17 +291,23 @@ impl Audience for Stream<'_> {
             self.put();
         }
         let now = (self.clock)();
-        if self.is_silent() {
+        // What is typed meanwhile stands in the same place.
+        if self.is_silent() && !self.typed {
             self.show_status(now);
         }
         self.show_gauge(now);
         self.console.flush();
+        let mut typed = false;
         while let Some(key) = self.console.key() {
             match self.ahead.press(key) {
-                Typed::Kept => (),
+                Typed::Kept => typed = true,
                 Typed::Stop => self.stopped = true,
                 Typed::Refused => self.console.bell(),
             }
+        }
+        if typed {
+            self.typed = true;
+            self.console.waiting(&self.ahead.preview());
         }
         // Showing may take longer than a batch: there is to be time for tokens in between.
         self.shown = (self.clock)();

@@ -108,6 +108,10 @@ impl Front for Shown {
         self.screen.keep_line();
     }
 
+    fn waiting(&mut self, text: &str) {
+        self.screen.waiting(text);
+    }
+
     fn gauge(&mut self, gauge: &Gauge<'_>) {
         self.screen.gauge(gauge);
     }

@@ -199,6 +199,10 @@ impl Front for Terminal {
         on_all(&mut |front| front.keep_line());
     }
 
+    fn waiting(&mut self, text: &str) {
+        on_all(&mut |front| front.waiting(text));
+    }
+
     fn gauge(&mut self, gauge: &Gauge<'_>) {
         on_all(&mut |front| front.gauge(gauge));
     }
@@ -291,20 +295,17 @@ pub fn say_pair(name: &str, what: &str) {
 
 /// Says a table, or on a screen that is too narrow for it `short`.
 pub fn table(table: &str, short: &[String]) {
-    let width = table.lines().map(|line| line.chars().count()).max();
-    let fits = width.is_some_and(|width| width < console::columns());
+    let wide = table.lines().map(|line| line.chars().count()).max();
+    let make = |columns: usize| match wide {
+        Some(wide) if wide < columns => format!("{}\n", table.trim_end_matches('\n')),
+        _ => format!("{}\n", short.join("\n")),
+    };
     for line in table.lines() {
-        to_serial(line);
-        to_serial("\n");
+        to_serial(&format!("{line}\n"));
         record(line);
-        if fits {
-            to_screen(Style::Info, line, true);
-            to_screen(Style::Info, "\n", true);
-        }
     }
-    for line in short.iter().filter(|_| !fits) {
-        to_screen(Style::Info, line, true);
-        to_screen(Style::Info, "\n", true);
+    if !on_picture(&mut |picture| picture.lay_out(Style::Info, &make)) {
+        to_screen(Style::Info, &make(console::columns()), true);
     }
 }
 
