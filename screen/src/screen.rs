@@ -10,7 +10,6 @@ use llama2_console::{
     front::{Bottom, Front, Gauge, Menu, Style},
     keys::Key,
     status::Status,
-    view::Prompt,
 };
 use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
 
@@ -401,12 +400,11 @@ impl Front for Screen {
     }
 
     fn waiting(&mut self, text: &str) {
-        self.bottom(Bottom::Line {
-            prompt: Prompt {
-                first: "",
-                more: "",
-            },
-            text,
+        // The reply goes on in its line.
+        self.set_below(Below::Line {
+            first: String::new(),
+            more: String::new(),
+            text: text.to_string(),
             cursor: text.len(),
         });
     }

@@ -444,8 +444,9 @@ fn what_is_typed_for_later_is_seen_below_the_reply() {
     let mut screen = Screen::new(800, 600).unwrap();
     screen.show(Style::Answer, "A reply that is still");
     screen.waiting("and then?⏎");
+    screen.show(Style::Answer, " made");
     let seen = screen.cells();
-    assert!(seen.contains("A reply that is still") && seen.contains("and then?⏎"));
+    assert!(seen.contains("A reply that is still made") && seen.contains("and then?⏎"));
     assert!(crate::font::Font::new(8, 16).has('⏎'));
     screen.bottom(Bottom::Nothing);
     assert!(!screen.cells().contains("and then"));
