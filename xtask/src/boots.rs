@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::Encoding;
 
 use crate::{
-    boots_chat, boots_console, boots_cores, family,
+    boots_chat, boots_console, boots_cores, boots_pictures, family,
     image::{self, Content, From},
     maker,
     qemu::{Accel, Guest, Machine},
@@ -99,6 +99,7 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     };
     // The longest come first, so that none of them is alone at the end.
     let mut boots = wanted(&boots_console::BOOTS);
+    boots.extend(wanted(&boots_pictures::boots()));
     boots.extend(wanted(&BOOTS));
     let alone = wanted(&boots_cores::BOOTS);
     if boots.is_empty() && alone.is_empty() {

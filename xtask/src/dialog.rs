@@ -12,6 +12,8 @@ use crate::{
 
 /// What stands before a line.
 const PROMPT: &str = "> ";
+/// A prompt behind which nothing comes for so long is one.
+const SETTLED: Duration = Duration::from_millis(80);
 
 /// A conversation under way. What was said is kept with the trial when it ends.
 pub struct Dialog<'t> {
@@ -62,11 +64,19 @@ impl<'t> Dialog<'t> {
     /// Waits for a prompt with nothing behind it, and gives what came since the one before, which is the first row.
     pub fn prompt(&mut self) -> Result<String> {
         let before = self.row;
-        let row = self.until("prompt", |paper| {
+        let ready = |paper: &Paper| {
             let (row, column) = paper.cursor();
             let ready = row > before && column == PROMPT.len() && paper.row(row) == PROMPT;
             (ready && row + 1 == paper.count()).then_some(row)
-        })?;
+        };
+        let row = loop {
+            let row = self.until("prompt", ready)?;
+            // A loaded conversation has rows that begin so, and the line comes in pieces.
+            let _ = self.guest.until(SETTLED, |_| None::<()>);
+            if ready(&self.guest.paper) == Some(row) {
+                break row;
+            }
+        };
         self.row = row;
         Ok(self.guest.paper.text(before..row))
     }

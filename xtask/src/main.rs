@@ -6,6 +6,7 @@ mod boots_chat;
 mod boots_console;
 mod boots_cores;
 mod boots_keys;
+mod boots_pictures;
 mod build;
 mod config_file;
 mod dialog;
