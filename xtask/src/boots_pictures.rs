@@ -88,6 +88,26 @@ const TEXT: Display = Display {
             show: story,
             varies: &[(2, 1, 0)],
         },
+        View {
+            name: "help",
+            show: help,
+            varies: &[],
+        },
+        View {
+            name: "stopped",
+            show: stopped,
+            varies: &[(1, 8, 0)],
+        },
+        View {
+            name: "long",
+            show: long,
+            varies: &[],
+        },
+        View {
+            name: "error",
+            show: error,
+            varies: &[],
+        },
     ],
 };
 
