@@ -378,11 +378,18 @@ impl Guest {
 
     /// Waits for the application's last line.
     pub fn end(&mut self, patience: Duration) -> End {
-        let last_line = |text: &str| {
-            let rest = text.rsplit_once("\nllama2: exit ")?.1;
-            rest.split_once('\n')?.0.trim().parse().ok()
+        let number = |rest: &str| rest.split_once('\n')?.0.trim().parse().ok();
+        let last_line = |guest: &Guest| match guest.text.rsplit_once("\nllama2: exit ") {
+            Some((_, rest)) => number(rest),
+            // On a terminal it may have taken the place of a prompt.
+            None => {
+                let (_, rest) = guest.text.rsplit_once("llama2: exit ")?;
+                let mut rows = (0..guest.paper.count()).rev();
+                rows.find(|&row| guest.paper.row(row).starts_with("llama2: exit "))?;
+                number(rest)
+            }
         };
-        match self.wait(patience, last_line) {
+        match self.until(patience, last_line) {
             Ok(status) => End::Exit(status),
             Err(end) => end,
         }
