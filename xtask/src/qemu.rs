@@ -299,7 +299,7 @@ pub struct Guest {
     characters: Utf8Stream,
     /// The same with the escape sequences, as a terminal shows it.
     pub paper: Paper,
-    /// Where to copy it to as it comes.
+    /// Where to copy it to as it comes: with the escape sequences where keys come from a terminal.
     pub echo: Option<Box<dyn Write + Send>>,
     _scratch: Scratch,
 }
@@ -325,8 +325,10 @@ impl Guest {
             Ok(bytes) => {
                 let mut text = Vec::new();
                 self.filter.pass(&bytes, &mut text);
+                // Somebody's terminal does what it is told: there a line is edited. A script reads.
+                let seen = if self.keys.is_none() { &bytes } else { &text };
                 if let Some(echo) = &mut self.echo {
-                    let _ = echo.write_all(&text).and_then(|()| echo.flush());
+                    let _ = echo.write_all(seen).and_then(|()| echo.flush());
                 }
                 self.characters.push(&text, &mut self.text);
                 self.paper.take(&bytes);
@@ -519,6 +521,10 @@ impl Drop for Guest {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        // Pastes are not marked any more and nothing is in colours, whatever the machine said last.
+        if let (None, Some(echo)) = (&self.keys, &mut self.echo) {
+            let _ = echo.write_all(b"\x1b[?2004l\x1b[0m");
+        }
     }
 }
 
