@@ -13,7 +13,7 @@ use crate::{
     boots::Check,
     boots_keys,
     dialog::{Dialog, Reply, printable},
-    image::{self, From},
+    image::{self, Content, From},
     maker,
     qemu::{Accel, End, Machine},
     trial::{Bench, PATIENCE, Trial},
@@ -34,6 +34,9 @@ pub const BOOTS: [(&str, Check); 9] = [
     ("console: nothing but the application", bare),
     ("console: one story where exit is set", one_story),
 ];
+
+/// Firmware looks at its USB ports once a second.
+const USB: Duration = Duration::from_secs(3);
 
 /// Words that mean a story's end.
 const INVITATION: &str = "Type how the next story begins, or press Return for any story.";
@@ -387,16 +390,24 @@ fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(Some(format!("taken after {took:.1} s")))
 }
 
-/// What cannot be kept is said to be so, and the conversation goes on.
+/// A boot volume that cannot be written: another one is taken while there is one, and else it is said.
 fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let config = "display = \"text\"\r\nseed = 5\r\nsteps = 24\r\n";
+    let mut notes = Content::default();
+    notes.bytes("NOTES.TXT", "nothing yet");
+    let other = trial.image_of(bench, &notes, "-other")?;
     let image = trial.image(bench, config, &[])?;
     let machine = Machine {
+        disks: vec![image, other.clone()],
         read_only: true,
-        ..Machine::new(&image)
+        usb: true,
+        ..Machine::new(&other)
     };
     let mut dialog = Dialog::start(trial, &machine)?;
     dialog.prompt()?;
+    dialog.expect("/save", "Saved 2 messages as CHAT0001.JSL on volume 2")?;
+    dialog.guest.unplug("drive1")?;
+    std::thread::sleep(USB);
     let locked = "on the boot volume: it is write-protected; unlock it, or plug in another drive\n";
     dialog.expect(
         "/save",
@@ -409,6 +420,9 @@ fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let told = dialog.ask("Tim found a key")?;
     told.is(&bench.host(&["-s", "5", "-n", "24", "-i", "Tim found a key"])?)?;
     dialog.leave("\x04")?;
+    drop(dialog);
+    let saved = String::from_utf8(image::read_back(&other, "CHAT0001.JSL")?)?;
+    ensure!(saved.lines().count() == 3, "the file:\n{saved}");
     Ok(None)
 }
 
@@ -437,8 +451,7 @@ fn full_then_gone(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.ask("Tim found a key")?.is(&story)?;
 
     dialog.guest.unplug("drive0")?;
-    // Firmware looks at its USB ports once a second.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(USB);
     let said = dialog.say("/save")?;
     ensure!(
         said.starts_with("error: ") && said.lines().count() == 1,
