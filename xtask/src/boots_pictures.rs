@@ -4,14 +4,14 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     boots::Check,
     dialog::Dialog,
     image::From,
     maker,
-    picture::{Area, Picture},
+    picture::{Area, Picture, steady},
     qemu::Machine,
     shell::{root, target},
     trial::{Bench, Trial},
@@ -291,8 +291,7 @@ fn compare(display: &Display, view: &View, seen: &Picture) -> Result<String> {
     }
 }
 
-/// Twenty pictures in a row while a story is told. None is empty, and a row of text that stands in one stands in the next, or as many rows higher as all the
-/// others; but for the last two, which grow.
+/// Twenty pictures in a row while a story is told: they must be [`steady`].
 fn frames(dialog: &mut Dialog<'_>, display: &Display) -> Result<()> {
     const FRAMES: usize = 20;
     dialog.say("/max 0")?;
@@ -306,40 +305,6 @@ fn frames(dialog: &mut Dialog<'_>, display: &Display) -> Result<()> {
     // It may be over by now: then the key does nothing.
     dialog.keys("\x1b")?;
     dialog.prompt()?;
-    let rows: Vec<Vec<Vec<[u8; 3]>>> = frames.iter().map(|frame| rows_of(frame, display)).collect();
-    let text = |rows: &[Vec<[u8; 3]>]| {
-        let is_text = |row: &Vec<[u8; 3]>| row.iter().any(|pixel| *pixel != row[0]);
-        rows.iter().rposition(is_text).map_or(0, |last| last + 1)
-    };
-    for (number, pair) in rows.windows(2).enumerate() {
-        let count = text(&pair[0]);
-        ensure!(count > 0, "picture {number} is empty");
-        let stays = count.saturating_sub(2);
-        let fits = |up: usize| (up..stays).all(|row| pair[0][row] == pair[1][row - up]);
-        ensure!(
-            (0..=stays / 2).any(fits),
-            "picture {} is torn: its rows are not those of the picture before it",
-            number + 1
-        );
-    }
-    let (first, last) = (text(&rows[0]), text(&rows[FRAMES - 1]));
-    ensure!(
-        last > first,
-        "the text did not grow: {first} rows of it, then {last}"
-    );
-    Ok(())
-}
-
-/// A picture's rows of text.
-fn rows_of(picture: &Picture, display: &Display) -> Vec<Vec<[u8; 3]>> {
-    let area = (display.conversation)(picture.width, picture.height);
-    (0..area.height / display.row)
-        .map(|row| {
-            let top = area.y + row * display.row;
-            let lines = top..top + display.row;
-            lines
-                .flat_map(|y| (area.x..area.x + area.width).map(move |x| picture.at(x, y)))
-                .collect()
-        })
-        .collect()
+    let area = (display.conversation)(frames[0].width, frames[0].height);
+    steady(&frames, area, display.row)
 }
