@@ -90,7 +90,7 @@ pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         asked == ["", "Kalo mi", "Neru", "Sati", "Vowe yabi", "Hu"],
         "it was asked {asked:?}"
     );
-    for (reply, place) in [(kalo, 3), (vowe, 9)] {
+    for (reply, place) in [(&kalo, 3), (&vowe, 9)] {
         let (told, kept) = (printable(&reply.text), printable(&said[place]));
         ensure!(told == kept, "told:\n{told}\nand kept:\n{kept}");
     }
@@ -101,7 +101,8 @@ pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         took[1] < 1.0 && took[2] < 3.0,
         "it took {took:.2?} s to stop"
     );
-    Ok(Some(format!("stopped after {took:.2?} s")))
+    let rate = vowe.summary.split(", ").nth(1).unwrap_or_default();
+    Ok(Some(format!("stopped after {took:.2?} s, at {rate}")))
 }
 
 /// Four thousand characters at once with and without a terminal's marks, and two thousand of a key that is held down.

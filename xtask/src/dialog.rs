@@ -150,8 +150,8 @@ impl<'t> Dialog<'t> {
     ) -> Result<(Reply, Duration)> {
         let from = self.row + 1;
         self.comes(bytes)?;
-        press(&mut self.guest)?;
         let start = Instant::now();
+        press(&mut self.guest)?;
         self.until("summary of a reply that was stopped", |paper| {
             let mut rows = from..paper.count();
             rows.any(|row| is_summary(&paper.row(row))).then_some(())
