@@ -150,6 +150,8 @@ impl<'t> Dialog<'t> {
     ) -> Result<(Reply, Duration)> {
         let from = self.row + 1;
         self.comes(bytes)?;
+        // Not in the moment in which something is shown: keys are looked at then anyway.
+        std::thread::sleep(Duration::from_millis(110));
         let start = Instant::now();
         press(&mut self.guest)?;
         self.until("summary of a reply that was stopped", |paper| {
