@@ -247,7 +247,13 @@ pub fn merge(old: &str, wishes: &[(&str, String)]) -> String {
     for (key, value) in missing {
         out.push_str(&format!("{key} = {value}\n"));
     }
-    out + &rest
+    let text = out + &rest;
+    // An editor that ends its lines in CR LF may need it.
+    let breaks = old.matches('\n').count();
+    if breaks > 0 && breaks == old.matches("\r\n").count() {
+        return text.replace('\n', "\r\n");
+    }
+    text
 }
 
 /// Whether a value is over at its line's end: no quotes of three and no bracket is open.
@@ -372,6 +378,11 @@ mod tests {
         );
         assert_eq!(merge(&new, &wishes), new, "once is enough");
         assert_eq!(merge("", &wishes[..1]), "temperature = 0.8\n");
+        assert_eq!(
+            merge("# Mine\r\ntop_p = 1\r\n", &wishes[..2]),
+            "# Mine\r\ntop_p = 0.9\r\ntemperature = 0.8\r\n",
+            "line ends stay what they are"
+        );
         let all = merge("", &Settings::default().wishes());
         assert!(all.contains("think = \"show\"\nstop = []\n"));
     }

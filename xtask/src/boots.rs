@@ -15,10 +15,10 @@ use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::Encoding;
 
 use crate::{
-    boots_chat, boots_cores, family,
+    boots_chat, boots_console, boots_cores, boots_pictures, family,
     image::{self, Content, From},
     maker,
-    qemu::{Accel, End, Guest, Machine},
+    qemu::{Accel, Guest, Machine},
     setup,
     shell::{check, root, target},
     test::Count,
@@ -29,7 +29,7 @@ use crate::{
 pub type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
-const BOOTS: [(&str, Check); 27] = [
+const BOOTS: [(&str, Check); 26] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -42,10 +42,6 @@ const BOOTS: [(&str, Check); 27] = [
     (
         "boot: Qwen2's shape in two GGUF files, text as on the host",
         split,
-    ),
-    (
-        "boot: the bare application tells a story, then waits for a key",
-        bare,
     ),
     (
         "boot: no AVX (-cpu qemu64), text as on the host",
@@ -101,7 +97,11 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
             .filter(|(name, _)| only.is_none_or(|only| name.contains(only)));
         wanted.copied().collect()
     };
-    let (boots, alone) = (wanted(&BOOTS), wanted(&boots_cores::BOOTS));
+    // The longest come first, so that none of them is alone at the end.
+    let mut boots = wanted(&boots_console::BOOTS);
+    boots.extend(wanted(&boots_pictures::boots()));
+    boots.extend(wanted(&BOOTS));
+    let alone = wanted(&boots_cores::BOOTS);
     if boots.is_empty() && alone.is_empty() {
         return Ok(());
     }
@@ -295,48 +295,6 @@ fn stories260k(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(told)
 }
 
-/// One file is enough: no configuration, no model, and the usual ending.
-fn bare(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let image = trial.image(bench, "", &[])?;
-    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
-    let asked = guest.wait(PATIENCE, |text| {
-        text.contains("\nDone! Press any key to exit.\n")
-            .then_some(())
-    });
-    if let Err(end) = asked {
-        return trial.ended(&guest, end).map(|_| None);
-    }
-    // It waits.
-    let early = guest.end(Duration::from_secs(2));
-    guest.send(b"x")?;
-    let end = guest.end(PATIENCE);
-    let status = trial.ended(&guest, end)?;
-    ensure!(early == End::Timeout, "it did not wait for a key");
-    ensure!(status == 0, "status {status}");
-    for words in [
-        "llama2.efi 0.",
-        "Model: stories1M",
-        "Running forward pass (token=1, pos=0)...",
-        "Top token: 428 (logit=12.0378)",
-        "Generating 256 tokens:",
-    ] {
-        trial.says(words)?;
-    }
-    // The seed that it drew gives the same story on the host.
-    let seed = trial
-        .serial
-        .split_once(", seed ")
-        .and_then(|(_, rest)| rest.split(' ').next())
-        .context("no seed")?
-        .to_owned();
-    let want = bench.host(&["-s", &seed])?;
-    ensure!(
-        trial.story()? == want,
-        "seed {seed} gives another story on the host:\n{want}"
-    );
-    Ok(Some(format!("seed {seed}")))
-}
-
 const GREEDY: &str =
     "exit = \"shutdown\"\ntemperature = 0\nsteps = 120\nprompt = \"Tim found a key\"";
 
@@ -436,7 +394,7 @@ pub fn stop(
 ) -> Result<Option<String>> {
     let image = trial.image(
         bench,
-        &format!("steps = 0\ntemperature = 0\n{config}\n"),
+        &format!("exit = \"key\"\nsteps = 0\ntemperature = 0\n{config}\n"),
         &[("STORIES.BIN", From::File(bench.models("stories1M.bin")))],
     )?;
     let mut guest = Machine::new(&image).start(Accel::Tcg)?;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{
     boots::{Check, stop},
+    dialog::Dialog,
     image::From,
     qemu::{Accel, Guest, Machine},
     trial::{Bench, PATIENCE, Trial},
@@ -176,63 +177,22 @@ fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         (2, "threads = 2"),
         (3, "threads = 2\ntest = \"blocking\""),
     ] {
-        let config = format!("mode = \"chat\"\nseed = 3\nsteps = 0\nsystem = \"\"\n{words}\n");
+        let config = format!(
+            "display = \"text\"\nmode = \"chat\"\nseed = 3\nsteps = 0\nsystem = \"\"\n{words}\n"
+        );
         let image = trial.image(bench, &config, &[])?;
         let machine = Machine {
             cpus,
             ..Machine::new(&image)
         };
-        let mut guest = machine.start(Accel::Tcg)?;
-        let asked = |turn: usize| {
-            move |text: &str| {
-                let turns = text.matches("\nUser: ").count();
-                (turns == turn + 1 && text.ends_with("\nUser: ")).then_some(())
-            }
-        };
-        let answered = |turn: usize| {
-            move |text: &str| {
-                let answer = text.split("Assistant: ").nth(turn + 1)?;
-                (answer.len() >= ENOUGH).then_some(())
-            }
-        };
-        for (turn, line) in [&b"Who has a ball?\r"[..], b"And who sings?\r"]
-            .into_iter()
-            .enumerate()
-        {
-            if let Err(end) = guest.wait(PATIENCE, asked(turn)) {
-                return trial.ended(&guest, end).map(|_| None);
-            }
-            guest.send(line)?;
-            if let Err(end) = guest.wait(PATIENCE, answered(turn)) {
-                return trial.ended(&guest, end).map(|_| None);
-            }
-            guest.send(b"\x1b")?;
-        }
-        // Esc at a question leaves; then there is the key prompt.
-        for (wanted, key) in [
-            ("\nStopped by a key.\nUser: ", b"\x1b"),
-            ("Done! Press", b"x"),
-        ] {
-            let seen = |text: &str| {
-                let (_, end) = text.rsplit_once("Assistant: ")?;
-                end.contains(wanted).then_some(())
-            };
-            if let Err(end) = guest.wait(PATIENCE, seen) {
-                return trial.ended(&guest, end).map(|_| None);
-            }
-            guest.send(key)?;
-        }
-        let end = guest.end(PATIENCE);
-        let status = trial.ended(&guest, end)?;
-        ensure!(status == 0, "status {status}");
-        let answer = trial.serial.split("Assistant: ").nth(1);
-        told.push(
-            answer
-                .context("no answer")?
-                .chars()
-                .take(ENOUGH)
-                .collect::<String>(),
-        );
+        let mut dialog = Dialog::start(trial, &machine)?;
+        dialog.prompt()?;
+        dialog.keys("Who has a ball?\r")?;
+        let (answer, _) = dialog.stop(ENOUGH, &|guest| guest.send(b"\x1b"))?;
+        dialog.keys("And who sings?\r")?;
+        dialog.stop(ENOUGH, &|guest| guest.send(b"\x1b"))?;
+        dialog.leave("/exit")?;
+        told.push(answer.text.chars().take(ENOUGH).collect::<String>());
     }
     ensure!(
         told[0] == told[1] && told[0] == told[2],

@@ -525,8 +525,11 @@ fn sought(to: SeekFrom, at: u64, size: u64) -> io::Result<u64> {
     found.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
-/// Reads a file back out of an image, from the partition table on.
-pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
+/// Opens an image's volume, from the partition table on, and does something with it.
+fn with_volume<R>(
+    image: &Path,
+    f: impl FnOnce(&fatfs::FileSystem<Window<'_>>) -> Result<R>,
+) -> Result<R> {
     let table = GptConfig::new().open(image)?;
     let partition = table
         .partitions()
@@ -550,9 +553,33 @@ pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
         at: 0,
     };
     let volume = fatfs::FileSystem::new(window, fatfs::FsOptions::new())?;
-    let mut bytes = Vec::new();
-    volume.root_dir().open_file(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let done = f(&volume)?;
+    volume.unmount()?;
+    Ok(done)
+}
+
+/// Reads a file back out of an image.
+pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
+    with_volume(image, |volume| {
+        let mut bytes = Vec::new();
+        volume.root_dir().open_file(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// Takes an image's last free byte, by a file that is called `FILLER.BIN`.
+pub fn fill(image: &Path) -> Result<()> {
+    with_volume(image, |volume| {
+        let mut file = volume.root_dir().create_file("FILLER.BIN")?;
+        file.flush()?;
+        let stats = volume.stats()?;
+        let free = u64::from(stats.free_clusters()) * u64::from(stats.cluster_size());
+        io::copy(&mut io::repeat(b'f').take(free), &mut file)?;
+        file.flush()?;
+        let left = volume.stats()?.free_clusters();
+        ensure!(left == 0, "{left} clusters are left");
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -3,9 +3,13 @@
 mod bench;
 mod boots;
 mod boots_chat;
+mod boots_console;
 mod boots_cores;
+mod boots_keys;
+mod boots_pictures;
 mod build;
 mod config_file;
+mod dialog;
 mod dist;
 /// The engine's tests' random models, for boots.
 #[allow(dead_code)]
@@ -17,6 +21,7 @@ mod image;
 mod inspect;
 mod maker;
 mod oracle;
+mod paper;
 mod picture;
 mod qemu;
 mod run;

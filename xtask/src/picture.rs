@@ -77,6 +77,19 @@ impl Picture {
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
     }
 
+    /// The pixels of an area's rows of text.
+    fn rows(&self, area: Area, row: usize) -> Vec<Vec<[u8; 3]>> {
+        (0..area.height / row)
+            .map(|number| {
+                let top = area.y + number * row;
+                let columns = area.x..area.x + area.width;
+                (top..top + row)
+                    .flat_map(|y| columns.clone().map(move |x| self.at(x, y)))
+                    .collect()
+            })
+            .collect()
+    }
+
     /// Pixels outside of `masks` that differ in any colour by more than `tolerance`, of all there are: a share from 0 to 1.
     pub fn difference(&self, other: &Picture, masks: &[Area], tolerance: u8) -> Result<f64> {
         ensure!(
@@ -99,9 +112,91 @@ impl Picture {
     }
 }
 
+/// Whether pictures that follow each other show one text that grows, in rows of so many pixels: none is empty, a row that stands in one stands in
+/// the next, or as many rows higher as all the others, but for the last two, which grow; and there is more of it in the end.
+///
+/// # Errors
+/// Which picture is not so.
+pub fn steady(pictures: &[Picture], area: Area, row: usize) -> Result<()> {
+    let rows: Vec<Vec<Vec<[u8; 3]>>> = pictures
+        .iter()
+        .map(|picture| picture.rows(area, row))
+        .collect();
+    let is_text = |row: &Vec<[u8; 3]>| row.iter().any(|pixel| *pixel != row[0]);
+    let count = |rows: &[Vec<[u8; 3]>]| rows.iter().rposition(is_text).map_or(0, |last| last + 1);
+    for (number, rows) in rows.iter().enumerate() {
+        ensure!(count(rows) > 0, "picture {number} is empty");
+    }
+    let mut moved = 0;
+    for (number, pair) in rows.windows(2).enumerate() {
+        let stays = count(&pair[0]).saturating_sub(2);
+        let fits = |&up: &usize| (up..stays).all(|row| pair[0][row] == pair[1][row - up]);
+        let up = (0..=stays / 2).find(fits).with_context(|| {
+            let next = number + 1;
+            format!("picture {next} is torn: its rows are not those of picture {number}")
+        })?;
+        moved += up;
+    }
+    let (Some(first), Some(last)) = (pictures.first(), pictures.last()) else {
+        return Ok(());
+    };
+    ensure!(
+        moved > 0 || first != last,
+        "all {} pictures are the same: the text did not grow",
+        pictures.len()
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_that_grow_are_steady() {
+        const AREA: Area = Area {
+            x: 0,
+            y: 0,
+            width: 4,
+            height: 16,
+        };
+        // Rows of two lines, each with a pixel of its row's own level.
+        let picture = |rows: [u8; 8]| Picture {
+            width: 4,
+            height: 16,
+            rgb: rows
+                .iter()
+                .flat_map(|&level| {
+                    let mut row = [0; 24];
+                    row[3] = level;
+                    row
+                })
+                .collect(),
+        };
+        let grown = [
+            picture([1, 2, 3, 0, 0, 0, 0, 0]),
+            picture([1, 2, 3, 4, 5, 6, 0, 0]),
+            picture([1, 2, 3, 4, 5, 6, 7, 8]),
+            picture([2, 3, 4, 5, 6, 7, 8, 9]),
+            picture([2, 3, 4, 5, 6, 7, 8, 9]),
+            picture([4, 5, 6, 7, 8, 9, 10, 11]),
+        ];
+        steady(&grown, AREA, 2).unwrap();
+        let with = |last: [u8; 8]| {
+            let pictures = [&grown[..4], &[picture(last)]].concat();
+            steady(&pictures, AREA, 2).map_err(|error| error.to_string())
+        };
+        assert!(with([0; 8]).unwrap_err().contains("picture 4 is empty"));
+        // The upper half has moved, the lower not.
+        let torn = with([3, 4, 5, 5, 6, 7, 8, 9]).unwrap_err();
+        assert!(torn.contains("picture 4 is torn"), "{torn}");
+        assert!(
+            with([0, 0, 0, 0, 6, 7, 8, 9]).is_err(),
+            "half of it is gone"
+        );
+        let same = [grown[0].clone(), grown[0].clone()];
+        assert!(steady(&same, AREA, 2).is_err(), "nothing grows");
+    }
 
     #[test]
     fn differences_are_shares_outside_of_masks() {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use llama2_engine::utf8::Utf8Stream;
 
-use crate::picture::Picture;
+use crate::{paper::Paper, picture::Picture};
 
 /// A firmware image and its template of variables.
 pub struct Firmware {
@@ -98,6 +98,8 @@ pub struct Machine {
     pub blkdebug: Option<PathBuf>,
     /// Disks as SATA drives instead of virtio's.
     pub sata: bool,
+    /// Disks as USB drives, which can be pulled out.
+    pub usb: bool,
     /// The first disk cannot be written.
     pub read_only: bool,
     /// The screen's pixels, for firmware that asks the monitor.
@@ -116,6 +118,7 @@ impl Machine {
             keys: Keys::Pipe,
             blkdebug: None,
             sata: false,
+            usb: false,
             read_only: false,
             resolution: None,
         }
@@ -152,6 +155,9 @@ impl Machine {
         ));
         qemu.arg("-drive")
             .arg(format!("if=pflash,format=raw,file={}", escape(&vars)));
+        if self.usb {
+            qemu.args(["-device", "qemu-xhci,id=usb"]);
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             let file = match &self.blkdebug {
                 Some(rules) if index == 0 => {
@@ -167,6 +173,8 @@ impl Machine {
                 .arg(format!("if=none,id=disk{index},format=raw,{file}"));
             let device = if self.sata {
                 format!("ide-hd,bus=ide.{index}")
+            } else if self.usb {
+                "usb-storage,bus=usb.0".to_owned()
             } else {
                 "virtio-blk-pci".to_owned()
             };
@@ -231,6 +239,7 @@ impl Machine {
             filter: Filter::default(),
             text: String::new(),
             characters: Utf8Stream::default(),
+            paper: Paper::default(),
             echo: None,
             _scratch: scratch,
         })
@@ -288,7 +297,9 @@ pub struct Guest {
     pub text: String,
     /// A character may come in two pieces.
     characters: Utf8Stream,
-    /// Where to copy it to as it comes.
+    /// The same with the escape sequences, as a terminal shows it.
+    pub paper: Paper,
+    /// Where to copy it to as it comes: with the escape sequences where keys come from a terminal.
     pub echo: Option<Box<dyn Write + Send>>,
     _scratch: Scratch,
 }
@@ -314,10 +325,13 @@ impl Guest {
             Ok(bytes) => {
                 let mut text = Vec::new();
                 self.filter.pass(&bytes, &mut text);
+                // Somebody's terminal does what it is told: there a line is edited. A script reads.
+                let seen = if self.keys.is_none() { &bytes } else { &text };
                 if let Some(echo) = &mut self.echo {
-                    let _ = echo.write_all(&text).and_then(|()| echo.flush());
+                    let _ = echo.write_all(seen).and_then(|()| echo.flush());
                 }
                 self.characters.push(&text, &mut self.text);
+                self.paper.take(&bytes);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),
@@ -331,9 +345,18 @@ impl Guest {
         patience: Duration,
         found: impl Fn(&str) -> Option<T>,
     ) -> Result<T, End> {
+        self.until(patience, |guest| found(&guest.text))
+    }
+
+    /// Waits until `found` is content with what came so far.
+    pub fn until<T>(
+        &mut self,
+        patience: Duration,
+        found: impl Fn(&Guest) -> Option<T>,
+    ) -> Result<T, End> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(found) = found(&self.text) {
+            if let Some(found) = found(self) {
                 return Ok(found);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -350,18 +373,25 @@ impl Guest {
                     .take()
                     .and_then(|errors| errors.join().ok())
                     .unwrap_or_default();
-                return found(&self.text).ok_or(End::Gone(format!("{status}: {}", words.trim())));
+                return found(self).ok_or(End::Gone(format!("{status}: {}", words.trim())));
             }
         }
     }
 
     /// Waits for the application's last line.
     pub fn end(&mut self, patience: Duration) -> End {
-        let last_line = |text: &str| {
-            let rest = text.rsplit_once("\nllama2: exit ")?.1;
-            rest.split_once('\n')?.0.trim().parse().ok()
+        let number = |rest: &str| rest.split_once('\n')?.0.trim().parse().ok();
+        let last_line = |guest: &Guest| match guest.text.rsplit_once("\nllama2: exit ") {
+            Some((_, rest)) => number(rest),
+            // On a terminal it may have taken the place of a prompt.
+            None => {
+                let (_, rest) = guest.text.rsplit_once("llama2: exit ")?;
+                let mut rows = (0..guest.paper.count()).rev();
+                rows.find(|&row| guest.paper.row(row).starts_with("llama2: exit "))?;
+                number(rest)
+            }
         };
-        match self.wait(patience, last_line) {
+        match self.until(patience, last_line) {
             Ok(status) => End::Exit(status),
             Err(end) => end,
         }
@@ -401,6 +431,13 @@ impl Guest {
         Ok(last)
     }
 
+    /// Pulls a USB drive out: the first is `drive0`.
+    pub fn unplug(&self, drive: &str) -> Result<()> {
+        let arguments = serde_json::json!({"id": drive});
+        self.qmp(serde_json::json!({"execute": "device_del", "arguments": arguments}))
+            .map(|_| ())
+    }
+
     /// A picture of the screen.
     pub fn picture(&self) -> Result<Picture> {
         let file = self._scratch.0.join("screen.png");
@@ -427,6 +464,25 @@ impl Guest {
         // The next press would be part of this one.
         std::thread::sleep(Duration::from_millis(60));
         Ok(())
+    }
+
+    /// Presses a key and does not let go: once more each time that a keyboard would repeat it.
+    pub fn hold(&self, key: &str) -> Result<()> {
+        self.key_event(key, true)
+    }
+
+    /// Lets go of a key.
+    pub fn release(&self, key: &str) -> Result<()> {
+        self.key_event(key, false)
+    }
+
+    fn key_event(&self, key: &str, down: bool) -> Result<()> {
+        let key = serde_json::json!({"type": "qcode", "data": key});
+        let event = serde_json::json!({"type": "key", "data": {"down": down, "key": key}});
+        self.qmp(
+            serde_json::json!({"execute": "input-send-event", "arguments": {"events": [event]}}),
+        )
+        .map(|_| ())
     }
 
     /// Saves a picture of the screen as PNG.
@@ -465,6 +521,10 @@ impl Drop for Guest {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        // Pastes are not marked any more and nothing is in colours, whatever the machine said last.
+        if let (None, Some(echo)) = (&self.keys, &mut self.echo) {
+            let _ = echo.write_all(b"\x1b[?2004l\x1b[0m");
+        }
     }
 }
 

@@ -153,7 +153,9 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
     };
     eprintln!("xtask: booting in QEMU with {memory} MiB");
     if !unattended {
-        eprintln!("xtask: Esc or Ctrl-C stops the story; Ctrl-A X switches the machine off");
+        eprintln!(
+            "xtask: Esc or Ctrl-C stops a reply, /exit leaves; Ctrl-A X switches the machine off"
+        );
     }
     let mut guest = machine.start_best(args.accel)?;
     // What came while KVM was tried.
