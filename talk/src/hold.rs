@@ -277,11 +277,14 @@ impl Talk<'_, '_, '_> {
 
     fn new_chat(&mut self) -> Result<Vec<String>, PromptError> {
         let seq_len = self.loaded.seq_len();
-        let settings = Settings {
+        let mut settings = Settings {
             mode: Mode::Chat,
             prompt: None,
             ..self.state.settings.clone()
         };
+        if !self.is_dialog() {
+            settings.steps = Some(wishes::story_steps(&settings, seq_len) as i64);
+        }
         let task = Task::new(
             &settings,
             self.loaded.tokenizer,
@@ -401,7 +404,7 @@ impl Talk<'_, '_, '_> {
     fn tell_story(&mut self, opening: &str) -> Option<(Made, String, End)> {
         let seq_len = self.loaded.seq_len();
         let settings = &self.state.settings;
-        let steps = settings.steps_for(seq_len, false);
+        let steps = wishes::story_steps(settings, seq_len);
         let stops = settings.stops.clone();
         let generation = Generation::new(self.loaded.tokenizer, opening.as_bytes(), steps, seq_len);
         let mut generation = match generation {

@@ -11,8 +11,16 @@ use llama2_engine::{
     settings::{Settings, Think},
 };
 
-/// run.c's number of steps, where nobody says another.
-const STORY_STEPS: usize = 256;
+/// Steps of a story, where nobody says another number: most have come to their end by then. (run.c's number, 256, is for whoever wants just run.c's text.)
+pub const STORY_STEPS: usize = 512;
+
+/// Steps of a story in a context of so many positions.
+pub fn story_steps(settings: &Settings, seq_len: usize) -> usize {
+    match settings.steps {
+        Some(_) => settings.steps_for(seq_len, false),
+        None => STORY_STEPS.min(seq_len),
+    }
+}
 
 /// The settings that are in force, for a dialog of llama.cpp's kind or not.
 pub fn shown(settings: &Settings, dialog: bool) -> Shown {

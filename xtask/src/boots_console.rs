@@ -69,7 +69,7 @@ fn bare(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         ensure!(begun.contains(words), "it does not say {words:?}");
     }
     // The seed that it drew gives the same story on the host.
-    first_story(&begun)?.is(&bench.host(&["-s", &seed])?)?;
+    first_story(&begun)?.is(&bench.host(&["-s", &seed, "-n", "512"])?)?;
     Ok(Some(format!("seed {seed}")))
 }
 

@@ -17,9 +17,6 @@ use crate::{
     trial::{Bench, Trial},
 };
 
-/// Whether the full screen is looked at, too.
-const FULL_SCREEN: bool = false;
-
 /// Levels of a colour by which a pixel may be off.
 const TOLERANCE: u8 = 8;
 /// Share of a picture's pixels, outside of masks, that may be off by more: at 800 x 600 that is about a letter.
@@ -27,19 +24,18 @@ const MOST: f64 = 0.0001;
 
 /// All of them, by name.
 pub fn boots() -> Vec<(&'static str, Check)> {
-    let text: [(&'static str, Check); 1] = [("pictures: text, 800 x 600", |bench, trial| {
-        look(bench, trial, &TEXT, (800, 600))
-    })];
-    let screen: [(&'static str, Check); 2] = [
+    Vec::from([
+        (
+            "pictures: text, 800 x 600",
+            (|bench, trial| look(bench, trial, &TEXT, (800, 600))) as Check,
+        ),
         ("pictures: full screen, 800 x 600", |bench, trial| {
             look(bench, trial, &SCREEN, (800, 600))
         }),
         ("pictures: full screen, 1920 x 1080", |bench, trial| {
-            look(bench, trial, &SCREEN, (1920, 1080))
+            look(bench, trial, &WIDE, (1920, 1080))
         }),
-    ];
-    let screen = screen.into_iter().filter(|_| FULL_SCREEN);
-    text.into_iter().chain(screen).collect()
+    ])
 }
 
 /// A kind of display, and what is looked at on it.
@@ -47,11 +43,75 @@ struct Display {
     /// Its name in `LLAMA2.CFG`.
     name: &'static str,
     /// Pixels of a letter, and of a row of text.
-    column: usize,
-    row: usize,
-    /// Where text grows, in a picture of this size.
-    conversation: fn(usize, usize) -> Area,
-    views: &'static [View],
+    cell: (usize, usize),
+    /// Where text grows, in pixels: what is above it, and below it.
+    margins: (usize, usize),
+    /// Rows at the bottom in which numbers stand.
+    bar: usize,
+    /// Where in a menu the memory is told: the first row, and from which column on.
+    memory: (usize, usize),
+}
+
+/// The firmware's text console. Its letters are 8 x 19 pixels (EDK2's), its rows lie in the screen's middle.
+const TEXT: Display = Display {
+    name: "text",
+    cell: (8, 19),
+    margins: (5, 6),
+    bar: 0,
+    memory: (2, 49),
+};
+
+/// The whole screen: a row is empty above the text; below it are the frame, an empty row, and the status bar.
+const SCREEN: Display = Display {
+    name: "screen",
+    cell: (8, 16),
+    margins: (20, 68),
+    bar: 36,
+    memory: (14, 56),
+};
+
+/// The same in larger letters.
+const WIDE: Display = Display {
+    name: "screen",
+    cell: (12, 24),
+    margins: (24, 96),
+    bar: 48,
+    memory: (18, 81),
+};
+
+impl Display {
+    fn conversation(&self, width: usize, height: usize) -> Area {
+        let (above, below) = self.margins;
+        Area {
+            x: 0,
+            y: above,
+            width,
+            height: height - above - below,
+        }
+    }
+
+    /// What of a view hangs on the machine.
+    fn masks(&self, view: &View, width: usize, height: usize) -> Vec<Area> {
+        let area = self.conversation(width, height);
+        let rows = |first: usize, count: usize, column: usize| Area {
+            x: column * self.cell.0,
+            y: area.y + first * self.cell.1,
+            width: width - column * self.cell.0,
+            height: count * self.cell.1,
+        };
+        let bar = Area {
+            x: 0,
+            y: height - self.bar,
+            width,
+            height: self.bar,
+        };
+        let own = match view.varies {
+            Varies::Nothing => None,
+            Varies::Rows(first, count) => Some(rows(first, count, 0)),
+            Varies::Memory => Some(rows(self.memory.0, 3, self.memory.1)),
+        };
+        [bar].into_iter().chain(own).collect()
+    }
 }
 
 /// Something to look at.
@@ -59,102 +119,51 @@ struct View {
     name: &'static str,
     /// Brings it onto the screen, after the view before it.
     show: fn(&mut Dialog<'_>) -> Result<()>,
-    /// Where numbers, or how much there is of a text, depend on the machine: the first row of text, how many, and from which column on.
-    varies: &'static [(usize, usize, usize)],
+    varies: Varies,
 }
 
-/// The firmware's text console. Its letters are 8 x 19 pixels (EDK2's), its rows lie in the screen's middle.
-const TEXT: Display = Display {
-    name: "text",
-    column: 8,
-    row: 19,
-    conversation: |width, height| {
-        let rows = height / 19;
-        Area {
-            x: 0,
-            y: (height - rows * 19) / 2,
-            width,
-            height: rows * 19,
-        }
-    },
-    views: &[
-        View {
-            name: "menu",
-            show: menu,
-            varies: &[(2, 3, 49)],
-        },
-        View {
-            name: "story",
-            show: story,
-            varies: &[(2, 1, 0)],
-        },
-        View {
-            name: "help",
-            show: help,
-            varies: &[],
-        },
-        View {
-            name: "stopped",
-            show: stopped,
-            varies: &[(1, 8, 0)],
-        },
-        View {
-            name: "long",
-            show: long,
-            varies: &[],
-        },
-        View {
-            name: "error",
-            show: error,
-            varies: &[],
-        },
-    ],
-};
+/// What hangs on the machine.
+#[derive(Clone, Copy)]
+enum Varies {
+    Nothing,
+    /// Numbers, or how much there is of a text: the first row, and how many.
+    Rows(usize, usize),
+    /// How much memory is free, in a menu.
+    Memory,
+}
 
-/// The whole screen. The masks are to be set when its pictures are written.
-const SCREEN: Display = Display {
-    name: "screen",
-    column: 10,
-    row: 20,
-    conversation: |width, height| Area {
-        x: 0,
-        y: 0,
-        width,
-        height: height - 100,
+const VIEWS: [View; 6] = [
+    View {
+        name: "menu",
+        show: menu,
+        varies: Varies::Memory,
     },
-    views: &[
-        View {
-            name: "menu",
-            show: menu,
-            varies: &[(2, 3, 49)],
-        },
-        View {
-            name: "story",
-            show: story,
-            varies: &[(2, 1, 0)],
-        },
-        View {
-            name: "help",
-            show: help,
-            varies: &[],
-        },
-        View {
-            name: "stopped",
-            show: stopped,
-            varies: &[(1, 8, 0)],
-        },
-        View {
-            name: "long",
-            show: long,
-            varies: &[],
-        },
-        View {
-            name: "error",
-            show: error,
-            varies: &[],
-        },
-    ],
-};
+    View {
+        name: "story",
+        show: story,
+        varies: Varies::Rows(2, 1),
+    },
+    View {
+        name: "help",
+        show: help,
+        varies: Varies::Nothing,
+    },
+    View {
+        name: "stopped",
+        show: stopped,
+        varies: Varies::Rows(1, 8),
+    },
+    View {
+        name: "long",
+        show: long,
+        varies: Varies::Nothing,
+    },
+    View {
+        name: "error",
+        show: error,
+        varies: Varies::Nothing,
+    },
+];
 
 /// The menu, as there is one at boot, without a countdown.
 fn menu(dialog: &mut Dialog<'_>) -> Result<()> {
@@ -234,7 +243,7 @@ fn look(
     dialog.keys("\r")?;
     dialog.prompt()?;
     let mut notes = Vec::new();
-    for view in display.views {
+    for view in &VIEWS {
         (view.show)(&mut dialog).with_context(|| format!("the view {:?}", view.name))?;
         // What was sent over the line is on the screen soon.
         std::thread::sleep(Duration::from_millis(500));
@@ -250,17 +259,7 @@ fn look(
 
 /// Compares a picture with the stored one, or stores it.
 fn compare(display: &Display, view: &View, seen: &Picture) -> Result<String> {
-    let area = (display.conversation)(seen.width, seen.height);
-    let masks: Vec<Area> = view
-        .varies
-        .iter()
-        .map(|&(row, count, column)| Area {
-            x: area.x + column * display.column,
-            y: area.y + row * display.row,
-            width: area.width - column * display.column,
-            height: count * display.row,
-        })
-        .collect();
+    let masks = display.masks(view, seen.width, seen.height);
     let file = format!(
         "{}-{}-{}x{}.png",
         display.name, view.name, seen.width, seen.height
@@ -305,6 +304,6 @@ fn frames(dialog: &mut Dialog<'_>, display: &Display) -> Result<()> {
     // It may be over by now: then the key does nothing.
     dialog.keys("\x1b")?;
     dialog.prompt()?;
-    let area = (display.conversation)(frames[0].width, frames[0].height);
-    steady(&frames, area, display.row)
+    let area = display.conversation(frames[0].width, frames[0].height);
+    steady(&frames, area, display.cell.1)
 }

@@ -35,7 +35,9 @@ impl Picture {
     /// Reads a PNG file of 8 bits a colour.
     pub fn read(path: &Path) -> Result<Picture> {
         let file = File::open(path).with_context(|| path.display().to_string())?;
-        let mut reader = png::Decoder::new(BufReader::new(file)).read_info()?;
+        let mut decoder = png::Decoder::new(BufReader::new(file));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info()?;
         let size = reader
             .output_buffer_size()
             .context("a picture of this size")?;
@@ -64,10 +66,26 @@ impl Picture {
         let file = File::create(path).with_context(|| path.display().to_string())?;
         let (width, height) = (self.width as u32, self.height as u32);
         let mut encoder = png::Encoder::new(BufWriter::new(file), width, height);
-        encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::High);
-        encoder.write_header()?.write_image_data(&self.rgb)?;
+        // Smooth letters have few colours; a number for each pixel is a third of three.
+        let mut colours: Vec<&[u8]> = self.rgb.chunks_exact(3).collect();
+        colours.sort_unstable();
+        colours.dedup();
+        if colours.len() > 256 {
+            encoder.set_color(png::ColorType::Rgb);
+            encoder.write_header()?.write_image_data(&self.rgb)?;
+            return Ok(());
+        }
+        let numbers: Vec<u8> = self
+            .rgb
+            .chunks_exact(3)
+            .map(|pixel| colours.binary_search(&pixel).unwrap_or(0) as u8)
+            .collect();
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_palette(colours.concat());
+        encoder.set_filter(png::Filter::NoFilter);
+        encoder.write_header()?.write_image_data(&numbers)?;
         Ok(())
     }
 

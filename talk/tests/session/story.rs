@@ -16,7 +16,10 @@ fn told(known: &Known, settings: &Settings, opening: &str, seed: u64) -> String 
     let (model, tokenizer) = (&known.model, &known.tokenizer);
     let seq_len = model.config.seq_len;
     let mut session = Session::new(model, Options::default()).unwrap();
-    let steps = settings.steps_for(seq_len, false);
+    let steps = match settings.steps {
+        Some(_) => settings.steps_for(seq_len, false),
+        None => 512,
+    };
     let mut generation = Generation::new(tokenizer, opening.as_bytes(), steps, seq_len).unwrap();
     generation.set_stops(&settings.stops);
     let drawing = settings.sampling.drawing(false);
