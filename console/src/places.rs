@@ -299,7 +299,7 @@ mod tests {
                 "There are two.",
                 "Models",
                 "  a.gguf  Q8_0",
-                "> (b       Q8_0)",
+                ">(b       Q8_0)",
                 "10 s"
             ]
         );

@@ -171,7 +171,7 @@ pub fn menu_text(menu: &Menu, columns: usize) -> (String, usize) {
         }
         let line = line.trim_end();
         let line = match row.grey {
-            true => format!("{}({})", &line[..2], &line[2..]),
+            true => format!("{}({})", &line[..1], &line[2..]),
             false => line.to_string(),
         };
         text.push_str(&cut(&line));
@@ -369,7 +369,7 @@ mod tests {
         let (text, cursor) = menu_text(&menu, 80);
         assert_eq!(
             text,
-            "Models\n  a.gguf  Q8_0  fits\n> (longer  F32   too large)\n10 s"
+            "Models\n  a.gguf  Q8_0  fits\n>(longer  F32   too large)\n10 s"
         );
         assert_eq!(&text[cursor..=cursor], ">");
         let mut terminal = Terminal::new(40, 10, false);
@@ -382,7 +382,7 @@ mod tests {
             [
                 "Models",
                 "> a.gguf  Q8_0  fits",
-                "  (longer  F32   too large)",
+                " (longer  F32   too large)",
                 "10 s"
             ]
         );

@@ -9,6 +9,9 @@ use llama2_engine::{
     settings::{Mode, Settings, Think},
 };
 
+/// What is said before the last line where the machine starts again: for whoever runs it and may think that this was the end.
+pub const AGAIN: &str = "Starting the machine again.";
+
 /// What happens after the story, or after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exit {

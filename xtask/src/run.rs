@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, Result, anyhow};
 use llama2_efi::{
     command_line::{self, Line},
-    options::{Exit, Options},
+    options::{AGAIN, Exit, Options},
 };
 use llama2_engine::{checkpoint::Checkpoint, session::KvType};
 
@@ -174,7 +174,13 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
             guest.send(b"\r")?;
         }
     }
-    Ok(match guest.end(patience) {
+    let mut end = guest.end(patience);
+    let again = format!("{AGAIN}\nllama2: exit ");
+    while !unattended && matches!(end, End::Exit(_)) && guest.text.contains(&again) {
+        guest.text.clear();
+        end = guest.end(patience);
+    }
+    Ok(match end {
         End::Exit(status) => {
             guest.settle(Duration::from_secs(if unattended && !picture {
                 5

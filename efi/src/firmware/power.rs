@@ -9,6 +9,8 @@ use uefi::{
     table,
 };
 
+use llama2_efi::options::AGAIN;
+
 use super::{console, terminal};
 
 /// What the firmware can do at its next start, and what it is asked to do then (specification 2.10, section 8.5.4).
@@ -19,6 +21,7 @@ const BOOT_TO_FW_UI: u64 = 1;
 
 /// Starts the machine anew.
 pub fn reboot() -> ! {
+    terminal::say(AGAIN);
     terminal::leave(true);
     reset(ResetType::COLD)
 }
@@ -52,6 +55,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
             error.status()
         )
     })?;
+    terminal::say(AGAIN);
     terminal::leave(true);
     reset(ResetType::COLD)
 }

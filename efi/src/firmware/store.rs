@@ -175,7 +175,9 @@ fn of(status: Status) -> Trouble {
         Status::WRITE_PROTECTED => Trouble::WriteProtected,
         Status::ACCESS_DENIED => Trouble::Marked,
         Status::NOT_FOUND => Trouble::Missing,
-        Status::NO_MEDIA | Status::MEDIA_CHANGED | Status::DEVICE_ERROR => Trouble::Gone(word),
+        Status::NO_MEDIA | Status::MEDIA_CHANGED | Status::DEVICE_ERROR | Status::TIMEOUT => {
+            Trouble::Gone(word)
+        }
         _ => Trouble::Other(word),
     }
 }
