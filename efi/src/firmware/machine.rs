@@ -104,7 +104,7 @@ impl Host for Machine<'_> {
     fn about(&mut self) -> Vec<(String, String)> {
         let memory = memory::size();
         let mut about = Vec::from([
-            ("machine".to_string(), self.crew.words()),
+            ("cores in all".to_string(), self.crew.words()),
             ("processor".to_string(), cpu::name()),
             ("firmware".to_string(), banner::firmware()),
             (
