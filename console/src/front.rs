@@ -5,7 +5,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::{keys::Key, status::Status, view::Prompt};
+use crate::{keys::Key, status::Status, view::Prompt, width};
 
 /// What a piece of the growing text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,74 @@ pub enum Bottom<'a> {
     Menu(&'a Menu),
 }
 
+/// What stands below the text, kept by who shows it again later.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Below {
+    /// [`Bottom::Nothing`].
+    #[default]
+    Nothing,
+    /// [`Bottom::Line`].
+    Line {
+        /// The prompt before the first line.
+        first: String,
+        /// The prompt before the others.
+        more: String,
+        /// What was typed.
+        text: String,
+        /// Where the next character goes, in bytes.
+        cursor: usize,
+    },
+    /// [`Bottom::Status`].
+    Status(Status),
+    /// [`Bottom::Note`].
+    Note(String),
+    /// [`Bottom::Menu`].
+    Menu(Menu),
+}
+
+impl From<Bottom<'_>> for Below {
+    fn from(bottom: Bottom<'_>) -> Below {
+        match bottom {
+            Bottom::Nothing => Below::Nothing,
+            Bottom::Line {
+                prompt,
+                text,
+                cursor,
+            } => Below::Line {
+                first: prompt.first.into(),
+                more: prompt.more.into(),
+                text: text.into(),
+                cursor,
+            },
+            Bottom::Status(status) => Below::Status(*status),
+            Bottom::Note(note) => Below::Note(note.into()),
+            Bottom::Menu(menu) => Below::Menu(menu.clone()),
+        }
+    }
+}
+
+impl Below {
+    /// The same, to be shown.
+    pub fn bottom(&self) -> Bottom<'_> {
+        match self {
+            Below::Nothing => Bottom::Nothing,
+            Below::Line {
+                first,
+                more,
+                text,
+                cursor,
+            } => Bottom::Line {
+                prompt: Prompt { first, more },
+                text,
+                cursor: *cursor,
+            },
+            Below::Status(status) => Bottom::Status(status),
+            Below::Note(note) => Bottom::Note(note),
+            Below::Menu(menu) => Bottom::Menu(menu),
+        }
+    }
+}
+
 /// A list to choose from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Menu {
@@ -63,6 +131,18 @@ pub struct Menu {
     pub selected: usize,
     /// What the keys do, and how long there is.
     pub note: String,
+}
+
+impl Menu {
+    /// How wide each column of its rows is.
+    pub fn widths(&self) -> Vec<usize> {
+        let cells = self.rows.iter().map(|row| row.cells.len()).max();
+        let widest = |i: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.cells.get(i));
+            cells.map(|cell| width::text(cell)).max().unwrap_or(0)
+        };
+        (0..cells.unwrap_or(0)).map(widest).collect()
+    }
 }
 
 /// A row of a list.

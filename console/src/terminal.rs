@@ -3,7 +3,6 @@
 use alloc::{
     format,
     string::{String, ToString},
-    vec::Vec,
 };
 
 use crate::{
@@ -148,13 +147,7 @@ fn colour(style: Style) -> (&'static str, &'static str) {
 
 /// A menu as lines of text, and where the cursor stands in it. What cannot be taken is in brackets.
 pub fn menu_text(menu: &Menu, columns: usize) -> (String, usize) {
-    let cells = menu.rows.iter().map(|row| row.cells.len()).max();
-    let wide: Vec<usize> = (0..cells.unwrap_or(0))
-        .map(|i| {
-            let cells = menu.rows.iter().filter_map(|row| row.cells.get(i));
-            cells.map(|cell| width::text(cell)).max().unwrap_or(0)
-        })
-        .collect();
+    let wide = menu.widths();
     let cut = |line: &str| width::cut(line, columns.saturating_sub(2)).to_string();
     let mut text = cut(&menu.title);
     let mut cursor = 0;

@@ -7,9 +7,8 @@ use alloc::{
 use core::fmt;
 
 use llama2_console::{
-    front::{Bottom, Front, Gauge, Menu, Style},
+    front::{Below, Bottom, Front, Gauge, Style},
     keys::Key,
-    status::Status,
 };
 use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
 
@@ -53,21 +52,6 @@ impl fmt::Display for Refused {
 }
 
 impl core::error::Error for Refused {}
-
-/// What stands below the text, as [`Bottom`] said it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Below {
-    Nothing,
-    Line {
-        first: String,
-        more: String,
-        text: String,
-        cursor: usize,
-    },
-    Status(Status),
-    Note(String),
-    Menu(Menu),
-}
 
 /// What the status bar tells.
 #[derive(Debug, Default)]
@@ -370,33 +354,18 @@ impl Front for Screen {
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
-        let below = match bottom {
-            Bottom::Nothing => Below::Nothing,
-            Bottom::Line {
-                prompt,
-                text,
-                cursor,
-            } => {
+        match bottom {
+            Bottom::Line { text, .. } => {
                 self.text.end_row();
                 if self.typed != text {
                     self.typed = text.to_string();
                     self.go_to_end();
                 }
-                Below::Line {
-                    first: prompt.first.to_string(),
-                    more: prompt.more.to_string(),
-                    text: text.to_string(),
-                    cursor,
-                }
             }
-            Bottom::Status(status) => Below::Status(*status),
-            Bottom::Note(note) => Below::Note(note.to_string()),
-            Bottom::Menu(menu) => {
-                self.text.end_row();
-                Below::Menu(menu.clone())
-            }
-        };
-        self.set_below(below);
+            Bottom::Menu(_) => self.text.end_row(),
+            _ => (),
+        }
+        self.set_below(bottom.into());
     }
 
     fn waiting(&mut self, text: &str) {

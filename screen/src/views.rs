@@ -8,7 +8,7 @@ use alloc::{
 };
 
 use llama2_console::{
-    front::Menu,
+    front::{Below, Menu},
     view::{Prompt, View, lay_out},
     width,
 };
@@ -24,7 +24,7 @@ use ratatui::{
 };
 
 use crate::{
-    screen::{Bar, Below, Places},
+    screen::{Bar, Places},
     text,
     theme::{self, ink, ink_on},
 };
@@ -346,13 +346,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
 
 /// A menu in the middle of the pane, over the conversation.
 pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mut TableState) {
-    let cells = menu.rows.iter().map(|row| row.cells.len()).max();
-    let wide: Vec<usize> = (0..cells.unwrap_or(0))
-        .map(|i| {
-            let cells = menu.rows.iter().filter_map(|row| row.cells.get(i));
-            cells.map(|cell| width::text(cell)).max().unwrap_or(0)
-        })
-        .collect();
+    let wide = menu.widths();
     // The mark before the chosen row is as wide as the gaps.
     let table: usize = wide.iter().map(|wide| wide + 2).sum();
     let titles = width::text(&menu.title).max(width::text(&menu.note)) + 2;

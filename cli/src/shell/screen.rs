@@ -16,11 +16,9 @@ use crossterm::{
 };
 use llama2_console::{
     ansi::{PASTE_OFF, PASTE_ON},
-    front::{Bottom, Front, Gauge, Menu, Style},
+    front::{Below, Bottom, Front, Gauge, Style},
     keys::{Key, Modifiers},
-    status::Status,
     terminal::Terminal,
-    view::Prompt,
 };
 use llama2_talk::host::Console;
 
@@ -94,20 +92,6 @@ fn signals() {
 #[cfg(not(unix))]
 fn signals() {
     crate::interrupt::listen();
-}
-
-/// What stands below the text.
-enum Below {
-    Nothing,
-    Line {
-        first: String,
-        more: String,
-        text: String,
-        cursor: usize,
-    },
-    Status(Status),
-    Note(String),
-    Menu(Menu),
 }
 
 /// The terminal that the command was started in.
@@ -208,22 +192,7 @@ impl Screen {
     /// Shows what stands below the text again.
     fn redraw(&mut self) {
         let below = std::mem::replace(&mut self.below, Below::Nothing);
-        self.terminal.bottom(match &below {
-            Below::Nothing => Bottom::Nothing,
-            Below::Line {
-                first,
-                more,
-                text,
-                cursor,
-            } => Bottom::Line {
-                prompt: Prompt { first, more },
-                text,
-                cursor: *cursor,
-            },
-            Below::Status(status) => Bottom::Status(status),
-            Below::Note(note) => Bottom::Note(note),
-            Below::Menu(menu) => Bottom::Menu(menu),
-        });
+        self.terminal.bottom(below.bottom());
         self.below = below;
     }
 
@@ -308,22 +277,7 @@ impl Front for Screen {
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
-        self.below = match bottom {
-            Bottom::Nothing => Below::Nothing,
-            Bottom::Line {
-                prompt,
-                text,
-                cursor,
-            } => Below::Line {
-                first: prompt.first.into(),
-                more: prompt.more.into(),
-                text: text.into(),
-                cursor,
-            },
-            Bottom::Status(status) => Below::Status(*status),
-            Bottom::Note(note) => Below::Note(note.into()),
-            Bottom::Menu(menu) => Below::Menu(menu.clone()),
-        };
+        self.below = bottom.into();
         self.draw(|terminal| terminal.bottom(bottom));
     }
 
