@@ -6,7 +6,7 @@
 //!  Host (files, cores, machine) ────┴──── reply ◄─────────┘ ─► engine::{chat, generate}
 //! ```
 //!
-//! A shell brings the two traits of [`host`] and calls [`hold`], which comes back when something is wanted that only the shell can do: another
+//! A shell brings the two traits of [`host`] and calls [`hold()`], which comes back when something is wanted that only the shell can do: another
 //! model, a benchmark, the end.
 #![cfg_attr(not(test), no_std)]
 
