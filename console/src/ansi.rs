@@ -53,6 +53,11 @@ impl Ansi {
         self.height = height;
     }
 
+    /// The terminal's rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
     /// Whether something is shown.
     pub fn is_shown(&self) -> bool {
         !self.shown.rows.is_empty()

@@ -132,7 +132,7 @@ impl<C: Console> Front for Places<C> {
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
-        let (columns, _) = self.console.size();
+        let (columns, rows) = self.console.size();
         // In the colour of what it is most often the end of.
         const HELD: Style = Style::Answer;
         let note = |line: String| {
@@ -154,7 +154,7 @@ impl<C: Console> Front for Places<C> {
             Bottom::Status(status) => note(status.line(columns)),
             Bottom::Note(line) => note(width::cut(line, columns.saturating_sub(1)).to_string()),
             Bottom::Menu(menu) => {
-                let (text, cursor) = menu_text(menu, columns);
+                let (text, cursor) = menu_text(menu, columns, rows);
                 (NO_PROMPT, text, cursor, Style::Info)
             }
         };

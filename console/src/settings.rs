@@ -209,7 +209,9 @@ pub fn quoted(text: &str) -> String {
 
 /// The text of a configuration file with these values: a line that sets one of the keys is replaced in its place, the others are added
 /// at the end; comments and all other lines stay. `old` must be a file that the configuration's reader takes.
-pub fn merge(old: &str, wishes: &[(&str, String)]) -> String {
+///
+/// Lines that set one of `gone` become comments.
+pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     let mut out = String::new();
     let mut missing: Vec<_> = wishes.iter().collect();
     let mut lines = old.trim_start_matches('\u{feff}').lines().peekable();
@@ -237,6 +239,11 @@ pub fn merge(old: &str, wishes: &[(&str, String)]) -> String {
             Some(at) if !value.is_empty() => {
                 let (key, value) = missing.remove(at);
                 out.push_str(&format!("{key} = {value}\n"));
+            }
+            _ if gone.contains(&key) && !value.is_empty() => {
+                for line in whole.lines() {
+                    out.push_str(&format!("# {line}\n"));
+                }
             }
             _ => {
                 out.push_str(&whole);
@@ -370,20 +377,29 @@ mod tests {
             ("seed", "7".to_string()),
             ("system", quoted("say \"x\"\n\u{1}\\")),
         ];
-        let new = merge(old, &wishes);
+        let new = merge(old, &wishes, &[]);
         assert_eq!(
             new,
             "# Mine\nmodel = 'A.BIN' # good\ntemperature = 0.8\ntop_p = 0.9\n\nprompt = \"\"\"\ntop_k = 5\n\"\"\"\nstop = []\n#seed = 1\n\
              top_k = 40\nseed = 7\nsystem = \"say \\\"x\\\"\\n\\u0001\\\\\"\n[table]\nseed = 2\n"
         );
-        assert_eq!(merge(&new, &wishes), new, "once is enough");
-        assert_eq!(merge("", &wishes[..1]), "temperature = 0.8\n");
+        assert_eq!(merge(&new, &wishes, &[]), new, "once is enough");
+        assert_eq!(merge("", &wishes[..1], &[]), "temperature = 0.8\n");
         assert_eq!(
-            merge("# Mine\r\ntop_p = 1\r\n", &wishes[..2]),
+            merge("# Mine\r\ntop_p = 1\r\n", &wishes[..2], &[]),
             "# Mine\r\ntop_p = 0.9\r\ntemperature = 0.8\r\n",
             "line ends stay what they are"
         );
-        let all = merge("", &Settings::default().wishes());
+        assert_eq!(
+            merge(
+                "context = 9\n tokenizer='a'\n",
+                &wishes[..1],
+                &["tokenizer", "context"]
+            ),
+            "# context = 9\n#  tokenizer='a'\ntemperature = 0.8\n",
+            "what was for another model is kept as a comment"
+        );
+        let all = merge("", &Settings::default().wishes(), &[]);
         assert!(all.contains("think = \"show\"\nstop = []\n"));
     }
 
@@ -409,7 +425,7 @@ mod tests {
         let tables = ["[t]\nseed = 1\n", "[[u]]\n[u.v]\nstop = 'x'\n", ""];
         let mut wishes = Settings::default().wishes();
         wishes.push(("system", quoted("a\n\"b\"\\")));
-        let wished: toml::Table = merge("", &wishes).parse().unwrap();
+        let wished: toml::Table = merge("", &wishes, &[]).parse().unwrap();
         for _ in 0..2000 {
             let mut text = String::new();
             let start = random(lines.len());
@@ -421,7 +437,7 @@ mod tests {
             text.push_str(tables[random(tables.len())]);
             let mut want: toml::Table = text.parse().unwrap();
             want.extend(wished.clone());
-            let merged = merge(&text, &wishes);
+            let merged = merge(&text, &wishes, &[]);
             let merged: toml::Table = merged
                 .parse()
                 .unwrap_or_else(|error| panic!("{error}\n{text}\n{merged}"));
@@ -439,7 +455,7 @@ mod tests {
             let old: String = (0..random(20))
                 .map(|_| pieces[random(pieces.len())])
                 .collect();
-            let new = merge(&old, &[("top_k", "1".to_string())]);
+            let new = merge(&old, &[("top_k", "1".to_string())], &[]);
             assert!(new.contains("top_k = 1\n"), "{old:?}");
         }
     }

@@ -145,13 +145,30 @@ fn colour(style: Style) -> (&'static str, &'static str) {
     }
 }
 
-/// A menu as lines of text, and where the cursor stands in it. What cannot be taken is in brackets.
-pub fn menu_text(menu: &Menu, columns: usize) -> (String, usize) {
+/// A menu as lines of text, at most `height` of them, and where the cursor stands in it. What cannot be taken is in brackets.
+pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) {
     let wide = menu.widths();
-    let cut = |line: &str| width::cut(line, columns.saturating_sub(2)).to_string();
-    let mut text = cut(&menu.title);
+    let room = columns.saturating_sub(2);
+    let cut = |line: &str| match width::text(line) <= room {
+        true => line.to_string(),
+        false => format!("{}…", width::cut(line, room.saturating_sub(1))),
+    };
+    // Title, note, and a row for whoever shows it.
+    let seen = height.saturating_sub(3).clamp(1, menu.rows.len().max(1));
+    let first = menu.selected.saturating_sub(seen / 2);
+    let first = first.min(menu.rows.len().saturating_sub(seen));
+    let mut text = match seen < menu.rows.len() {
+        true => cut(&format!(
+            "{} ({} to {} of {})",
+            menu.title,
+            first + 1,
+            first + seen,
+            menu.rows.len()
+        )),
+        false => cut(&menu.title),
+    };
     let mut cursor = 0;
-    for (i, row) in menu.rows.iter().enumerate() {
+    for (i, row) in menu.rows.iter().enumerate().skip(first).take(seen) {
         text.push('\n');
         if i == menu.selected {
             cursor = text.len();
@@ -216,7 +233,7 @@ impl Front for Terminal {
                 (NO_PROMPT, line, end)
             }
             Bottom::Menu(menu) => {
-                let (text, cursor) = menu_text(menu, self.columns);
+                let (text, cursor) = menu_text(menu, self.columns, self.ansi.height());
                 (NO_PROMPT, text, cursor)
             }
         };
@@ -359,12 +376,17 @@ mod tests {
             selected: 1,
             note: "10 s".into(),
         };
-        let (text, cursor) = menu_text(&menu, 80);
+        let (text, cursor) = menu_text(&menu, 80, 24);
         assert_eq!(
             text,
             "Models\n  a.gguf  Q8_0  fits\n>(longer  F32   too large)\n10 s"
         );
         assert_eq!(&text[cursor..=cursor], ">");
+        let (text, _) = menu_text(&menu, 16, 4);
+        assert_eq!(
+            text, "Models (2 to …\n>(longer  F32…\n10 s",
+            "rows that fit"
+        );
         let mut terminal = Terminal::new(40, 10, false);
         let mut simulated = Simulated::new(40, 10);
         terminal.bottom(Bottom::Menu(&menu));

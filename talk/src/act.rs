@@ -17,7 +17,7 @@ use llama2_engine::{sampler::Knob, settings::Think, units::Grouped};
 
 use crate::{
     hold::{Next, Talk},
-    menu, wishes,
+    menu, prompt, wishes,
 };
 
 impl Talk<'_, '_, '_> {
@@ -26,7 +26,16 @@ impl Talk<'_, '_, '_> {
         let dialog = self.is_dialog();
         let before = self.state.settings.clone();
         if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
-            self.say(&said);
+            match &command {
+                // run.c counts what is asked, too.
+                Command::Max(_) if !dialog && !self.tells() => {
+                    let steps = wishes::story_steps(&self.state.settings, self.loaded.seq_len());
+                    self.say(&format!(
+                        "a conversation has at most {steps} positions, questions among them"
+                    ));
+                }
+                _ => self.say(&said),
+            }
             // Whoever only asks changes nothing; a seed that is named again begins again.
             if self.state.settings != before || matches!(command, Command::Seed(Some(_))) {
                 self.settings_changed(&command);
@@ -95,7 +104,10 @@ impl Talk<'_, '_, '_> {
         }
         let settings = &self.state.settings;
         if let Some(chat) = &mut self.state.chat {
-            chat.set_most(settings.steps_for(seq_len, dialog));
+            chat.set_most(match dialog {
+                true => settings.steps_for(seq_len, true),
+                false => wishes::story_steps(settings, seq_len),
+            });
             chat.set_stops(&settings.stops);
             chat.set_thinking(settings.think != Think::Off);
         }
@@ -160,7 +172,17 @@ impl Talk<'_, '_, '_> {
             self.complain(&format!("{}: {trouble}", offer.name));
             return None;
         }
-        Some(Next::Model(offer.id.clone()))
+        let id = offer.id.clone();
+        let unsaved = self.state.conversation.messages.len() > self.state.saved;
+        if unsaved && !self.tells() {
+            let question =
+                "The conversation is not saved, and another model begins a new one. Go on? [y/N] ";
+            if !prompt::confirm(question, &mut self.state.ahead, self.console) {
+                self.say("Nothing was changed; /save keeps the conversation.");
+                return None;
+            }
+        }
+        Some(Next::Model(id))
     }
 
     fn system(&mut self, change: Option<Change>) {
@@ -332,7 +354,12 @@ impl Talk<'_, '_, '_> {
             None if old.lines().any(is_set) => wishes.push(("system", quoted(""))),
             None => (),
         }
-        match self.host.configure(&merge(&old, &wishes)) {
+        // What was said for another model is no good for this one.
+        let gone: &[&str] = match self.state.first.as_deref() == Some(self.loaded.id) {
+            true => &[],
+            false => &["tokenizer", "context"],
+        };
+        match self.host.configure(&merge(&old, &wishes, gone)) {
             Ok(place) => self.say(&format!("The settings are in LLAMA2.CFG on {place} now.")),
             Err(sentence) => self.complain(&sentence),
         }

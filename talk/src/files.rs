@@ -64,6 +64,7 @@ impl Talk<'_, '_, '_> {
                 let count = conversation.messages.len();
                 self.say(&format!("Saved {count} messages as {file} on {place}."));
                 self.state.file = Some(file);
+                self.state.saved = count;
             }
             Err(sentence) => self.complain(&sentence),
         }
@@ -87,6 +88,16 @@ impl Talk<'_, '_, '_> {
         let Some(file) = there
             .iter()
             .find(|known| filename::is_same(known, &file))
+            // A name without its extension means whichever there is.
+            .or_else(|| {
+                let stem = |name: &str| {
+                    name.rsplit_once('.')
+                        .map_or(name.into(), |(stem, _)| stem.to_lowercase())
+                };
+                there
+                    .iter()
+                    .find(|known| stem(known) == name.trim().to_lowercase())
+            })
             .cloned()
         else {
             let advice = match there.is_empty() {
@@ -153,7 +164,7 @@ impl Talk<'_, '_, '_> {
         }
         if dropped > 0 {
             self.warn(&format!(
-                "the model's context has no room for the {dropped} oldest of {} turns: it does not know them",
+                "there is no room for the {dropped} oldest of {} turns: the model does not know them",
                 pairs.len()
             ));
         }
@@ -163,8 +174,10 @@ impl Talk<'_, '_, '_> {
         self.state.answered = count > 0 && count.is_multiple_of(2);
         self.state.conversation = saved;
         self.gauge();
+        self.state.saved = count;
+        let drawing = self.state.settings.sampling.drawing(self.is_dialog());
         self.say(&format!(
-            "{file}: {count} messages. The conversation goes on."
+            "{file}: {count} messages. The conversation goes on, with its settings: {drawing}."
         ));
         self.state.file = Some(file);
     }

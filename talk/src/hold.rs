@@ -106,8 +106,11 @@ pub struct State {
     /// The last thing that was said to the model, and whether an answer to it is in the conversation.
     pub(crate) question: Option<String>,
     pub(crate) answered: bool,
-    /// The model that the conversation is with.
+    /// Messages of it that are in a file.
+    pub(crate) saved: usize,
+    /// The model that the conversation is with, and the first of all: what was asked for besides was asked for that one.
     model: String,
+    pub(crate) first: Option<String>,
 }
 
 impl State {
@@ -159,6 +162,8 @@ pub fn hold(
         talk.gauge();
     } else {
         talk.state.model = talk.loaded.id.to_string();
+        let first = &mut talk.state.first;
+        first.get_or_insert_with(|| talk.loaded.id.to_string());
         talk.anew();
         talk.greet();
     }
@@ -257,6 +262,7 @@ impl Talk<'_, '_, '_> {
     pub fn anew(&mut self) {
         self.state.conversation = Conversation::default();
         self.state.file = None;
+        self.state.saved = 0;
         self.state.question = None;
         self.state.answered = false;
         self.state.sampler = None;
@@ -474,7 +480,7 @@ impl Talk<'_, '_, '_> {
         };
         if chat.is_over() {
             self.complain(
-                "the conversation's steps are used up: /clear begins a new one, /max sets how many there are",
+                "the conversation's steps are used up: /clear begins a new one, and /max may give it more",
             );
             return;
         }
@@ -522,6 +528,7 @@ impl Talk<'_, '_, '_> {
         let (made, answer, thought) = reply::answer(chat, reply, hides, &mut voice, *host, stage);
         let (read, all) = chat.progress();
         let end = match () {
+            () if chat.is_over() && chat.context().len() < seq_len => End::Limit,
             () if chat.is_cut() || chat.is_over() => End::Full,
             () if chat.is_limited() => End::Limit,
             () => End::Own,

@@ -76,9 +76,14 @@ pub fn choose(
         if shown != Some((left, menu.selected)) {
             shown = Some((left, menu.selected));
             let keys = "Up and Down choose, Return takes";
-            menu.note = match left {
-                Some(left) => format!("{keys}; this one is taken in {left} s"),
-                None => format!("{keys}, Esc leaves it"),
+            let trouble = offers.get(menu.selected);
+            let trouble = trouble.and_then(|offer| offer.trouble.clone());
+            menu.note = match (left, trouble) {
+                (Some(left), _) => format!("{keys}; this one is taken in {left} s"),
+                // Its row may be too short for it.
+                (None, Some(trouble)) => trouble,
+                (None, None) if countdown.is_some() => format!("{keys}, Esc takes the first"),
+                (None, None) => format!("{keys}, Esc leaves it"),
             };
             console.bottom(Bottom::Menu(&menu));
         }
@@ -123,6 +128,22 @@ pub fn named(offers: &[Offer], name: &str) -> Result<usize, String> {
         .position(|offer| is(&offer.name) || is(&offer.id));
     if let Some(exact) = exact {
         return Ok(exact);
+    }
+    // A file's name without its folder and its ending.
+    let stem = |name: &str| {
+        let file = name
+            .rsplit(['/', '\\'])
+            .next()
+            .unwrap_or(name)
+            .to_lowercase();
+        file.rsplit_once('.')
+            .map_or(file.clone(), |(stem, _)| stem.to_string())
+    };
+    let stems: Vec<usize> = (0..offers.len())
+        .filter(|&i| stem(&offers[i].name) == wanted)
+        .collect();
+    if let [one] = stems[..] {
+        return Ok(one);
     }
     let parts: Vec<usize> = (0..offers.len())
         .filter(|&i| offers[i].name.to_lowercase().contains(&wanted))

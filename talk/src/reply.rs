@@ -5,6 +5,7 @@ use alloc::{format, string::String};
 use llama2_console::{
     ahead::{Ahead, Typed},
     front::{Bottom, Gauge, Style},
+    keys::Key,
     status::{End, Phase, Status, Summary},
 };
 use llama2_engine::{
@@ -299,6 +300,11 @@ impl Audience for Stream<'_> {
         self.console.flush();
         let mut typed = false;
         while let Some(key) = self.console.key() {
+            // What was said before may be looked at meanwhile.
+            if matches!(key, Key::PageUp | Key::PageDown) {
+                self.console.scroll(key);
+                continue;
+            }
             match self.ahead.press(key) {
                 Typed::Kept => typed = true,
                 Typed::Stop => self.stopped = true,

@@ -124,9 +124,8 @@ impl Host for Computer<'_> {
     fn conversations(&mut self) -> Result<Vec<String>, String> {
         let entries = fs::read_dir(".")
             .map_err(|error| format!("this folder cannot be listed: {}", explain(&error)))?;
-        let names = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok());
+        let files = entries.flatten().filter(|entry| entry.path().is_file());
+        let names = files.filter_map(|entry| entry.file_name().into_string().ok());
         Ok(names
             .filter(|name| filename::is_conversation(name))
             .collect())

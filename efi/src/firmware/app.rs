@@ -96,6 +96,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
         volumes: &mut volumes,
         options: &options,
         taken: 0,
+        thorough: false,
     };
     if options.bench == Some(true) {
         let pair = find::choose(machine.volumes, &options)?;
@@ -281,7 +282,8 @@ impl Shelf<'_> {
     /// Conversations with one model after another, until their user leaves.
     fn talk(&self, settings: Settings, machine: &mut Machine<'_>) -> Result<(), String> {
         let mut state = State::new(settings, self.options.mode);
-        let mut wanted = self.first(machine, &mut state.ahead)?;
+        let mut wanted = self.first(machine, &mut state.ahead);
+        machine.thorough = true;
         // The one before, to go back to.
         let mut before: Option<String> = None;
         let mut first = true;
@@ -292,18 +294,19 @@ impl Shelf<'_> {
             });
             let ready = match wanted.and_then(|pair| self.load(pair, checked.as_ref())) {
                 Ok(ready) => ready,
-                // A mistake in the configuration is told as before there was a prompt.
-                Err(sentence) if first && sentence != STOPPED => return Err(sentence),
                 Err(sentence) => {
-                    if sentence == STOPPED {
-                        say("Stopped by a key.");
-                    } else {
-                        complain("error", &sentence);
+                    let stopped = sentence == STOPPED;
+                    match stopped {
+                        true => say("Stopped by a key."),
+                        false => complain("error", &sentence),
                     }
-                    match self.other(machine, before.take(), &mut state.ahead) {
+                    // What was asked for was asked for that model.
+                    state.settings.prompt = None;
+                    match self.other(machine, before.take(), &mut state.ahead)? {
                         Some(pair) => wanted = pair,
                         None => return Ok(()),
                     }
+                    first = false;
                     continue;
                 }
             };
@@ -355,11 +358,7 @@ impl Shelf<'_> {
     }
 
     /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
-    fn first(
-        &self,
-        machine: &mut Machine<'_>,
-        ahead: &mut Ahead,
-    ) -> Result<Result<Pair, String>, String> {
+    fn first(&self, machine: &mut Machine<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
         if self.options.model.is_none() && self.options.tokenizer.is_none() {
             let offers = machine.models();
             // The one inside is always there.
@@ -375,29 +374,33 @@ impl Shelf<'_> {
                     &mut Terminal,
                 );
                 if let Some(chosen) = chosen.or(taken) {
-                    return Ok(find::open(machine.volumes, &offers[chosen].id));
+                    return find::open(machine.volumes, &offers[chosen].id);
                 }
             }
         }
-        find::choose(machine.volumes, self.options).map(Ok)
+        find::choose(machine.volumes, self.options)
     }
 
-    /// Another model, when one could not be had: the one before, or what is chosen. `None` if there is none.
+    /// Another model, when one could not be had: the one before, or what is chosen; `None` if nothing is.
+    ///
+    /// # Errors
+    /// There is none that could be.
     fn other(
         &self,
         machine: &mut Machine<'_>,
         before: Option<String>,
         ahead: &mut Ahead,
-    ) -> Option<Result<Pair, String>> {
+    ) -> Result<Option<Result<Pair, String>>, String> {
         if let Some(id) = before {
-            say(&format!("Going back to {id}."));
-            return Some(find::open(machine.volumes, &id));
+            say(&format!("Going back to {}.", find::called(&id)));
+            return Ok(Some(find::open(machine.volumes, &id)));
         }
         let offers = machine.models();
         let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
+        let taken = taken.ok_or("there is no model that this machine could run")?;
         let clock = machine.clock();
-        let chosen = menu::choose(&offers, taken?, None, clock, ahead, &mut Terminal)?;
-        Some(find::open(machine.volumes, &offers[chosen].id))
+        let chosen = menu::choose(&offers, taken, None, clock, ahead, &mut Terminal);
+        Ok(chosen.map(|chosen| find::open(machine.volumes, &offers[chosen].id)))
     }
 }
 

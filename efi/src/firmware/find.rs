@@ -122,6 +122,15 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
     let named_tokenizer = tokenizer.is_some();
     let pair = match &options.model {
         Some(path) if path.eq_ignore_ascii_case(BUNDLED_ID) => bundled(tokenizer),
+        // As `/config` writes it where two volumes have the same path.
+        Some(path) if path.contains(" on ") && places(volumes).iter().any(|(id, _)| id == path) => {
+            let found = open(volumes, path)?;
+            Pair {
+                tokenizer: tokenizer.or(found.tokenizer),
+                named: named_tokenizer,
+                ..found
+            }
+        }
         Some(path) => {
             let model = named(volumes, path)?;
             let tokenizer = tokenizer.or_else(|| beside(volumes, model.index, &model.path));
@@ -191,6 +200,13 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     places
 }
 
+/// Whether the tokenizer inside may do for a model.
+fn goes_with_ours(source: &mut Source) -> bool {
+    let wanted = Checkpoint::open(&mut *source.bytes).map(|model| model.config.vocab_size);
+    let ours = Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
+    matches!((wanted, ours), (Ok(wanted), Ok(ours)) if wanted == ours)
+}
+
 /// What people call the model of an offer: its file without folder and volume.
 pub fn called(id: &str) -> String {
     if id == BUNDLED_ID {
@@ -212,7 +228,17 @@ pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
             Err(sentence) => Err(sentence),
         };
         offers.push(match opened {
-            Ok(mut source) => offer::look(id, name, &mut *source.bytes, room),
+            Ok(mut source) => {
+                let mut offer = offer::look(id, name, &mut *source.bytes, room);
+                let lacks = offer.trouble.is_none()
+                    && !path.to_ascii_uppercase().ends_with(".GGUF")
+                    && beside(volumes, index, &path).is_none()
+                    && !goes_with_ours(&mut source);
+                if lacks {
+                    offer.trouble = Some(format!("has no {} beside it", TOKENIZERS[0]));
+                }
+                offer
+            }
             Err(sentence) => Offer {
                 id,
                 name,

@@ -36,6 +36,8 @@ pub struct Machine<'a> {
     pub options: &'a Options,
     /// Bytes that the running model has, which another one could have instead.
     pub taken: u64,
+    /// Whether models are looked for on drives, too, that the firmware has left asleep; starting those takes time.
+    pub thorough: bool,
 }
 
 impl Machine<'_> {
@@ -71,6 +73,9 @@ impl Host for Machine<'_> {
 
     fn models(&mut self) -> Vec<Offer> {
         let room = self.room();
+        if self.thorough {
+            self.volumes.connect_everything();
+        }
         find::offers(self.volumes, room)
     }
 

@@ -87,6 +87,11 @@ impl Chat {
         Ok(())
     }
 
+    /// Sets how many positions the dialog may have.
+    pub fn set_steps(&mut self, steps: usize) {
+        self.steps = steps.min(self.seq_len);
+    }
+
     /// See [`super::Chat::undo`].
     pub fn undo(&mut self) -> bool {
         self.interrupt();

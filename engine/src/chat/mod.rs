@@ -192,10 +192,11 @@ impl Chat {
         }
     }
 
-    /// Sets the most tokens of an answer; in run.c's chat, whose limit is that of the whole dialog, this does nothing.
+    /// Sets the most tokens of an answer; in run.c's chat, whose limit is the whole dialog's, all its positions.
     pub fn set_most(&mut self, most: usize) {
-        if let Kind::Dialog(dialog) = &mut self.0 {
-            dialog.set_most(most);
+        match &mut self.0 {
+            Kind::Llama2c(chat) => chat.set_steps(most),
+            Kind::Dialog(dialog) => dialog.set_most(most),
         }
     }
 

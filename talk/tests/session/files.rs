@@ -290,6 +290,20 @@ fn the_configuration_keeps_what_it_does_not_know() {
     room.type_in(["/system off", "/config"]);
     let text = room.machine.config.clone().unwrap();
     assert!(!text.contains("brief"), "{text}");
+    // What was asked for besides the first model is not for another one.
+    let old = "model = 'a.bin'\ntokenizer = 'a.tok'\ncontext = 99\n";
+    room.machine.config = Ok(old.into());
+    room.type_in(["/config"]);
+    let text = room.machine.config.clone().unwrap();
+    assert!(text.contains("\ntokenizer = 'a.tok'\n"), "{text}");
+    room.known = other();
+    room.machine.config = Ok(old.into());
+    room.type_in(["/config"]);
+    let text = room.machine.config.clone().unwrap();
+    assert!(
+        text.contains("\n# tokenizer = 'a.tok'\n# context = 99\n"),
+        "{text}"
+    );
     room.machine.config = Err("LLAMA2.CFG: line 3 is not TOML".into());
     let screen = room.type_in(["/config"]);
     assert!(screen.errors().contains("line 3 is not TOML"));

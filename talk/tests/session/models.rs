@@ -23,6 +23,7 @@ fn by_name() {
     for (line, want, sentence) in [
         ("/model QWEN3-4B.GGUF", Some("qwen3-4b.gguf"), ""),
         ("/model 4b", Some("qwen3-4b.gguf"), ""),
+        ("/model Qwen3-4B", Some("qwen3-4b.gguf"), ""),
         ("/model MODELS/qwen3-4b.gguf", Some("qwen3-4b.gguf"), ""),
         (
             "/model qwen",
@@ -54,6 +55,15 @@ fn by_name() {
             }
         }
     }
+    // A conversation that nobody saved is not thrown away without a word.
+    let script = lines(["Hi", "/model 4b", "n", "Why?", "/model 4b"]);
+    let yes = press([Key::Char('y')]);
+    let (screen, next) = room().hold([script, yes].concat());
+    assert_eq!(next, Next::Model("MODELS/qwen3-4b.gguf".into()));
+    assert_eq!(screen.answers().len(), 2);
+    assert!(screen.said().contains("/save keeps the conversation"));
+    let (_, next) = room().hold(lines(["Hi", "/save x", "/model 4b"]));
+    assert_eq!(next, Next::Model("MODELS/qwen3-4b.gguf".into()));
     let (screen, _) = Room::steady(speaker()).hold(lines(["/model", "/model x"]));
     assert_eq!(screen.errors().lines().count(), 2, "{}", screen.errors());
 }

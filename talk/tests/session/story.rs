@@ -205,8 +205,21 @@ fn an_opening_that_is_too_long_and_a_context_that_ends() {
     assert!(screen.said().contains("stories1M is listening"));
     let errors = screen.errors();
     assert!(errors.contains("steps are used up"), "{errors}");
-    assert!(screen.summaries()[0].contains("context full"));
+    assert!(screen.summaries()[0].contains("cut at /max"));
     assert_eq!(screen.answers().len(), 2);
+    // It may have more of them later.
+    let settings = Settings {
+        steps: Some(60),
+        ..Settings::default()
+    };
+    let mut room = Room::with(stories(), Some(Mode::Chat), settings);
+    let (screen, _) = room.hold(lines(["Hello there", "/max 120", "And now?"]));
+    assert!(
+        screen
+            .said()
+            .contains("a conversation has at most 120 positions")
+    );
+    assert_eq!(screen.answers().len(), 2, "{}", screen.all());
 }
 
 #[test]
