@@ -18,6 +18,9 @@ const PROMPT_OFF: &str = "\x1b[0m";
 pub const PASTE_ON: &str = "\x1b[?2004h";
 /// Takes it back, on the way out.
 pub const PASTE_OFF: &str = "\x1b[?2004l";
+/// Asks a terminal whose cursor is in a row's first column for the last one's number, which comes as its cursor's place
+/// ([`crate::decoder::Keys::place`]). Who is no terminal does not answer.
+pub const ASK_WIDTH: &str = "\x1b[999C\x1b[6n\r";
 /// For [`crate::editor::Event::ClearScreen`]: empties the screen.
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
 /// For [`crate::editor::Event::Refused`].

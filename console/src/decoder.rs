@@ -61,6 +61,8 @@ pub struct Keys {
     /// Inside of a bracketed paste.
     pasting: bool,
     pace: Pace,
+    /// Where the cursor is: a terminal's answer to [`crate::ansi::ASK_WIDTH`].
+    place: Option<(usize, usize)>,
 }
 
 impl Keys {
@@ -78,7 +80,13 @@ impl Keys {
             held: None,
             pasting: false,
             pace: Pace::new(),
+            place: None,
         }
+    }
+
+    /// The column and the row that a terminal has told since the last time, counted from 1.
+    pub fn place(&mut self) -> Option<(usize, usize)> {
+        self.place.take()
     }
 
     /// Takes a byte that came at `now`.
@@ -184,7 +192,26 @@ impl Keys {
     }
 
     fn finish(&mut self, sequence: Sequence, last: u8) -> Given {
-        let key = meaning(&sequence, last);
+        // An answer (CPR), which is no key; of the first row it would be F3 with others held down.
+        let Sequence {
+            numbers: [row, column, _],
+            count: 2,
+            short: false,
+            private: false,
+            ..
+        } = sequence
+        else {
+            return self.key(&sequence, last);
+        };
+        if last == b'R' && row > 1 {
+            self.place = Some((column as usize, row as usize));
+            return given(None, None);
+        }
+        self.key(&sequence, last)
+    }
+
+    fn key(&mut self, sequence: &Sequence, last: u8) -> Given {
+        let key = meaning(sequence, last);
         match key {
             Key::PasteBegin => self.pasting = true,
             Key::PasteEnd if !self.pasting => return given(None, None),
@@ -406,6 +433,17 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_s_place_is_no_key() {
+        let mut keys = Keys::new();
+        let given: Vec<Key> = b"\x1b[24;132Rx\x1b[1;2R"
+            .iter()
+            .flat_map(|&byte| keys.byte(byte, 0))
+            .collect();
+        assert_eq!(given, [Key::Char('x'), Key::Other]);
+        assert_eq!((keys.place(), keys.place()), (Some((132, 24)), None));
+    }
+
+    #[test]
     fn a_lone_escape_is_told_by_time() {
         let mut keys = Keys::new();
         assert_eq!(keys.byte(0x1b, 5).next(), None);
@@ -502,7 +540,6 @@ mod tests {
             ("[99999999999;5A", Up),
             ("[?1;2c", Other),
             ("[?2026;1$y", Other),
-            ("[24;80R", Other),
             ("[1;2;3;4;5;6_", Other),
             ("[>0;1c", Other),
         ] {

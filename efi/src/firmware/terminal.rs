@@ -115,7 +115,8 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
     }
 }
 
-/// Whether there is a conversation: terminals are asked to mark what is pasted.
+/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they are. The serial line's cursor is at a line's
+/// beginning.
 pub fn interactive(wanted: bool) {
     LINE.with(|line| {
         if core::mem::replace(&mut line.marked, wanted) != wanted
@@ -127,6 +128,9 @@ pub fn interactive(wanted: bool) {
                 ansi::PASTE_OFF
             };
             port.write(mark.as_bytes());
+            if wanted {
+                port.write(ansi::ASK_WIDTH.as_bytes());
+            }
         }
     });
 }
@@ -372,6 +376,12 @@ fn pressed() -> Option<Key> {
             };
             line.heard = Some(now);
             line.pressed.extend(line.decoder.byte(byte, now));
+            // From now on its lines are broken between words.
+            if let Some((columns, row)) = line.decoder.place()
+                && (20..=1000).contains(&columns)
+            {
+                line.terminal.set_size(columns, row.clamp(WIRE.1, 1000));
+            }
         }
         while line.pressed.len() + 2 <= DECODED
             && let Some(given) = keyboard::read()
