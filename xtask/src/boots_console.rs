@@ -304,7 +304,8 @@ fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     );
     ensure!(
         said.contains("> Ben saw\n. a dog\n")
-            && said.contains("CHAT0001.JSL: 4 messages. The conversation goes on.\n"),
+            && said
+                .contains("CHAT0001.JSL: 4 messages. The conversation goes on, with its settings"),
         "/load said {said:?}"
     );
     // It goes on.
@@ -348,7 +349,7 @@ fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.shows("this one is taken in 10 s")?;
     let start = Instant::now();
     dialog.shows("> STORIES1.BIN")?;
-    dialog.shows("  (STORIES0.BIN")?;
+    dialog.shows(" (STORIES0.BIN")?;
     dialog.shows("needs 443 MiB, ")?;
     dialog.shows("this one is taken in 3 s")?;
     // The menu is taken away before the model is named.
@@ -370,7 +371,7 @@ fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.keys("/reboot\r")?;
     dialog.shows("this one is taken in")?;
     dialog.keys(UP)?;
-    dialog.shows("> (STORIES0.BIN")?;
+    dialog.shows(">(STORIES0.BIN")?;
     dialog.keys("\r")?;
     // Keys are looked at in order.
     dialog.keys(DOWN)?;
