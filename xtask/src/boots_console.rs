@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// All of them, by name: the longest first.
-pub const BOOTS: [(&str, Check); 9] = [
+pub const BOOTS: [(&str, Check); 10] = [
     ("console: a session over serial, with a reboot", session),
     ("console: the menu of models at boot", menu),
     (
@@ -28,6 +28,10 @@ pub const BOOTS: [(&str, Check); 9] = [
         boots_keys::stops,
     ),
     ("console: long pastes and a held key", boots_keys::pastes),
+    (
+        "console: hands type while a token is made",
+        boots_keys::slow,
+    ),
     ("console: a German keyboard", boots_keys::german),
     ("console: a read-only volume", read_only),
     ("console: a volume that is full, then gone", full_then_gone),

@@ -105,6 +105,29 @@ pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(Some(format!("stopped after {took:.2?} s, at {rate}")))
 }
 
+/// Hands type a line and Esc while a model makes a token or two: keys that are looked at all at once are still single keys, and Return sends its line.
+pub fn slow(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    const HANDS: Duration = Duration::from_millis(110);
+    let files = random_model(bench, trial, &maker::STORIES15M)?;
+    let config = "display = \"text\"\r\ntemperature = 0\r\nsteps = 0\r\nkernels = \"scalar\"\r\nthreads = 1\r\n";
+    let image = trial.image(bench, config, &files)?;
+    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    dialog.begun_at("Context: ")?;
+    dialog.comes(20)?;
+    for key in "Kalo mi\r\x1bx\x7f".chars() {
+        dialog.keys(&key.to_string())?;
+        std::thread::sleep(HANDS);
+    }
+    dialog.begun_at("> Kalo mi")?;
+    let (kalo, took) = dialog.stop(20, &|guest| guest.send(b"\x1b"))?;
+    dialog.leave("/exit")?;
+    let rate = kalo.summary.split(", ").nth(1).unwrap_or_default();
+    Ok(Some(format!(
+        "stopped after {:.2} s, at {rate}",
+        took.as_secs_f64()
+    )))
+}
+
 /// Four thousand characters at once with and without a terminal's marks, and two thousand of a key that is held down.
 pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     const SHAPE: Config = Config {

@@ -5,8 +5,9 @@ use core::cell::{RefCell, RefMut};
 /// A value that is reached by one processor only, through checked borrows.
 pub struct Global<T>(RefCell<T>);
 
-// Safety: other processors run the engine and what calls it, and nothing of that comes here; the firmware's interrupts call
-// `cores::on_tick` alone, while the rest of the application waits in the firmware.
+// Safety: other processors run the engine and what calls it, and nothing of that comes here. Of ours the firmware's interrupts call `cores::on_tick`, while
+// the rest of the application waits in the firmware, and `terminal::on_time`, whenever it likes: that one finds a value that is in use borrowed, and the one
+// that it interrupts finds the value as it was, for it is done before it returns.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {

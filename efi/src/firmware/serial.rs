@@ -5,7 +5,7 @@
 //! Opening the port exclusively takes that driver off it; it is connected again by [`Serial::close`].
 //!
 //! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) look at the port only while they are called, and keep 16 bytes besides the 16 of a 16550: at
-//! 115 200 baud they are full 2.8 ms after the last look. So the port is read between any two pieces that are written, into a buffer of our own.
+//! 115 200 baud they are full 2.8 ms after the last look. So the port is read between any two pieces that are written, and by a timer, into a buffer of our own.
 //! QEMU holds bytes back while the port is full; a real line loses them, unless both ends use RTS and CTS, or nobody looks away for so long.
 
 use alloc::collections::VecDeque;
@@ -23,7 +23,7 @@ use super::clock;
 /// Bytes handed to the firmware at once; a 16550's queue holds 16, and as many may come in while they leave.
 const PIECE: usize = 16;
 /// Bytes that may wait until they are read: a long paste.
-const ROOM: usize = 64 << 10;
+const ROOM: usize = 32 << 10;
 /// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow control waits.
 const PATIENCE: u64 = 2_000;
 
@@ -32,8 +32,9 @@ pub struct Serial {
     handle: Handle,
     port: ScopedProtocol<Port>,
     dead: bool,
-    /// Bytes that came in. It never grows: a panic's message is sent without the heap.
-    received: VecDeque<u8>,
+    /// Bytes that came in, with the milliseconds when they were seen. It never grows: a panic's message is sent without the heap, and the timer must not
+    /// ask for memory.
+    received: VecDeque<(u8, u32)>,
 }
 
 impl Serial {
@@ -91,13 +92,21 @@ impl Serial {
         while self.received.len() < ROOM
             && let Some(byte) = self.take()
         {
-            self.received.push_back(byte);
+            self.received
+                .push_back((byte, clock::milliseconds() as u32));
         }
     }
 
-    /// The next byte that came in, if there is one.
-    pub fn read(&mut self) -> Option<u8> {
-        self.received.pop_front().or_else(|| self.take())
+    /// The next byte that came in, if there is one, and the milliseconds when it was seen.
+    pub fn read(&mut self) -> Option<(u8, u64)> {
+        let now = clock::milliseconds();
+        let (byte, seen) = self
+            .received
+            .pop_front()
+            .or_else(|| Some((self.take()?, now as u32)))?;
+        // Its upper bits are now's: nothing waits for weeks.
+        let age = (now as u32).wrapping_sub(seen);
+        Some((byte, now.saturating_sub(u64::from(age))))
     }
 
     /// The next byte of the firmware's queue.

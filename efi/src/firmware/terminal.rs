@@ -5,8 +5,10 @@
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
 use core::{
+    ffi::c_void,
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    ptr::NonNull,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -21,7 +23,7 @@ use llama2_console::{
 };
 use llama2_efi::options::Exit;
 use uefi::{
-    Status,
+    Event, Status,
     boot::{self, EventType, TimerTrigger, Tpl},
     proto::console::text::Color,
     runtime::ResetType,
@@ -41,6 +43,8 @@ const DECODED: usize = 256;
 /// Milliseconds after its last byte during which the serial line is watched without sleep: a paste follows something typed, and the firmware's queue
 /// is full within 3 ms.
 const WATCHED: u64 = 60_000;
+/// Time between two looks of the timer at the line; firmware's timers are no finer.
+const LISTENED: Duration = Duration::from_millis(10);
 
 /// The serial line and what was typed.
 struct Line {
@@ -51,6 +55,7 @@ struct Line {
     decoder: Keys,
     /// When the last byte came.
     heard: Option<u64>,
+
     /// Keys of line and keyboard that nobody has taken yet. It never grows: see [`last_words`].
     pressed: VecDeque<Key>,
 }
@@ -63,6 +68,10 @@ static LINE: Global<Line> = Global::new(Line {
     heard: None,
     pressed: VecDeque::new(),
 });
+
+/// Has the line listened to while something goes on; whether it does.
+static TIMER: Global<Option<Event>> = Global::new(None);
+static TIMED: AtomicBool = AtomicBool::new(false);
 
 /// Keys that came while something else was going on.
 static AHEAD: Global<Ahead> = Global::new(Ahead::new());
@@ -116,8 +125,19 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
 }
 
 /// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they are. The serial line's cursor is at a line's
-/// beginning.
+/// beginning. The line is listened to all the time: a token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
+/// for keys that came all at once.
 pub fn interactive(wanted: bool) {
+    TIMER.with(|timer| {
+        // It must not outlive the application.
+        if let Some(timer) = timer.take() {
+            let _ = boot::close_event(timer);
+        }
+        if wanted {
+            *timer = every(LISTENED, on_time);
+        }
+        TIMED.store(timer.is_some(), Relaxed);
+    });
     LINE.with(|line| {
         if core::mem::replace(&mut line.marked, wanted) != wanted
             && let Some(port) = &mut line.port
@@ -133,6 +153,28 @@ pub fn interactive(wanted: bool) {
             }
         }
     });
+}
+
+/// A timer that calls `f` from now on, where the firmware has one.
+fn every(
+    period: Duration,
+    f: unsafe extern "efiapi" fn(Event, Option<NonNull<c_void>>),
+) -> Option<Event> {
+    let kind = EventType::TIMER | EventType::NOTIFY_SIGNAL;
+    // Safety: `on_time`, the only `f` there is, uses globals alone, through checked borrows.
+    let timer = unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(f), None) }.ok()?;
+    match boot::set_timer(&timer, TimerTrigger::Periodic(period)) {
+        Ok(()) => Some(timer),
+        Err(_) => {
+            let _ = boot::close_event(timer);
+            None
+        }
+    }
+}
+
+/// Listens, in the middle of whatever goes on; while somebody else uses the line, who listens then himself, it does nothing. It asks for no memory.
+unsafe extern "efiapi" fn on_time(_: Event, _: Option<NonNull<c_void>>) {
+    listen();
 }
 
 /// All that people see, as one front, and what they type.
@@ -369,13 +411,17 @@ fn pressed() -> Option<Key> {
     LINE.with(|line| {
         let now = clock::milliseconds();
         // A byte gives two keys at the most.
-        while line.pressed.len() + 2 <= DECODED {
-            let Some(byte) = line.port.as_mut().and_then(Serial::read) else {
+        while line.pressed.len() + 4 <= DECODED {
+            let Some((byte, seen)) = line.port.as_mut().and_then(Serial::read) else {
                 line.pressed.extend(line.decoder.idle(now));
                 break;
             };
             line.heard = Some(now);
-            line.pressed.extend(line.decoder.byte(byte, now));
+            // However late it is looked at, what came after a while is no part of what came before.
+            if TIMED.load(Relaxed) {
+                line.pressed.extend(line.decoder.idle(seen));
+            }
+            line.pressed.extend(line.decoder.byte(byte, seen));
             // From now on its lines are broken between words.
             if let Some((columns, row)) = line.decoder.place()
                 && (20..=1000).contains(&columns)
