@@ -7,6 +7,7 @@
 use crate::{
     keys::{Given, Key, Modifiers, given},
     pace::Pace,
+    utf8::{Piece, Utf8},
 };
 
 /// Milliseconds after which an Esc that nothing follows is the key. A sequence's bytes come within 4 ms at 9 600 baud; a slow
@@ -72,11 +73,7 @@ impl Keys {
             state: State::Plain,
             last: 0,
             returned: false,
-            utf8: Utf8 {
-                bits: 0,
-                left: 0,
-                least: 0,
-            },
+            utf8: Utf8::new(),
             held: None,
             pasting: false,
             pace: Pace::new(),
@@ -350,54 +347,6 @@ fn meaning(sequence: &Sequence, last: u8) -> Key {
         _ => Key::Other,
     };
     key.with(modifiers)
-}
-
-/// A character of several bytes, half come.
-#[derive(Debug, Default)]
-struct Utf8 {
-    bits: u32,
-    left: u8,
-    /// The smallest that may be written in so many bytes.
-    least: u32,
-}
-
-enum Piece {
-    Part,
-    Whole(char),
-    Broken,
-    BrokenBefore,
-}
-
-impl Utf8 {
-    fn push(&mut self, byte: u8) -> Piece {
-        if self.left > 0 {
-            if byte & 0xc0 != 0x80 {
-                self.left = 0;
-                return Piece::BrokenBefore;
-            }
-            self.bits = self.bits << 6 | u32::from(byte & 0x3f);
-            self.left -= 1;
-            if self.left > 0 {
-                return Piece::Part;
-            }
-            return match char::from_u32(self.bits) {
-                Some(letter) if self.bits >= self.least => Piece::Whole(letter),
-                _ => Piece::Broken,
-            };
-        }
-        let (bits, left, least) = match byte {
-            0xc2..=0xdf => (byte & 0x1f, 1, 0x80),
-            0xe0..=0xef => (byte & 0x0f, 2, 0x800),
-            0xf0..=0xf4 => (byte & 0x07, 3, 0x1_0000),
-            _ => return Piece::Broken,
-        };
-        *self = Utf8 {
-            bits: u32::from(bits),
-            left,
-            least,
-        };
-        Piece::Part
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod places;
 pub mod settings;
 pub mod status;
 pub mod terminal;
+mod utf8;
 mod values;
 pub mod view;
 pub mod width;

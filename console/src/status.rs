@@ -191,7 +191,7 @@ fn seconds(microseconds: u64) -> String {
 }
 
 /// A whole number in groups of three digits (ISO 80000-1), as the engine shows them.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -1,14 +1,10 @@
 //! How each part of the screen looks: the conversation's rows, the frame below it, the status bar, a menu.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{format, vec, vec::Vec};
 
 use llama2_console::{
     front::{Below, Menu},
+    status::grouped,
     view::{Prompt, View, lay_out},
     width,
 };
@@ -247,19 +243,6 @@ fn meter(
     }
 }
 
-/// A whole number in groups of three digits.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// The status bar: the model on the left, how fast and how full on the right. What matters least goes first.
 pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
     let area = places.bar;
@@ -282,7 +265,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
         Some(place)
     };
     if all > 0 {
-        let context = format!("context {} / {}", grouped(used), grouped(all));
+        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
         if let Some(x) = take(width::text(&context)) {
             buffer.set_string(x, area.y, context, ink_on(theme::TEXT, theme::BAR));
         }
@@ -302,7 +285,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
         let rate = match last {
             ..10.0 => format!("{last:.2} tok/s"),
             10.0..1000.0 => format!("{last:.1} tok/s"),
-            _ => format!("{} tok/s", grouped(last as usize)),
+            _ => format!("{} tok/s", grouped(last as u64)),
         };
         let colour = match bar.rate {
             Some(_) => theme::TEXT,
