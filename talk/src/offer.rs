@@ -33,8 +33,13 @@ pub fn kind(checkpoint: &Checkpoint) -> String {
     }
 }
 
-/// Looks at a model's header.
-pub fn look(id: String, name: String, source: &mut dyn ByteSource, room: Room) -> Offer {
+/// Looks at a model's header, and gives it along, if it is one.
+pub fn look(
+    id: String,
+    name: String,
+    source: &mut dyn ByteSource,
+    room: Room,
+) -> (Offer, Option<Checkpoint>) {
     let mut offer = Offer {
         id,
         name,
@@ -43,10 +48,15 @@ pub fn look(id: String, name: String, source: &mut dyn ByteSource, room: Room) -
         ..Offer::default()
     };
     match Checkpoint::open(source) {
-        Ok(checkpoint) => describe(&mut offer, checkpoint, room),
-        Err(error) => offer.trouble = Some(error.to_string()),
+        Ok(checkpoint) => {
+            describe(&mut offer, checkpoint.clone(), room);
+            (offer, Some(checkpoint))
+        }
+        Err(error) => {
+            offer.trouble = Some(error.to_string());
+            (offer, None)
+        }
     }
-    offer
 }
 
 /// Tells what a model is, what it needs with as much of its context as there is room for, and whether there is as much.

@@ -359,23 +359,21 @@ impl Shelf<'_> {
 
     /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
     fn first(&self, machine: &mut Machine<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
-        if self.options.model.is_none() && self.options.tokenizer.is_none() {
+        let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
+        if nothing_named && find::count(machine.volumes) > 1 {
             let offers = machine.models();
-            // The one inside is always there.
-            if offers.len() > 2 {
-                let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
-                let clock = machine.clock();
-                let chosen = menu::choose(
-                    &offers,
-                    taken.unwrap_or(0),
-                    Some(COUNTDOWN),
-                    clock,
-                    ahead,
-                    &mut Terminal,
-                );
-                if let Some(chosen) = chosen.or(taken) {
-                    return find::open(machine.volumes, &offers[chosen].id);
-                }
+            let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
+            let clock = machine.clock();
+            let chosen = menu::choose(
+                &offers,
+                taken.unwrap_or(0),
+                Some(COUNTDOWN),
+                clock,
+                ahead,
+                &mut Terminal,
+            );
+            if let Some(chosen) = chosen.or(taken) {
+                return find::open(machine.volumes, &offers[chosen].id);
             }
         }
         find::choose(machine.volumes, self.options)

@@ -200,11 +200,11 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     places
 }
 
-/// Whether the tokenizer inside may do for a model.
-fn goes_with_ours(source: &mut Source) -> bool {
-    let wanted = Checkpoint::open(&mut *source.bytes).map(|model| model.config.vocab_size);
-    let ours = Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
-    matches!((wanted, ours), (Ok(wanted), Ok(ours)) if wanted == ours)
+/// Whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi may do.
+fn speaks_without(model: &Checkpoint) -> bool {
+    let ours = || Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
+    matches!(model.format, Format::Gguf { .. })
+        || ours().is_ok_and(|ours| ours == model.config.vocab_size)
 }
 
 /// What people call the model of an offer: its file without folder and volume.
@@ -214,6 +214,11 @@ pub fn called(id: &str) -> String {
     }
     let path = id.split(" on ").next().unwrap_or_default();
     path.rsplit('\\').next().unwrap_or(path).to_string()
+}
+
+/// How many models lie on the volumes: without opening any.
+pub fn count(volumes: &mut Volumes) -> usize {
+    places(volumes).len()
 }
 
 /// The models that can be had: those on the volumes, then the one inside.
@@ -229,12 +234,10 @@ pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
         };
         offers.push(match opened {
             Ok(mut source) => {
-                let mut offer = offer::look(id, name, &mut *source.bytes, room);
-                let lacks = offer.trouble.is_none()
-                    && !path.to_ascii_uppercase().ends_with(".GGUF")
-                    && beside(volumes, index, &path).is_none()
-                    && !goes_with_ours(&mut source);
-                if lacks {
+                let (mut offer, model) = offer::look(id, name, &mut *source.bytes, room);
+                let alone = model.is_some_and(|model| !speaks_without(&model))
+                    && beside(volumes, index, &path).is_none();
+                if alone && offer.trouble.is_none() {
                     offer.trouble = Some(format!("has no {} beside it", TOKENIZERS[0]));
                 }
                 offer
@@ -248,12 +251,8 @@ pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
         });
     }
     let mut inside: &[u8] = BUNDLED;
-    offers.push(offer::look(
-        BUNDLED_ID.to_string(),
-        BUNDLED_NAME.to_string(),
-        &mut inside,
-        room,
-    ));
+    let (id, name) = (BUNDLED_ID.to_string(), BUNDLED_NAME.to_string());
+    offers.push(offer::look(id, name, &mut inside, room).0);
     offers
 }
 

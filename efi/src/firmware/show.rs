@@ -30,7 +30,10 @@ const PERIOD: u64 = 25;
 pub fn begin(options: &Options) -> Result<(), String> {
     terminal::interactive(true);
     let wanted = match options.display.unwrap_or_default() {
-        Display::Text => return Ok(()),
+        Display::Text => {
+            terminal::show_on(None);
+            return Ok(());
+        }
         Display::Auto => false,
         Display::Screen => true,
     };
@@ -40,6 +43,7 @@ pub fn begin(options: &Options) -> Result<(), String> {
         )),
         // The firmware's console shows the same.
         false => {
+            terminal::show_on(None);
             terminal::record(&format!("No full screen: {why}"));
             Ok(())
         }
