@@ -54,6 +54,12 @@ impl Loaded<'_, '_> {
     pub(crate) fn seq_len(&self) -> usize {
         self.session.model().config.seq_len
     }
+
+    /// Whether a pass over its weights takes so long that people see it.
+    fn is_slow(&self) -> bool {
+        const SLOW: u64 = 64 << 20;
+        self.session.model().bytes_per_token() >= SLOW
+    }
 }
 
 /// Why a conversation pauses.
@@ -454,6 +460,7 @@ impl Talk<'_, '_, '_> {
             host,
         } = self;
         let seq_len = loaded.seq_len();
+        let slow = loaded.is_slow();
         let mut voice = Voice {
             session: loaded.session,
             tokenizer: loaded.tokenizer,
@@ -466,6 +473,7 @@ impl Talk<'_, '_, '_> {
             model: loaded.name,
             seq_len,
             only,
+            slow,
         };
         Some(reply::story(generation, &mut voice, *host, stage))
     }
@@ -499,7 +507,7 @@ impl Talk<'_, '_, '_> {
             console,
             host,
         } = self;
-        let seq_len = loaded.seq_len();
+        let (seq_len, slow) = (loaded.seq_len(), loaded.is_slow());
         let State {
             chat,
             sampler,
@@ -522,6 +530,7 @@ impl Talk<'_, '_, '_> {
             model: loaded.name,
             seq_len,
             only: None,
+            slow,
         };
         let reply = Reply::new(chat, settings.think);
         let hides = settings.think == Think::Hide;

@@ -94,6 +94,7 @@ pub(crate) struct Stream<'a> {
     begun: bool,
     /// Of a run that is only a story, its steps: what goes before the text is said, and no status is shown.
     only: Option<usize>,
+    slow: bool,
     /// Tells thoughts from answers, in chat.
     reply: Option<Reply>,
     /// Whether thoughts may come that nobody sees.
@@ -121,6 +122,8 @@ pub(crate) struct Stage<'a> {
     pub model: &'a str,
     pub seq_len: usize,
     pub only: Option<usize>,
+    /// Whether the first token takes so long that the status is worth showing at once.
+    pub slow: bool,
 }
 
 impl<'a> Stream<'a> {
@@ -136,6 +139,7 @@ impl<'a> Stream<'a> {
             shown: now,
             begun: false,
             only: stage.only,
+            slow: stage.slow,
             reply: None,
             hides: false,
             progress: Progress::default(),
@@ -171,6 +175,15 @@ impl<'a> Stream<'a> {
             None => (),
         }
         text.clear();
+    }
+
+    /// Before the first pass, with what there is to read.
+    fn wait(&mut self, progress: Progress) {
+        self.progress = progress;
+        if self.slow {
+            self.status = 0;
+            self.look();
+        }
     }
 
     /// Whether nothing of the reply can be seen yet.
@@ -344,6 +357,7 @@ pub(crate) fn story(
         ..Progress::default()
     };
     let threads = voice.threads();
+    stream.wait(progress);
     host.perform(threads, &mut stream, &mut |audience| {
         while !made.stopped {
             let (position, begun) = (generation.position(), clock());
@@ -397,6 +411,7 @@ pub(crate) fn answer(
         context: chat.context().len(),
     };
     let threads = voice.threads();
+    stream.wait(progress);
     host.perform(threads, &mut stream, &mut |audience| {
         let mut first = true;
         while !made.stopped {
