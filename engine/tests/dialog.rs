@@ -501,6 +501,7 @@ fn a_conversation_begins_with_bos_once() {
     let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
     file.speak();
     let model = load(&file.bytes()).unwrap().0;
+    let mut session = Session::new(&model, Options::default()).unwrap();
     for (jinja, writes) in [
         (written, true),
         (set, true),
@@ -526,11 +527,14 @@ fn a_conversation_begins_with_bos_once() {
                     file.u32("tokenizer.ggml.bos_token_id", BOS);
                 }
                 let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
-                let mut chat = Chat::new(&tokenizer, 4, 256);
-                let mut session = Session::new(&model, Options::default()).unwrap();
-                for user in ["Hi", "And?"] {
-                    chat.begin_turn(&tokenizer, "", user).unwrap();
+                let mut chat = Chat::new(&tokenizer, 1, 256);
+                chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+                answer(&mut chat, &mut session, &tokenizer);
+                if add == Some(true) && jinja == written {
+                    let before = chat.context().to_vec();
+                    chat.begin_turn(&tokenizer, "", "And?").unwrap();
                     answer(&mut chat, &mut session, &tokenizer);
+                    assert!(!chat.context()[before.len()..].contains(&BOS));
                 }
                 let wanted = named && (writes || add == Some(true));
                 let begins = chat.context().starts_with(&[BOS, START]);
