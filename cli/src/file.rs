@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use llama2_engine::{
@@ -48,8 +48,9 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
         return Ok(Box::new(FileSource::open(path)?));
     };
     let open = |number| {
-        let sibling = path.with_file_name(part.sibling(number));
-        if !sibling.exists() {
+        let wanted = part.sibling(number);
+        let Some(sibling) = beside(path, &wanted, &|name| part.is_sibling(name, number)) else {
+            let sibling = path.with_file_name(wanted);
             return Err(Failure::about(
                 &sibling,
                 format!(
@@ -58,11 +59,26 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
                     part.count
                 ),
             ));
-        }
+        };
         FileSource::open(&sibling)
     };
     let parts: Result<Vec<_>, _> = (1..=part.count).map(open).collect();
     Ok(Box::new(Joined::new(parts?)))
+}
+
+/// The file `wanted` in the folder of `path`, or else the first there whose name `is` the same but for its case.
+pub fn beside(path: &Path, wanted: &str, is: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+    let exact = path.with_file_name(wanted);
+    if exact.exists() {
+        return Some(exact);
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let same = names.filter(|name| name.to_str().is_some_and(is));
+    same.min().map(|name| path.with_file_name(name))
 }
 
 const FOLDER: &str = "is a folder, not a file; name the file in it";

@@ -3,19 +3,21 @@
 use std::{
     io::{self, Write},
     ops::ControlFlow,
+    path::Path,
 };
 
 use llama2_engine::{
     checkpoint::Format,
     gguf,
     session::KvType,
-    units::{Bytes, Grouped},
+    units::{Bytes, Grouped, Quoted},
 };
 
 use crate::{args::InfoArgs, failure::Failure, load};
 
 pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     let mut opened = load::open(args.checkpoint.as_deref())?;
+    let own_words = own_words(&mut opened)?;
     let c = &opened.checkpoint.config;
     let memory = opened.checkpoint.memory(KvType::F32, 1);
     let classifier = if c.shared_classifier {
@@ -33,9 +35,14 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         .iter()
         .map(|(encoding, count)| format!("{count} {encoding}"));
     let matrices: Vec<String> = matrices.collect();
-    let tokenizer = tokenizer(args, c.vocab_size)?;
-    let lines = [
-        ("file", opened.name.display().to_string()),
+    let is_gguf = matches!(opened.checkpoint.format, Format::Gguf { .. });
+    let (tokenizer, template) = tokenizer(args, &opened.name, c.vocab_size)?;
+    let template = template.filter(|_| is_gguf);
+    let mut lines = vec![("file", opened.name.display().to_string())];
+    lines.extend(own_words);
+    lines.extend(template.map(|template| ("template", template)));
+    lines.extend([
+        ("context", format!("{} positions", c.seq_len)),
         ("format", opened.checkpoint.format.to_string()),
         ("matrices", matrices.join(", ")),
         (
@@ -59,22 +66,48 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         ),
         ("n_kv_heads", c.n_kv_heads.to_string()),
         ("vocab_size", Grouped(c.vocab_size as u64).to_string()),
-        ("seq_len", c.seq_len.to_string()),
         ("tokenizer", tokenizer),
         ("classifier", classifier.into()),
         ("memory", format!("{}{free}", Bytes(memory.total()))),
         ("  weights", Bytes(memory.weights).to_string()),
         ("  KV cache", Bytes(memory.kv_cache).to_string()),
         ("  activations", Bytes(memory.activations).to_string()),
-    ];
+    ]);
     let mut out = io::stdout().lock();
     for (name, value) in lines {
         writeln!(out, "{name:<14}{value}").map_err(|error| Failure::output(&error))?;
     }
-    if args.all && matches!(opened.checkpoint.format, Format::Gguf { .. }) {
+    if args.all && is_gguf {
         list(&mut opened, &mut out)?;
     }
     out.flush().map_err(|error| Failure::output(&error))
+}
+
+/// What a GGUF file says of itself in words.
+fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, Failure> {
+    const WORDS: [(&str, &str); 3] = [
+        ("general.name", "name"),
+        ("general.architecture", "architecture"),
+        ("general.license", "licence"),
+    ];
+    if !matches!(opened.checkpoint.format, Format::Gguf { .. }) {
+        return Ok(Vec::new());
+    }
+    let mut found = [const { None }; WORDS.len()];
+    let listed = gguf::metadata(opened.parts().1, &mut |key, value| {
+        let place = WORDS.iter().position(|(known, _)| *known == key);
+        if let (Some(place), gguf::Value::Text(Some(text))) = (place, value) {
+            // Without the quotation marks: nothing else stands in the line.
+            let quoted = Quoted(text).to_string();
+            found[place] = Some(quoted[1..quoted.len() - 1].to_string());
+        }
+        ControlFlow::Continue(())
+    });
+    listed.map_err(|error| Failure::about(&opened.name, error))?;
+    let found = WORDS.iter().zip(found);
+    Ok(found
+        .map(|((_, name), text)| (*name, text.unwrap_or("not said".into())))
+        .collect())
 }
 
 /// A GGUF file's metadata and tensors.
@@ -104,20 +137,39 @@ fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> 
 /// Most characters of a value that are shown.
 const LINE: usize = 100;
 
-/// What `llama2 run` would find. Only a tokenizer that was named has to be a good one: without it there is still a model to
-/// show.
-fn tokenizer(args: &InfoArgs, vocab_size: usize) -> Result<String, Failure> {
+/// What `llama2 run` would find, and the chat template in it. Only a tokenizer that was named has to be a good one: without it
+/// there is still a model to show.
+fn tokenizer(
+    args: &InfoArgs,
+    model: &Path,
+    vocab_size: usize,
+) -> Result<(String, Option<String>), Failure> {
     let found = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref());
     let checked = found.and_then(|found| found.check_model(vocab_size).map(|()| found));
     match checked {
-        Ok(found) => Ok(format!(
-            "{}, {} tokens, the longest of {} bytes",
-            found.name.display(),
-            Grouped(found.tokenizer.vocab_size() as u64),
-            found.tokenizer.longest_piece()
-        )),
+        Ok(found) => {
+            found.warn();
+            let place = if found.name == model {
+                "in the file".into()
+            } else {
+                found.name.display().to_string()
+            };
+            let said = format!(
+                "{place}, {} tokens, the longest of {} bytes",
+                Grouped(found.tokenizer.vocab_size() as u64),
+                found.tokenizer.longest_piece()
+            );
+            let template = match found.tokenizer.template() {
+                Some(template) if template.is_known() => template.name(),
+                Some(_) => "of no family that is known: chatml's is taken",
+                None => "none: it goes on from a text",
+            };
+            Ok((said, Some(template.into())))
+        }
         Err(Failure::Input(sentence)) if args.tokenizer.is_none() => {
-            Ok(format!("none that fits: {sentence}"))
+            let about = format!("{}: ", model.display());
+            let said = sentence.strip_prefix(&about).unwrap_or(&sentence);
+            Ok((format!("none that fits: {said}"), None))
         }
         Err(failure) => Err(failure),
     }

@@ -16,7 +16,7 @@ use llama2_engine::{
 };
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, say},
     file::{self, FileSource},
     machine::Machine,
 };
@@ -112,6 +112,13 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// Says what its user should know.
+    pub fn warn(&self) {
+        for warning in self.tokenizer.warnings() {
+            say(format_args!("llama2: warning: {warning}"));
+        }
+    }
+
     /// Whether it is that of a model with `vocab_size` tokens; else a sentence with both numbers.
     pub fn check_model(&self, vocab_size: usize) -> Result<(), Failure> {
         self.tokenizer
@@ -167,13 +174,13 @@ fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
 
 /// `tokenizer.bin` in the current folder, as run.c has it, else beside the checkpoint.
 pub fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
-    let here = PathBuf::from("tokenizer.bin");
-    let beside = checkpoint.with_file_name("tokenizer.bin");
-    if here.exists() {
-        return Ok(here);
-    }
-    if beside.exists() {
-        return Ok(beside);
+    const NAME: &str = "tokenizer.bin";
+    let here = PathBuf::from(NAME);
+    let beside = checkpoint.with_file_name(NAME);
+    for path in [&here, &beside] {
+        if let Some(found) = file::beside(path, NAME, &|name| name.eq_ignore_ascii_case(NAME)) {
+            return Ok(found);
+        }
     }
     let places = if beside == here {
         "there is no tokenizer.bin in this folder".into()

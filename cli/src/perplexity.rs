@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use llama2_engine::session::Session;
+use llama2_engine::{
+    generate::{NOT_NUMBERS, are_numbers},
+    session::Session,
+};
 
 use crate::{args::PerplexityArgs, failure::Failure, file, load, machine::Machine};
 
@@ -21,11 +24,20 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let config = opened.checkpoint.config;
     let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
     vocabulary.check_model(config.vocab_size)?;
+    vocabulary.warn();
     let context = config.seq_len;
     if context < 2 {
         return Err(Failure::about(
             &vocabulary.name,
             "a context of one position foresees nothing",
+        ));
+    }
+    if let Some(character) = vocabulary.tokenizer.lacks(&text) {
+        return Err(Failure::about(
+            &args.file,
+            format!(
+                "has {character:?}, and the model's vocabulary has no token for that character"
+            ),
         ));
     }
     let tokens = vocabulary.tokenizer.encode(&text, false, false);
@@ -47,7 +59,12 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
         // Where texts begin with nothing, the window's first token foresees the second.
         let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
         for (pos, &next) in window.iter().enumerate() {
-            let surprise = surprise(session.forward(token, pos), next);
+            let logits = session.forward(token, pos);
+            if !are_numbers(logits) {
+                bar.finish_and_clear();
+                return Err(Failure::Input(NOT_NUMBERS.into()));
+            }
+            let surprise = surprise(logits, next);
             sum += surprise;
             squares += surprise * surprise;
             count += 1;

@@ -8,7 +8,7 @@ use std::{
 
 use llama2_engine::{
     chat::{Chat, Host, Part, Reply, converse},
-    generate::{Generation, PromptError, Step},
+    generate::{Generation, NOT_NUMBERS, PromptError, Step},
     sampler::Sampler,
     session::Session,
     settings::{self, Settings, Think},
@@ -91,6 +91,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     let (format, config) = (opened.checkpoint.format, opened.checkpoint.config);
     let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;
+    vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(settings, &tokenizer, format, config.seq_len).map_err(refused)?;
@@ -187,6 +188,9 @@ fn generate(
         }
     }
     show("\n")?;
+    if generation.is_broken() {
+        return Err(Failure::Input(NOT_NUMBERS.into()));
+    }
     let passes = generation.position();
     if let (Some(after_first), 2..) = (after_first, passes) {
         let rate = (passes - 1) as f64 / after_first.elapsed().as_secs_f64();
@@ -280,6 +284,9 @@ impl Host for Talk<'_, '_> {
         reply.finish(&mut part);
         interrupt::end();
         shown?;
+        if chat.is_broken() {
+            return Err(Failure::Input(NOT_NUMBERS.into()));
+        }
         if !reply.line_ended() && (stopped || chat.is_completion()) {
             show("\n")?;
         }

@@ -34,7 +34,11 @@ fn bad_files_are_status_1_and_one_sentence() {
         ("header.bin", f32[..20].to_vec(), "has 20 bytes"),
         ("long.bin", [&f32[..], &[0; 16]].concat(), "16 too many"),
         ("q80short.bin", q80[..q80.len() - 4].to_vec(), "cut short"),
-        ("text.bin", vec![b'#'; 5000], "is not a llama2.c checkpoint"),
+        (
+            "text.bin",
+            vec![b'#'; 5000],
+            "is a text file, neither a GGUF file nor",
+        ),
         (
             "gguf.bin",
             [&b"GGUF"[..], &[0; 500]].concat(),

@@ -235,6 +235,8 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut file = family.unwrap().make(7, &|_| Encoding::Q8_0);
     file.speak();
+    file.text("general.name", "A \u{1b}[2Jname");
+    file.text("tokenizer.chat_template", "'<|im_start|>'");
     for (number, part) in (1..).zip(file.split(2)) {
         std::fs::write(folder.join(format!("m-{number:05}-of-00002.gguf")), part).unwrap();
     }
@@ -256,6 +258,16 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&[&first, "--context", "513"]).contains("the model has 1 to 512"));
+    // What it is, before anything else; a name of the file's own moves no cursor.
+    let info = text(&llama2(["info", &first]).stdout);
+    let begins = format!(
+        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not said\ntemplate      chatml\ncontext       512 positions\n"
+    );
+    assert!(info.starts_with(&begins), "{info}");
+    assert!(
+        info.contains("\ntokenizer     in the file, 320 tokens"),
+        "{info}"
+    );
     let listed = llama2(["info", "--all", &first]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     for line in [

@@ -222,3 +222,172 @@ fn a_model_in_several_files_tells_the_same_story() {
     let command = [Path::new("split"), &models("stories1M.bin")];
     assert!(refusal(&llama2(command), 1).contains("llama2 convert"));
 }
+
+/// Numbers that are none are not written on, nor such as another type has no room for; and no file is left.
+#[test]
+fn what_is_no_number_is_not_written() {
+    let folder = Folder::new("quantize-nan");
+    let tokenizer = models("tokenizer.bin");
+    let z = ["-z", tokenizer.to_str().unwrap()];
+    let good = std::fs::read(models("stories1M.bin")).unwrap();
+    let made = folder.0.join("made.gguf");
+    let bad = folder.0.join("bad.bin");
+    // In the embedding, and in the last of the layers' matrices.
+    for (number, kinds, words) in [
+        (
+            f32::NAN,
+            &["f32", "q8_0", "f16", "q4_k_m"][..],
+            "not numbers",
+        ),
+        (f32::NEG_INFINITY, &["f32", "q4_0"], "not numbers"),
+        (1e30, &["f16", "q8_0", "q4_0", "q5_0"], "too large for"),
+    ] {
+        for at in [28 + 4 * 1000, good.len() - 4 * 512 * 16 - 4 * 1000] {
+            let mut bytes = good.clone();
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            std::fs::write(&bad, bytes).unwrap();
+            for kind in kinds {
+                let options = [&["--type", kind][..], &z].concat();
+                let said = refusal(&quantize(&bad, &made, &options), 1);
+                assert!(
+                    said.contains(words) && said.contains(".weight"),
+                    "{kind}: {said}"
+                );
+                assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1, "{said}");
+            }
+            let convert = [Path::new("convert"), &bad, Path::new("-o"), &made];
+            let command = convert.into_iter().chain(z.iter().map(Path::new));
+            if !number.is_finite() {
+                assert!(refusal(&llama2(command), 1).contains(words));
+                // Nor is anything said or measured with them.
+                for verb in ["run", "chat", "perplexity"] {
+                    let text = ["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")];
+                    let more: &[&str] = if verb == "perplexity" { &text } else { &[] };
+                    let command = [Path::new(verb), &bad].into_iter();
+                    let more = z.iter().chain(more).map(Path::new);
+                    let output = llama2(command.chain(more));
+                    let said = text_of(&output);
+                    assert_eq!(output.status.code(), Some(1), "{verb}: {said}");
+                    assert_eq!(said.matches("not numbers").count(), 1, "{verb}: {said}");
+                }
+            }
+        }
+    }
+    let v2 = folder.0.join("made.bin");
+    let mut bytes = good;
+    bytes[28..32].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&bad, bytes).unwrap();
+    assert!(refusal(&quantize(&bad, &v2, &[]), 1).contains("token_embd.weight"));
+    assert!(!v2.exists());
+}
+
+fn text_of(output: &std::process::Output) -> String {
+    text(&output.stderr)
+}
+
+/// Parts whose names differ in case are one model, and so is a tokenizer beside a checkpoint.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_are_found_in_any_case() {
+    let folder = Folder::new("case");
+    let whole = folder.0.join("M.gguf");
+    assert!(
+        quantize(&models("stories1M.bin"), &whole, &["--type", "f16"])
+            .status
+            .success()
+    );
+    let told = story(&whole, &[]);
+    let split = [
+        Path::new("split"),
+        &whole,
+        Path::new("--size"),
+        Path::new("1M"),
+    ];
+    assert!(llama2(split).status.success());
+    let mut parts: Vec<PathBuf> = std::fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| *path != whole)
+        .collect();
+    parts.sort();
+    assert!(parts.len() >= 3, "{parts:?}");
+    let count = parts.len();
+    for (number, part) in (1..).zip(&parts) {
+        let name = match number % 4 {
+            0 => format!("m-{number:05}-of-{count:05}.GGUF"),
+            1 => format!("M-{number:05}-OF-{count:05}.GGUF"),
+            2 => format!("m-{number:05}-Of-{count:05}.gguf"),
+            _ => format!("M-{number:05}-of-{count:05}.Gguf"),
+        };
+        std::fs::rename(part, folder.0.join(name)).unwrap();
+    }
+    let first = folder.0.join(format!("M-00001-OF-{count:05}.GGUF"));
+    let second = folder.0.join(format!("m-00002-Of-{count:05}.gguf"));
+    assert_eq!(story(&first, &[]), told);
+    assert_eq!(story(&second, &[]), told);
+    std::fs::remove_file(&second).unwrap();
+    let said = refusal(&llama2([Path::new("info"), &first]), 1);
+    assert!(
+        said.contains("there is no such file") && said.contains("parts"),
+        "{said}"
+    );
+
+    std::fs::copy(models("stories1M.bin"), folder.0.join("S.BIN")).unwrap();
+    std::fs::copy(models("tokenizer.bin"), folder.0.join("TOKENIZER.BIN")).unwrap();
+    assert_eq!(story(&folder.0.join("S.BIN"), &[]), told);
+}
+
+/// A model of characters, as people train them with llama2.c: it runs, also as a GGUF file; what it cannot read is said.
+#[test]
+fn a_model_of_a_few_characters() {
+    let folder = Folder::new("characters");
+    let (model, tokenizer) = (folder.0.join("m.bin"), folder.0.join("tokenizer.bin"));
+    let (dim, vocab, context) = (16i32, 9, 32);
+    let header = [dim, 16, 1, 2, 2, vocab, context];
+    let floats = vocab * dim + dim + 4 * dim * dim + dim + 3 * dim * 16 + dim + context * dim / 2;
+    let mut seed = 1u32;
+    let numbers = (0..floats).flat_map(|_| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((seed >> 8) as f32 / 16_777_216.0 - 0.5).to_le_bytes()
+    });
+    let header = header.iter().flat_map(|number| number.to_le_bytes());
+    std::fs::write(&model, header.chain(numbers).collect::<Vec<u8>>()).unwrap();
+    for (first, knows_all) in [("<unk>", true), ("z", false)] {
+        let pieces = [
+            first, "\n<s>\n", "\n</s>\n", " ", "a", "b", "c", "\u{e9}", "\n",
+        ];
+        let pieces = pieces.iter().flat_map(|piece| {
+            let head = [0f32.to_le_bytes(), (piece.len() as i32).to_le_bytes()].concat();
+            [&head, piece.as_bytes()].concat()
+        });
+        let file: Vec<u8> = [3, 0, 0, 0].into_iter().chain(pieces).collect();
+        std::fs::write(&tokenizer, file).unwrap();
+        let run = |model: &Path, prompt: &str| {
+            let tell = ["-t", "0", "-n", "20", "-i", prompt];
+            llama2(
+                [Path::new("run"), model]
+                    .into_iter()
+                    .chain(tell.iter().map(Path::new)),
+            )
+        };
+        let told = run(&model, "ab c\u{e9}");
+        assert!(told.status.success(), "{}", text(&told.stderr));
+        assert!(text(&told.stdout).starts_with("ab c\u{e9}"));
+        let made = folder.0.join("made.gguf");
+        let made_by = quantize(&model, &made, &["--type", "f32", "--force"]);
+        assert!(made_by.status.success(), "{}", text(&made_by.stderr));
+        assert_eq!(run(&made, "ab c\u{e9}").stdout, told.stdout);
+        for model in [&model, &made] {
+            let odd = run(model, "ab\u{20ac}c");
+            if knows_all {
+                assert!(odd.status.success(), "{}", text(&odd.stderr));
+            } else {
+                let said = refusal(&odd, 1);
+                assert!(
+                    said.contains("\"\u{20ac}\"") && said.contains("no token"),
+                    "{said}"
+                );
+            }
+        }
+    }
+}

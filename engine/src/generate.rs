@@ -7,6 +7,7 @@ use crate::{
     sampler::{Sampler, argmax},
     session::{BATCH, Session},
     tokenizer::Tokenizer,
+    units::Quoted,
     utf8::Utf8Stream,
 };
 
@@ -20,6 +21,21 @@ pub enum PromptError {
         /// Positions left in the model's context.
         left: usize,
     },
+    /// A character that a small vocabulary has nothing for.
+    NoToken {
+        /// The character.
+        character: String,
+    },
+}
+
+impl PromptError {
+    /// Whether the model has tokens for all of `text`.
+    pub(crate) fn check(tokenizer: &Tokenizer, text: &[u8]) -> Result<(), PromptError> {
+        match tokenizer.lacks(text) {
+            Some(character) => Err(PromptError::NoToken { character }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for PromptError {
@@ -29,11 +45,27 @@ impl fmt::Display for PromptError {
                 f,
                 "the prompt has {tokens} tokens, but the model's context has room for {left}; shorten it"
             ),
+            PromptError::NoToken { character } => write!(
+                f,
+                "the prompt has {}, and the model's vocabulary has no token for that character; leave it out",
+                Quoted(character)
+            ),
         }
     }
 }
 
 impl core::error::Error for PromptError {}
+
+/// Why a text ends whose model gives no numbers: what it reckons with is damaged, or leads out of single precision.
+pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
+
+/// Whether logits are what a token can be chosen by.
+pub fn are_numbers(logits: &[f32]) -> bool {
+    // Without a way out of the loop, so that it is one of vectors.
+    logits
+        .iter()
+        .fold(true, |all, logit| all & logit.is_finite())
+}
 
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,6 +212,8 @@ pub struct Generation {
     position: usize,
     steps: usize,
     over: bool,
+    /// Whether the model gave what are no numbers.
+    broken: bool,
     /// Most tokens of a pass.
     batch: usize,
     top: Option<TopToken>,
@@ -191,13 +225,14 @@ impl Generation {
     ///
     /// # Errors
     /// [`PromptError::TooLong`] if the prompt does not fit the context. One that fits, but is longer than `steps`, is
-    /// echoed as far as the steps go, as by run.c.
+    /// echoed as far as the steps go, as by run.c. [`PromptError::NoToken`] for a character that the vocabulary lacks.
     pub fn new(
         tokenizer: &Tokenizer,
         prompt: &[u8],
         steps: usize,
         seq_len: usize,
     ) -> Result<Generation, PromptError> {
+        PromptError::check(tokenizer, prompt)?;
         let prompt = tokenizer.encode(prompt, true, false);
         if prompt.len() > seq_len {
             return Err(PromptError::TooLong {
@@ -211,6 +246,7 @@ impl Generation {
             position: 0,
             steps: steps.min(seq_len),
             over: false,
+            broken: false,
             batch: BATCH,
             top: None,
             output: Output::new(tokenizer, BATCH.min(steps).max(1)),
@@ -259,6 +295,12 @@ impl Generation {
             self.token = prompt[i];
         }
         self.position += passed;
+        self.broken = !are_numbers(logits);
+        if self.broken {
+            self.over = true;
+            self.output.finish();
+            return Step::Text(self.output.text());
+        }
         let known = self.prompt.get(self.position).copied();
         if known.is_none() && self.position == self.prompt.len().max(1) {
             sampler.accept(&self.prompt);
@@ -277,6 +319,11 @@ impl Generation {
         }
         self.token = next;
         Step::Text(self.output.text())
+    }
+
+    /// Whether it is over because the model gives no numbers: [`NOT_NUMBERS`].
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Passes run so far (run.c's `pos`).

@@ -96,7 +96,8 @@ impl Model {
     /// pieces of at most [`PIECE`]. `progress` is called after each piece and may stop it.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails, [`Error::Stopped`].
+    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails, [`Error::NotFinite`],
+    /// [`Error::Stopped`].
     pub fn load(
         checkpoint: &Checkpoint,
         source: &mut dyn ByteSource,
@@ -108,10 +109,20 @@ impl Model {
             stream.skip(tensor.offset)?;
             let mut take = model.place(tensor);
             let mut offset = 0;
-            for part in tensor.encoding.parts(tensor.rows, tensor.cols) {
+            let mut finite = true;
+            let parts = tensor.encoding.parts(tensor.rows, tensor.cols);
+            for (number, part) in parts.into_iter().enumerate() {
                 let unit = tensor.encoding.unit();
-                stream.pass(part, unit, &mut |at, bytes| take(offset + at, bytes))?;
+                stream.pass(part, unit, &mut |at, bytes| {
+                    finite &= tensor.encoding.is_finite(number, bytes);
+                    take(offset + at, bytes);
+                })?;
                 offset += part as usize;
+            }
+            if !finite && tensor.role != Role::RopeTables {
+                return Err(Error::NotFinite {
+                    tensor: tensor.name(),
+                });
             }
         }
         let size = stream.source.size();

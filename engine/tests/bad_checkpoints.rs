@@ -188,11 +188,72 @@ fn other_formats_are_named() {
         ),
         (b"<!DOCTYPE html>", "web page"),
         (b"\x10\x27\0\0\0\0\0\0{\"__metadata__\"", "safetensors"),
+        (b"\x10\x27\0\0\0\0\0\0{ \"lm_head\"", "safetensors"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P", "pickle"),
+        (b"\x80\x04\x95\x1a\0\0\0\0\0\0\0}", "pickle"),
+        (b"lmgg\0\x01\0\0", "GGML"),
+        (b"fmgg\x01\0\0\0", "GGMF"),
+        (b"tjgg\x03\0\0\0", "GGJT"),
+        (b"algg\x01\0\0\0", "GGLA"),
+        (b"\xfd7zXZ\0\0\x04", "unpack it"),
+        (b"\n <?xml version=\"1.0\"?>", "web page"),
+        (b"\xef\xbb\xbf<html lang=\"en\">", "web page"),
+        (b"root:x:0:0:root:/root:/bin/bash\n", "a text file"),
+        (
+            b"{\"architectures\": [\"LlamaForCausalLM\"]}",
+            "a text file",
+        ),
+        (
+            "\u{e4}\u{20ac} \u{65e5}\u{672c}\r\n".as_bytes(),
+            "a text file",
+        ),
+        (b"\xff\xfeA\0b\0c\0d\0", "a text file"),
     ] {
         let mut bytes = start.to_vec();
         bytes.resize(1000, b' ');
-        assert!(refusal(&bytes).contains(word), "{}", refusal(&bytes));
+        let said = refusal(&bytes);
+        let both = "neither a GGUF file nor a llama2.c checkpoint";
+        assert!(said.contains(word) && said.contains(both), "{said}");
     }
+    // A text that is cut within a character is one.
+    assert!(refusal("\u{20ac}".repeat(400).as_bytes()).contains("a text file"));
+    // Numbers that look like another format's beginning are numbers.
+    let pickles = [640, 896, 1152].map(|dim| Config { dim, ..SMALL });
+    let layers = [123, 8315].map(|n_layers| Config { n_layers, ..SMALL });
+    for config in pickles.into_iter().chain(layers.into_iter().take(1)) {
+        assert_eq!(open(&Maker::random(config, 3).v0()).unwrap().config, config);
+    }
+}
+
+/// A number that is none, or infinite, in any tensor: named, before anything is said with it.
+#[test]
+fn numbers_that_are_none() {
+    let loaded = |bytes: &[u8]| load(bytes).map(drop).map_err(|error| error.to_string());
+    let (v0, v1, v2) = (small().v0(), small().v1(), small().v2(4));
+    // Behind the header: the embedding, or the norms; of int8 the first group's scale.
+    let scales = 256 + 4 * (2 * 2 * 8 + 8) + 11 * 8;
+    for (bytes, at, name) in [
+        (&v0, 28, "token_embd.weight"),
+        (&v1, 256, "blk.0.attn_norm.weight"),
+        (&v2, 256, "blk.0.attn_norm.weight"),
+        (&v2, scales, "token_embd.weight"),
+    ] {
+        assert_eq!(loaded(bytes), Ok(()));
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
+            let mut bad = bytes.clone();
+            bad[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            let said = loaded(&bad).unwrap_err();
+            assert!(
+                said.contains(name) && said.contains("not numbers"),
+                "{said}"
+            );
+        }
+    }
+    // v0's tables are read by nobody.
+    let mut tables = v0.clone();
+    let end = tables.len();
+    tables[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert_eq!(loaded(&tables), Ok(()));
 }
 
 #[test]

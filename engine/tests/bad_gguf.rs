@@ -70,6 +70,9 @@ fn numbers_that_no_model_has() {
             "llama.attention.layer_norm_rms_epsilon",
             "llama.rope.scaling.factor",
         ] {
+            if x == 0.0 && key == "llama.rope.scaling.factor" {
+                continue; // 0 says that there is none.
+            }
             let said = refusal(&with(|file| file.f32(key, x)));
             assert!(
                 said.contains(key) && said.contains(positive),
@@ -291,19 +294,7 @@ fn vocabularies_that_lie() {
     let (tokens, types) = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type");
     type Change<'a> = (&'a dyn Fn(&mut Gguf), &'a str);
     let empty = |count: u64| array(8, count, &vec![0; 8 * count as usize]);
-    let cases: [Change; 14] = [
-        (
-            &|f| f.u32("tokenizer.ggml.bos_token_id", 320),
-            "BOS is token 320, but has 320 tokens",
-        ),
-        (
-            &|f| f.u32("tokenizer.ggml.eos_token_id", u32::MAX),
-            "EOS is token 4294967295",
-        ),
-        (
-            &|f| f.set("tokenizer.ggml.eos_token_id", 11, &[0xff; 8]),
-            "eos_token_id",
-        ),
+    let cases: [Change; 10] = [
         (
             &|f| f.set(types, 9, &array(5, 319, &[0; 4 * 319])),
             "a whole number for each token",
@@ -329,10 +320,6 @@ fn vocabularies_that_lie() {
         (
             &|f| f.texts(tokens, &["x".repeat(9_000)]),
             "says that it is 9 000 long, and no model has a longer one than 8 193",
-        ),
-        (
-            &|f| f.set(tokens, 9, &array(8, 1, b"\x01\0\0\0\0\0\0\0\xff")),
-            "is not UTF-8",
         ),
         (
             &|f| f.set(tokens, 9, &empty((1 << 20) + 1)),
@@ -385,6 +372,214 @@ fn parts_that_are_not_what_they_say() {
     }
 }
 
+/// Numbers that are not set where they are 0, as llama.cpp reads them.
+#[test]
+fn zero_is_not_set() {
+    let config = |architecture: &str, change: &dyn Fn(&mut Gguf)| {
+        let mut file = small(architecture);
+        change(&mut file);
+        Checkpoint::open(&mut &file.bytes()[..]).unwrap().config
+    };
+    let (factor, original) = (
+        "rope.scaling.factor",
+        "rope.scaling.original_context_length",
+    );
+    for architecture in ["llama", "qwen2", "qwen3"] {
+        let key = |key: &str| format!("{architecture}.{key}");
+        for kind in ["linear", "yarn"] {
+            let with = |factor_key: &str, x: f32| {
+                config(architecture, &|file| {
+                    file.text(&key("rope.scaling.type"), kind);
+                    file.remove(&key(factor));
+                    file.f32(&key(factor_key), x);
+                })
+            };
+            assert_eq!(
+                with(factor, 0.0),
+                with(factor, 1.0),
+                "{architecture} {kind}"
+            );
+            assert_eq!(with("rope.scale_linear", 0.0), with(factor, 1.0));
+            assert_ne!(with(factor, 2.0), with(factor, 1.0));
+        }
+    }
+    // A factor of 0 is one that was given: the older key is not asked.
+    let both = config("llama", &|file| {
+        file.f32("llama.rope.scaling.factor", 0.0);
+        file.f32("llama.rope.scale_linear", 4.0);
+    });
+    assert_eq!(both, config("llama", &|_| ()));
+    let without = config("qwen2", &|file| file.remove(&format!("qwen2.{original}")));
+    let zero = config("qwen2", &|file| file.u32(&format!("qwen2.{original}"), 0));
+    assert_eq!(zero, without);
+    assert_ne!(zero, config("qwen2", &|_| ()));
+    for scale in ["embedding_scale", "residual_scale", "attention.scale"] {
+        let key = format!("granite.{scale}");
+        let without = config("granite", &|file| file.remove(&key));
+        assert_eq!(config("granite", &|file| file.f32(&key, 0.0)), without);
+        assert_ne!(config("granite", &|_| ()), without, "{scale}");
+    }
+    let mut file = small("granite");
+    file.f32("granite.logit_scale", 0.0);
+    assert!(refusal(&file.bytes()).contains("\"granite.logit_scale\" must be a positive number"));
+}
+
+/// Numbers that may be given for each layer: equal ones are one, different ones are said to be so.
+#[test]
+fn a_number_for_each_layer() {
+    for (key, value) in [
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("feed_forward_length", 32),
+    ] {
+        for architecture in ["llama", "qwen3"] {
+            let key = format!("{architecture}.{key}");
+            let with = |kind: u32, numbers: &[i32]| {
+                let mut file = small(architecture);
+                file.numbers(&key, kind, numbers);
+                file
+            };
+            let plain = Checkpoint::open(&mut &small(architecture).bytes()[..]).unwrap();
+            for kind in [4, 5] {
+                let file = with(kind, &[value]).bytes();
+                assert_eq!(Checkpoint::open(&mut &file[..]), Ok(plain.clone()), "{key}");
+            }
+            for numbers in [&[][..], &[value, value]] {
+                let said = refusal(&with(4, numbers).bytes());
+                assert!(
+                    said.contains(&key) && said.contains("or one for each layer"),
+                    "{said}"
+                );
+            }
+            let mut file = with(4, &[value, value + 1]);
+            file.u32(&format!("{architecture}.block_count"), 2);
+            let said = refusal(&file.bytes());
+            let words = "differs from layer to layer, which is not supported yet";
+            assert!(said.contains(&key) && said.contains(words), "{said}");
+            let said = refusal(&with(4, &[-1]).bytes());
+            assert!(said.contains("must be 1 to"), "{said}");
+        }
+    }
+}
+
+/// Texts that are not UTF-8 harm nobody who does not need them, and are shown as well as can be.
+#[test]
+fn texts_that_are_not_utf_8() {
+    let latin = |bytes: Vec<u8>| {
+        let at = bytes.windows(4).position(|found| found == b"caf?").unwrap();
+        let mut bytes = bytes;
+        bytes[at + 3] = 0xe9;
+        bytes
+    };
+    for change in [
+        (&|f: &mut Gguf| f.text("general.description", "caf?")) as &dyn Fn(&mut Gguf),
+        &|f| f.text("tokenizer.chat_template", "caf? <|im_start|>"),
+        &|f| f.text("general.caf?", "a key"),
+        &|f| f.text("caf?.description", "of nobody"),
+        &|f| f.texts("general.tags", &["caf?".into()]),
+    ] {
+        let bytes = latin(with(change));
+        let opened = Checkpoint::open(&mut &bytes[..]);
+        assert_eq!(
+            opened.unwrap().config,
+            Checkpoint::open(&mut &with(|_| ())[..]).unwrap().config
+        );
+        let mut shown = String::new();
+        let listed = gguf::metadata(&mut &bytes[..], &mut |key, value| {
+            shown += &format!("{key} = {value}\n");
+            std::ops::ControlFlow::Continue(())
+        });
+        assert!(
+            listed.is_ok() && (shown.contains("caf\u{fffd}") || shown.contains("1 texts")),
+            "{shown}"
+        );
+    }
+    // What is needed and lost is named as well as can be.
+    let said = refusal(&latin(with(|f| f.text("general.architecture", "caf?"))));
+    assert!(said.contains("architecture \"caf\u{fffd}\""), "{said}");
+    let said = refusal(&latin(with(|f| f.tensors[0].name = "caf?".into())));
+    assert!(
+        said.contains("\"token_embd.weight\" is not in it"),
+        "{said}"
+    );
+    // Two keys that nobody can tell apart are two all the same.
+    let bytes = with(|f| {
+        f.text("general.caf?", "");
+        f.text("general.caf!", "");
+    });
+    let mut bytes = latin(bytes);
+    let at = bytes.windows(4).position(|found| found == b"caf!").unwrap();
+    bytes[at + 3] = 0xe8;
+    assert!(Checkpoint::open(&mut &bytes[..]).is_ok());
+    // Any number but 0 is a yes.
+    let bytes = with(|f| f.set("general.flag", 7, &[2]));
+    assert!(Checkpoint::open(&mut &bytes[..]).is_ok());
+}
+
+/// Files that are mostly holes: a number in a few bytes must not ask for all of them to be read.
+#[test]
+fn holes_cost_no_time() {
+    /// Some bytes, and then zeros.
+    struct Hole(Vec<u8>, u64, u64);
+    impl llama2_engine::source::ByteSource for Hole {
+        fn size(&self) -> u64 {
+            self.1
+        }
+        fn read_at(
+            &mut self,
+            offset: u64,
+            buf: &mut [u8],
+        ) -> Result<(), llama2_engine::source::ReadError> {
+            self.2 += buf.len() as u64;
+            buf.fill(0);
+            let from = (offset as usize).min(self.0.len());
+            let there = (self.0.len() - from).min(buf.len());
+            buf[..there].copy_from_slice(&self.0[from..from + there]);
+            Ok(())
+        }
+    }
+    let count = 1u64 << 38;
+    let start = with(|_| ());
+    let texts = array(8, count, &[]);
+    let numbers = array(10, count, &[]);
+    let nested = array(9, count, &[]);
+    for (key, kind, value) in [
+        ("general.tags", 9, &texts),
+        ("x.y", 9, &texts),
+        ("tokenizer.ggml.tokens", 9, &texts),
+        ("general.tags", 9, &array(8, 1 << 22, &[])),
+        ("general.tags", 9, &numbers),
+        ("general.tags", 9, &nested),
+        ("general.description", 8, &count.to_le_bytes().to_vec()),
+    ] {
+        let mut file = small("llama");
+        file.set(key, kind, value);
+        let mut entry = file.bytes();
+        // Up to the end of that entry, which is the last one.
+        let place = entry
+            .windows(value.len())
+            .rposition(|found| found == &value[..])
+            .unwrap();
+        entry.truncate(place + value.len());
+        let mut hole = Hole(entry, 1 << 42, 0);
+        let took = seconds(|| assert!(Checkpoint::open(&mut hole).is_err()));
+        assert!(
+            hole.2 < 40 << 20 && took < 5.0,
+            "{key}: {} bytes, {took:.1} s",
+            hole.2
+        );
+    }
+    // As many entries as are believed, and as many tensors: none costs more than itself.
+    for (at, most) in [(8, 1u64 << 16), (16, 1 << 16)] {
+        let mut head = start[..24].to_vec();
+        head[8..24].fill(0);
+        head[at..at + 8].copy_from_slice(&most.to_le_bytes());
+        let mut hole = Hole(head, 1 << 42, 0);
+        assert!(Checkpoint::open(&mut hole).is_err());
+        assert!(hole.2 < 4 << 20, "{}", hole.2);
+    }
+}
+
 /// How long `work` takes, in seconds.
 fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
@@ -414,6 +609,9 @@ fn own_words_are_found_in_the_time_of_the_text() {
     let mut words: Vec<String> = (0..=255)
         .map(|byte| common::family::letter(byte).into())
         .collect();
+    let bytes_of = |words: &[String]| -> Vec<Vec<u8>> {
+        words.iter().map(|word| word.as_bytes().to_vec()).collect()
+    };
     let letters = || "abc".chars();
     for a in letters() {
         words.push(format!("{a}{a}"));
@@ -426,9 +624,10 @@ fn own_words_are_found_in_the_time_of_the_text() {
     words.extend((0..20_000).map(|i| format!("word{i}")));
     let mut types = vec![4; words.len()];
     types[..256].fill(1);
+    let all = bytes_of(&words);
     let vocabulary = |count: usize| {
         let made = Tokenizer::new(&Vocabulary {
-            words: &words[..count],
+            words: &all[..count],
             types: &types[..count],
             merging: Merging::Ranks(&[]),
             ids: Ids::default(),

@@ -363,6 +363,11 @@ fn compare(
         return;
     };
     let found = ours(template, subject, talk, think);
+    assert_eq!(
+        template.writes_bos(),
+        real.starts_with(subject.bos),
+        "{what}"
+    );
     let bare = |text: &str| String::from(text.strip_prefix(subject.bos).unwrap_or(text));
     if found == bare(real) {
         tally.equal += 1;

@@ -489,3 +489,109 @@ fn llama2c() -> (Model, Tokenizer) {
         tokenizer,
     )
 }
+
+/// BOS stands once before a conversation, whoever asks for it: the file, its template, or both.
+#[test]
+fn a_conversation_begins_with_bos_once() {
+    const BOS: u32 = 65;
+    let written =
+        "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% endfor %}";
+    let set = "{%- set content = bos_token + m['content'] -%}{{ '<|im_start|>' + content }}";
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    let model = load(&file.bytes()).unwrap().0;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    for (jinja, writes) in [
+        (written, true),
+        (set, true),
+        ("<|im_start|>{{- bos_token -}}", true),
+        ("<|im_start|>{{ eos_token if last else bos_token }}", true),
+        ("<|im_start|>{# bos_token #}", false),
+        (
+            "<|im_start|>{% if bos_token is defined %}{{ x }}{% endif %}",
+            false,
+        ),
+        ("<|im_start|>{{ 'bos_token' }}", false),
+        ("<|im_start|>{{ my_bos_token + bos_token_id }}", false),
+        ("<|im_start|> bos_token", false),
+    ] {
+        for add in [None, Some(false), Some(true)] {
+            for named in [true, false] {
+                let mut file = file.clone();
+                file.text("tokenizer.chat_template", jinja);
+                if let Some(add) = add {
+                    file.bool("tokenizer.ggml.add_bos_token", add);
+                }
+                if named {
+                    file.u32("tokenizer.ggml.bos_token_id", BOS);
+                }
+                let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+                let mut chat = Chat::new(&tokenizer, 1, 256);
+                chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+                answer(&mut chat, &mut session, &tokenizer);
+                if add == Some(true) && jinja == written {
+                    let before = chat.context().to_vec();
+                    chat.begin_turn(&tokenizer, "", "And?").unwrap();
+                    answer(&mut chat, &mut session, &tokenizer);
+                    assert!(!chat.context()[before.len()..].contains(&BOS));
+                }
+                let wanted = named && (writes || add == Some(true));
+                let begins = chat.context().starts_with(&[BOS, START]);
+                assert_eq!(begins, wanted, "{jinja} {add:?} {named}");
+                assert_eq!(begins, !chat.context().starts_with(&[START]));
+            }
+        }
+    }
+}
+
+/// Weights that are numbers, and a result that is none: the answer ends, and says why.
+#[test]
+fn an_answer_ends_where_the_model_gives_no_numbers() {
+    let found = family::FAMILIES.iter().find(|f| f.name == "llama").unwrap();
+    let mut file = found.make(7, &|_| Encoding::F32);
+    file.speak();
+    file.text("tokenizer.chat_template", "'<|im_start|>'");
+    // Finite, and too large for what it is multiplied by.
+    for tensor in &mut file.tensors {
+        if tensor.name == "output.weight" || tensor.name == "blk.1.ffn_down.weight" {
+            for number in tensor.bytes.chunks_exact_mut(4) {
+                number.copy_from_slice(&3e38f32.to_le_bytes());
+            }
+        }
+    }
+    let bytes = file.bytes();
+    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let model = load(&bytes).unwrap().0;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    for temperature in [0.0, 1.0] {
+        for by_run_c in [true, false] {
+            let mut sampler = if by_run_c {
+                Sampler::new(family::VOCABULARY, temperature, 0.9, 1)
+            } else {
+                let settings = Sampling {
+                    temperature,
+                    ..Sampling::default()
+                };
+                Sampler::with(family::VOCABULARY, settings, 1)
+            };
+            let mut text = Generation::new(&tokenizer, b"Hi", 99, 256).unwrap();
+            while let Step::Text(_) = text.step(&mut session, &tokenizer, &mut sampler) {}
+            assert!(text.is_broken() && text.position() == 1);
+            let mut chat = Chat::new(&tokenizer, 99, 256);
+            chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+            let mut said = String::new();
+            while let Step::Text(text) = chat.step(&mut session, &tokenizer, &mut sampler) {
+                said += text;
+            }
+            assert!(chat.is_broken() && said.is_empty(), "{said:?}");
+        }
+    }
+    // run.c's chat likewise, and a good model is never broken.
+    let (good, tokenizer) = speaker();
+    let mut session = Session::new(&good, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 4, 256);
+    chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(!chat.is_broken());
+}

@@ -430,6 +430,9 @@ fn bad_files_are_refused_with_a_sentence() {
             .contains("token 0 says at byte 8 that it is 5 bytes long, but 2 are left")
     );
     assert!(refusal(&good[..4 + 8 + 5]).contains("has 1 tokens"));
+    let many = [&[0; 4][..], &vec![0; 8 << 20]].concat();
+    assert!(Tokenizer::load(&mut &many[..]).is_ok());
+    assert!(refusal(&[&many[..], &[0; 8]].concat()).contains("more than 1048576 tokens"));
     // What a batch of tokens says is kept in memory that is sized by the longest piece.
     let longest = "x".repeat(4096);
     assert!(Tokenizer::load(&mut &vocabulary(&[&longest])[..]).is_ok());
@@ -561,5 +564,84 @@ fn mutated_files_never_panic() {
     assert!(
         loaded > 1000 && refused > 1000,
         "{loaded} loaded, {refused} refused"
+    );
+}
+
+/// A `tokenizer.bin` of these pieces and scores.
+fn pieces(all: &[(&str, f32)]) -> Vec<u8> {
+    let mut file = 8u32.to_le_bytes().to_vec();
+    for (piece, score) in all {
+        file.extend(score.to_le_bytes());
+        file.extend((piece.len() as i32).to_le_bytes());
+        file.extend(piece.as_bytes());
+    }
+    file
+}
+
+/// Vocabularies of characters, which have no tokens for bytes: what they lack is unknown, or is said.
+#[test]
+fn small_vocabularies() {
+    let own = [("\n<s>\n", 0.0), ("\n</s>\n", 0.0)];
+    let letters = [" ", "a", "b", "\u{e9}", "ab"].map(|piece| (piece, -1.0));
+    let with = |first: &str| {
+        let all: Vec<_> = [(first, 0.0)]
+            .into_iter()
+            .chain(own)
+            .chain(letters)
+            .collect();
+        Tokenizer::load(&mut &pieces(&all)[..]).unwrap()
+    };
+    let (known, none) = (with("<unk>"), with("q"));
+    for tokenizer in [&known, &none] {
+        let text = "ab b\u{e9}".as_bytes();
+        assert_eq!(tokenizer.encode(text, true, true), [1, 3, 7, 3, 5, 6, 2]);
+        assert_eq!(tokenizer.lacks(text), None);
+        assert!(!tokenizer.has_bytes());
+    }
+    // What run.c reads behind its table for: a byte, and the three bytes of one character.
+    assert_eq!(
+        known.encode("ax\u{20ac}".as_bytes(), false, false),
+        [3, 4, 0, 0, 0, 0]
+    );
+    assert_eq!(known.lacks("ax\u{20ac}".as_bytes()), None);
+    for (text, lacking) in [
+        ("abx", "x"),
+        ("a\u{20ac}x", "\u{20ac}"),
+        ("\n", "\n"),
+        ("\0", "\0"),
+    ] {
+        assert_eq!(none.lacks(text.as_bytes()).as_deref(), Some(lacking));
+        // Where it is encoded all the same, it is left out: nothing outside of the vocabulary.
+        assert!(
+            none.encode(text.as_bytes(), false, false)
+                .iter()
+                .all(|&token| token < 8)
+        );
+    }
+    // The space before a text is nobody's: without a token for it there is none.
+    let few = [("q", 0.0), own[0], own[1], ("a", 0.0)];
+    let few = Tokenizer::load(&mut &pieces(&few)[..]).unwrap();
+    assert_eq!(few.encode(b"aa", true, false), [1, 3, 3]);
+    assert_eq!(few.lacks(b"a a").as_deref(), Some(" "));
+    assert!(refusal(&pieces(&own)).contains("has 2 tokens"));
+    // A few bytes have tokens: those are known, at their place only.
+    let mut all = vec![
+        ("q", 0.0),
+        own[0],
+        own[1],
+        ("<0x00>", 0.0),
+        ("<0x01>", 0.0),
+        ("<0x07>", 0.0),
+    ];
+    let some = Tokenizer::load(&mut &pieces(&all)[..]).unwrap();
+    assert_eq!(some.encode(b"\x01\x07", false, false), [4]);
+    assert_eq!(some.lacks(b"\x01\x07").as_deref(), Some("\u{7}"));
+    // With all bytes nothing is lacking, as before.
+    all.resize(259, ("x", 0.0));
+    assert_eq!(
+        Tokenizer::load(&mut &pieces(&all)[..])
+            .unwrap()
+            .lacks(b"\x07"),
+        None
     );
 }

@@ -52,15 +52,16 @@ fn llama_cpps_own_vectors() {
 
 /// A vocabulary of all bytes, of what `merges` make, of one word that stands for itself (4) and one control token (3).
 struct Tiny {
-    words: Vec<String>,
+    words: Vec<Vec<u8>>,
     types: Vec<i32>,
-    merges: Vec<String>,
+    merges: Vec<Vec<u8>>,
 }
 
 impl Tiny {
     fn new(merges: &[&str]) -> Tiny {
-        let mut words: Vec<String> = (0..=255).map(|byte| letter(byte).into()).collect();
-        words.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+        let letters = (0..=255).map(|byte| letter(byte).to_string().into());
+        let mut words: Vec<Vec<u8>> = letters.collect();
+        words.extend(merges.iter().map(|merge| merge.replace(' ', "").into()));
         words.extend(["<own>".into(), "<|im_end|>".into()]);
         let mut types = vec![1; words.len()];
         let count = types.len();
@@ -68,7 +69,7 @@ impl Tiny {
         Tiny {
             words,
             types,
-            merges: merges.iter().map(|merge| merge.to_string()).collect(),
+            merges: merges.iter().map(|&merge| merge.into()).collect(),
         }
     }
 
@@ -92,7 +93,9 @@ impl Tiny {
         let tokenizer = Tokenizer::new(&self.described(pre)).unwrap();
         let tokens = tokenizer.encode(text.as_bytes(), true, false);
         let words = tokens.iter();
-        words.map(|&t| &self.words[t as usize][..]).collect()
+        words
+            .map(|&t| std::str::from_utf8(&self.words[t as usize]).unwrap())
+            .collect()
     }
 }
 
@@ -379,12 +382,7 @@ fn bad_metadata_are_refused_in_a_sentence() {
     );
     for name in ["bos", "eos", "eot", "eom", "unknown", "fim_pad"] {
         let key = format!("tokenizer.ggml.{name}_token_id");
-        refused(&|f| f.u32(&key, 257), "is token 257, but has 257 tokens");
         refused(&|f| f.text(&key, "1"), &key);
-        refused(
-            &|f| f.set(&key, 10, &u64::MAX.to_le_bytes()),
-            "is token 4294967295",
-        );
     }
     for name in ["add_bos_token", "add_eos_token", "add_space_prefix"] {
         let key = format!("tokenizer.ggml.{name}");
@@ -421,20 +419,12 @@ fn lies_are_refused_in_a_sentence() {
         }
     );
     assert!(error.to_string().contains("\"klingon\"") && error.to_string().contains("qwen2"));
-    let error = refused(&Vocabulary {
-        ids: Ids {
-            eos: Some(9999),
-            ..Ids::default()
-        },
-        ..tiny.described("gpt-2")
-    });
-    assert!(error.to_string().contains("EOS is token 9999"), "{error}");
     // Merges that name nothing, words that are no bytes or nothing at all: of no use, and no harm.
     let mut odd = Tiny::new(&["a b"]);
     odd.merges = ["", " ", "a", "a  b", "q r", "a b", "a b", "\u{4e2d} a"]
-        .map(String::from)
+        .map(Vec::from)
         .to_vec();
-    odd.words[8] = String::new();
+    odd.words[8] = Vec::new();
     odd.words[9] = "\u{4e2d}".into();
     odd.types.truncate(3);
     let cut = odd.cut("gpt-2", "abab");
@@ -448,4 +438,103 @@ fn lies_are_refused_in_a_sentence() {
     odd.words.clear();
     let error = refused(&odd.described("gpt-2")).to_string();
     assert!(error.contains("no tokens"), "{error}");
+}
+
+/// Tokens that are named and not there: a sentence about each, and what texts of this kind have by themselves.
+#[test]
+fn named_tokens_outside_of_the_vocabulary_are_passed_over() {
+    let mut made = Made::default();
+    made.add("<unk>", 2, 0.0);
+    made.add("<s>", 3, 0.0);
+    made.add("</s>", 3, 0.0);
+    made.bytes();
+    let count = made.words.len() as u32;
+    let (scored, ranked) = (made.file(false), Tiny::new(&[]));
+    let key = |name: &str| format!("tokenizer.ggml.{name}_token_id");
+    let plain = gguf::tokenizer(&mut &scored.bytes()[..]).unwrap();
+    assert_eq!((plain.begin(), plain.is_end(2)), (Some(1), true));
+    assert!(plain.warnings().is_empty());
+    let names = [
+        "bos", "eos", "eot", "eom", "unknown", "padding", "mask", "fim_pre", "fim_sep", "suffix",
+    ];
+    for name in names {
+        for (kind, value, shown) in [
+            (4, count as u64, count),
+            (10, u64::MAX, u32::MAX),
+            // -1, of four bytes and of eight.
+            (5, u64::MAX, u32::MAX),
+            (11, u64::MAX, u32::MAX),
+        ] {
+            let mut file = scored.clone();
+            let bytes = value.to_le_bytes();
+            let width = if matches!(kind, 4 | 5) { 4 } else { 8 };
+            file.set(&key(name), kind, &bytes[..width]);
+            let found = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+            let [said] = found.warnings() else {
+                panic!("{name}: {:?}", found.warnings());
+            };
+            let words = format!("names token {shown} as ");
+            assert!(
+                said.contains(&words) && said.contains(&format!("{count} tokens")),
+                "{said}"
+            );
+            let takes = matches!(name, "bos" | "eos" | "unknown");
+            assert_eq!(said.contains(": takes token "), takes, "{said}");
+            assert_eq!((found.begin(), found.is_end(2)), (Some(1), true));
+            let text = "a \u{e9} b".as_bytes();
+            assert_eq!(
+                found.encode(text, true, true),
+                plain.encode(text, true, true)
+            );
+        }
+    }
+    // Where the default is not there either, there is none; byte-level BPE's is 11, whatever that is.
+    for (length, wanted) in [(12, Some(11)), (11, None)] {
+        let described = ranked.described("gpt-2");
+        let made = Tokenizer::new(&Vocabulary {
+            words: &described.words[..length],
+            types: &[],
+            ids: Ids {
+                bos: Some(9999),
+                eos: Some(9999),
+                ..Ids::default()
+            },
+            ..described
+        });
+        let made = made.unwrap();
+        assert_eq!((made.begin(), made.is_end(11)), (wanted, wanted.is_some()));
+        assert_eq!(made.warnings().len(), 2);
+    }
+}
+
+/// Words, merges, keys and texts that are not UTF-8 are bytes like others.
+#[test]
+fn words_that_are_not_utf_8_are_bytes() {
+    let mut made = Made::default();
+    made.add("<unk>", 2, 0.0);
+    made.add("<s>", 3, 0.0);
+    made.add("</s>", 3, 0.0);
+    made.bytes();
+    made.add("caf?", 1, 1.0);
+    made.add("caf!", 1, 1.0);
+    let latin = |bytes: &[u8], from: &[u8; 4], to: &[u8; 4]| {
+        let at = bytes.windows(4).position(|found| found == from).unwrap();
+        let mut bytes = bytes.to_vec();
+        bytes[at..at + 4].copy_from_slice(to);
+        bytes
+    };
+    // Two that are one where U+FFFD stands for what is not UTF-8.
+    let bytes = latin(&made.file(false).bytes(), b"caf?", b"caf\xe9");
+    let bytes = latin(&bytes, b"caf!", b"caf\xe8");
+    let scored = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let last = made.words.len() as u32 - 1;
+    assert_eq!(scored.decode_first(last - 1), b"caf\xe9");
+    assert_eq!(scored.decode_first(last), b"caf\xe8");
+
+    let mut tiny = Tiny::new(&["a b"]);
+    tiny.words.push(b"\xff\xfe".to_vec());
+    tiny.merges.push(b"\xff a".to_vec());
+    let ranked = Tokenizer::new(&tiny.described("gpt-2")).unwrap();
+    assert_eq!(ranked.encode(b"ab", false, false), [256]);
+    assert_eq!(ranked.decode(0, 259), b"\xff\xfe");
 }

@@ -18,7 +18,7 @@ use llama2_console::{
 use llama2_engine::{
     chat::{Chat, Reply},
     checkpoint::Format,
-    generate::{Generation, PromptError},
+    generate::{Generation, NOT_NUMBERS, PromptError},
     sampler::Sampler,
     session::Session,
     settings::{Mode, Settings, Think},
@@ -170,6 +170,9 @@ pub fn hold(
         talk.state.model = talk.loaded.id.to_string();
         let first = &mut talk.state.first;
         first.get_or_insert_with(|| talk.loaded.id.to_string());
+        for warning in talk.loaded.tokenizer.warnings() {
+            talk.warn(warning);
+        }
         talk.anew();
         talk.greet();
     }
@@ -199,6 +202,9 @@ pub fn hold(
 }
 
 /// Tells one story, as from `heading` on scripts read it, and comes back.
+///
+/// # Errors
+/// [`NOT_NUMBERS`].
 pub fn tell_once(
     loaded: Loaded<'_, '_>,
     generation: Generation,
@@ -207,7 +213,7 @@ pub fn tell_once(
     state: &mut State,
     console: &mut dyn Console,
     host: &mut dyn Host,
-) {
+) -> Result<(), &'static str> {
     state.sampler = Some(sampler);
     let mut talk = Talk {
         loaded,
@@ -218,8 +224,11 @@ pub fn tell_once(
     reply::note(talk.console, "Running forward pass (token=1, pos=0)...");
     let mut generation = generation;
     let Some((made, _)) = talk.tell(&mut generation, Some(steps)) else {
-        return;
+        return Ok(());
     };
+    if generation.is_broken() {
+        return Err(NOT_NUMBERS);
+    }
     let line = reply::speed(&made, talk.loaded.session.threads());
     talk.console.show(Style::Summary, &format!("{line}\n"));
     talk.console.record(&line);
@@ -227,6 +236,7 @@ pub fn tell_once(
         talk.say("Stopped by a key.");
     }
     talk.console.flush();
+    Ok(())
 }
 
 impl Talk<'_, '_, '_> {
@@ -436,6 +446,10 @@ impl Talk<'_, '_, '_> {
             chat.forget_cache();
         }
         let (made, text) = told?;
+        if generation.is_broken() {
+            self.complain(NOT_NUMBERS);
+            return None;
+        }
         let end = match generation.position() {
             position if position >= seq_len => End::Full,
             position if position >= steps => End::Limit,
@@ -542,6 +556,12 @@ impl Talk<'_, '_, '_> {
             () if chat.is_limited() => End::Limit,
             () => End::Own,
         };
+        if chat.is_broken() {
+            // What was asked can be asked of another model.
+            chat.undo();
+            self.complain(NOT_NUMBERS);
+            return;
+        }
         if made.stopped {
             chat.interrupt();
         }

@@ -243,6 +243,9 @@ impl Shelf<'_> {
         for remark in task.remarks(&settings, seq_len) {
             complain("warning", &remark);
         }
+        for warning in ready.tokenizer.warnings() {
+            complain("warning", warning);
+        }
         let drawing = task.drawing(&settings);
         let mut session = self.session(&ready)?;
         say(&format!(
@@ -275,8 +278,8 @@ impl Shelf<'_> {
             &mut state,
             &mut Terminal,
             machine,
-        );
-        Ok(())
+        )
+        .map_err(|error| format!("{}: {error}", ready.name))
     }
 
     /// Conversations with one model after another, until their user leaves.

@@ -9,7 +9,7 @@ use alloc::{
 
 use super::template::Template;
 use crate::{
-    generate::{Output, PromptError, Step, TopToken},
+    generate::{Output, PromptError, Step, TopToken, are_numbers},
     sampler::Sampler,
     session::{BATCH, Session},
     tokenizer::Tokenizer,
@@ -60,6 +60,8 @@ pub(super) struct Dialog {
     closed: bool,
     /// Whether the answer is over.
     over: bool,
+    /// Whether the model gave what are no numbers.
+    broken: bool,
     /// Tokens of the answer so far, and most of one.
     said: usize,
     most: usize,
@@ -92,6 +94,7 @@ impl Dialog {
             next: None,
             closed: true,
             over: true,
+            broken: false,
             said: 0,
             most,
             seq_len,
@@ -132,6 +135,9 @@ impl Dialog {
             false => self.system.as_deref(),
         };
         let system = system.filter(|system| !system.is_empty());
+        for said in [system.unwrap_or_default(), user] {
+            PromptError::check(tokenizer, said.as_bytes())?;
+        }
         let tokens = self.opening(tokenizer, system, user).len();
         if tokens < self.seq_len {
             return Ok(());
@@ -244,7 +250,10 @@ impl Dialog {
 
     /// The first turn's tokens.
     fn opening(&self, tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Vec<u32> {
-        let mut tokens: Vec<u32> = tokenizer.bos().into_iter().collect();
+        // Once, whether the file says that texts begin with it or its template writes it.
+        let written = self.template.as_ref().is_some_and(Template::writes_bos);
+        let bos = tokenizer.bos().or(tokenizer.begin().filter(|_| written));
+        let mut tokens: Vec<u32> = bos.into_iter().collect();
         match &self.template {
             Some(template) => {
                 tokenizer.encode_marked(&template.first(system, user, self.think), &mut tokens);
@@ -410,6 +419,12 @@ impl Dialog {
         if position == 0 {
             self.top = Some(TopToken::of(logits));
         }
+        self.broken = !are_numbers(logits);
+        if self.broken {
+            self.over = true;
+            self.output.finish();
+            return Step::Text(self.output.text());
+        }
         if self.passed < self.prompt.len() {
             return Step::Text("");
         }
@@ -456,6 +471,10 @@ impl Dialog {
             self.passed = 0;
             self.undo();
         }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Tokens passed so far.

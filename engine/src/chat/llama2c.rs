@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use crate::{
-    generate::{Output, PromptError, Step, TopToken},
+    generate::{Output, PromptError, Step, TopToken, are_numbers},
     sampler::Sampler,
     session::{BATCH, Session},
     tokenizer::{EOS, Tokenizer},
@@ -36,6 +36,8 @@ pub struct Chat {
     to_pass: usize,
     steps: usize,
     seq_len: usize,
+    /// Whether the model gave what are no numbers.
+    broken: bool,
     /// Most tokens of a pass.
     batch: usize,
     top: Option<TopToken>,
@@ -56,6 +58,7 @@ impl Chat {
             to_pass: 0,
             steps: steps.min(seq_len),
             seq_len,
+            broken: false,
             batch: BATCH,
             top: None,
             output: Output::new(tokenizer, 1),
@@ -158,7 +161,9 @@ impl Chat {
         user: &str,
     ) -> Result<Vec<u32>, PromptError> {
         let system = if self.position == 0 { system } else { "" };
-        let prompt = tokenizer.encode(render_llama2(system, user).as_bytes(), true, false);
+        let text = render_llama2(system, user);
+        PromptError::check(tokenizer, text.as_bytes())?;
+        let prompt = tokenizer.encode(text.as_bytes(), true, false);
         let left = self.seq_len - self.position;
         if prompt.len() > left {
             return Err(PromptError::TooLong {
@@ -220,6 +225,13 @@ impl Chat {
         self.cached = self.position;
         self.passed += if forced.is_some() { count } else { 0 };
         self.output.clear();
+        self.broken = !are_numbers(logits);
+        if self.broken {
+            self.output.finish();
+            // There is nothing more to be said.
+            (self.position, self.cached) = (self.steps, 0);
+            return Step::Text(self.output.text());
+        }
         // run.c samples after each token of the prompt and drops what comes; only the generator shows it.
         let whole = self.passed == self.prompt.len();
         for _ in 0..count - usize::from(whole) {
@@ -258,6 +270,11 @@ impl Chat {
         if half {
             self.undo();
         }
+    }
+
+    /// See [`super::Chat::is_broken`].
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Positions used so far.

@@ -122,6 +122,14 @@ impl Chat {
         }
     }
 
+    /// Whether the answer ended because the model gives no numbers: [`crate::generate::NOT_NUMBERS`].
+    pub fn is_broken(&self) -> bool {
+        match &self.0 {
+            Kind::Llama2c(chat) => chat.is_broken(),
+            Kind::Dialog(dialog) => dialog.is_broken(),
+        }
+    }
+
     /// Whether the answer was cut, because the context is full; the next turn drops what is oldest.
     pub fn is_cut(&self) -> bool {
         matches!(&self.0, Kind::Dialog(dialog) if dialog.is_cut())

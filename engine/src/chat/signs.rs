@@ -35,6 +35,7 @@ pub(super) fn read(jinja: &str) -> Template {
         preface: [String::new(), String::new()],
         opening: ["", ""],
         thinks: false,
+        writes_bos: writes(jinja, "bos_token"),
     };
     if layout == SMOLLM3 {
         smollm3(jinja, &plain, &mut template);
@@ -62,6 +63,55 @@ pub(super) fn read(jinja: &str) -> Template {
         begin_answers(&plain, &mut template);
     }
     template
+}
+
+/// Whether a template writes a variable: names it between braces or in a sum, not in a comment or a condition alone.
+fn writes(jinja: &str, name: &str) -> bool {
+    let mut rest = jinja;
+    while let Some(at) = rest.find('{') {
+        rest = &rest[at + 1..];
+        let (end, written) = match rest.as_bytes().first() {
+            Some(b'#') => ("#}", false),
+            Some(b'{') => ("}}", true),
+            Some(b'%') => ("%}", false),
+            _ => continue,
+        };
+        let tag = &rest[1..];
+        let length = tag.find(end).unwrap_or(tag.len());
+        let (tag, behind) = tag.split_at(length);
+        // What is put into a variable is written later.
+        let set = end == "%}" && tag.trim_start_matches(['-', '+', ' ']).starts_with("set ");
+        if (written || set) && names(tag, name) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
+}
+
+/// Whether `name` stands in a Jinja expression as a variable, not inside of a string or of a longer name.
+fn names(tag: &str, name: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut quote, mut at) = (None, 0);
+    let mut characters = tag.char_indices();
+    let mut before = ' ';
+    while let Some((i, c)) = characters.next() {
+        match quote {
+            Some(_) if c == '\\' => drop(characters.next()),
+            Some(open) if c == open => quote = None,
+            Some(_) => (),
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None if i >= at && !is_name(before) && tag[i..].starts_with(name) => {
+                at = i + name.len();
+                if !tag[at..].starts_with(is_name) {
+                    return true;
+                }
+            }
+            None => (),
+        }
+        before = c;
+    }
+    false
 }
 
 /// The family, of which there are more than are known here: those are no one's.

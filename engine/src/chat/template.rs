@@ -47,6 +47,8 @@ pub struct Template {
     pub(super) opening: [&'static str; 2],
     /// Whether the model thinks first, and can be told not to.
     pub(super) thinks: bool,
+    /// Whether it writes what texts begin with.
+    pub(super) writes_bos: bool,
 }
 
 impl Template {
@@ -68,6 +70,11 @@ impl Template {
     /// Whether the model thinks before it answers, and can be told not to.
     pub fn thinks(&self) -> bool {
         self.thinks
+    }
+
+    /// Whether it writes what texts begin with: then a conversation begins so, even where other texts do not.
+    pub fn writes_bos(&self) -> bool {
+        self.writes_bos
     }
 
     /// Whether the answer begins inside of a thought, whose `<think>` the template has said already.

@@ -1,5 +1,6 @@
 //! What can be wrong with a model file, each as a sentence.
 
+use alloc::string::String;
 use core::fmt;
 
 use super::llama2c::LARGEST_GROUP;
@@ -7,7 +8,7 @@ use crate::{
     buffer::OutOfMemory,
     gguf,
     source::ReadError,
-    units::{Bytes, Grouped},
+    units::{Bytes, Grouped, Quoted},
 };
 
 /// Why a checkpoint cannot be loaded. Shown, it is a sentence without the file's name: a shell puts "name: " before it.
@@ -96,6 +97,11 @@ pub enum Error {
     },
     /// Something in a GGUF file.
     Gguf(gguf::Error),
+    /// A tensor with numbers that are none, or are infinite.
+    NotFinite {
+        /// Its name.
+        tensor: String,
+    },
     /// The allocator gave up.
     OutOfMemory(OutOfMemory),
     /// The user stopped the loading.
@@ -110,11 +116,14 @@ impl fmt::Display for Error {
             Error::NoHeader { found } => {
                 write!(
                     f,
-                    "has {found} bytes, fewer than a checkpoint's header; it is not a model, or cut short: fetch it again"
+                    "has {found} bytes, fewer than a model's header; it is neither a GGUF file nor a llama2.c checkpoint, or cut short: fetch it again"
                 )
             }
             Error::OtherFormat { what, advice } => {
-                write!(f, "is {what}, not a llama2.c checkpoint; {advice}")
+                write!(
+                    f,
+                    "is {what}, neither a GGUF file nor a llama2.c checkpoint; {advice}"
+                )
             }
             Error::Version { found } => {
                 write!(
@@ -124,7 +133,7 @@ impl fmt::Display for Error {
             }
             Error::Dimension { name, found, most } => write!(
                 f,
-                "is not a llama2.c checkpoint, or its header is damaged: {name} is {found}, but must be 1 to {}; fetch it again",
+                "is neither a GGUF file nor a llama2.c checkpoint, or its header is damaged: {name} is {found}, but must be 1 to {}; fetch it again",
                 Grouped(*most as u64)
             ),
             Error::Indivisible {
@@ -201,6 +210,11 @@ impl fmt::Display for Error {
                 "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; take f16"
             ),
             Error::Gguf(error) => error.fmt(f),
+            Error::NotFinite { tensor } => write!(
+                f,
+                "its tensor {} holds numbers that are not numbers (NaN or infinite): it is damaged, or was made from such a one; fetch it again",
+                Quoted(tensor)
+            ),
             Error::Stopped => write!(f, "loading was stopped"),
         }
     }

@@ -33,13 +33,11 @@ impl Checkpoint {
         let short = Error::NoHeader {
             found: head.len() as u64,
         };
+        recognise(head)?;
         let int = |at: usize| -> Option<i32> {
             Some(i32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?))
         };
         let versioned = int(0).ok_or(short.clone())? as u32 == MAGIC;
-        if !versioned {
-            recognise(head)?;
-        }
         let at = if versioned { 8 } else { 0 };
         let complete = if versioned { HEADER } else { V0_HEADER };
         if (head.len() as u64) < complete {
@@ -224,41 +222,72 @@ fn dimension(name: &'static str, found: i32, most: i32) -> Result<usize, Error> 
     }
 }
 
-/// Names the files that people take for a checkpoint most often.
-fn recognise(head: &[u8]) -> Result<(), Error> {
-    const EXPORT: &str = "export it with llama2.c's export.py";
-    const KNOWN: [(&[u8], &str, &str); 6] = [
-        (b"lmgg", "a file of the old GGML format", EXPORT),
-        (b"tjgg", "a file of the old GGJT format", EXPORT),
+/// Names the files that people take for a model most often.
+pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
+    const CONVERT: &str =
+        "convert it with llama.cpp's convert_hf_to_gguf.py, or export it with llama2.c's export.py";
+    const AGAIN: &str = "fetch the model as a GGUF file: llama.cpp has given up this format";
+    const UNPACK: &str = "unpack it first";
+    const PICKLE: &str = "a Python pickle (PyTorch saves its .pt and .bin files so)";
+    const KNOWN: [(&[u8], &str, &str); 12] = [
+        (b"lmgg", "a file of the old GGML format", AGAIN),
+        (b"fmgg", "a file of the old GGMF format", AGAIN),
+        (b"tjgg", "a file of the old GGJT format", AGAIN),
+        (b"algg", "an adapter (LoRA) of the old GGLA format", AGAIN),
         (
             b"PK\x03\x04",
-            "a zip file (PyTorch saves its .pt files so)",
-            EXPORT,
+            "a zip file (PyTorch saves its .pt and .bin files so)",
+            CONVERT,
         ),
-        (b"\x1f\x8b", "a gzip file", "unpack it first"),
+        (
+            b"\x89HDF\r\n",
+            "an HDF5 file (Keras saves its models so)",
+            CONVERT,
+        ),
+        (b"\x1f\x8b", "a gzip file", UNPACK),
+        (b"BZh", "a bzip2 file", UNPACK),
+        (b"\xfd7zXZ", "an xz file", UNPACK),
+        (b"7z\xbc\xaf", "a 7z file", UNPACK),
+        (b"\x28\xb5\x2f\xfd", "a zstd file", UNPACK),
         (
             b"version https://git-lfs",
             "a Git LFS pointer",
             "fetch the file itself with `git lfs pull`",
         ),
-        (
-            b"<",
-            "a web page",
-            "fetch the file again, from its download link",
-        ),
     ];
-    let web = |c: u8| c.is_ascii_alphabetic() || c == b'!' || c == b'?';
-    for (magic, what, advice) in KNOWN {
-        if head.starts_with(magic) && (magic != b"<" || head.get(1).copied().is_some_and(web)) {
-            return Err(Error::OtherFormat { what, advice });
-        }
-    }
-    // safetensors: the length of a JSON header as u64, then the JSON.
-    if head.get(8) == Some(&b'{') && head.get(9) == Some(&b'"') {
-        return Err(Error::OtherFormat {
-            what: "a safetensors file",
-            advice: EXPORT,
-        });
-    }
-    Ok(())
+    let known = KNOWN.iter().find(|(magic, ..)| head.starts_with(magic));
+    let text = head
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(head)
+        .trim_ascii_start();
+    let web = |c: &u8| c.is_ascii_alphabetic() || matches!(c, b'!' | b'?');
+    let (what, advice) = if let Some((_, what, advice)) = known {
+        (*what, *advice)
+    } else if matches!(head, [0x80, 2..=5, 1..=255, ..]) {
+        // A protocol and an operation; a checkpoint with so many dimensions has a 0 there.
+        (PICKLE, CONVERT)
+    } else if matches!(head, [_, _, _, _, _, _, 0, 0, b'{', 1..=255, ..]) {
+        // The length of a JSON header as u64, then the JSON; no checkpoint has so many layers.
+        ("a safetensors file", CONVERT)
+    } else if is_text(head) && text.first() == Some(&b'<') && text.get(1).is_some_and(web) {
+        ("a web page", "fetch the file again, from its download link")
+    } else if is_text(head) {
+        ("a text file", "name the model's own file")
+    } else {
+        return Ok(());
+    };
+    Err(Error::OtherFormat { what, advice })
+}
+
+/// Whether a file that begins so is a text: UTF-8, perhaps cut within a character, or UTF-16 with its mark.
+fn is_text(head: &[u8]) -> bool {
+    let control = |c: &u8| c.is_ascii_control() && !matches!(c, b'\t'..=b'\r' | 0x1a | 0x1b);
+    let utf8 = match core::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    let utf16 = head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]);
+    // Fewer bytes may be the beginning of anything.
+    let whole = head.len() >= 8 || head.ends_with(b"\n");
+    whole && (utf8 && !head.iter().any(|c| control(c)) || utf16 && head.len() % 2 == 0)
 }

@@ -198,6 +198,11 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// Its name, as GGUF files have it.
+    pub(crate) fn name(&self) -> String {
+        gguf::name(self.role, self.layer)
+    }
+
     /// Its bytes in the file, which are known to be there.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.encoding.file_bytes(self.rows, self.cols).unwrap_or(0)

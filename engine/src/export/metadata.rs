@@ -1,6 +1,6 @@
 //! A new GGUF file's metadata: what llama.cpp must know of a llama2.c model and of its vocabulary.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 use crate::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 
@@ -94,17 +94,18 @@ pub(super) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entrie
 /// llama2.c's vocabulary in SentencePiece's words.
 pub(super) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
     const MARK: &str = "\u{2581}";
+    let has_bytes = tokenizer.has_bytes();
     let (mut tokens, mut scores, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
     for (token, (piece, score)) in tokenizer.pieces().enumerate() {
         // Unknown 2, control 3, byte 6, normal 1.
         let (word, kind): (Vec<u8>, i32) = match token {
-            0 => (b"<unk>".to_vec(), 2),
+            0 if has_bytes || piece == b"<unk>" => (b"<unk>".to_vec(), 2),
             1 => (b"<s>".to_vec(), 3),
             2 => (b"</s>".to_vec(), 3),
-            3..=258 => (format!("<0x{:02X}>", token - 3).into_bytes(), 6),
+            3..=258 if has_bytes => (format!("<0x{:02X}>", token - 3).into_bytes(), 6),
             _ => {
-                let marked = String::from_utf8_lossy(piece).replace(' ', MARK);
-                (marked.into_bytes(), 1)
+                let marked: Vec<&[u8]> = piece.split(|&byte| byte == b' ').collect();
+                (marked.join(MARK.as_bytes()), 1)
             }
         };
         text(&mut tokens, &word);

@@ -16,6 +16,7 @@ pub use v2::v2;
 use crate::{
     buffer::OutOfMemory,
     gguf as format,
+    matrix::Encoding,
     source::ReadError,
     units::{Bytes, Grouped},
 };
@@ -29,6 +30,18 @@ pub enum Error<W> {
     Gguf(format::Error),
     /// The new file could not be written.
     Write(W),
+    /// A tensor with numbers that are none, or are infinite.
+    NotFinite {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor with numbers that another type has no room for.
+    Overflow {
+        /// Its name.
+        name: String,
+        /// The type.
+        encoding: Encoding,
+    },
     /// The format has no room for something in the model.
     Lacks {
         /// What it is.
@@ -58,6 +71,14 @@ impl<W: fmt::Display> fmt::Display for Error<W> {
             Error::Read(error) => error.fmt(f),
             Error::Gguf(error) => error.fmt(f),
             Error::Write(error) => error.fmt(f),
+            Error::NotFinite { name } => write!(
+                f,
+                "its tensor {name:?} holds numbers that are not numbers (NaN or infinite): it is damaged, or was made from such a one; fetch it again"
+            ),
+            Error::Overflow { name, encoding } => write!(
+                f,
+                "its tensor {name:?} holds numbers that are too large for {encoding}; choose another type"
+            ),
             Error::Lacks { what } => {
                 write!(
                     f,

@@ -39,7 +39,8 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Writes one tensor in `encoding`. The bytes of one that is of this type already stay as they are.
+    /// Writes one tensor in `encoding`, all of whose numbers must be finite, before and after. The bytes of one that is of this
+    /// type already stay as they are.
     pub(super) fn write<W>(
         &mut self,
         tensor: &Tensor,
@@ -50,6 +51,10 @@ impl<'a> Converter<'a> {
             return self.copy(tensor, sink);
         }
         let Tensor { rows, cols, .. } = *tensor;
+        let overflow = || Error::Overflow {
+            name: tensor.name(),
+            encoding,
+        };
         let [row_bytes, row_scales] = encoding.parts(1, cols).map(|bytes| bytes as usize);
         let at_once = PIECE * self.workers.count() / (4 * cols).max(1);
         let at_once = at_once.clamp(1, rows.max(1));
@@ -59,6 +64,8 @@ impl<'a> Converter<'a> {
         for first in (0..rows).step_by(at_once) {
             let count = at_once.min(rows - first);
             self.read(tensor, first, count).map_err(Error::Read)?;
+            check(tensor, 0, &self.bytes)?;
+            check(tensor, 1, &self.scales)?;
             self.convert(
                 tensor,
                 encoding,
@@ -66,21 +73,34 @@ impl<'a> Converter<'a> {
                 &mut made,
                 &mut scales,
             );
-            sink(&made[..count * row_bytes]).map_err(Error::Write)?;
+            let made = &made[..count * row_bytes];
+            if !encoding.is_finite(0, made) {
+                return Err(overflow());
+            }
+            sink(made).map_err(Error::Write)?;
+        }
+        if !encoding.is_finite(1, &scales) {
+            return Err(overflow());
         }
         sink(&scales).map_err(Error::Write)
     }
 
     fn copy<W>(&mut self, tensor: &Tensor, sink: Sink<'_, W>) -> Result<(), Error<W>> {
-        let (mut at, mut left) = (tensor.offset, tensor.file_bytes());
-        while left > 0 {
-            let piece = left.min(COPIED as u64);
-            self.bytes.resize(piece as usize, 0);
-            self.source
-                .read_at(at, &mut self.bytes)
-                .map_err(Error::Read)?;
-            sink(&self.bytes).map_err(Error::Write)?;
-            (at, left) = (at + piece, left - piece);
+        let unit = tensor.encoding.unit();
+        let most = (COPIED / unit * unit) as u64;
+        let mut at = tensor.offset;
+        let parts = tensor.encoding.parts(tensor.rows, tensor.cols);
+        for (part, mut left) in parts.into_iter().enumerate() {
+            while left > 0 {
+                let piece = left.min(most);
+                self.bytes.resize(piece as usize, 0);
+                self.source
+                    .read_at(at, &mut self.bytes)
+                    .map_err(Error::Read)?;
+                check(tensor, part, &self.bytes)?;
+                sink(&self.bytes).map_err(Error::Write)?;
+                (at, left) = (at + piece, left - piece);
+            }
         }
         Ok(())
     }
@@ -144,6 +164,16 @@ impl<'a> Converter<'a> {
             });
         });
     }
+}
+
+/// Whether all numbers in a piece of a part of `tensor` are finite.
+fn check<W>(tensor: &Tensor, part: usize, piece: &[u8]) -> Result<(), Error<W>> {
+    if tensor.encoding.is_finite(part, piece) {
+        return Ok(());
+    }
+    Err(Error::NotFinite {
+        name: tensor.name(),
+    })
 }
 
 #[cfg(test)]

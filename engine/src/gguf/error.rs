@@ -75,11 +75,6 @@ pub enum Error {
         /// Where it ends.
         size: u64,
     },
-    /// A string that is not UTF-8.
-    Utf8 {
-        /// Where it begins.
-        offset: u64,
-    },
     /// A type that no metadata has.
     ValueType {
         /// The key it belongs to.
@@ -248,11 +243,6 @@ impl fmt::Display for Error {
                 f,
                 "ends at byte {}, in the middle of its description: it is cut short; fetch it again",
                 Grouped(*size)
-            ),
-            Error::Utf8 { offset } => write!(
-                f,
-                "the text at byte {} is not UTF-8: it is damaged; fetch it again",
-                Grouped(*offset)
             ),
             Error::TooMany { what, found, most } => write!(
                 f,

@@ -2,6 +2,7 @@
 
 use alloc::{
     collections::btree_map::{BTreeMap, Entry},
+    format,
     string::String,
     vec::Vec,
 };
@@ -31,6 +32,9 @@ pub(super) const LONGEST_STRING: u64 = 1 << 20;
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Bytes of keys and texts that are kept.
 const MOST_KEPT: u64 = 16 << 20;
+/// Texts in all arrays of a file together: a vocabulary and its merges are fewer, and passing over more would take a hole in a
+/// file for time.
+const MOST_TEXTS: u64 = 1 << 22;
 /// Bytes that are read at once.
 const WINDOW: usize = 64 << 10;
 
@@ -131,6 +135,8 @@ pub(super) struct Reader<'s> {
     window: Vec<u8>,
     /// Where the window begins.
     begin: u64,
+    /// Texts of arrays that were passed over.
+    texts: u64,
 }
 
 impl<'s> Reader<'s> {
@@ -141,6 +147,7 @@ impl<'s> Reader<'s> {
             end: range.end,
             window: Vec::new(),
             begin: 0,
+            texts: 0,
         }
     }
 
@@ -226,10 +233,10 @@ impl<'s> Reader<'s> {
         Ok(out)
     }
 
-    pub(super) fn text(&mut self, what: &'static str, most: u64) -> Result<String, Failure> {
+    /// A text as it stands in the file: nothing but what reads it can tell whether it must be UTF-8.
+    pub(super) fn text(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Failure> {
         let len = self.length(what, most)?;
-        let offset = self.at;
-        String::from_utf8(self.long(len)?).map_err(|_| Error::Utf8 { offset }.into())
+        self.long(len)
     }
 
     /// The value of `key`, of type `kind`.
@@ -242,18 +249,7 @@ impl<'s> Reader<'s> {
             4 => Value::Unsigned(self.u32()?.into()),
             5 => Value::Signed(i32::from_le_bytes(self.array()?).into()),
             FLOAT => Value::Float(f32::from_le_bytes(self.array()?).into()),
-            7 => match self.array::<1>()?[0] {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
-                _ => {
-                    let key = key.into();
-                    return Err(Error::Value {
-                        key,
-                        wanted: "0 or 1",
-                    }
-                    .into());
-                }
-            },
+            7 => Value::Bool(self.array::<1>()?[0] != 0),
             STRING => {
                 let left = self.left();
                 let len = self.length("a text", left)?;
@@ -261,9 +257,7 @@ impl<'s> Reader<'s> {
                     self.at += len;
                     Value::Text(None)
                 } else {
-                    let offset = self.at;
-                    let text = String::from_utf8(self.long(len)?);
-                    Value::Text(Some(text.map_err(|_| Error::Utf8 { offset })?))
+                    Value::Text(Some(lossy(self.long(len)?)))
                 }
             }
             ARRAY => {
@@ -291,6 +285,8 @@ impl<'s> Reader<'s> {
                         if count > left / 8 {
                             return Err(too_long.into());
                         }
+                        self.texts = self.texts.saturating_add(count);
+                        believable("texts in its metadata's arrays", self.texts, MOST_TEXTS)?;
                         for _ in 0..count {
                             let left = self.left();
                             self.at += self.length("a text", left)?;
@@ -317,6 +313,12 @@ impl<'s> Reader<'s> {
             }
         })
     }
+}
+
+/// A text for people, and for names that are known: what is not UTF-8 in it becomes U+FFFD.
+pub(super) fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// The file that begins the source: all of it, or the first part of a split model.
@@ -353,7 +355,7 @@ pub(super) fn walk<'s>(
     believable("metadata entries", entries, MOST_ENTRIES)?;
     for _ in 0..entries {
         let start = reader.at;
-        let key = reader.text("a key", LONGEST_KEY)?;
+        let key = lossy(reader.text("a key", LONGEST_KEY)?);
         let kind = reader.u32()?;
         let value = reader.value(&key, kind)?;
         entry(key, value, start..reader.at)?;
@@ -419,7 +421,8 @@ impl Entries {
         let group = key.split('.').next().unwrap_or_default();
         let known = ["general", "tokenizer", "split"].contains(&group)
             || ARCHITECTURES.iter().any(|known| known.name == group);
-        if !known {
+        // What is not UTF-8 in a key has been lost: nobody asks for it, and two such may be called the same.
+        if !known || key.contains(char::REPLACEMENT_CHARACTER) {
             return Ok(());
         }
         let text = match &value {
@@ -443,6 +446,33 @@ impl Entries {
         self.values.get(key)
     }
 
+    /// Puts one number in the place of an array of `key` that has it for each of `layers`.
+    pub(super) fn one_for_all(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &str,
+        layers: usize,
+    ) -> Result<(), Failure> {
+        let Some(Value::Array(array)) = self.get(key) else {
+            return Ok(());
+        };
+        let Array { kind, count, .. } = *array;
+        if count != layers as u64 || value_size(kind).is_none() {
+            let wanted = "a whole number, or one for each layer";
+            let key = key.into();
+            return Err(Error::Value { key, wanted }.into());
+        }
+        let one = reader.value(key, kind)?;
+        for _ in 1..count {
+            if reader.value(key, kind)? != one {
+                let what = format!("its value of {key:?} differs from layer to layer");
+                return Err(Error::Unsupported { what }.into());
+            }
+        }
+        self.values.insert(key.into(), one);
+        Ok(())
+    }
+
     pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
         match self.get(key) {
             None => Ok(None),
@@ -463,6 +493,14 @@ impl Entries {
                 key: key.into(),
                 wanted: "a whole number",
             }),
+        }
+    }
+
+    /// A number that is not set where it is 0, as llama.cpp has some.
+    pub(super) fn float_or_zero(&self, key: &str) -> Result<Option<f32>, Error> {
+        match self.get(key) {
+            Some(Value::Float(0.0)) => Ok(None),
+            _ => self.float(key),
         }
     }
 

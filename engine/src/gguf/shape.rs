@@ -2,10 +2,14 @@
 
 use alloc::{format, string::String};
 
-use super::{Error, metadata::Entries};
+use super::{
+    Error,
+    metadata::{Entries, Reader, Value},
+};
 use crate::{
     checkpoint::{self, Role},
     config::{Config, Rope, RopeLayout, RopeScaling, Scales, Variant},
+    source::ByteSource,
     units::Quoted,
 };
 
@@ -113,6 +117,29 @@ pub(super) fn config(
     Ok(config)
 }
 
+/// Makes one number of those that a file gives for each layer, where these agree.
+pub(super) fn of_all_layers(
+    source: &mut dyn ByteSource,
+    end: u64,
+    entries: &mut Entries,
+    architecture: &Architecture,
+) -> Result<(), checkpoint::Error> {
+    let layers = entries.dimension(&architecture.key("block_count"));
+    let layers = layers.map_err(checkpoint::Error::Gguf)?;
+    for key in [
+        "attention.head_count",
+        "attention.head_count_kv",
+        "feed_forward_length",
+    ] {
+        let key = architecture.key(key);
+        if let Some(Value::Array(array)) = entries.get(&key) {
+            let mut reader = Reader::new(source, array.offset..end);
+            entries.one_for_all(&mut reader, &key, layers)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is its own.
 fn variant(
     entries: &Entries,
@@ -120,6 +147,7 @@ fn variant(
     config: &Config,
 ) -> Result<Variant, Error> {
     let float = |key: &str| entries.float(&architecture.key(key));
+    let or_zero = |key: &str| entries.float_or_zero(&architecture.key(key));
     let plain = Variant::LLAMA2C;
     let (rope, norm, width, window) = (
         "rope.freq_base",
@@ -144,9 +172,10 @@ fn variant(
         scales: if architecture.scaled {
             let logits = "logit_scale";
             Scales {
-                embedding: float("embedding_scale")?.unwrap_or(1.0),
-                residual: float("residual_scale")?.unwrap_or(1.0),
-                attention: float("attention.scale")?,
+                // 0 says of these that there is none; the logits would be divided by it.
+                embedding: or_zero("embedding_scale")?.unwrap_or(1.0),
+                residual: or_zero("residual_scale")?.unwrap_or(1.0),
+                attention: or_zero("attention.scale")?,
                 logits: 1.0 / float(logits)?.ok_or_else(|| missing(logits))?,
             }
         } else {
@@ -172,10 +201,11 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
             ..plain
         });
     }
-    let factor = match float("rope.scaling.factor")? {
-        Some(factor) => factor,
-        None => float("rope.scale_linear")?.unwrap_or(1.0),
-    };
+    // A factor of 0 is none, whatever the other key says (llama.cpp's `load_hparams`).
+    let or_zero = |key: &str| entries.float_or_zero(&architecture.key(key));
+    let (factor, old) = ("rope.scaling.factor", "rope.scale_linear");
+    let given = entries.get(&architecture.key(factor)).is_some();
+    let factor = or_zero(if given { factor } else { old })?.unwrap_or(1.0);
     let magnitude = float("rope.scaling.attn_factor")?.unwrap_or(1.0);
     let kind = architecture.key("rope.scaling.type");
     match entries.text(&kind)? {
@@ -194,9 +224,9 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
             Ok(Rope {
                 scaling: RopeScaling::Yarn {
                     factor,
-                    original: match entries.get(&original) {
-                        Some(_) => entries.dimension(&original)?,
-                        None => config.seq_len,
+                    original: match entries.unsigned(&original)? {
+                        Some(1..) => entries.dimension(&original)?,
+                        None | Some(0) => config.seq_len,
                     },
                 },
                 // "Attention is scaled by the factor's logarithm" (Peng et al. 2023, equation 22).

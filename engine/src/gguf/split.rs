@@ -51,6 +51,11 @@ impl<'a> PartName<'a> {
         )
     }
 
+    /// Whether `name` is the name of part `number`, in whatever case: file systems, and those who copy, change it.
+    pub fn is_sibling(&self, name: &str, number: usize) -> bool {
+        name.to_lowercase() == self.sibling(number).to_lowercase()
+    }
+
     /// What follows the base in the name of part `number` of `count`.
     pub fn suffix(number: usize, count: usize) -> String {
         format!("-{number:05}-of-{count:05}.gguf")
@@ -68,6 +73,12 @@ mod tests {
         assert_eq!(part.sibling(3), "models/Big-00003-of-00003.gguf");
         let upper = PartName::of("BIG-00001-OF-00002.GGUF").unwrap();
         assert_eq!(upper.sibling(2), "BIG-00002-of-00002.GGUF");
+        for name in ["big-00002-of-00002.gguf", "Big-00002-OF-00002.Gguf"] {
+            assert!(upper.is_sibling(name, 2) && !upper.is_sibling(name, 1));
+        }
+        let umlaut = PartName::of("Größe-00001-of-00002.gguf").unwrap();
+        assert!(umlaut.is_sibling("GRÖßE-00002-OF-00002.GGUF", 2));
+        assert!(!umlaut.is_sibling("Große-00002-of-00002.gguf", 2));
     }
 
     #[test]

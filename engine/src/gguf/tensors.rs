@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::{
     Error,
-    metadata::{Entries, Failure, LONGEST_NAME, Reader, believable, walk},
-    shape::{Architecture, config},
+    metadata::{Entries, Failure, LONGEST_NAME, Reader, believable, lossy, walk},
+    shape::{Architecture, config, of_all_layers},
     types,
 };
 use crate::{
@@ -77,6 +77,8 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
         }
     };
     let shared = !named().any(|n| n.name == "output.weight");
+    let end = parts[0].end;
+    of_all_layers(source, end, &mut parts[0].entries, architecture)?;
     let config = config(&parts[0].entries, architecture, vocab_size, shared)?;
 
     let mut tensors = Vec::new();
@@ -281,7 +283,7 @@ pub(crate) fn name(role: Role, layer: usize) -> String {
 
 impl Named {
     fn read(reader: &mut Reader<'_>) -> Result<Named, Failure> {
-        let name = reader.text("a tensor's name", LONGEST_NAME)?;
+        let name = lossy(reader.text("a tensor's name", LONGEST_NAME)?);
         let dimensions = reader.u32()?;
         let mut shape = [1u64; 2];
         let unsupported = Error::Unsupported {

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::{
     Error,
-    metadata::{Array, Entries, FLOAT, Failure, Reader, STRING, believable, first, walk},
+    metadata::{Array, Entries, FLOAT, Failure, Reader, STRING, Value, believable, first, walk},
 };
 use crate::{
     chat::Template,
@@ -53,11 +53,11 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
 
 /// The arrays of a vocabulary.
 struct Lists {
-    words: Vec<String>,
+    words: Vec<Vec<u8>>,
     types: Vec<i32>,
     scores: Vec<f32>,
     /// `None` where tokens are merged by their scores.
-    merges: Option<Vec<String>>,
+    merges: Option<Vec<Vec<u8>>>,
 }
 
 impl Lists {
@@ -75,7 +75,7 @@ impl Lists {
             }
             None => return Err(Error::Missing { key: MODEL.into() }.into()),
         };
-        let mut texts = |key: &str, most: u64| -> Result<Vec<String>, Failure> {
+        let mut texts = |key: &str, most: u64| -> Result<Vec<Vec<u8>>, Failure> {
             let array = list(entries, key, &[STRING], "texts")?;
             believable("tokens or merges", array.count, most)?;
             let mut reader = Reader::new(source, array.offset..file.end);
@@ -129,7 +129,7 @@ const MOST_TOKENS: u64 = 1 << 20;
 const MOST_MERGES: u64 = 1 << 21;
 
 /// The next token's or merge's text, for which there is `room` in what a vocabulary may take together.
-fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<String, Failure> {
+fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<Vec<u8>, Failure> {
     // Two pieces and the space between them; a byte of a piece may be two here.
     let text = reader.text("a token", 2 * LONGEST_PIECE as u64 + 1)?;
     let length = text.len() as u64;
@@ -152,7 +152,12 @@ fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Re
 /// What the metadata say of the vocabulary in `lists`.
 fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>, Error> {
     let id = |name: &str| -> Result<Option<u32>, Error> {
-        let id = entries.unsigned(&format!("tokenizer.ggml.{name}_token_id"))?;
+        let key = format!("tokenizer.ggml.{name}_token_id");
+        // -1 says that there is none, in words that no vocabulary has.
+        if let Some(Value::Signed(..0)) = entries.get(&key) {
+            return Ok(Some(u32::MAX));
+        }
+        let id = entries.unsigned(&key)?;
         Ok(id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
     };
     let mut middle = [None; 6];
@@ -180,6 +185,8 @@ fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>
             eom: id("eom")?,
             unknown: id("unknown")?,
             middle,
+            // As llama.cpp spells them.
+            others: [id("seperator")?, id("padding")?, id("mask")?],
         },
         add_bos: entries.bool("tokenizer.ggml.add_bos_token")?,
         add_eos: entries.bool("tokenizer.ggml.add_eos_token")?,

@@ -18,6 +18,17 @@ fn half(bytes: &[u8], at: usize) -> f16 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+/// Where a block's scale and minimum stand, both in half precision.
+pub fn scales(coded: Coded) -> &'static [usize] {
+    match coded {
+        Coded::Q4_1 | Coded::Q5_1 | Coded::Q4K | Coded::Q5K => &[0, 2],
+        Coded::Q5_0 | Coded::Iq4Nl | Coded::Iq4Xs => &[0],
+        Coded::Q2K => &[80, 82],
+        Coded::Q3K => &[108],
+        Coded::Q6K => &[208],
+    }
+}
+
 /// Nibbles of 16 bytes: first the lower ones, then the upper ones.
 fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     let (lower, upper) = codes.split_at_mut(bytes.len());

@@ -113,6 +113,40 @@ impl Encoding {
         }
     }
 
+    /// Whether all numbers in a piece of whole units are finite: numbers themselves, or the scales of blocks. `part` is the
+    /// place of the piece's part among [`Encoding::parts`].
+    pub fn is_finite(self, part: usize, piece: &[u8]) -> bool {
+        // Without a way out of the loop, so that it is one of vectors.
+        let single = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();
+        let singles = || {
+            piece
+                .as_chunks()
+                .0
+                .iter()
+                .fold(true, |all, b| all & single(b))
+        };
+        let halves = |exponent: u16| {
+            let finite = |b: &[u8; 2]| u16::from_le_bytes(*b) & exponent != exponent;
+            piece
+                .as_chunks()
+                .0
+                .iter()
+                .fold(true, |all, b| all & finite(b))
+        };
+        let scales = |places: &[usize]| {
+            let mut blocks = piece.chunks_exact(self.unit());
+            blocks.all(|b| places.iter().all(|&at| b[at + 1] & 0x7c != 0x7c))
+        };
+        match self {
+            Encoding::F32 => singles(),
+            Encoding::F16 => halves(0x7c00),
+            Encoding::BF16 => halves(0x7f80),
+            Encoding::Q8 { .. } => part == 0 || singles(),
+            Encoding::Q8_0 | Encoding::Q4_0 => scales(&[0]),
+            Encoding::Coded(coded) => scales(file_blocks::scales(coded)),
+        }
+    }
+
     /// Bytes of one packed panel of 16 rows; `None` on overflow.
     fn panel_bytes(self, cols: usize) -> Option<usize> {
         let elements = cols.checked_mul(PANEL)?;

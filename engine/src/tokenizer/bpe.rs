@@ -127,7 +127,8 @@ pub(super) fn byte(c: char) -> Option<u8> {
     }
 }
 
-/// The bytes of a byte-level word; `None` where it has a character that stands for none.
-pub(super) fn bytes(word: &str) -> Option<Vec<u8>> {
+/// The bytes of a byte-level word; `None` where it has a character that stands for none, or is not UTF-8.
+pub(super) fn bytes(word: &[u8]) -> Option<Vec<u8>> {
+    let word = core::str::from_utf8(word).ok()?;
     word.chars().map(byte).collect()
 }

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::{
-    llama2c::{LARGEST_FILE, LEAST_TOKENS, LONGEST_PIECE},
+    llama2c::{LARGEST_FILE, LEAST_TOKENS, LONGEST_PIECE, MOST_TOKENS},
     split,
 };
 use crate::{
@@ -49,11 +49,13 @@ pub enum Error {
         /// Bytes of its piece.
         found: usize,
     },
-    /// Too few tokens for byte fallback.
+    /// Too few tokens for BOS and EOS to be among them.
     TooFew {
         /// Tokens in the file.
         found: usize,
     },
+    /// More tokens than any vocabulary has.
+    TooMany,
     /// Not the model's vocabulary.
     Vocabulary {
         /// Tokens in the file.
@@ -79,15 +81,6 @@ pub enum Error {
     Score {
         /// The token.
         token: usize,
-    },
-    /// A token that the file names and that is not in the vocabulary.
-    Special {
-        /// Which.
-        what: &'static str,
-        /// Its number.
-        token: u32,
-        /// Tokens in the vocabulary.
-        count: usize,
     },
     /// Not enough memory to hold the file.
     OutOfMemory {
@@ -131,7 +124,11 @@ impl fmt::Display for Error {
             ),
             Error::TooFew { found } => write!(
                 f,
-                "has {found} tokens, but byte fallback needs at least {LEAST_TOKENS}; it is cut short or not a tokenizer.bin: fetch it again"
+                "has {found} tokens, but a vocabulary has {LEAST_TOKENS} or more; it is cut short or not a tokenizer.bin: fetch it again"
+            ),
+            Error::TooMany => write!(
+                f,
+                "has more than {MOST_TOKENS} tokens, and no vocabulary has so many; it is not a tokenizer.bin: fetch it again"
             ),
             Error::Vocabulary { found, wanted } => write!(
                 f,
@@ -159,10 +156,6 @@ impl fmt::Display for Error {
             Error::Score { token } => write!(
                 f,
                 "gives token {token} a score that is not a number; convert the model again with a current llama.cpp"
-            ),
-            Error::Special { what, token, count } => write!(
-                f,
-                "says that {what} is token {token}, but has {count} tokens; convert the model again with a current llama.cpp"
             ),
             Error::OutOfMemory { bytes } => {
                 write!(f, "no memory for its {} bytes", Grouped(*bytes))

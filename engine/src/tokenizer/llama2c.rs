@@ -16,8 +16,12 @@ use crate::source::ByteSource;
 
 /// The first of the 256 byte tokens: behind `<unk>`, `<s>` and `</s>`.
 pub(super) const FIRST_BYTE: u32 = 3;
-/// Tokens that byte fallback needs.
-pub(super) const LEAST_TOKENS: usize = FIRST_BYTE as usize + 256;
+/// Tokens of a vocabulary in which every byte has one. Smaller ones have tokens for characters only.
+pub(super) const ALL_BYTES: usize = FIRST_BYTE as usize + 256;
+/// Tokens that a vocabulary must have: BOS and EOS stand in it.
+pub(super) const LEAST_TOKENS: usize = EOS as usize + 1;
+/// Tokens above this are damage, not a vocabulary (the largest have 262 144).
+pub(crate) const MOST_TOKENS: u64 = 1 << 20;
 /// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
 pub(crate) const LARGEST_FILE: u64 = 64 << 20;
 /// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a batch of tokens says is kept
@@ -54,6 +58,9 @@ fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
     for entry in Entries::of(file)? {
         length += entry?.1.len();
         count += 1;
+        if count as u64 > MOST_TOKENS {
+            return Err(Error::TooMany);
+        }
     }
     if count < LEAST_TOKENS {
         return Err(Error::TooFew { found: count });
@@ -98,6 +105,7 @@ pub(super) fn of(
         // BOS stands between texts: the model has finished one.
         ends: alloc::vec![BOS],
         template: None,
+        warnings: Vec::new(),
     })
 }
 
@@ -106,21 +114,12 @@ pub(super) fn encode(t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
     let mut symbols = core::mem::take(tokens);
     symbols.reserve(text.len() + 1);
     if !text.is_empty() {
-        symbols.push(t.find(b" ").unwrap_or(byte_token(b' ')));
+        symbols.extend(t.find(b" ").or_else(|| own_token(t, b' ')));
     }
-    let mut rest = text;
-    while !rest.is_empty() {
-        // A character: any byte and the continuation bytes after it, four bytes at most.
-        let more = rest[1..]
-            .iter()
-            .take(3)
-            .take_while(|&&byte| byte & 0xc0 == 0x80)
-            .count();
-        let (character, tail) = rest.split_at(1 + more);
-        rest = tail;
+    for character in characters(text) {
         match t.find(character) {
             Some(token) => symbols.push(token),
-            None => symbols.extend(character.iter().map(|&byte| byte_token(byte))),
+            None => symbols.extend(character.iter().filter_map(|&byte| byte_token(t, byte))),
         }
     }
     tokens.extend(merge(symbols.into_iter(), |left, right| {
@@ -132,9 +131,38 @@ pub(super) fn encode(t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
     }));
 }
 
-/// The token of a single byte that no piece covers.
-fn byte_token(byte: u8) -> u32 {
-    u32::from(byte) + FIRST_BYTE
+/// The characters of a text: any byte and the continuation bytes after it, four bytes at most.
+fn characters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        let (_, tail) = rest.split_first()?;
+        let more = tail.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80);
+        let (character, tail) = rest.split_at(1 + more.count());
+        rest = tail;
+        Some(character)
+    })
+}
+
+/// The first character of `text` for which a small vocabulary has neither a token nor `<unk>`.
+pub(super) fn lacking<'t>(t: &Tokenizer, text: &'t [u8]) -> Option<&'t [u8]> {
+    if t.words.len() >= ALL_BYTES {
+        return None;
+    }
+    let known = |byte: &u8| byte_token(t, *byte).is_some();
+    characters(text).find(|c| t.find(c).is_none() && !c.iter().all(known))
+}
+
+/// The token of a single byte that no piece covers: its own, or `<unk>`. Where a vocabulary has not all bytes, run.c reads
+/// whatever stands behind its table.
+fn byte_token(t: &Tokenizer, byte: u8) -> Option<u32> {
+    own_token(t, byte).or_else(|| t.find(b"<unk>"))
+}
+
+fn own_token(t: &Tokenizer, byte: u8) -> Option<u32> {
+    let token = u32::from(byte) + FIRST_BYTE;
+    let count = t.words.len();
+    let is_own = || (token as usize) < count && byte_piece(t.words.get(token)) == Some(byte);
+    (count >= ALL_BYTES || is_own()).then_some(token)
 }
 
 /// What run.c's `decode` makes of a piece.

@@ -14,7 +14,7 @@ mod spm;
 mod vocabulary;
 mod words;
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 pub use error::Error;
 use special::{Part, Specials};
@@ -57,6 +57,8 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     /// How its model was taught to chat.
     template: Option<Template>,
+    /// What its user should know: sentences.
+    warnings: Vec<String>,
 }
 
 /// How texts become tokens.
@@ -117,7 +119,12 @@ impl Tokenizer {
         self.template.as_ref()
     }
 
-    /// Sets that.
+    /// What its user should know of it: sentences.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Sets the template.
     pub fn set_template(&mut self, template: Option<Template>) {
         self.template = template;
     }
@@ -164,6 +171,25 @@ impl Tokenizer {
     /// The token of which `word` is made; of several equal ones the lowest.
     fn find(&self, word: &[u8]) -> Option<u32> {
         self.words.find(&self.sorted, word)
+    }
+
+    /// The first character of `text` that there is no token for, not even one for what is unknown: encoding leaves it out.
+    pub fn lacks(&self, text: &[u8]) -> Option<String> {
+        let found = match &self.way {
+            Way::Llama2c => llama2c::lacking(self, text)?,
+            Way::ByScore(_) | Way::ByRank(_) => return None,
+        };
+        Some(String::from_utf8_lossy(found).into_owned())
+    }
+
+    /// Whether every byte has a token.
+    pub fn has_bytes(&self) -> bool {
+        self.vocab_size() >= llama2c::ALL_BYTES
+    }
+
+    /// BOS, whether texts begin with it or not.
+    pub fn begin(&self) -> Option<u32> {
+        self.begin
     }
 
     /// The tokens of `text`, and BOS and EOS around them where they are wanted and the model's texts have them.

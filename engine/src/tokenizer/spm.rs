@@ -84,13 +84,16 @@ pub(super) fn spaces(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The byte that a token of the name `<0xNN>` stands for.
-pub(super) fn byte(word: &str) -> Option<u8> {
-    let digits = word.strip_prefix("<0x")?.strip_suffix('>')?;
-    let known = digits.len() == 2 && !digits.starts_with('+');
-    u8::from_str_radix(digits, 16).ok().filter(|_| known)
+pub(super) fn byte(word: &[u8]) -> Option<u8> {
+    let digits = word.strip_prefix(b"<0x")?.strip_suffix(b">")?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    match digits {
+        &[a, b] => Some((digit(a)? << 4 | digit(b)?) as u8),
+        _ => None,
+    }
 }
 
 /// What a token of the type "byte" shows, read as llama.cpp reads it.
-pub(super) fn kind(word: &str) -> Kind {
+pub(super) fn kind(word: &[u8]) -> Kind {
     byte(word).map_or(Kind::Hidden, Kind::Byte)
 }

@@ -11,8 +11,8 @@ use super::{
 /// What a GGUF file says of its vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct Vocabulary<'a> {
-    /// Words in the order of their tokens, which have no second one of the same name.
-    pub words: &'a [String],
+    /// Words in the order of their tokens, which have no second one of the same name. UTF-8 for the most part.
+    pub words: &'a [Vec<u8>],
     /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; normal where there are none.
     pub types: &'a [i32],
     /// How they are put together.
@@ -39,7 +39,7 @@ pub enum Merging<'a> {
     /// SentencePiece's: by the score of each token; all 0 where there are none.
     Scores(&'a [f32]),
     /// Byte-level BPE: `LEFT RIGHT`, the first of the lowest rank.
-    Ranks(&'a [String]),
+    Ranks(&'a [Vec<u8>]),
 }
 
 /// Tokens that a file names (`tokenizer.ggml.…_token_id`).
@@ -57,6 +57,44 @@ pub struct Ids {
     pub unknown: Option<u32>,
     /// Of filling in the middle: before, after, in between, padding, repository, file.
     pub middle: [Option<u32>; 6],
+    /// Named, and never asked for: a separator, padding, a mask.
+    pub others: [Option<u32>; 3],
+}
+
+impl Ids {
+    /// Leaves no token outside of a vocabulary of `count`, and gives a sentence about each that was: in its place stands what
+    /// texts of this kind have where nothing is said, if that is in the vocabulary (llama.cpp's `llama_vocab::impl::load`).
+    fn keep_inside(&mut self, count: usize, by_score: bool) -> Vec<String> {
+        let inside = |token: u32| (token as usize) < count;
+        let default = |scores, ranks| if by_score { scores } else { ranks };
+        let named = [
+            ("bos", &mut self.bos, default(Some(BOS), Some(11))),
+            ("eos", &mut self.eos, default(Some(EOS), Some(11))),
+            ("eot", &mut self.eot, None),
+            ("eom", &mut self.eom, None),
+            ("unknown", &mut self.unknown, default(Some(0), None)),
+        ];
+        let middle = self.middle.iter_mut().map(|id| ("fim", id, None));
+        let others = self
+            .others
+            .iter_mut()
+            .map(|id| ("padding, separator or mask", id, None));
+        let mut said = Vec::new();
+        for (name, id, default) in named.into_iter().chain(middle).chain(others) {
+            let Some(token) = id.filter(|&token| !inside(token)) else {
+                continue;
+            };
+            *id = default.filter(|&token| inside(token));
+            let instead = match id {
+                Some(token) => format!("takes token {token}"),
+                None => "does without".into(),
+            };
+            said.push(format!(
+                "the model's file names token {token} as {name}, but has {count} tokens: {instead}"
+            ));
+        }
+        said
+    }
 }
 
 /// A token's type, in the end.
@@ -146,13 +184,14 @@ const SHOWN: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrai
 
 /// The words by their names.
 struct Names<'a> {
-    words: &'a [Cow<'a, str>],
+    words: &'a [Cow<'a, [u8]>],
     sorted: Vec<u32>,
 }
 
 impl Names<'_> {
     fn find(&self, name: &str) -> Option<usize> {
         let word = |&token: &u32| &*self.words[token as usize];
+        let name = name.as_bytes();
         let at = self.sorted.partition_point(|token| word(token) < name);
         let token = self.sorted.get(at).filter(|&token| word(token) == name)?;
         Some(*token as usize)
@@ -161,22 +200,27 @@ impl Names<'_> {
 
 /// See [`Tokenizer::new`].
 pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
-    let count = v.words.len();
+    let (count, by_score) = (v.words.len(), matches!(v.merging, Merging::Scores(_)));
     check(v)?;
-    let mut lengths = v.words.iter().map(String::len).enumerate();
+    let mut ids = v.ids;
+    let warnings = ids.keep_inside(count, by_score);
+    let v = &Vocabulary { ids, ..*v };
+    let mut lengths = v.words.iter().map(Vec::len).enumerate();
     if let Some((token, found)) = lengths.find(|(_, found)| *found > 2 * LONGEST_PIECE) {
         return Err(Error::Piece { token, found });
     }
     if let Merging::Scores(scores) = v.merging
         && is_llama2c(v)
     {
-        return made_by_llama2c(v.words, scores);
+        let mut made = made_by_llama2c(v.words, scores)?;
+        made.warnings = warnings;
+        return Ok(made);
     }
-    let words: Vec<Cow<'_, str>> = (0..)
+    let words: Vec<Cow<'_, [u8]>> = (0..)
         .zip(v.words)
         .map(|(token, word)| match &word[..] {
             // A name that no text contains, as llama.cpp gives it.
-            "" => Cow::Owned(format!("[EMPTY_{token}]")),
+            b"" => Cow::Owned(format!("[EMPTY_{token}]").into_bytes()),
             word => Cow::Borrowed(word),
         })
         .collect();
@@ -186,15 +230,17 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     if let Some(pair) = sorted.windows(2).find(same) {
         return Err(Error::Twice {
             tokens: (pair[0].min(pair[1]), pair[0].max(pair[1])),
-            word: words[pair[0] as usize].chars().take(40).collect(),
+            word: String::from_utf8_lossy(&words[pair[0] as usize])
+                .chars()
+                .take(40)
+                .collect(),
         });
     }
     let names = Names {
         words: &words,
         sorted,
     };
-    let mut ids = v.ids;
-    if matches!(v.merging, Merging::Scores(_)) {
+    if by_score {
         // What llama.cpp takes where nothing is said.
         let there = |id: u32| Some(id).filter(|&id| (id as usize) < count);
         ids.bos = ids.bos.or(there(BOS));
@@ -203,7 +249,6 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     }
     let (types, ends) = types_and_ends(v.types, &names, &ids);
 
-    let by_score = matches!(v.merging, Merging::Scores(_));
     let mut kept = Words::default();
     let mut kinds = Vec::with_capacity(count);
     let mut found = Vec::with_capacity(count);
@@ -212,11 +257,11 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         // What it is made of where it is merged; `None` where it cannot come about.
         bytes.clear();
         let whole = if by_score {
-            spm::spaces(word.as_bytes(), &mut bytes);
-            !word.contains(' ')
+            spm::spaces(word, &mut bytes);
+            !word.contains(&b' ')
         } else {
             let made = bpe::bytes(word);
-            bytes.extend_from_slice(made.as_deref().unwrap_or(word.as_bytes()));
+            bytes.extend_from_slice(made.as_deref().unwrap_or(word));
             made.is_some()
         };
         if whole && !matches!(kind, Type::Control | Type::Unknown) {
@@ -240,8 +285,9 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
             Type::Control | Type::Unknown => true,
             _ => return None,
         };
-        let strips = strips && !["<unk>", "<s>", "<|endoftext|>"].contains(&&**word);
-        Some((token, word.as_bytes(), sign, strips))
+        let kept = [&b"<unk>"[..], b"<s>", b"<|endoftext|>"];
+        let strips = strips && !kept.contains(&&**word);
+        Some((token, &**word, sign, strips))
     });
     let specials = Specials::new(specials);
 
@@ -258,6 +304,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         adds_eos: v.add_eos.unwrap_or(false) && ids.eos.is_some(),
         ends,
         template: None,
+        warnings,
     };
     let begins = match v.merging {
         Merging::Scores(scores) => {
@@ -292,11 +339,16 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
 }
 
 /// The two sides of a merge in bytes; `None` where one has characters that stand for none: it never comes about.
-fn pair(merge: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+fn pair(merge: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let merge = core::str::from_utf8(merge).ok()?;
     // The first character may be a space only in damaged files; llama.cpp looks behind it, too.
     let from = merge.chars().next()?.len_utf8();
     let at = from + merge[from..].find(' ')?;
-    let (left, right) = (bpe::bytes(&merge[..at])?, bpe::bytes(&merge[at + 1..])?);
+    let (left, right) = merge.split_at(at);
+    let (left, right) = (
+        bpe::bytes(left.as_bytes())?,
+        bpe::bytes(&right.as_bytes()[1..])?,
+    );
     Some((left, right))
 }
 
@@ -305,20 +357,6 @@ fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
     let count = v.words.len();
     if count == 0 {
         return Err(Error::NoTokens);
-    }
-    let named = [
-        ("BOS", v.ids.bos),
-        ("EOS", v.ids.eos),
-        ("the end of a turn", v.ids.eot),
-        ("the end of a message", v.ids.eom),
-        ("the unknown token", v.ids.unknown),
-    ];
-    let middle = v.ids.middle.iter();
-    let middle = middle.map(|id| ("a token for filling in the middle", *id));
-    for (what, token) in named.into_iter().chain(middle) {
-        if let Some(token) = token.filter(|&token| token as usize >= count) {
-            return Err(Error::Special { what, token, count });
-        }
     }
     if let Merging::Scores(scores) = v.merging
         && let Some(token) = scores.iter().position(|score| score.is_nan())
@@ -397,21 +435,30 @@ fn strips(name: &str) -> bool {
 fn is_llama2c(v: &Vocabulary<'_>) -> bool {
     let silent = v.add_bos.is_none() && v.add_eos.is_none() && v.add_space_prefix.is_none();
     let kind = |token: usize| v.types.get(token).copied().unwrap_or(1);
-    let bytes = v.words.get(3..llama2c::LEAST_TOKENS);
+    // The bytes come first, or there are none.
+    let words = v
+        .words
+        .get(llama2c::FIRST_BYTE as usize..)
+        .unwrap_or_default();
+    let bytes = words.iter().map(|word| spm::byte(word));
+    let bytes: Vec<Option<u8>> = bytes.take(256).collect();
+    let all = bytes.iter().copied().eq((0..=u8::MAX).map(Some));
+    let none = v.words.len() < llama2c::ALL_BYTES && bytes.iter().all(Option::is_none);
+    let first = if all {
+        llama2c::ALL_BYTES
+    } else {
+        llama2c::FIRST_BYTE as usize
+    };
     silent
         && !v.chats
         && v.pre == Some("default")
         && (v.ids.bos, v.ids.eos) == (Some(BOS), Some(EOS))
         && (v.ids.eot, v.ids.eom) == (None, None)
-        && bytes.is_some_and(|bytes| {
-            (0..=u8::MAX)
-                .zip(bytes)
-                .all(|(byte, word)| spm::byte(word) == Some(byte))
-        })
-        && (llama2c::LEAST_TOKENS..v.words.len()).all(|token| kind(token) == 1)
+        && (all || none)
+        && (first..v.words.len()).all(|token| kind(token) == 1)
 }
 
-fn made_by_llama2c(words: &[String], scores: &[f32]) -> Result<Tokenizer, Error> {
+fn made_by_llama2c(words: &[Vec<u8>], scores: &[f32]) -> Result<Tokenizer, Error> {
     let mut pieces = Words::default();
     let mut piece = Vec::new();
     for (token, word) in (0u32..).zip(words) {
@@ -420,7 +467,7 @@ fn made_by_llama2c(words: &[String], scores: &[f32]) -> Result<Tokenizer, Error>
             // llama2.c's own words for what starts and ends a text, which no text contains.
             BOS => piece.extend_from_slice(b"\n<s>\n"),
             EOS => piece.extend_from_slice(b"\n</s>\n"),
-            _ => spm::spaces(word.as_bytes(), &mut piece),
+            _ => spm::spaces(word, &mut piece),
         }
         pieces.push(&piece);
     }

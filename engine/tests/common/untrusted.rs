@@ -117,7 +117,10 @@ fn run(
     let most = memory + SHARE * source.size() / 4 + FLOOR;
     bounded("loading and running", most, || {
         let loaded = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(()));
-        let (model, digest) = loaded.expect("what could be opened can be loaded");
+        let (model, digest) = match loaded {
+            Err(error @ Error::NotFinite { .. }) => return sentence(error),
+            loaded => loaded.expect("what could be opened can be loaded"),
+        };
         assert_eq!(digest.bytes, source.size());
         pass(&model, KvType::F32);
         if let Some(tokenizer) = tokenizer {

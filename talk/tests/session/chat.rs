@@ -10,7 +10,7 @@ use llama2_engine::{
 use llama2_talk::Next;
 
 use crate::room::{
-    Act, Known, Room, Screen, keys, lines, other, plain, slow_down, speaker, steady,
+    Act, Known, Room, Screen, broken, keys, lines, other, plain, slow_down, speaker, steady,
 };
 
 /// What the engine answers to these questions by itself, as it is shown.
@@ -512,4 +512,23 @@ fn another_model_is_greeted() {
         screen.said()
     );
     assert_eq!(trimmed(&screen), answered(other(), &steady(), &["Who?"]));
+}
+
+/// A model whose numbers are none says so at each reply, in a chat as in a story; nothing of it is kept.
+#[test]
+fn a_model_without_numbers_is_said_to_be_one() {
+    for warm in [false, true] {
+        let settings = if warm { Settings::default() } else { steady() };
+        let mut room = Room::with(broken(), None, settings);
+        let screen = room.type_in(["Who are you?", "/story Once", "Why?"]);
+        let errors = screen.errors();
+        let words = "error: the model's numbers are not numbers";
+        assert_eq!(errors.matches(words).count(), 3, "{errors}");
+        let warnings = screen.warnings();
+        assert!(
+            warnings.starts_with("warning: the model's file names token 32000"),
+            "{warnings}"
+        );
+        assert!(screen.summaries().is_empty());
+    }
 }

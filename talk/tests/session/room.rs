@@ -375,12 +375,22 @@ fn bundled(name: &'static str) -> Known {
 
 /// A model of random weights that knows the marks of thoughts.
 fn random(name: &'static str, seed: u64, template: Option<&str>) -> Known {
+    changed(name, seed, template, |_| ())
+}
+
+fn changed(
+    name: &'static str,
+    seed: u64,
+    template: Option<&str>,
+    change: impl FnOnce(&mut family::Gguf),
+) -> Known {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(seed, &|_| Encoding::Q8_0);
     made.speak_with(&["<think>", "</think>"]);
     if let Some(template) = template {
         made.text("tokenizer.chat_template", template);
     }
+    change(&mut made);
     let bytes = made.bytes();
     let (model, format) = load(&bytes);
     Known {
@@ -407,6 +417,21 @@ pub fn speaker() -> &'static Known {
 pub fn other() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
     KNOWN.get_or_init(|| random("other", 8, Some("<|im_start|>")))
+}
+
+/// One that names a token which is not there, and whose weights are finite and lead to what is no number.
+pub fn broken() -> &'static Known {
+    static KNOWN: OnceLock<Known> = OnceLock::new();
+    KNOWN.get_or_init(|| {
+        changed("broken", 7, Some("<|im_start|>"), |file| {
+            file.u32("tokenizer.ggml.padding_token_id", 32_000);
+            let norm = file.tensors.iter_mut();
+            let norm = norm.filter(|tensor| tensor.name.ends_with("_norm.weight"));
+            for number in norm.flat_map(|tensor| tensor.bytes.chunks_exact_mut(4)) {
+                number.copy_from_slice(&3e38f32.to_le_bytes());
+            }
+        })
+    })
 }
 
 /// A GGUF file without a template.
