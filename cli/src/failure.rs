@@ -28,6 +28,8 @@ pub fn bounded(sentence: &str) -> Cow<'_, str> {
 pub enum Failure {
     /// Something about the user's files or prompt; the sentence to show.
     Input(String),
+    /// Something about the command line.
+    Usage(String),
     /// Whoever read standard output has gone: nothing to say, nobody to say it to.
     Closed,
 }
