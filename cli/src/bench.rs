@@ -194,7 +194,7 @@ pub fn briefly(report: &Report) -> String {
     let subject = &report.subject;
     let threads = report.outcomes.first().map_or(1, |outcome| outcome.threads);
     let mut out = format!(
-        "{}, {}, {}, {threads} threads\n",
+        "{}, {}, {}, threads: {threads}\n",
         subject.kind,
         Bytes(subject.size),
         subject.kernels
