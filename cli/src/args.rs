@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args as Group, CommandFactory, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
+use clap_complete::Shell;
+use llama2_console::nearest::nearest;
 use llama2_engine::{
     bench::Format,
     export::Mixture,
@@ -10,6 +15,7 @@ use llama2_engine::{
     sampler::{Knob, Wishes, parse_bias},
     session::KvType,
     settings::Think,
+    units::short,
 };
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
@@ -18,6 +24,68 @@ use llama2_engine::{
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Reads the command line. Where it asks for help or is wrong, this says so and ends the command.
+    pub fn read() -> Args {
+        let mut args = Args::try_parse().unwrap_or_else(|mut error| {
+            mend(&mut error);
+            error.exit()
+        });
+        match &mut args.command {
+            Command::Run(args) => args.checkpoint.take_or(&mut args.model),
+            Command::Chat(args) => args.checkpoint.take_or(&mut args.model),
+            Command::Info(args) => args.checkpoint.take_or(&mut args.model),
+            Command::Perplexity(args) => args.checkpoint.take_or(&mut args.model),
+            Command::Bench(args) => args.checkpoints.append(&mut args.model),
+            _ => (),
+        }
+        args
+    }
+}
+
+/// A name that may be given in two ways.
+trait TakeOr {
+    fn take_or(&mut self, other: &mut Self);
+}
+
+impl TakeOr for Option<PathBuf> {
+    fn take_or(&mut self, other: &mut Self) {
+        *self = self.take().or(other.take());
+    }
+}
+
+/// Most characters of an argument that are said back.
+const SAID_BACK: usize = 60;
+
+/// Bounds what a complaint says back, and has it give advice that helps.
+fn mend(error: &mut clap::Error) {
+    let texts: Vec<(ContextKind, String)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, text.clone())),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in texts {
+        let text = text.replace(char::is_control, "\u{fffd}");
+        let text = short(&text, SAID_BACK).into_owned();
+        if kind == ContextKind::InvalidSubcommand {
+            let command = Args::command();
+            let names = command.get_subcommands().map(clap::Command::get_name);
+            if let Some(name) = nearest(&text, names) {
+                let name = ContextValue::Strings(vec![name.into()]);
+                error.insert(ContextKind::SuggestedSubcommand, name);
+            }
+        }
+        error.insert(kind, ContextValue::String(text));
+    }
+    // Nobody who mistypes a flag wants it to be a file's name.
+    let as_value = |value: &ContextValue| format!("{value}").contains("as a value");
+    if error.get(ContextKind::Suggested).is_some_and(as_value) {
+        error.remove(ContextKind::Suggested);
+    }
 }
 
 #[derive(Subcommand)]
@@ -36,8 +104,19 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// Cut a GGUF file in several, for file systems that end at 4 GiB a file.
     Split(SplitArgs),
-    /// Measure how well a model foresees a text.
+    /// Measure how well a model predicts a text.
     Perplexity(PerplexityArgs),
+    /// Write the completions for a shell, which read them from a file or at its start.
+    Completions {
+        /// The shell
+        #[arg(value_enum, ignore_case = true)]
+        shell: Shell,
+    },
+    /// Write the manual page, of the command or of one of its subcommands, for man(1).
+    Man {
+        /// Subcommand [default: the whole command]
+        subcommand: Option<String>,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -56,7 +135,7 @@ architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.
-Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line.
+Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line. -h is a shorter help.
 
 Examples:
   llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
@@ -70,52 +149,83 @@ pub struct RunArgs {
     /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
+    /// The same by a flag
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "checkpoint",
+        hide_short_help = true
+    )]
+    pub model: Option<PathBuf>,
+
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
     /// Temperature: 0 takes the likeliest token each time, 1 draws as the model learnt [default: 1; in a GGUF model's chat 0.8]
-    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(
+        short,
+        long,
+        visible_alias = "temp",
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
     pub temperature: Option<f32>,
 
     /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.9; in a GGUF model's chat 0.95]
-    #[arg(short = 'p', allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(short = 'p', long, allow_hyphen_values = true, value_name = "NUMBER")]
     pub top_p: Option<f32>,
 
     /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
-    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
+    #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
     /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
     /// model's chat: most tokens of an answer [default: 256; there 0]
-    #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(short = 'n', long = "tokens", visible_alias = "n-predict", aliases = ["predict", "max-tokens", "steps"],
+          allow_hyphen_values = true, value_name = "NUMBER")]
     pub steps: Option<i64>,
 
     /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input, if anything is
-    #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
+    #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
     /// Prompt from a file (one newline at its end is left out); - is standard input
-    #[arg(short = 'f', value_name = "FILE", conflicts_with = "prompt")]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        conflicts_with = "prompt"
+    )]
     pub prompt_file: Option<PathBuf>,
 
     /// What to do with the prompt
-    #[arg(short, value_enum, default_value_t = Mode::Generate)]
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Mode::Generate)]
     pub mode: Mode,
 
     /// System prompt, in chat
-    #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
+    #[arg(
+        short = 'y',
+        long,
+        alias = "system-prompt",
+        allow_hyphen_values = true,
+        value_name = "TEXT"
+    )]
     pub system: Option<String>,
 
     /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
     #[arg(long, value_name = "HOW", default_value = "show", value_parser = think)]
     pub think: Think,
 
+    /// Say nothing but what is wrong: no context, speed or seed
+    #[arg(short, long)]
+    pub quiet: bool,
+
     #[command(flatten)]
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = MACHINE)]
+    #[arg(short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER", value_parser = context, help_heading = MACHINE)]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -129,34 +239,61 @@ pub struct ChatArgs {
     /// GGUF file or llama2.c checkpoint [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
+    /// The same by a flag
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "checkpoint",
+        hide_short_help = true
+    )]
+    pub model: Option<PathBuf>,
+
     /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the checkpoint]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
     /// System prompt [default: the template's own, if it has one]
-    #[arg(short = 'y', allow_hyphen_values = true, value_name = "TEXT")]
+    #[arg(
+        short = 'y',
+        long,
+        alias = "system-prompt",
+        allow_hyphen_values = true,
+        value_name = "TEXT"
+    )]
     pub system: Option<String>,
 
     /// The first question; then standard input is asked
-    #[arg(short = 'i', allow_hyphen_values = true, value_name = "TEXT")]
+    #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
+    /// A file as the first question, with all its lines; - is all of standard input. With -i, the text of -i stands before it
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
+
     /// Temperature: 0 takes the likeliest token each time [default: 0.8; for a llama2.c checkpoint run.c's 1]
-    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(
+        short,
+        long,
+        visible_alias = "temp",
+        allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
     pub temperature: Option<f32>,
 
     /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.95; for a llama2.c checkpoint
     /// run.c's 0.9]
-    #[arg(short = 'p', allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(short = 'p', long, allow_hyphen_values = true, value_name = "NUMBER")]
     pub top_p: Option<f32>,
 
     /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
-    #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
+    #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
     /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c checkpoint: positions of the whole
     /// chat, as in run.c [default: 256]
-    #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(short = 'n', long = "tokens", visible_alias = "n-predict", aliases = ["predict", "max-tokens", "steps"],
+          allow_hyphen_values = true, value_name = "NUMBER")]
     pub steps: Option<i64>,
 
     /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
@@ -164,11 +301,15 @@ pub struct ChatArgs {
     #[arg(long, value_name = "HOW", value_parser = think)]
     pub think: Option<Think>,
 
+    /// Where questions are piped in: say nothing but what is wrong, no context or speed
+    #[arg(short, long)]
+    pub quiet: bool,
+
     #[command(flatten)]
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = MACHINE)]
+    #[arg(short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER", value_parser = context, help_heading = MACHINE)]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -178,27 +319,29 @@ pub struct ChatArgs {
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3; one of no known family
 is taken for chatml's, and the command says so. A GGUF model without one goes on from what you type: nothing lets it go on. A
-llama2.c checkpoint chats as in run.c. When the context is full, the oldest turns are forgotten, and the system prompt is kept.
+llama2.c checkpoint tells a story for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is full, the oldest turns are forgotten, and the system prompt is kept.
 
 On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab completes, Esc or Ctrl-C stops an
-answer and keeps what was said, /help lists the commands, Ctrl-D or /exit leaves. A llama2.c checkpoint tells stories there, unless
--y gives it a system prompt. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines). /config writes the
+answer and keeps what was said, /help lists the commands, Ctrl-D or /exit leaves. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines). /config writes the
 settings to LLAMA2.CFG in this folder, which is read when a chat begins; the command line goes before it. /model offers the .gguf
 and .bin files of this folder and of the model's. NO_COLOR in the environment leaves colours out.
 
 Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a question (empty ones are passed
-over), its end is the chat's, and only answers are written to standard output, thoughts and everything else to standard error; there
+over; with -f - all of it is one), its end is the chat's, and only answers are written to standard output, thoughts and everything else to standard error; there
 are no commands, and LLAMA2.CFG is not read.
 
 Examples:
   llama2 chat                                            stories by the bundled model
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf
   llama2 chat Qwen3-0.6B-Q4_K_M.gguf --think off -y 'Be brief.' -t 0
-  echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf > answer.txt";
+  echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf > answer.txt
+  llama2 chat model.gguf -q -i 'Summarise this:' -f - < report.txt > summary.txt";
 
 /// What becomes of thoughts, by name.
 fn think(name: &str) -> Result<Think, String> {
-    let found = Think::NAMES.iter().find(|(known, _)| *known == name);
+    let found = Think::NAMES
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
     found
         .map(|(_, think)| *think)
         .ok_or_else(|| "must be show, hide or off".into())
@@ -210,32 +353,32 @@ const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
 /// draws as long as none is given.
 #[derive(Group, Default)]
 pub struct SamplingArgs {
-    /// Keep so many of the likeliest tokens; 0 is all [chat: 40]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
-    pub top_k: Option<usize>,
+    /// Keep so many of the likeliest tokens; 0 is all [default in a chat: 40]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::TopK, text), help_heading = SAMPLING)]
+    pub top_k: Option<f32>,
 
-    /// Keep tokens at least this likely, measured by the likeliest; 0 is all [chat: 0.05]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
+    /// Keep tokens at least this likely, measured by the likeliest; 0 is all [default in a chat: 0.05]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::MinP, text), help_heading = SAMPLING)]
     pub min_p: Option<f32>,
 
     /// Keep the tokens nearest to the expected surprise that make up this probability; 1 is all
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::Typical, text), help_heading = SAMPLING)]
     pub typical: Option<f32>,
 
     /// Divide the logits of tokens that were there by this
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::RepeatPenalty, text), help_heading = SAMPLING)]
     pub repeat_penalty: Option<f32>,
 
     /// Tokens back that the penalties look [default: 64]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = SAMPLING)]
-    pub repeat_last_n: Option<usize>,
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::RepeatLastN, text), help_heading = SAMPLING)]
+    pub repeat_last_n: Option<f32>,
 
     /// Take this from a token's logit for each time that it was there
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::FrequencyPenalty, text), help_heading = SAMPLING)]
     pub frequency_penalty: Option<f32>,
 
     /// Take this from a token's logit if it was there
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = SAMPLING)]
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::PresencePenalty, text), help_heading = SAMPLING)]
     pub presence_penalty: Option<f32>,
 
     /// Add to a token's logit: TOKEN=NUMBER, the token as a number; may be given several times
@@ -254,14 +397,11 @@ impl SamplingArgs {
         for (knob, wished) in [
             (Knob::Temperature, temperature),
             (Knob::TopP, top_p),
-            (Knob::TopK, self.top_k.map(|count| count as f32)),
+            (Knob::TopK, self.top_k),
             (Knob::MinP, self.min_p),
             (Knob::Typical, self.typical),
             (Knob::RepeatPenalty, self.repeat_penalty),
-            (
-                Knob::RepeatLastN,
-                self.repeat_last_n.map(|count| count as f32),
-            ),
+            (Knob::RepeatLastN, self.repeat_last_n),
             (Knob::FrequencyPenalty, self.frequency_penalty),
             (Knob::PresencePenalty, self.presence_penalty),
         ] {
@@ -270,6 +410,38 @@ impl SamplingArgs {
         wishes.bias = (!self.logit_bias.is_empty()).then(|| self.logit_bias.clone());
         wishes
     }
+}
+
+/// A knob's number.
+fn knob(knob: Knob, text: &str) -> Result<f32, String> {
+    let number = text.parse().ok();
+    let checked = number.ok_or("a number").and_then(|number| {
+        knob.check(number)?;
+        Ok(number)
+    });
+    checked.map_err(|allowed| format!("it must be {allowed}"))
+}
+
+/// A number of positions.
+fn context(text: &str) -> Result<usize, String> {
+    at_least(1, text)
+}
+
+fn at_least(least: usize, text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number >= least);
+    number.ok_or_else(|| format!("a context is a number of positions, {least} or more"))
+}
+
+/// A type of keys and values.
+fn kv(text: &str) -> Result<KvType, String> {
+    let parsed = text.to_lowercase().parse::<KvType>();
+    parsed.map_err(|error| error.to_string())
+}
+
+/// A format of results.
+fn format(text: &str) -> Result<Format, String> {
+    let parsed = text.to_lowercase().parse::<Format>();
+    parsed.map_err(|error| error.to_string())
 }
 
 /// `TOKEN=NUMBER`.
@@ -289,11 +461,11 @@ pub struct QuantizeArgs {
 
     /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
     /// that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
-    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
     pub number_type: NumberType,
 
     /// Tokenizer to put into a GGUF file [default: tokenizer.bin in this folder, else beside the input]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
     /// Write over a file that is there
@@ -315,15 +487,15 @@ pub struct ConvertArgs {
     pub checkpoint: PathBuf,
 
     /// The new file; its name ends in .gguf
-    #[arg(short, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
     /// Tokenizer to put into it [default: tokenizer.bin in this folder, else beside the checkpoint]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
     /// Type of the matrices' numbers, as in llama2 quantize
-    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = NumberType::F32)]
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE", default_value_t = NumberType::F32)]
     pub number_type: NumberType,
 
     /// Write over a file that is there
@@ -343,7 +515,7 @@ pub struct SplitArgs {
     pub input: PathBuf,
 
     /// What the new files' names begin with; -00001-of-00002.gguf and so on is put behind it [default: the file's name]
-    #[arg(short, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
 
     /// Most bytes of a file, such as 500M or 2G (units of 1024)
@@ -440,16 +612,26 @@ pub struct PerplexityArgs {
     /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
+    /// The same by a flag
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "checkpoint",
+        hide_short_help = true
+    )]
+    pub model: Option<PathBuf>,
+
     /// The text; - is standard input
-    #[arg(short, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
     /// Tokens that are foreseen one from the others before the next begin anew [default: the model's context]
-    #[arg(short, value_name = "NUMBER")]
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "NUMBER", value_parser = |text: &str| at_least(2, text))]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -468,7 +650,7 @@ pub struct MachineArgs {
     pub kernels: Option<String>,
 
     /// Numbers that keys and values are kept in: f32, f16 in half the memory, or q8_0 in a quarter [default: f32]
-    #[arg(long, value_name = "TYPE", help_heading = MACHINE)]
+    #[arg(long, value_name = "TYPE", value_parser = kv, help_heading = MACHINE)]
     pub kv: Option<KvType>,
 }
 
@@ -492,8 +674,18 @@ pub struct InfoArgs {
     /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
+    /// The same by a flag
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "checkpoint",
+        hide_short_help = true
+    )]
+    pub model: Option<PathBuf>,
+
     /// Tokenizer [default: tokenizer.bin in this folder, else beside the checkpoint]
-    #[arg(short = 'z', value_name = "FILE")]
+    #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 }
 
@@ -501,8 +693,8 @@ const BENCH_HELP: &str = "\
 The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128 the generation of 128, one after
 another, without sampling; t/s are tokens a second, mean \u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys
 and values) that they go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes as a generated
-token needs, before and after each test, and \"of read\" what share of that the weights come to. GHz is the clock that the core
-ran at. A context that is too short for a test is lengthened, as llama-bench does.
+token needs, before and after each test, and \"of read\" what share of that the weights come to. GHz is about the clock that the core
+ran at, \u{2013} where it changed by more than a tenth. A context that is too short for a test is lengthened, as llama-bench does.
 
 Examples:
   llama2 bench stories15M.bin stories110M.bin -t 1,2
@@ -515,36 +707,40 @@ pub struct BenchArgs {
     /// Checkpoints, one after another [default: the bundled model, stories1M]
     pub checkpoints: Vec<PathBuf>,
 
+    /// The same by a flag; may be given several times
+    #[arg(short, long, value_name = "FILE", hide_short_help = true)]
+    pub model: Vec<PathBuf>,
+
     /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here and below
-    #[arg(short, value_delimiter = ',', default_value = "512", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(short, long = "n-prompt", value_delimiter = ',', default_value = "512", value_name = "NUMBERS", value_parser = tokens)]
     pub prompt: Vec<usize>,
 
     /// Tokens to generate; 0 leaves the test out
-    #[arg(short = 'n', value_delimiter = ',', default_value = "128", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(short = 'n', long = "n-gen", value_delimiter = ',', default_value = "128", value_name = "NUMBERS", value_parser = tokens)]
     pub generate: Vec<usize>,
 
     /// Tokens that are in the context before
-    #[arg(short, value_delimiter = ',', default_value = "0", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(short, long = "n-depth", value_delimiter = ',', default_value = "0", value_name = "NUMBERS", value_parser = tokens)]
     pub depth: Vec<usize>,
 
     /// Threads [default: one for each physical core]
-    #[arg(short, value_delimiter = ',', value_name = "NUMBERS", value_parser = threads)]
+    #[arg(short, long, value_delimiter = ',', value_name = "NUMBERS", value_parser = threads)]
     pub threads: Vec<usize>,
 
     /// Repetitions of each test, after one that does not count
-    #[arg(short, default_value_t = 5, value_name = "NUMBER", value_parser = repetitions)]
+    #[arg(short, long, default_value_t = 5, value_name = "NUMBER", value_parser = repetitions)]
     pub repetitions: usize,
 
-    /// How to write the results: md, json or csv
-    #[arg(short, default_value = "md", value_name = "FORMAT")]
-    pub output: Format,
+    /// How to write the results: md, json or csv [default: md, and on a terminal that is too narrow a shorter form]
+    #[arg(short, long, value_name = "FORMAT", value_parser = format)]
+    pub output: Option<Format>,
 
     /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 
     /// Numbers that keys and values are kept in: f32, f16 or q8_0
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv)]
     pub kv: KvType,
 
     /// Only measure how fast so many bytes are read

@@ -1,17 +1,19 @@
 //! `llama2 bench`: how fast models run here, beside how fast memory can be read.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     ops::ControlFlow,
     path::Path,
 };
 
 use indicatif::ProgressBar;
+use llama2_console::width;
 use llama2_engine::{
-    bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
+    bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz, statistics},
     checkpoint::Error,
     kernels::Features,
     model::Model,
+    units::{Bytes, short},
     workers::Workers,
 };
 
@@ -21,6 +23,7 @@ use crate::{
     interrupt, load,
     machine::{self, Machine, nanoseconds},
     pages::page_size,
+    progress,
 };
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
@@ -38,8 +41,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             "-t {most}: this system gives {count} threads"
         )));
     }
+    let format = args.output.unwrap_or(Format::Markdown);
     let text = match args.read {
-        Some(bytes) => read(bytes, &threads, &machine, args.output)?,
+        Some(bytes) => read(bytes, &threads, &machine, format)?,
         None => {
             let mut models: Vec<Option<&Path>> = args
                 .checkpoints
@@ -55,8 +59,13 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
                 .collect::<Result<Vec<_>, _>>()?;
             let mut text = String::new();
             // Writing into a string cannot fail.
-            let _ = Report::write(&reports, args.output, &mut text);
-            text
+            let _ = Report::write(&reports, format, &mut text);
+            let widest = text.lines().map(width::text).max().unwrap_or(0);
+            let narrow = io::stdout().is_terminal() && widest >= progress::columns();
+            match args.output.is_none() && narrow {
+                true => reports.iter().map(briefly).collect(),
+                false => text,
+            }
         }
     };
     let mut out = io::stdout().lock();
@@ -88,7 +97,7 @@ fn report(
     // As much context as the tests need, like llama-bench, however long or short the model's own is.
     let tests = tests(args);
     if tests.is_empty() {
-        return Err(Failure::Input(
+        return Err(Failure::Usage(
             "-p and -n are 0: there is nothing to measure".into(),
         ));
     }
@@ -160,9 +169,13 @@ pub fn measure(
     };
     // On a terminal, and never while the clock runs.
     let bar = ProgressBar::new_spinner();
+    let name = Path::new(measured.file)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     let outcomes = bench.run(tests, threads, &mut |test, repetition| {
-        let (file, of) = (measured.file, measured.repetitions);
-        bar.set_message(format!("{file}: {test}, {repetition} of {of}"));
+        let said = format!("{name}: {test}, {repetition} of {}", measured.repetitions);
+        bar.set_message(short(&said, progress::columns().saturating_sub(4)).into_owned());
         match interrupt::wanted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -174,6 +187,34 @@ pub fn measure(
         error => about(error),
     })?;
     Ok(Report { subject, outcomes })
+}
+
+/// A report for terminals that its table is too wide for.
+pub fn briefly(report: &Report) -> String {
+    let subject = &report.subject;
+    let threads = report.outcomes.first().map_or(1, |outcome| outcome.threads);
+    let mut out = format!(
+        "{}, {}, {}, threads: {threads}\n",
+        subject.kind,
+        Bytes(subject.size),
+        subject.kernels
+    );
+    for outcome in &report.outcomes {
+        let rates = outcome.rates();
+        let read = match (outcome.percent_of_read(), outcome.read_rate()) {
+            (Some(percent), Some(read)) => {
+                format!(", {percent:.0} % of the {read:.1} GB/s that memory gives")
+            }
+            _ => String::new(),
+        };
+        out.push_str(&format!(
+            "  {:<6} {:>8.2} \u{b1} {:.2} t/s{read}\n",
+            outcome.test.to_string(),
+            statistics::mean(&rates),
+            statistics::deviation(&rates),
+        ));
+    }
+    out
 }
 
 /// How fast a working set of `bytes` bytes is read.

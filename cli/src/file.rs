@@ -6,13 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use llama2_console::text;
 use llama2_engine::{
     gguf::PartName,
     source::{ByteSource, Joined, ReadError},
     units::Bytes,
 };
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 /// An open regular file.
 pub struct FileSource {
@@ -55,7 +56,7 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
                 &sibling,
                 format!(
                     "there is no such file, and {} is one of {} parts of a model; put all of them into one folder",
-                    path.display(),
+                    failure::name(path),
                     part.count
                 ),
             ));
@@ -135,21 +136,16 @@ pub const LONGEST_PROMPT: u64 = 16 << 20;
 /// Longest text that is measured.
 const LONGEST_TEXT: u64 = 1 << 30;
 
-/// Reads a prompt from `path`, or from standard input if that is `-`. One newline at its end, an editor's, is left out.
+/// Reads a prompt from `path`, or from standard input if that is `-`.
 pub fn read_prompt(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = read(path, LONGEST_PROMPT, "a prompt")?;
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-        if bytes.ends_with(b"\r") {
-            bytes.pop();
-        }
-    }
-    Ok(bytes)
+    let bytes = read(path, LONGEST_PROMPT, "a prompt")?;
+    text::prompt(&bytes).map_err(|what| Failure::about(path, what))
 }
 
 /// Reads a text from `path`, or from standard input if that is `-`.
 pub fn read_text(path: &Path) -> Result<Vec<u8>, Failure> {
-    read(path, LONGEST_TEXT, "a text")
+    let bytes = read(path, LONGEST_TEXT, "a text")?;
+    text::shown(&bytes).map_err(|what| Failure::about(path, what))
 }
 
 /// Reads at most `most` bytes of what is called `what`.

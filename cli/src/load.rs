@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use llama2_engine::{
     checkpoint::{Checkpoint, Context, Format},
     gguf,
@@ -16,9 +16,10 @@ use llama2_engine::{
 };
 
 use crate::{
-    failure::{Failure, say},
+    failure::{Failure, name, say},
     file::{self, FileSource},
     machine::Machine,
+    progress::{self, Unit},
 };
 
 /// The bundled model's name and bytes.
@@ -86,13 +87,8 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     let bar = if size < WORTH_A_BAR {
         ProgressBar::hidden()
     } else {
-        ProgressBar::new(size)
+        progress::of("loading", &opened.name, size, Unit::Bytes)
     };
-    let bar = bar.with_message(format!("loading {}", opened.name.display()));
-    let style = ProgressStyle::with_template(
-        "{msg} [{bar:20}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
-    );
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let loaded = Model::load(
         &opened.checkpoint,
         &mut *opened.source,
@@ -187,7 +183,7 @@ pub fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
     } else {
         format!(
             "there is neither a tokenizer.bin in this folder nor {}",
-            beside.display()
+            name(&beside)
         )
     };
     Err(Failure::about(

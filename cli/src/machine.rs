@@ -6,6 +6,7 @@ use llama2_engine::{
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
     tune,
+    units::Quoted,
     workers::Workers,
 };
 
@@ -43,8 +44,8 @@ fn physical_cores() -> Option<usize> {
 pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
     let features = Features::of_this_core();
     match name {
-        Some(name) => kernels::named(name, features)
-            .map_err(|error| Failure::Input(format!("--kernels {name}: {error}"))),
+        Some(name) => kernels::named(&name.to_lowercase(), features)
+            .map_err(|error| Failure::Usage(format!("--kernels {}: {error}", Quoted(name)))),
         None => Ok(kernels::best(features)),
     }
 }

@@ -9,10 +9,12 @@ mod input;
 mod interrupt;
 mod load;
 mod machine;
+mod manual;
 mod memory;
 mod output;
 mod pages;
 mod perplexity;
+mod progress;
 mod quantize;
 mod run;
 mod shell;
@@ -20,8 +22,6 @@ mod split;
 mod threads;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 /// Large pages for the weights.
 #[global_allocator]
@@ -31,7 +31,7 @@ use args::{Args, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let done = match Args::parse().command {
+    let done = match Args::read().command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => run::chat(&args),
         Command::Info(args) => info::info(&args),
@@ -40,12 +40,14 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::quantize(&args),
         Command::Split(args) => split::split(&args),
         Command::Perplexity(args) => perplexity::perplexity(&args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { subcommand } => manual::page(subcommand.as_deref()),
     };
-    match done {
-        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Input(sentence)) => {
-            failure::say(format_args!("llama2: {sentence}"));
-            ExitCode::from(1)
-        }
-    }
+    let (sentence, status) = match done {
+        Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
+        Err(Failure::Input(sentence)) => (sentence, 1),
+        Err(Failure::Usage(sentence)) => (sentence, 2),
+    };
+    failure::say(format_args!("llama2: {}", failure::bounded(&sentence)));
+    ExitCode::from(status)
 }

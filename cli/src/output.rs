@@ -1,52 +1,348 @@
-//! New files that people wait for: under another name until they are whole, with a progress bar.
+//! New files that people wait for: under another name until they are whole, and gone where they never will be.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use llama2_engine::units::Bytes;
 
-/// A bar for `bytes` that are written.
-pub fn bar(path: &Path, bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes).with_message(format!("writing {}", path.display()));
-    let style = ProgressStyle::with_template(
-        "{msg} [{bar:20}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left",
-    );
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+use crate::{
+    failure::{Failure, name},
+    file::explain,
+};
+
+/// Files that are not whole, which a signal removes.
+static PARTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn parts() -> MutexGuard<'static, Vec<PathBuf>> {
+    PARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is not whole, because the command ends. As long as the guard lives nobody begins a file or gives one its name.
+pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
+    let mut parts = parts();
+    for part in parts.drain(..) {
+        let _ = fs::remove_file(part);
+    }
+    parts
+}
+
+/// Has signals that end the command remove what is not whole.
+#[cfg(unix)]
+pub fn listen() {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ},
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+    // What is ignored (nohup, a script's background jobs) stays so.
+    let signals = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ];
+    let heard = signals.into_iter().filter(|&signal| !is_ignored(signal));
+    // Where the system has no such thing, they do what they always do.
+    let Ok(mut signals) = Signals::new(heard) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let _ending = abandon();
+            let _ = emulate_default_handler(signal);
+        }
+    });
+}
+
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    // Safety: all zeros are a value of it.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // Safety: nothing is set, and there is a place for what is told.
+    let told = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+    told == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(not(unix))]
+pub fn listen() {
+    let _ = ctrlc::set_handler(|| {
+        let _ending = abandon();
+        std::process::exit(130);
+    });
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses before the work what could not be written after it.
+pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
+    let refuse = |what: &str| Err(Failure::about(wanted, what));
+    match fs::metadata(wanted) {
+        Ok(there) if there.is_dir() => return refuse("is a folder; name a file in it"),
+        Ok(there) if !there.is_file() => {
+            return refuse("is a device or a pipe; name an ordinary file");
+        }
+        _ if !force && fs::symlink_metadata(wanted).is_ok() => return refuse(THERE),
+        _ => (),
+    }
+    let folder = folder(wanted);
+    match fs::metadata(folder) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::about(folder, "is a file, not a folder")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = name(folder);
+            refuse(&format!("there is no folder {folder}; make it first"))
+        }
+        Err(error) => Err(Failure::about(folder, explain(&error))),
+    }
+}
+
+const THERE: &str = "is there already; --force writes over it";
+
+/// Removes what a killed command left behind of a file whose name begins as `wanted`'s, and refuses what there is no room for.
+pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
+    let begin = wanted.file_name().unwrap_or_default().to_string_lossy();
+    let entries = fs::read_dir(folder(wanted)).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&*begin) && is_part(&name) {
+            // A writer that lives holds its lock. Where the file system has no locks, nothing is removed.
+            let part = File::options().write(true).open(entry.path());
+            if part.is_ok_and(|part| part.try_lock().is_ok()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+    match free(folder(wanted)) {
+        Some(free) if free < bytes => Err(Failure::about(
+            wanted,
+            format!(
+                "needs {}, but its disk has {} free; make room, or name another disk",
+                Bytes(bytes),
+                Bytes(free)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that may be written into a folder, where the system tells.
+#[cfg(target_os = "linux")]
+fn free(folder: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // Safety: all zeros are a value of it.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // Safety: a string that ends in zero, and a place for what is told.
+    let done = unsafe { libc::statvfs(folder.as_ptr(), &mut told) };
+    // Some network file systems do not know.
+    (done == 0 && told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn free(_: &Path) -> Option<u64> {
+    None
+}
+
+/// What is put behind the name of a file that is not whole.
+fn suffix(number: u32) -> String {
+    format!(".llama2-{number}.part")
+}
+
+fn is_part(name: &str) -> bool {
+    let rest = name.strip_suffix(".part");
+    let number = rest.and_then(|rest| rest.rsplit_once(".llama2-"));
+    number.is_some_and(|(_, number)| number.parse::<u32>().is_ok())
 }
 
 /// A file under a name of its own until it is whole.
 pub struct Output {
     pub file: File,
-    path: PathBuf,
+    part: PathBuf,
+    wanted: PathBuf,
 }
 
 impl Output {
-    pub fn new(wanted: &Path) -> io::Result<Output> {
-        let mut name = wanted.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let path = wanted.with_file_name(name);
-        Ok(Output {
-            file: File::create_new(&path)?,
-            path,
-        })
+    pub fn new(wanted: &Path) -> Result<Output, Failure> {
+        let mut parts = parts();
+        let mut number = 1;
+        loop {
+            let mut name = wanted.file_name().unwrap_or_default().to_owned();
+            name.push(suffix(number));
+            let part = wanted.with_file_name(name);
+            match File::create_new(&part) {
+                // Locked, for others to see that it is written. Who holds the lock is about to remove it.
+                Ok(file) if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => {
+                    if part.exists() {
+                        parts.push(part.clone());
+                        let wanted = wanted.to_owned();
+                        return Ok(Output { file, part, wanted });
+                    }
+                }
+                Ok(_) => (),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => (),
+                Err(error) => return Err(refused(wanted, &error)),
+            }
+            number += 1;
+        }
     }
 
-    /// Gives it its name, and says how long it is.
-    pub fn keep(self, wanted: &Path) -> io::Result<u64> {
-        self.file.sync_all()?;
-        let size = self.file.metadata()?.len();
-        fs::rename(&self.path, wanted)?;
-        Ok(size)
+    /// Bytes in it.
+    pub fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Gives it its name; without `force` nothing is replaced that has appeared meanwhile.
+    fn name(&self, force: bool) -> io::Result<()> {
+        if force {
+            return fs::rename(&self.part, &self.wanted);
+        }
+        match fs::hard_link(&self.part, &self.wanted) {
+            Ok(()) => {
+                let _ = fs::remove_file(&self.part);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // FAT has no links.
+            Err(_) if fs::symlink_metadata(&self.wanted).is_ok() => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            Err(_) => fs::rename(&self.part, &self.wanted),
+        }
     }
 }
 
+/// Gives files that are whole their names, all of them or, unless others were replaced, none: half of a model looks like a model.
+pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
+    for output in outputs {
+        let synced = output.file.sync_all();
+        synced.map_err(|error| refused(&output.wanted, &error))?;
+    }
+    // A signal waits until all have their names.
+    let mut parts = parts();
+    for (index, output) in outputs.iter().enumerate() {
+        if let Err(error) = output.name(force) {
+            for named in outputs[..index].iter().filter(|_| !force) {
+                let _ = fs::remove_file(&named.wanted);
+            }
+            return Err(refused(&output.wanted, &error));
+        }
+        parts.retain(|part| *part != output.part);
+    }
+    Ok(())
+}
+
+/// A sentence about a file that cannot be written.
+pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
+    let what = match error.kind() {
+        io::ErrorKind::AlreadyExists => THERE.into(),
+        io::ErrorKind::NotFound => "its folder is not there; make it first".into(),
+        io::ErrorKind::PermissionDenied => {
+            "may not be written by you; check its folder's permissions".into()
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "its disk is full; make room, or name another disk".into()
+        }
+        io::ErrorKind::IsADirectory => "is a folder; name a file in it".into(),
+        _ => error.to_string(),
+    };
+    Failure::about(wanted, what)
+}
+
 impl Drop for Output {
-    /// What was not kept goes. After a rename there is nothing under this name.
+    /// What was not kept goes.
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let mut parts = parts();
+        // Once it has its name, this one may be somebody else's.
+        if let Some(at) = parts.iter().position(|part| *part == self.part) {
+            parts.swap_remove(at);
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn sentence<T>(result: Result<T, Failure>) -> String {
+        match result {
+            Err(Failure::Input(sentence)) => sentence,
+            _ => panic!("not refused"),
+        }
+    }
+
+    #[test]
+    fn parts_are_in_nobodys_way_and_left_overs_go() {
+        let folder = std::env::temp_dir().join(format!("llama2-output-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let wanted = folder.join("m.gguf");
+        // Of a killed command; somebody's download; a folder in the way.
+        fs::write(folder.join("m.gguf.llama2-1.part"), "left").unwrap();
+        fs::write(folder.join("m.gguf.1.part"), "download").unwrap();
+        fs::create_dir(folder.join("m.gguf.llama2-2.part")).unwrap();
+        fs::write(folder.join("n.gguf.llama2-1.part"), "of another").unwrap();
+        assert!(room(&wanted, 1).is_ok());
+        let theirs = [
+            "m.gguf.1.part",
+            "m.gguf.llama2-2.part",
+            "n.gguf.llama2-1.part",
+        ];
+        assert_eq!(names(&folder), theirs);
+        // Two write at once: each its own, which the other does not take for a left-over.
+        let mut first = Output::new(&wanted).ok().unwrap();
+        let second = Output::new(&wanted).ok().unwrap();
+        first.file.write_all(b"whole").unwrap();
+        assert!(room(&wanted, 1).is_ok());
+        assert_eq!(names(&folder).len(), 5);
+        assert!(keep(&[first], false).is_ok());
+        // What has appeared meanwhile stays.
+        assert!(sentence(keep(&[second], false)).contains("m.gguf: is there already"));
+        assert_eq!(fs::read(&wanted).unwrap(), b"whole");
+        assert_eq!(names(&folder).len(), 4, "{:?}", names(&folder));
+        // All or none.
+        let pair = ["a.gguf", "m.gguf"].map(|name| Output::new(&folder.join(name)).ok().unwrap());
+        assert!(sentence(keep(&pair, false)).contains("m.gguf"));
+        drop(pair);
+        assert!(!folder.join("a.gguf").exists());
+        let forced = Output::new(&wanted).ok().unwrap();
+        assert!(keep(&[forced], true).is_ok());
+        assert_eq!(fs::read(&wanted).unwrap(), b"");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_before() {
+        let folder = std::env::temp_dir();
+        assert!(sentence(check(&folder, true)).contains("is a folder"));
+        let missing = folder.join("llama2 no such folder/x.gguf");
+        let said = sentence(check(&missing, false));
+        assert!(
+            said.contains("there is no folder ") && said.ends_with("make it first"),
+            "{said}"
+        );
+        if cfg!(target_os = "linux") {
+            let said = sentence(room(&folder.join("x"), u64::MAX));
+            assert!(said.contains("needs 16 EiB, but its disk has "), "{said}");
+            assert!(sentence(check(Path::new("/dev/null"), true)).contains("is a device"));
+            assert!(sentence(check(Path::new("/dev/null/x"), true)).contains("not a folder"));
+        }
+        assert!(room(&folder.join("x"), 0).is_ok());
     }
 }

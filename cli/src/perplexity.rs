@@ -2,24 +2,24 @@
 
 use std::io::{self, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use llama2_engine::{
     generate::{NOT_NUMBERS, are_numbers},
     session::Session,
 };
 
-use crate::{args::PerplexityArgs, failure::Failure, file, load, machine::Machine};
+use crate::{
+    args::PerplexityArgs,
+    failure::Failure,
+    file, load,
+    machine::Machine,
+    progress::{self, Unit},
+};
 
 /// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
     let machine = Machine::new(&args.machine)?;
     let mut opened = load::open(args.checkpoint.as_deref())?;
-    if let Some(context @ (0 | 1)) = args.context {
-        return Err(Failure::Input(format!(
-            "-c {context}: a context of less than 2 positions foresees nothing"
-        )));
-    }
     load::fit(&mut opened, &machine, args.context, 0)?;
     let config = opened.checkpoint.config;
     let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
@@ -48,11 +48,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let model = load::load(opened)?;
     let mut session = Session::new(&model, machine.options())
         .map_err(|error| Failure::Input(error.to_string()))?;
-    let bar = ProgressBar::new(tokens.len() as u64);
-    bar.set_style(
-        ProgressStyle::with_template("{bar:20} {pos}/{len} tokens, {msg}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = progress::of("measuring", &args.file, tokens.len() as u64, Unit::Tokens);
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
     for window in tokens.chunks(context - 1) {
@@ -71,7 +67,6 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
             token = next;
         }
         bar.set_position(count);
-        bar.set_message(format!("perplexity {:.4}", (sum / count as f64).exp()));
     }
     bar.finish_and_clear();
     let mean = sum / count as f64;

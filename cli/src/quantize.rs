@@ -10,9 +10,10 @@ use llama2_engine::{
 
 use crate::{
     args::{ConvertArgs, NumberType, QuantizeArgs},
-    failure::{Failure, say},
+    failure::{Failure, name as named, say},
     load, machine,
     output::{self, Output},
+    progress::{self, Unit},
     threads::Threads,
 };
 
@@ -52,9 +53,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
             &"llama2.c's format holds q8_0 only; write a .gguf file instead",
         ));
     }
-    if args.output.exists() && !args.force {
-        return Err(about(&"is there already; --force writes over it"));
-    }
+    output::check(&args.output, args.force)?;
 
     let mut opened = load::open(Some(&args.input))?;
     let vocab_size = opened.checkpoint.config.vocab_size;
@@ -73,7 +72,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
     {
         say(format_args!(
             "llama2: {} is in {encoding} already; quantising it again loses a little more",
-            args.input.display()
+            named(&args.input)
         ));
     }
     let name = args
@@ -88,14 +87,16 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
         mixture: args.number_type.mixture(),
     };
     let refused = |error: export::Error<std::io::Error>| match error {
-        export::Error::Write(error) => about(&error),
+        export::Error::Write(error) => output::refused(&args.output, &error),
         error => Failure::about(&args.input, error),
     };
     let plan = Plan::new(&content, source, u64::MAX).map_err(refused)?;
 
-    let output = Output::new(&args.output).map_err(|error| about(&error))?;
+    output::room(&args.output, plan.bytes())?;
+    output::listen();
+    let output = Output::new(&args.output)?;
     let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
-    let bar = output::bar(&args.output, plan.bytes());
+    let bar = progress::of("writing", &args.output, plan.bytes(), Unit::Bytes);
     let mut sink = |bytes: &[u8]| {
         bar.inc(bytes.len() as u64);
         writer.write_all(bytes)
@@ -106,13 +107,13 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
     } else {
         export::v2(checkpoint, source, &threads, &mut sink)
     };
+    bar.finish_and_clear();
     written.map_err(refused)?;
     let flushed = writer.flush();
     drop(writer);
-    bar.finish_and_clear();
-    let size = flushed
-        .and_then(|()| output.keep(&args.output))
-        .map_err(|error| about(&error))?;
-    say(format_args!("{}: {}", args.output.display(), Bytes(size)));
+    flushed.map_err(|error| output::refused(&args.output, &error))?;
+    let size = output.size();
+    output::keep(&[output], args.force)?;
+    say(format_args!("{}: {}", named(&args.output), Bytes(size)));
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! `llama2 run` and `llama2 chat`: text on standard output as it comes, everything else on standard error.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Read, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
 use llama2_engine::{
     chat::{Chat, Host, Part, Reply, converse},
+    checkpoint::Format,
     generate::{Generation, NOT_NUMBERS, PromptError, Step},
     sampler::Sampler,
     session::Session,
@@ -18,8 +19,10 @@ use llama2_engine::{
 
 use crate::{
     args::{ChatArgs, MachineArgs, Mode, RunArgs},
-    failure::{Failure, say},
-    file, input, interrupt, load,
+    failure::{self, Failure, say},
+    file,
+    input::{self, Lines},
+    interrupt, load,
     machine::Machine,
     shell,
 };
@@ -31,6 +34,9 @@ struct Request<'a> {
     context: Option<usize>,
     machine: &'a MachineArgs,
     settings: Settings,
+    quiet: bool,
+    /// Whether each line is a story's beginning if the file is one of llama2.c's, which cannot say that its model chats.
+    stories: bool,
 }
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -53,6 +59,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             stops: args.sampling.stop.clone(),
             think: args.think,
         },
+        quiet: args.quiet,
+        stories: false,
     })
 }
 
@@ -61,7 +69,6 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     if shell::is_wanted() {
         return shell::chat(args);
     }
-    let prompt = args.prompt.as_ref();
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
@@ -71,12 +78,14 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
             sampling: args.sampling.wishes(args.temperature, args.top_p),
             seed: args.seed,
             steps: args.steps,
-            prompt: prompt.map(|prompt| prompt.as_encoded_bytes().to_vec()),
+            prompt: question(args)?,
             mode: settings::Mode::Chat,
             system: args.system.clone(),
             stops: args.sampling.stop.clone(),
             think: args.think.unwrap_or_default(),
         },
+        quiet: args.quiet,
+        stories: args.system.is_none(),
     })
 }
 
@@ -85,6 +94,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     for said in settings.adjust() {
         say(format_args!("llama2: {said}"));
     }
+    let quiet = request.quiet;
     let machine = Machine::new(request.machine)?;
     let mut opened = load::open(request.checkpoint)?;
     let context = load::fit(&mut opened, &machine, request.context, 0)?;
@@ -93,6 +103,10 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     vocabulary.check_model(config.vocab_size)?;
     vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
+    let stories = request.stories && !matches!(format, Format::Gguf { .. });
+    if stories {
+        settings.mode = settings::Mode::Generate;
+    }
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(settings, &tokenizer, format, config.seq_len).map_err(refused)?;
     let drawing = task.drawing(settings);
@@ -104,16 +118,42 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     }
 
     let name = opened.name.clone();
+    let chats = matches!(format, Format::Gguf { .. }) && tokenizer.template().is_some();
+    if chats && settings.mode == settings::Mode::Generate && !quiet {
+        let name = failure::name(&name);
+        say(format_args!(
+            "llama2: goes on from the text; this model also chats: llama2 chat {name}"
+        ));
+    }
     let model = load::load(opened)?;
     let mut session =
         Session::new(&model, machine.options()).map_err(|error| Failure::about(&name, error))?;
-    say(format_args!("context: {context}"));
+    if !quiet {
+        say(format_args!("context: {context}"));
+    }
     let seed = settings.seed.unwrap_or_else(time_seed);
     let chance = drawing.temperature() != 0.0;
     let mut sampler = drawing.sampler(config.vocab_size, seed);
     match task {
-        Task::Story(generation, _) => {
-            generate(generation, &mut session, &tokenizer, &mut sampler)?;
+        Task::Story(generation, _) if !stories => {
+            generate(generation, &mut session, &tokenizer, &mut sampler, quiet)?;
+        }
+        Task::Story(..) => {
+            if io::stdin().is_terminal() && !quiet {
+                say("llama2: type how a story begins, a line each; Ctrl-D ends");
+            }
+            let mut lines = Lines::default();
+            let mut first = settings.prompt.take();
+            while let Some(begin) = first
+                .take()
+                .map_or_else(|| lines.beginning(), |p| Ok(Some(p)))?
+            {
+                settings.prompt = Some(begin);
+                let task = Task::new(settings, &tokenizer, format, config.seq_len);
+                if let Task::Story(generation, _) = task.map_err(refused)? {
+                    generate(generation, &mut session, &tokenizer, &mut sampler, quiet)?;
+                }
+            }
         }
         Task::Dialog(chat) => {
             let mut talk = Talk {
@@ -123,13 +163,14 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
                 think: settings.think,
                 busy: Duration::ZERO,
                 labels: Labels::wanted(chat.is_run_c()),
+                lines: Lines::default(),
             };
             interrupt::listen();
             let chat = converse(*chat, &tokenizer, settings, &mut talk)?;
-            talk.end(&chat)?;
+            talk.end(&chat, quiet)?;
         }
     }
-    if settings.seed.is_none() && chance {
+    if settings.seed.is_none() && chance && !quiet {
         say(format_args!("seed: {seed}"));
     }
     Ok(())
@@ -155,6 +196,19 @@ fn prompt(args: &RunArgs) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// The first question of a chat, from -i, -f or both.
+pub fn question(args: &ChatArgs) -> Result<Option<Vec<u8>>, Failure> {
+    let said = args.prompt.as_ref().map(|prompt| prompt.as_encoded_bytes());
+    let Some(path) = &args.prompt_file else {
+        return Ok(said.map(Vec::from));
+    };
+    let read = file::read_prompt(path)?;
+    Ok(Some(match said {
+        Some(said) => [said, b"\n\n", &read].concat(),
+        None => read,
+    }))
+}
+
 /// run.c's seed where none is given: seconds since 1970.
 fn time_seed() -> u64 {
     SystemTime::now()
@@ -175,6 +229,7 @@ fn generate(
     session: &mut Session<'_>,
     tokenizer: &Tokenizer,
     sampler: &mut Sampler,
+    quiet: bool,
 ) -> Result<(), Failure> {
     let start = Instant::now();
     // As run.c: the clock starts after the first pass, which may be slower. The first token that the model chose itself comes
@@ -191,16 +246,36 @@ fn generate(
     if generation.is_broken() {
         return Err(Failure::Input(NOT_NUMBERS.into()));
     }
+    if quiet {
+        return Ok(());
+    }
     let passes = generation.position();
     if let (Some(after_first), 2..) = (after_first, passes) {
-        let rate = (passes - 1) as f64 / after_first.elapsed().as_secs_f64();
-        say(format_args!("achieved tok/s: {rate:.6}"));
+        say_rate((passes - 1) as f64 / after_first.elapsed().as_secs_f64());
     }
     if let Some(first_token) = first_token {
         let seconds = first_token.as_secs_f64();
-        say(format_args!("time to first token: {seconds:.3} s"));
+        if seconds < 1.0 {
+            let digits = usize::from(seconds < 0.01);
+            say(format_args!(
+                "time to first token: {:.digits$} ms",
+                1e3 * seconds
+            ));
+        } else {
+            say(format_args!("time to first token: {seconds:.2} s"));
+        }
     }
     Ok(())
+}
+
+/// Says the speed in run.c's words, in four digits or so.
+fn say_rate(rate: f64) {
+    let digits = match rate {
+        1000.0.. => 0,
+        100.0.. => 1,
+        _ => 2,
+    };
+    say(format_args!("achieved tok/s: {rate:.digits$}"));
 }
 
 /// A conversation on standard input and output.
@@ -212,6 +287,7 @@ struct Talk<'a, 'm> {
     /// How long answers took to make.
     busy: Duration,
     labels: Labels,
+    lines: Lines,
 }
 
 /// Where it is said who speaks.
@@ -240,20 +316,7 @@ impl Host for Talk<'_, '_> {
 
     fn ask(&mut self, question: &str) -> Result<Option<String>, Failure> {
         self.label(question)?;
-        let mut line = Vec::new();
-        // Whatever is longer than a context can hold is refused when the turn begins.
-        let read = io::stdin()
-            .lock()
-            .take(file::LONGEST_PROMPT)
-            .read_until(b'\n', &mut line);
-        match read.map_err(|error| Failure::Input(format!("standard input: {error}")))? {
-            0 => Ok(None),
-            _ => Ok(Some(
-                String::from_utf8_lossy(&line)
-                    .trim_end_matches(['\n', '\r'])
-                    .to_owned(),
-            )),
-        }
+        self.lines.read()
     }
 
     fn say(&mut self, sentence: &str) {
@@ -308,11 +371,10 @@ impl Talk<'_, '_> {
         show_part(Part::Label, text, self.labels)
     }
 
-    fn end(&self, chat: &Chat) -> Result<(), Failure> {
+    fn end(&self, chat: &Chat, quiet: bool) -> Result<(), Failure> {
         self.label("\n")?;
-        if chat.position() > 0 {
-            let rate = chat.position() as f64 / self.busy.as_secs_f64();
-            say(format_args!("achieved tok/s: {rate:.6}"));
+        if chat.position() > 0 && !quiet {
+            say_rate(chat.position() as f64 / self.busy.as_secs_f64());
         }
         Ok(())
     }

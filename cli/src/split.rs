@@ -15,9 +15,10 @@ use llama2_engine::{
 
 use crate::{
     args::SplitArgs,
-    failure::{Failure, say},
+    failure::{Failure, name, say},
     load,
     output::{self, Output},
+    progress::{self, Unit},
 };
 
 pub fn split(args: &SplitArgs) -> Result<(), Failure> {
@@ -51,39 +52,33 @@ pub fn split(args: &SplitArgs) -> Result<(), Failure> {
             name.into()
         })
         .collect();
-    if let Some(there) = paths.iter().find(|path| path.exists() && !args.force) {
-        return Err(Failure::about(
-            there,
-            "is there already; --force writes over it",
-        ));
+    for path in &paths {
+        output::check(path, args.force)?;
     }
-
-    let bar = output::bar(&base, plan.bytes());
+    output::room(&base, plan.bytes())?;
+    output::listen();
+    let bar = progress::of("writing", &base, plan.bytes(), Unit::Bytes);
     let mut outputs = Vec::new();
     for (index, path) in paths.iter().enumerate() {
-        let about = |error: &io::Error| Failure::about(path, error);
-        let output = Output::new(path).map_err(|error| about(&error))?;
+        let output = Output::new(path)?;
         let mut writer = BufWriter::with_capacity(1 << 20, &output.file);
         let written = plan.write(index, source, &Single, &mut |bytes| {
             bar.inc(bytes.len() as u64);
             writer.write_all(bytes)
         });
         written.map_err(|error| match error {
-            export::Error::Write(error) => about(&error),
+            export::Error::Write(error) => output::refused(path, &error),
             error => refused(error),
         })?;
         let flushed = writer.flush();
         drop(writer);
-        flushed.map_err(|error| about(&error))?;
+        flushed.map_err(|error| output::refused(path, &error))?;
         outputs.push(output);
     }
     bar.finish_and_clear();
-    // Only now: half of a model would look like a model.
-    for (output, path) in outputs.into_iter().zip(&paths) {
-        let size = output
-            .keep(path)
-            .map_err(|error| Failure::about(path, error))?;
-        say(format_args!("{}: {}", path.display(), Bytes(size)));
+    output::keep(&outputs, args.force)?;
+    for (output, path) in outputs.iter().zip(&paths) {
+        say(format_args!("{}: {}", name(path), Bytes(output.size())));
     }
     Ok(())
 }

@@ -78,6 +78,40 @@ fn what_cannot_be_measured_is_refused() {
     refusal(&llama2(["bench", "-r", "0"]), 2);
     refusal(&llama2(["bench", "-o", "xml"]), 2);
     refusal(&llama2(["bench", "--read", "1", "model.bin"]), 2);
-    assert!(refusal(&llama2(["bench", "--kernels", "mmx"]), 1).contains("no kernels of that name"));
+    assert!(refusal(&llama2(["bench", "--kernels", "mmx"]), 2).contains("no kernels of that name"));
     assert!(refusal(&llama2(["bench", "no-such.bin"]), 1).contains("no-such.bin"));
+}
+
+/// A table that does not fit becomes a few lines, unless it was asked for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_narrow_terminal_gets_a_narrow_form() {
+    let folder = models("");
+    let args = ["bench", "-p", "8", "-n", "2", "-r", "1", "-t", "1"];
+    let mut terminal = common::Terminal::start(args, &folder);
+    let shown = terminal.wait("threads: 1") + &terminal.wait("  tg2 ") + &terminal.wait(" t/s");
+    assert!(!shown.contains('|') && shown.contains("  pp8 "), "{shown}");
+    let args = [&args[..], &["-o", "MD"]].concat();
+    common::Terminal::start(args, &folder).wait("| model ");
+}
+
+/// What is written is shown in one line of the terminal, by its name alone, and goes when it is done.
+#[cfg(target_os = "linux")]
+#[test]
+fn progress_fits_the_terminal_and_goes() {
+    let name = "a-model-with-a-name-that-is-longer-than-half-of-a-line.gguf";
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("progress/of/a/writer");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (input, output) = (models("stories1M.bin"), folder.join(name));
+    let (input, output) = (input.display().to_string(), output.display().to_string());
+    let args = ["quantize", &input, &output, "--force", "--type", "q4_k_m"];
+    let mut terminal = common::Terminal::start(args, &models(""));
+    let shown = terminal.wait(&format!("/{name}: "));
+    let progress = shown.rsplit_once("\x1b[2K").map(|(before, _)| before);
+    let lines = progress.unwrap_or_default().split(['\r', '\n']);
+    for line in lines.map(|line| line.trim_start_matches("\x1b[2K")) {
+        assert!(line.chars().count() <= 80, "{line:?} in {shown:?}");
+        assert!(!line.contains("progress/of/a/writer"), "{line:?}");
+    }
+    assert!(terminal.child.wait().unwrap().success());
 }

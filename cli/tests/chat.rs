@@ -78,6 +78,102 @@ fn each_line_of_standard_input_is_a_turn_and_answers_alone_are_written() {
 }
 
 #[test]
+fn questions_of_windows_and_of_several_lines() {
+    let model = speaker("windows.gguf", Some(CHATML));
+    let ask = ["chat", &model, "-t", "0", "-n", "12"];
+    let two = chat(ask, "Who are yöu?\nWhy?\n").0;
+    let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let text = "\u{feff}Who are yöu?\r\nWhy?\r\n";
+        text.encode_utf16().flat_map(unit).collect()
+    };
+    for input in [
+        "\u{feff}Who are yöu?\r\nWhy?\r\n\x1a".into(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+    ] {
+        assert_eq!(text(&llama2_with_input(ask, &input).stdout), two);
+    }
+    // A file, or all of standard input, is one question.
+    let one = text(&llama2([&ask[..], &["-i", "Who are yöu?\n\nWhy?"]].concat()).stdout);
+    assert_ne!(one, two);
+    let question = file("question.txt", "Who are yöu?\n\nWhy?\n".as_bytes());
+    let named = question.display().to_string();
+    assert_eq!(
+        text(&llama2([&ask[..], &["-f", &named]].concat()).stdout),
+        one
+    );
+    let ask = ["chat", &model, "-t", "0", "-n", "12", "-f", "-"];
+    assert_eq!(chat(ask, "Who are yöu?\n\nWhy?\n").0, one);
+    let ask = [
+        "chat",
+        &model,
+        "-t0",
+        "-n12",
+        "-i",
+        "Who are yöu?",
+        "-f",
+        "-",
+    ];
+    assert_eq!(chat(ask, "Why?").0, one);
+}
+
+#[test]
+fn a_model_of_stories_tells_one_for_each_line() {
+    let ask = ["chat", "-t", "0", "-n", "20"];
+    let story = |begin: &str| text(&llama2(["run", "-t", "0", "-n", "20", "-i", begin]).stdout);
+    let both = [story("The cat"), story("Tim found a key")].concat();
+    assert_eq!(chat(ask, "The cat\n\nTim found a key\n").0, both);
+    let ask = ["chat", "-t", "0", "-n", "20", "-i", "The cat"];
+    assert_eq!(chat(ask, "Tim found a key").0, both);
+    assert_eq!(chat(ask, "").0, story("The cat"));
+    // run.c's dialogue is for whoever asks for it.
+    let asked = chat(
+        ["run", "-m", "chat", "-t", "0", "-n", "20"],
+        "Be brief.\nHi\n",
+    )
+    .0;
+    assert!(
+        asked.starts_with("Enter system prompt (optional): User: "),
+        "{asked}"
+    );
+    let system = chat(["chat", "-t", "0", "-n", "20", "-y", "Be brief."], "Hi\n").0;
+    assert!(system.starts_with("User: Assistant: "), "{system}");
+}
+
+#[test]
+fn who_runs_a_chat_model_is_told_of_chat_and_quiet_is_quiet() {
+    let model = speaker("hint.gguf", Some(CHATML));
+    let run = ["run", &model, "-n", "12", "-i", "Who?"];
+    let said = text(&llama2(run).stderr);
+    assert_eq!(said.matches("llama2 chat ").count(), 1, "{said}");
+    assert!(
+        said.contains(" tok/s: ") && said.contains("seed: "),
+        "{said}"
+    );
+    let plain = speaker("nohint.gguf", None);
+    for args in [
+        &["run", &plain, "-n", "12", "-i", "Who?"][..],
+        &["run", "-n", "12"],
+    ] {
+        let said = text(&llama2(args).stderr);
+        assert!(!said.contains("llama2 chat"), "{said}");
+    }
+    for args in [
+        &run[..],
+        &["chat", &model, "-n", "5", "-i", "Hi"],
+        &["run", "-n", "5"],
+    ] {
+        let quiet = llama2([args, &["-q"]].concat());
+        assert!(quiet.status.success() && !quiet.stdout.is_empty());
+        assert_eq!(text(&quiet.stderr), "", "{args:?}");
+    }
+    // Nothing is lost but what was said beside the text.
+    let seeded = [&run[..], &["-s", "3"]].concat();
+    let quiet = llama2([&seeded[..], &["-q"]].concat());
+    assert_eq!(quiet.stdout, llama2(seeded).stdout);
+}
+
+#[test]
 fn the_first_turn_has_the_system_prompt() {
     let model = speaker("system.gguf", Some(CHATML));
     let answer = |system: &[&str]| {
@@ -196,16 +292,8 @@ fn each_sampler_s_flag_does_something_and_has_its_range() {
         "the likeliest"
     );
     for (option, value, words) in [
-        (
-            "--min-p",
-            "2",
-            "min_p is 2, but must be a number from 0 to 1",
-        ),
-        (
-            "--typical",
-            "-1",
-            "typical is -1, but must be a number from 0 to 1",
-        ),
+        ("--min-p", "2", "must be a number from 0 to 1"),
+        ("--typical", "-1", "must be a number from 0 to 1"),
         ("--repeat-penalty", "0", "must be a number of more than 0"),
         (
             "--frequency-penalty",
@@ -217,12 +305,15 @@ fn each_sampler_s_flag_does_something_and_has_its_range() {
             "100000",
             "must be a whole number from 0 to 65536",
         ),
-        ("--logit-bias", "999=1", "tokens 0 to 319"),
+        ("--top-k", "1.5", "must be a whole number from 0"),
     ] {
         let value = format!("{option}={value}");
-        let said = refusal(&llama2(["chat", &model, &value]), 1);
+        let said = refusal(&llama2(["chat", &model, &value]), 2);
         assert!(said.contains(words), "{said}");
     }
+    // Which tokens there are, the file says.
+    let said = refusal(&llama2(["chat", &model, "--logit-bias", "999=1"]), 1);
+    assert!(said.contains("tokens 0 to 319"), "{said}");
     refusal(&llama2(["chat", &model, "--logit-bias", "x"]), 2);
     refusal(&llama2(["chat", &model, "--think", "loud"]), 2);
     refusal(&llama2(["chat", &model, "--top-k=-1"]), 2);

@@ -170,7 +170,7 @@ fn chat_speaks_as_run_c_s() {
 #[test]
 fn mistakes_on_the_command_line_are_status_2() {
     for args in [
-        &["run", "-q"][..],
+        &["run", "-k"][..],
         &["run", "-t", "warm"],
         &["run", "-n", "many"],
         &["run", "-m", "sing"],
@@ -280,4 +280,151 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     std::fs::remove_file(&second).unwrap();
     assert!(refused(&[&first]).contains("one of 2 parts"));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_prompt_file_of_windows_is_the_text_that_it_shows() {
+    let want = llama2(["run", "-t0", "-n30", "-i", "Tim found\na kéy"]).stdout;
+    let utf16 = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        text.encode_utf16().flat_map(unit).collect()
+    };
+    for bytes in [
+        "\u{feff}Tim found\r\na kéy\r\n".into(),
+        "Tim found\na kéy\n\x1a".into(),
+        utf16("\u{feff}Tim found\r\na kéy", u16::to_le_bytes),
+        utf16("\u{feff}Tim found\r\na kéy\r\n\u{1a}", u16::to_be_bytes),
+    ] {
+        let path = file("windows.txt", &bytes);
+        let named = llama2([
+            Path::new("run"),
+            Path::new("-t0"),
+            Path::new("-n30"),
+            Path::new("-f"),
+            &path,
+        ]);
+        assert_eq!(text(&named.stdout), text(&want));
+        assert_eq!(
+            text(&llama2_with_input(["run", "-t0", "-n30"], &bytes).stdout),
+            text(&want)
+        );
+    }
+    let broken = file("broken.txt", b"\xff\xfe\x00\xd8");
+    let said = refusal(&llama2([Path::new("run"), Path::new("-f"), &broken]), 1);
+    assert!(said.contains("broken.txt: is not valid UTF-16"), "{said}");
+}
+
+#[test]
+fn flags_have_the_names_that_other_programs_gave_them() {
+    let model = models("stories1M.bin").display().to_string();
+    let want = llama2([
+        "run", &model, "-t", "0.7", "-s", "3", "-n", "20", "-i", "Tim",
+    ])
+    .stdout;
+    assert!(!want.is_empty());
+    for args in [
+        "--temp 0.7 --seed 3 --tokens 20 --prompt Tim",
+        "--temperature 0.7 --seed 3 --n-predict 20 --prompt Tim --ctx-size 512",
+        "--temp 0.7 --seed 3 --tokens 20 --prompt Tim -c 512 --kv F32 --mode Generate",
+    ] {
+        let args = [
+            &["run", "--model", &model],
+            &args.split(' ').collect::<Vec<_>>()[..],
+        ]
+        .concat();
+        assert_eq!(llama2(&args).stdout, want, "{args:?}");
+    }
+    let system = [
+        "chat", "-m", &model, "--system", "x", "-t0", "-n9", "-i", "Hi",
+    ];
+    assert!(llama2(system).status.success());
+    let made = std::env::temp_dir().join(format!("llama2-case-{}.gguf", std::process::id()));
+    let made = made.display().to_string();
+    let quantize = ["quantize", &model, &made, "--force", "--type"];
+    assert!(
+        llama2([&quantize[..], &["Q4_K_M"]].concat())
+            .status
+            .success()
+    );
+    std::fs::remove_file(made).unwrap();
+    // Advice that helps, and none that does not.
+    for (typed, meant) in [("rnu", "run"), ("cht", "chat"), ("quantise", "quantize")] {
+        let said = refusal(&llama2([typed]), 2);
+        assert!(said.contains(&format!("'{meant}'")), "{said}");
+    }
+    let said = refusal(&llama2(["chat", "--sistem", "x"]), 2);
+    assert!(
+        said.contains("'--system'") && !said.contains("as a value"),
+        "{said}"
+    );
+    assert!(!refusal(&llama2(["run", "--gpu-layers", "9"]), 2).contains("as a value"));
+}
+
+#[test]
+fn what_is_wrong_on_the_command_line_is_status_2_and_said_in_short() {
+    let long = "x\x1b".repeat(3000);
+    for args in [
+        ["run", "--kernels", "foo"],
+        ["run", "--context", "0"],
+        ["chat", "--context", "0"],
+        ["run", "--kernels", &long],
+        ["run", "--kv", &long],
+        ["run", "--logit-bias", &long],
+        ["bench", "-o", &long],
+        ["run", "--think", &long],
+        ["quantize", "--type", &long],
+        ["perplexity", "-c", &long],
+        ["man", &long, "-h"],
+        [&long, "a", "b"],
+    ] {
+        let args = if args[0] == "man" {
+            &args[..2]
+        } else {
+            &args[..]
+        };
+        let said = refusal(&llama2(args), 2);
+        assert!(
+            said.chars().count() < 800 && !said.contains('\x1b'),
+            "{said}"
+        );
+        let longest = said.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(300), "{said}");
+    }
+    // Files: their last name stays whole.
+    let path = format!("{}/model with a name.gguf", "folder/".repeat(500));
+    for args in [
+        &["run", &path][..],
+        &["info", &path],
+        &["run", "-f", &path],
+        &["run", "-z", &path],
+    ] {
+        let said = refusal(&llama2(args), 1);
+        assert!(said.chars().count() <= 301, "{said}");
+        assert!(
+            said.contains("…") && said.contains("/model with a name.gguf: "),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let written = text(&llama2(["completions", shell]).stdout);
+        assert!(
+            written.contains("perplexity") && written.contains("temperature"),
+            "{shell}"
+        );
+    }
+    refusal(&llama2(["completions", "tcsh"]), 2);
+    let page = text(&llama2(["man"]).stdout);
+    assert!(
+        page.contains(".TH llama2 1") && page.contains("perplexity"),
+        "{page}"
+    );
+    let page = text(&llama2(["man", "run"]).stdout);
+    assert!(
+        page.contains(".TH llama2-run 1") && page.contains("temperature"),
+        "{page}"
+    );
+    assert!(refusal(&llama2(["man", "sing"]), 2).contains("no such subcommand"));
 }

@@ -176,7 +176,16 @@ fn int8_foresees_a_text_as_well_as_float32() {
     };
     assert!(refusal(&run(&empty, "100"), 1).contains("there is no text"));
     assert!(refusal(&run(&file, "513"), 1).contains("the model has 1 to 512"));
-    assert!(refusal(&run(&file, "1"), 1).contains("less than 2 positions"));
+    for few in ["0", "1"] {
+        assert!(refusal(&run(&file, few), 2).contains("2 or more"));
+    }
+    // A text of Windows is the text that it shows.
+    let windows: Vec<u8> = std::iter::once(0xfeff)
+        .chain(stories.replace('\n', "\r\n").encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    std::fs::write(&empty, windows).unwrap();
+    assert_eq!(run(&empty, "100").stdout, run(&file, "100").stdout);
 }
 
 #[test]
@@ -389,5 +398,108 @@ fn a_model_of_a_few_characters() {
                 );
             }
         }
+    }
+}
+
+/// Waits until a file's name has `words` in it; its path.
+#[cfg(unix)]
+fn appears(folder: &Path, words: &str) -> PathBuf {
+    for _ in 0..30_000 {
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let mut paths = entries.map(|entry| entry.path());
+        if let Some(path) = paths.find(|path| path.to_string_lossy().contains(words)) {
+            return path;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    panic!("no {words} in {}", folder.display());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = Folder::new("signals");
+    let (zeros, out) = (folder.0.join("zeros.bin"), folder.0.join("out"));
+    std::fs::create_dir_all(&out).unwrap();
+    // A checkpoint of llama2.c with weights of zero: a sparse file.
+    let shape: [u64; 7] = [1024, 2816, 4, 8, 8, 1024, 256];
+    let [dim, hidden, layers, heads, _, vocab, seq] = shape;
+    let floats = vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) + dim;
+    let floats = floats + seq * dim / heads;
+    let header: Vec<u8> = shape
+        .iter()
+        .flat_map(|&n| (n as i32).to_le_bytes())
+        .collect();
+    std::fs::write(&zeros, header).unwrap();
+    let sparse = std::fs::File::options().write(true).open(&zeros).unwrap();
+    sparse.set_len(28 + 4 * floats).unwrap();
+    let start = |args: &[&Path]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_llama2"))
+            .args(args)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let wanted = out.join("q.gguf");
+    let tokenizer = models("tokenizer.bin");
+    let quantize = [
+        Path::new("quantize"),
+        &zeros,
+        &wanted,
+        Path::new("-z"),
+        &tokenizer,
+    ];
+    let end = |args: &[&Path], words: &str, signal: i32| {
+        let mut child = start(args);
+        appears(&out, words);
+        // Safety: a signal to a process that was started above and has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+        assert_eq!(child.wait().unwrap().signal(), Some(signal));
+        std::fs::read_dir(&out).unwrap().count()
+    };
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        assert_eq!(end(&quantize, ".part", signal), 0, "signal {signal}");
+    }
+    // Convert, and split when some parts are done.
+    let o = Path::new("-o");
+    let convert = [
+        Path::new("convert"),
+        &zeros,
+        Path::new("-z"),
+        &tokenizer,
+        o,
+        &wanted,
+    ];
+    assert_eq!(end(&convert, ".part", libc::SIGTERM), 0);
+    assert!(start(&convert).wait().unwrap().success());
+    let base = out.join("s");
+    let size = [Path::new("--size"), Path::new("20M")];
+    let split = [&[Path::new("split"), &wanted, o, &base][..], &size].concat();
+    assert_eq!(end(&split, "s-00003-of", libc::SIGTERM), 1);
+    // Nobody hears of SIGKILL: the next run removes what is left.
+    assert_eq!(end(&split, "s-00003-of", libc::SIGKILL), 4);
+    assert!(start(&split).wait().unwrap().success());
+    let left = std::fs::read_dir(&out).unwrap().flatten();
+    assert!(
+        left.into_iter()
+            .all(|entry| !entry.file_name().to_string_lossy().contains(".part"))
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_said_at_once() {
+    let folder = Folder::new("unwritable");
+    let there = folder.0.join("folder.gguf");
+    std::fs::create_dir_all(&there).unwrap();
+    // Before the input is looked at.
+    let input = folder.0.join("no such model.bin");
+    for (output, words) in [
+        (there, "is a folder"),
+        (folder.0.join("none/x.gguf"), "there is no folder"),
+        (input.join("x.gguf"), "there is no folder"),
+    ] {
+        let said = refusal(&quantize(&input, &output, &["--force"]), 1);
+        assert!(said.contains(words) && !said.contains("os error"), "{said}");
     }
 }

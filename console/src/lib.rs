@@ -31,6 +31,7 @@ pub mod places;
 pub mod settings;
 pub mod status;
 pub mod terminal;
+pub mod text;
 mod utf8;
 mod values;
 pub mod view;

@@ -7,6 +7,7 @@ use alloc::{
 };
 
 use llama2_console::nearest::nearest;
+pub use llama2_console::text::decode;
 use llama2_engine::{
     sampler::{Knob, parse_bias},
     settings::Think,
@@ -230,37 +231,6 @@ fn unknown(key: &str) -> String {
             KEYS.join(", ")
         ),
     }
-}
-
-/// Text from UTF-8 with or without a byte order mark, or UTF-16 (which UEFI's and Windows' editors save).
-pub fn decode(bytes: &[u8]) -> Result<String, String> {
-    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Result<String, String> {
-        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        char::decode_utf16(units)
-            .collect::<Result<_, _>>()
-            .map_err(|_| "is not valid UTF-16; save it as UTF-8".to_string())
-    };
-    let text = match bytes {
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
-        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest)?,
-        // UTF-16 without its mark: Latin text has a zero in every second byte.
-        [first, 0, ..] if *first != 0 => utf16(bytes, u16::from_le_bytes)?,
-        rest => utf8(rest)?,
-    };
-    // What some editors put at a file's end.
-    Ok(text.trim_end_matches(['\0', '\u{1a}']).into())
-}
-
-fn utf8(bytes: &[u8]) -> Result<String, String> {
-    core::str::from_utf8(bytes)
-        .map(String::from)
-        .map_err(|error| {
-            format!(
-                "is not valid UTF-8 at byte {}; save it as UTF-8",
-                error.valid_up_to()
-            )
-        })
 }
 
 #[cfg(test)]

@@ -145,6 +145,14 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     if fs::metadata(&part).is_ok_and(|metadata| metadata.len() >= item.size) {
         fs::remove_file(&part)?;
     }
+    let there = fs::metadata(&part).map_or(0, |metadata| metadata.len());
+    if let Some(free) = free(folder).filter(|free| *free < item.size - there) {
+        bail!(
+            "{}: needs {} bytes more, but its disk has {free} free; make room, or name another folder with -o",
+            path.display(),
+            item.size - there
+        );
+    }
     let url = format!("{}/{}", base.trim_end_matches('/'), item.path);
     println!("{url} ({} bytes)", item.size);
     let mut ended = curl(&url, &part)?;
@@ -166,6 +174,14 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     fs::rename(&part, &path)?;
     println!("{}: SHA-256 is right", path.display());
     Ok(path)
+}
+
+/// Bytes that may be written into a folder, where POSIX' df tells.
+fn free(folder: &Path) -> Option<u64> {
+    let told = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
+    let text = String::from_utf8(told.stdout).ok()?;
+    let blocks = text.lines().nth(1)?.split_whitespace().rev().nth(2)?;
+    blocks.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// How curl failed: its exit status, and the server's last answer (an HTTP status, 000 for none).
@@ -407,6 +423,22 @@ mod tests {
             fs::read_dir(&folder).unwrap().next().is_none(),
             "nothing is left"
         );
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_begun() {
+        let folder = folder("room");
+        if free(&folder).is_none() {
+            eprintln!("SKIPPED: df does not tell");
+            return;
+        }
+        let large = Item {
+            size: u64::MAX,
+            ..item(SHA256)
+        };
+        // Nobody is asked.
+        let error = get(&large, "http://127.0.0.1:1", &folder).unwrap_err();
+        assert!(error.to_string().contains("make room"), "{error}");
     }
 
     #[test]

@@ -15,10 +15,11 @@ use llama2_talk::host::{Audience, Host, Offer};
 use super::offers::Market;
 use crate::{
     bench::processor,
+    failure::Failure,
     file::explain,
     load::{available_memory, total_memory},
     machine::{Machine, nanoseconds},
-    output::Output,
+    output::{self, Output},
 };
 
 /// What follows "on" in a sentence about a file that was written.
@@ -74,10 +75,12 @@ pub fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
 
 /// Writes a file, whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<String, String> {
-    let write = || -> io::Result<()> {
+    let write = || -> Result<(), Failure> {
+        output::room(path, bytes.len() as u64)?;
         let mut output = Output::new(path)?;
-        output.file.write_all(bytes)?;
-        output.keep(path)?;
+        let written = output.file.write_all(bytes);
+        written.map_err(|error| output::refused(path, &error))?;
+        output::keep(&[output], true)?;
         // The name, too. Where a folder cannot be opened the system sees to it.
         #[cfg(unix)]
         File::open(".").and_then(|folder| folder.sync_all()).ok();
@@ -85,11 +88,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<String, String> {
     };
     match write() {
         Ok(()) => Ok(HERE.into()),
-        Err(error) => Err(format!(
-            "{} could not be written: {}",
-            path.display(),
-            explain(&error)
-        )),
+        Err(Failure::Input(sentence) | Failure::Usage(sentence)) => Err(sentence),
+        Err(Failure::Closed) => Err("standard output is closed".into()),
     }
 }
 
@@ -154,7 +154,7 @@ impl Host for Computer<'_> {
 
     fn about(&mut self) -> Vec<(String, String)> {
         let clock = match gigahertz(nanoseconds) {
-            Some(clock) => format!(", at {clock:.2} GHz now"),
+            Some(clock) => format!(", at about {clock:.1} GHz now"),
             None => String::new(),
         };
         let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.into());

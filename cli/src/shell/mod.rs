@@ -15,7 +15,7 @@ use llama2_console::{
 };
 use llama2_efi::{config, options::Options};
 use llama2_engine::{
-    bench::{Report, Test, Work, statistics},
+    bench::{Report, Test, Work},
     checkpoint::Format,
     model::Model,
     session::Session,
@@ -32,6 +32,7 @@ use crate::{
     interrupt,
     load::{self, Opened},
     machine::Machine,
+    run,
 };
 use computer::Computer;
 use screen::Screen;
@@ -170,8 +171,8 @@ fn id_of(path: Option<&Path>) -> String {
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let options = said(args).over(configuration());
     let mut settings = options.settings();
-    if let Some(prompt) = &args.prompt {
-        settings.prompt = Some(prompt.as_encoded_bytes().to_vec());
+    if let Some(question) = run::question(args)? {
+        settings.prompt = Some(question);
     }
     for sentence in settings.adjust() {
         say(format_args!("llama2: {sentence}"));
@@ -360,7 +361,7 @@ fn bench(
             let widest = text.lines().map(width::text).max().unwrap_or(0);
             screen.lay_out(Style::Info, &|columns| match widest < columns {
                 true => text.clone(),
-                false => briefly(&report),
+                false => measure::briefly(&report),
             });
             if let Some(drawing) = drawing {
                 screen.show(Style::Info, &format!("{drawing}\n"));
@@ -369,32 +370,4 @@ fn bench(
         Err(failure) => complain(&failure, screen),
     }
     Ok(())
-}
-
-/// A report for terminals that its table is too wide for.
-fn briefly(report: &Report) -> String {
-    let subject = &report.subject;
-    let threads = report.outcomes.first().map_or(1, |outcome| outcome.threads);
-    let mut out = format!(
-        "{}, {}, {}, {threads} threads\n",
-        subject.kind,
-        Bytes(subject.size),
-        subject.kernels
-    );
-    for outcome in &report.outcomes {
-        let rates = outcome.rates();
-        let read = match (outcome.percent_of_read(), outcome.read_rate()) {
-            (Some(percent), Some(read)) => {
-                format!(", {percent:.0} % of the {read:.1} GB/s that memory gives")
-            }
-            _ => String::new(),
-        };
-        out.push_str(&format!(
-            "  {:<6} {:>8.2} \u{b1} {:.2} t/s{read}\n",
-            outcome.test.to_string(),
-            statistics::mean(&rates),
-            statistics::deviation(&rates),
-        ));
-    }
-    out
 }

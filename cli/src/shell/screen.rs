@@ -82,6 +82,7 @@ fn signals() {
                 SIGINT if crate::interrupt::stop() => (),
                 signal => {
                     restore();
+                    let _ending = crate::output::abandon();
                     let _ = emulate_default_handler(signal);
                 }
             }

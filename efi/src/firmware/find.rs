@@ -7,6 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
+use llama2_console::text;
 use llama2_efi::{
     choose::{self, Choice, TOKENIZERS, normalise},
     config,
@@ -456,9 +457,7 @@ pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
     bytes
         .read_at(0, &mut content)
         .map_err(|error| about(&error))?;
-    let text = config::decode(&content).map_err(|error| about(&error))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).as_bytes().to_vec())
+    text::prompt(&content).map_err(|error| about(&error))
 }
 
 impl Pair {
