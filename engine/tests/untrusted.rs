@@ -5,39 +5,16 @@ mod common;
 #[path = "../../fuzz/src/mutate.rs"]
 mod mutate;
 
-use std::{path::Path, time::Instant};
-
 use common::{
     gauge::{Gauge, peak},
-    seeds, untrusted,
+    kept, seeds, untrusted,
 };
 
 #[global_allocator]
 static ALLOCATOR: Gauge = Gauge;
 
-/// Seconds that an input may take, on a slow machine too.
-const MOST_SECONDS: f64 = 10.0;
-
 fn replay(target: &str, run: fn(&[u8])) {
-    let mut inputs: Vec<(String, Vec<u8>)> = seeds::of(target)
-        .into_iter()
-        .map(|seed| (seed.name, seed.bytes))
-        .collect();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fuzz/regressions")
-        .join(target);
-    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        inputs.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-    }
-    for (name, bytes) in inputs {
-        let start = Instant::now();
-        // The test's output then has the name beside the panic.
-        eprintln!("{target}: {name}, {} bytes", bytes.len());
-        run(&bytes);
-        let took = start.elapsed().as_secs_f64();
-        assert!(took < MOST_SECONDS, "{name}: {took:.1} s");
-    }
+    kept::replay(target, seeds::of(target), run);
 }
 
 #[test]
