@@ -14,7 +14,7 @@ use crate::{
     inspect,
     oracle::{self, Oracle},
     setup,
-    shell::{root, target},
+    shell::{output, root, target},
 };
 
 #[derive(clap::Args)]
@@ -155,6 +155,12 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         count.took("oracles", start);
         host_tests("host tests", &["--workspace"], oracle.as_ref(), count)?;
     }
+    if wanted("licences of dependencies") {
+        dependencies(count);
+    }
+    if wanted("miri") {
+        miri(args.only.is_some(), count);
+    }
     if wanted("fuzzers") {
         let start = Instant::now();
         fuzz::shortly(args.only.is_some(), count);
@@ -207,6 +213,59 @@ fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(root()).args(args);
     cargo
+}
+
+/// Licences, bans and sources of what we build from (`deny.toml`), where cargo-deny is installed.
+fn dependencies(count: &mut Count) {
+    const NAME: &str = "licences of dependencies";
+    if output(cargo(&["deny", "--version"]).stderr(Stdio::null())).is_none() {
+        return count.skip(
+            NAME,
+            "cargo-deny is not installed; install it with: cargo install --locked cargo-deny",
+        );
+    }
+    let check = ["deny", "--offline", "check", "licenses", "bans", "sources"];
+    stage(NAME, count, cargo(&check), &[]);
+}
+
+/// The code that several cores share, in Miri, which sees data races and uses of what is gone: in continuous integration, or for
+/// somebody who `asked`, and where a nightly compiler has it.
+fn miri(asked: bool, count: &mut Count) {
+    const NAME: &str = "miri: what cores share";
+    if !asked && !oracle::is_ci() {
+        return count.skip(
+            NAME,
+            "it takes minutes; this runs it: cargo xtask test miri",
+        );
+    }
+    let rustup = |words: &[&str]| {
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(root()).args(words);
+        rustup
+    };
+    let there =
+        || output(rustup(&["run", "nightly", "cargo", "miri", "--version"]).stderr(Stdio::null()));
+    if there().is_none() {
+        // Where it cannot be fetched, that is said next.
+        let _ = output(&mut rustup(&[
+            "component",
+            "add",
+            "miri",
+            "--toolchain",
+            "nightly",
+        ]));
+    }
+    if there().is_none() {
+        return count.skip(
+            NAME,
+            "no nightly compiler with Miri; install it with: rustup toolchain install nightly --component miri",
+        );
+    }
+    let mut tests = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
+    tests.args(["--package", "llama2-efi", "--lib", "--", "crew", "ring"]);
+    // A closure outlives who gave it when a test unwinds out of it; the application aborts instead.
+    tests.args(["--skip", "everybody_gives_up_when_it_breaks"]);
+    stage(NAME, count, tests, &[]);
 }
 
 /// One program that must succeed.
