@@ -9,6 +9,7 @@
 //!
 //! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows the text that comes out.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 

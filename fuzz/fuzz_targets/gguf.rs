@@ -2,10 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use llama2_fuzz::{common::untrusted, mutate, plant};
+use llama2_fuzz::{
+    common::{seeds, untrusted},
+    mutate, plant,
+};
 
 fuzz_target!(
-    init: plant("gguf"),
+    init: plant("gguf", seeds::of),
     |bytes: &[u8]| untrusted::gguf(bytes)
 );
 

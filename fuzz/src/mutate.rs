@@ -59,6 +59,9 @@ struct File {
     data: Vec<u8>,
 }
 
+/// Texts do not grow beyond this many bytes by being repeated.
+const LONGEST: usize = 64 << 10;
+
 /// Bytes of a value of a fixed size.
 fn size(kind: u32) -> Option<u64> {
     match kind {
@@ -286,12 +289,17 @@ pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
             parts.push(part.to_vec());
             rest = behind;
         }
+        // A name without a length behind it gives none.
+        if parts.is_empty() {
+            return None;
+        }
         let at = random.below(parts.len());
         match random.below(8) {
             0 => parts.push(parts[at].clone()),
             1 => drop(parts.remove(at)),
             2 => parts.swap(at, 0),
-            _ => parts[at] = gguf(&parts[at], seed ^ 0x55aa)?,
+            // Parts have no parts: those that say so would be opened up thousands deep.
+            _ => parts[at] = file(&parts[at], random)?,
         }
         let mut out = Vec::new();
         for part in parts {
@@ -301,6 +309,10 @@ pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
         }
         return Some(out);
     }
+    file(bytes, random)
+}
+
+fn file(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
     let mut file = read(bytes)?;
     let mut lies = [0, 0];
     for _ in 0..=random.below(3) {
@@ -379,7 +391,8 @@ fn change_entries(entries: &mut Vec<Entry>, random: &mut Random) {
                 _ => {
                     let size = size(*kind).unwrap_or(1);
                     *count = (*count / 2).max(1);
-                    bytes.truncate((*count * size) as usize);
+                    // The count may be a lie already.
+                    bytes.truncate(count.saturating_mul(size) as usize);
                 }
             },
             Value::Texts(texts) => {
@@ -402,7 +415,8 @@ fn change_entries(entries: &mut Vec<Entry>, random: &mut Random) {
 fn change_text(text: &mut Vec<u8>, random: &mut Random) {
     let at = random.below(text.len());
     match random.below(5) {
-        0 => *text = text.repeat(1 + random.below(40)),
+        // Three times forty times a long text would be gigabytes.
+        0 => *text = text.repeat(1 + random.below(40).min(LONGEST / text.len().max(1))),
         1 => text.truncate(at),
         2 => text.insert(at.min(text.len()), random.below(256) as u8),
         3 => *text = WORDS[random.below(WORDS.len())].into(),

@@ -3,7 +3,7 @@
 //! # The font
 //!
 //! DejaVu Sans Mono 2.37 (the last version, of 2016; Bitstream Vera's licence, changes in the public domain: `LICENSE-DejaVu.txt`), as the crate `dejavu` 2.37
-//! brings it; the build script leaves out the tables that are not read. Measured on November 24, 2026: 274 KiB of the 333 KiB remain. It has every character of Latin (Basic, Latin-1,
+//! brings it; the build script writes its outlines as tables, so that no reader of fonts is linked and nothing of it can fail at run time. It has every character of Latin (Basic, Latin-1,
 //! Extended-A), modern Greek, Cyrillic of the Slavic languages and half of the others', quotation marks, currencies, arrows, geometric shapes and two thirds of the mathematical
 //! operators; a test counts the exceptions. Lines and blocks are drawn in [`crate::lines`], since a font's own do not meet. Smoothed outlines serve every resolution with one font: a cell is 8x16 at 800x600, 12x24 at 1920x1080, 24x48 at 3840x2160.
 //!
@@ -15,21 +15,58 @@
 //! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first plane, but 8x16 only and one bit a pixel.
 //! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with a licence and a coverage of its own, one bit a pixel.
 //! - `epaint_default_fonts` 0.37 (Hack): wants Rust 1.95 and the standard library; an en dash looks like a hyphen.
-//! - `skrifa` 0.49 for `ttf-parser`: it executes hints; what they gain at 8x16 is had here by moving the heights of small and capital letters onto whole pixels.
+//! - `ttf-parser` 0.25.1 in the application: unmaintained (RUSTSEC-2026-0192). `skrifa` there: it executes hints, too; what they gain at 8x16 is had here
+//!   by moving the heights of small and capital letters onto whole pixels.
 //!
-//! `ttf-parser` 0.25.1 reads the outlines, `ab_glyph_rasterizer` 0.1.10 fills them: both `no_std`, neither with dependencies but `libm`.
+//! `ab_glyph_rasterizer` 0.1.10 fills the outlines: `no_std`, without dependencies but `libm`.
 
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use llama2_console::width;
-use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
 use crate::lines;
 
 /// All ink: levels go from 0 to this.
 pub(crate) const FULL: u8 = 15;
 
-/// The font's tables that are needed: see `build.rs`.
-static OUTLINES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/font.ttf"));
+/// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with a stretch of `PLACES` each;
+/// contours, and where they begin; where a contour's points begin in `POINTS`; and these, as steps.
+mod font {
+    include!(concat!(env!("OUT_DIR"), "/outlines.rs"));
+
+    /// Contours and where they begin, of a letter that the font has.
+    pub(super) fn contours(letter: char) -> Option<&'static [(u16, i16, i16)]> {
+        let at = LETTERS.binary_search_by_key(&u32::from(letter), |&(code, ..)| code);
+        let (_, first, count) = *LETTERS.get(at.ok()?)?;
+        PLACES.get(usize::from(first)..)?.get(..count.into())
+    }
+
+    /// The points of a contour behind its first: steps from one to the next, and whether it goes through the point.
+    pub(super) fn points(contour: u16) -> impl Iterator<Item = (f32, f32, bool)> {
+        let at = |number: usize| STARTS.get(number).map_or(0, |&start| start as usize);
+        let contour = usize::from(contour);
+        let mut bytes = POINTS
+            .get(at(contour)..at(contour + 1))
+            .unwrap_or_default()
+            .iter();
+        // Seven bits a byte, the lowest first.
+        let mut number = move || {
+            let mut number = 0;
+            for shift in [0, 7, 14, 21] {
+                let byte = *bytes.next()?;
+                number |= u32::from(byte & 127) << shift;
+                if byte < 128 {
+                    break;
+                }
+            }
+            Some(number)
+        };
+        let signed = |number: u32| ((number >> 1) as i32 ^ -((number & 1) as i32)) as f32;
+        core::iter::from_fn(move || {
+            let (across, up) = (number()?, number()?);
+            Some((signed(across >> 1), signed(up), across & 1 == 1))
+        })
+    }
+}
 
 /// How letters are made different from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +79,6 @@ pub(crate) struct Shape {
 
 /// The font in one size.
 pub(crate) struct Font {
-    face: Option<Face<'static>>,
     width: usize,
     height: usize,
     /// Pixels of a unit of the font.
@@ -58,41 +94,24 @@ pub(crate) struct Font {
 impl Font {
     /// The font for cells of this size, in pixels.
     pub(crate) fn new(width: usize, height: usize) -> Font {
-        // The tests read it, so that it can be read.
-        let face = Face::parse(OUTLINES, 0).ok();
-        let advance = face.as_ref().and_then(|face| {
-            let letter = face.glyph_index('M')?;
-            face.glyph_hor_advance(letter)
-        });
-        let scale = width as f32 / f32::from(advance.unwrap_or(1).max(1));
-        let top = |letter: char| {
-            let face = face.as_ref()?;
-            let bounds = face.glyph_bounding_box(face.glyph_index(letter)?)?;
-            Some(f32::from(bounds.y_max) * scale)
-        };
-        let rounded = |height: f32| (height, (height + 0.5) as u32 as f32);
-        let (above, below) = face.as_ref().map_or((1.0, 0.0), |face| {
-            let below = -f32::from(face.descender()) * scale;
-            (f32::from(face.ascender()) * scale, below)
-        });
-        let (small, capital) = (top('x').unwrap_or(1.0), top('H').unwrap_or(2.0));
+        let scale = width as f32 / font::ADVANCE;
+        let rounded = |height: f32| (height * scale, (height * scale + 0.5) as u32 as f32);
+        let (above, below) = (font::ASCENDER * scale, -font::DESCENDER * scale);
         Font {
             width,
             height,
             scale,
             base: ((height as f32 - above - below) / 2.0 + above + 0.5) as u32 as f32,
-            small: rounded(small),
-            capital: rounded(capital),
+            small: rounded(font::SMALL),
+            capital: rounded(font::CAPITAL),
             // A cell of two columns, and one of room on each side.
             canvas: Rasterizer::new(4 * width, 3 * height),
-            face,
         }
     }
 
     /// Whether it has this character.
     pub(crate) fn has(&self, letter: char) -> bool {
-        let face = self.face.as_ref();
-        face.is_some_and(|face| face.glyph_index(letter).is_some_and(|glyph| glyph.0 != 0))
+        font::contours(letter).is_some()
     }
 
     /// Levels of ink of a cluster, `columns` wide: row by row into `levels`. What is not in the font is a box.
@@ -115,8 +134,7 @@ impl Font {
         let aside = (columns - 1) as f32 * self.width as f32 / 2.0;
         let marks = letters.filter(|&letter| width::letter(letter) == 0);
         for letter in core::iter::once(first).chain(marks) {
-            let glyph = self.face.as_ref().and_then(|face| face.glyph_index(letter));
-            let Some(glyph) = glyph.filter(|glyph| glyph.0 != 0) else {
+            let Some(glyph) = font::contours(letter) else {
                 continue;
             };
             let thicker = 0.045 * self.width as f32;
@@ -143,10 +161,9 @@ impl Font {
         });
     }
 
-    fn outline(&mut self, glyph: GlyphId, aside: f32, italic: bool) {
+    fn outline(&mut self, glyph: &[(u16, i16, i16)], aside: f32, italic: bool) {
         let (width, height) = self.canvas.dimensions();
         let mut pen = Pen {
-            begin: point(0.0, 0.0),
             now: point(0.0, 0.0),
             origin: point(self.width as f32 + aside, self.height as f32 + self.base),
             limit: point(width as f32 - 1.0, height as f32 - 1.0),
@@ -156,8 +173,8 @@ impl Font {
             lean: if italic { 0.2 } else { 0.0 },
             canvas: &mut self.canvas,
         };
-        if let Some(face) = &self.face {
-            face.outline_glyph(glyph, &mut pen);
+        for &(contour, x, y) in glyph {
+            pen.contour(contour, f32::from(x), f32::from(y));
         }
     }
 }
@@ -188,7 +205,6 @@ fn missing(width: usize, height: usize, levels: &mut [u8]) {
 
 /// Brings outlines in the font's units into the canvas.
 struct Pen<'a> {
-    begin: Point,
     now: Point,
     origin: Point,
     limit: Point,
@@ -220,36 +236,43 @@ impl Pen<'_> {
             (self.origin.y - up).clamp(0.0, self.limit.y),
         )
     }
-}
 
-impl OutlineBuilder for Pen<'_> {
-    fn move_to(&mut self, x: f32, y: f32) {
-        self.begin = self.place(x, y);
-        self.now = self.begin;
+    /// A closed line of straight pieces and quadratic curves, as TrueType has them ("glyf - Glyph Data").
+    fn contour(&mut self, contour: u16, x: f32, y: f32) {
+        let begin = (x, y);
+        let mut last = begin;
+        // A point that the line bends towards.
+        let mut towards = None;
+        self.now = self.place(x, y);
+        for (across, up, is_on) in font::points(contour) {
+            last = (last.0 + across, last.1 + up);
+            match (towards, is_on) {
+                (None, true) => self.line(last),
+                (Some(control), true) => self.quad(control, last),
+                // Between two of these it goes through their middle.
+                (Some((x, y)), false) => {
+                    self.quad((x, y), ((x + last.0) / 2.0, (y + last.1) / 2.0))
+                }
+                (None, false) => (),
+            }
+            towards = (!is_on).then_some(last);
+        }
+        match towards {
+            Some(control) => self.quad(control, begin),
+            None => self.line(begin),
+        }
     }
 
-    fn line_to(&mut self, x: f32, y: f32) {
+    fn line(&mut self, (x, y): (f32, f32)) {
         let to = self.place(x, y);
         self.canvas.draw_line(self.now, to);
         self.now = to;
     }
 
-    fn quad_to(&mut self, x1: f32, y1: f32, x: f32, y: f32) {
-        let (control, to) = (self.place(x1, y1), self.place(x, y));
+    fn quad(&mut self, control: (f32, f32), (x, y): (f32, f32)) {
+        let (control, to) = (self.place(control.0, control.1), self.place(x, y));
         self.canvas.draw_quad(self.now, control, to);
         self.now = to;
-    }
-
-    fn curve_to(&mut self, x1: f32, y1: f32, x2: f32, y2: f32, x: f32, y: f32) {
-        let (first, second) = (self.place(x1, y1), self.place(x2, y2));
-        let to = self.place(x, y);
-        self.canvas.draw_cubic(self.now, first, second, to);
-        self.now = to;
-    }
-
-    fn close(&mut self) {
-        self.canvas.draw_line(self.now, self.begin);
-        self.now = self.begin;
     }
 }
 

@@ -9,6 +9,7 @@
 //! A shell brings the two traits of [`host`] and calls [`hold()`], which comes back when something is wanted that only the shell can do: another
 //! model, a benchmark, the end.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 

@@ -3,18 +3,18 @@
 use std::{
     path::Path,
     process::{Command, ExitCode, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    boots, build,
+    boots, build, fuzz,
     image::{self, Content, Files},
     inspect,
     oracle::{self, Oracle},
     setup,
-    shell::{root, target},
+    shell::{output, root, target},
 };
 
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ pub struct Count {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Stages, and how long each took.
+    times: Vec<(String, Duration)>,
 }
 
 impl Count {
@@ -53,6 +55,11 @@ impl Count {
         }
     }
 
+    /// Notes how long a stage took.
+    fn took(&mut self, stage: &str, start: Instant) {
+        self.times.push((stage.into(), start.elapsed()));
+    }
+
     /// Says loudly that something could not be tried.
     pub fn skip(&mut self, name: &str, why: &str) {
         self.skipped += 1;
@@ -67,7 +74,11 @@ pub fn test(args: &TestArgs) -> ExitCode {
         println!("  FAILED  {error:#}");
         count.failed += 1;
     }
-    println!("\nin {:.0} s", start.elapsed().as_secs_f64());
+    println!("\n  seconds  stage");
+    for (stage, time) in &count.times {
+        println!("{:9.1}  {stage}", time.as_secs_f64());
+    }
+    println!("{:9.1}  in all", start.elapsed().as_secs_f64());
     println!(
         "{} passed, {} failed, {} skipped",
         count.passed, count.failed, count.skipped
@@ -139,8 +150,21 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     }
     if wanted("host tests") {
         setup::for_fetch()?;
+        let start = Instant::now();
         let oracle = oracles(false, count);
+        count.took("oracles", start);
         host_tests("host tests", &["--workspace"], oracle.as_ref(), count)?;
+    }
+    if wanted("licences of dependencies") {
+        dependencies(count);
+    }
+    if wanted("miri") {
+        miri(args.only.is_some(), count);
+    }
+    if wanted("fuzzers") {
+        let start = Instant::now();
+        fuzz::shortly(args.only.is_some(), count);
+        count.took("fuzzers", start);
     }
     println!("\n== application");
     let start = Instant::now();
@@ -153,6 +177,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         start,
         built.map(|built| Some(built.efi.display().to_string())),
     );
+    count.took("application", start);
     let (Some(efi), Some(map)) = (efi, map) else {
         bail!("without the application there is nothing to boot")
     };
@@ -175,18 +200,72 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     if wanted("image") {
         let start = Instant::now();
         count.add("two images are the same", start, images_are_the_same(&efi));
+        count.took("images", start);
     }
-    boots::all(
-        &efi,
-        args.only.as_deref().filter(|only| *only != "boot"),
-        count,
-    )
+    let start = Instant::now();
+    let only = args.only.as_deref().filter(|only| *only != "boot");
+    boots::all(&efi, only, count)?;
+    count.took("boots", start);
+    Ok(())
 }
 
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(setup::cargo());
     cargo.current_dir(root()).args(args);
     cargo
+}
+
+/// Licences, bans and sources of what we build from (`deny.toml`), where cargo-deny is installed.
+fn dependencies(count: &mut Count) {
+    const NAME: &str = "licences of dependencies";
+    if output(cargo(&["deny", "--version"]).stderr(Stdio::null())).is_none() {
+        return count.skip(
+            NAME,
+            "cargo-deny is not installed; install it with: cargo install --locked cargo-deny",
+        );
+    }
+    let check = ["deny", "--offline", "check", "licenses", "bans", "sources"];
+    stage(NAME, count, cargo(&check), &[]);
+}
+
+/// The code that several cores share, in Miri, which sees data races and uses of what is gone: in continuous integration, or for
+/// somebody who `asked`, and where a nightly compiler has it.
+fn miri(asked: bool, count: &mut Count) {
+    const NAME: &str = "miri: what cores share";
+    if !asked && !oracle::is_ci() {
+        return count.skip(
+            NAME,
+            "it takes minutes; this runs it: cargo xtask test miri",
+        );
+    }
+    let rustup = |words: &[&str]| {
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(root()).args(words);
+        rustup
+    };
+    let there =
+        || output(rustup(&["run", "nightly", "cargo", "miri", "--version"]).stderr(Stdio::null()));
+    if there().is_none() {
+        // Where it cannot be fetched, that is said next.
+        let _ = output(&mut rustup(&[
+            "component",
+            "add",
+            "miri",
+            "--toolchain",
+            "nightly",
+        ]));
+    }
+    if there().is_none() {
+        return count.skip(
+            NAME,
+            "no nightly compiler with Miri; install it with: rustup toolchain install nightly --component miri",
+        );
+    }
+    let mut tests = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
+    tests.args(["--package", "llama2-efi", "--lib", "--", "crew", "ring"]);
+    // A closure outlives who gave it when a test unwinds out of it; the application aborts instead.
+    tests.args(["--skip", "everybody_gives_up_when_it_breaks"]);
+    stage(NAME, count, tests, &[]);
 }
 
 /// One program that must succeed.
@@ -202,6 +281,7 @@ fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&s
         }
     });
     count.add(name, start, result);
+    count.took(name, start);
 }
 
 /// The programs that the engine is compared with. Only those who ask for them, and continuous integration, wait for them to be
@@ -282,6 +362,7 @@ fn host_tests(
     }
     count.skipped += skipped.len();
     println!("  {:.1} s", start.elapsed().as_secs_f64());
+    count.took(name, start);
     if !output.status.success() && count.failed == 0 {
         bail!("cargo test ended with {}", output.status);
     }

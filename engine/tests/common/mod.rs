@@ -3,6 +3,7 @@
 
 pub mod family;
 pub mod gauge;
+pub mod kept;
 pub mod seeds;
 pub mod untrusted;
 pub mod vocabulary;

@@ -10,28 +10,13 @@ use llama2_engine::{
 use super::{
     Maker, bundled,
     family::{Gguf, Tensor},
+    kept::{Seed, kept, seed},
 };
-
-/// Kinds of input, as the fuzzers are called.
-pub const TARGETS: [&str; 4] = ["gguf", "llama2c", "tokenizer", "tokenisation"];
 
 /// What `tokenizer.ggml.pre` may say, a name for each way of cutting.
 pub const SPLITTERS: [&str; 6] = ["qwen2", "llama-bpe", "tekken", "gpt-2", "smollm", "default"];
 
-/// A good input.
-pub struct Seed {
-    pub name: String,
-    pub bytes: Vec<u8>,
-}
-
-fn seed(name: impl Into<String>, bytes: Vec<u8>) -> Seed {
-    Seed {
-        name: name.into(),
-        bytes,
-    }
-}
-
-/// Those of a kind, and what fuzzers found beyond them (`fuzz/inputs`, as `cargo xtask fuzz --keep` packs it).
+/// Those of a kind, and what fuzzers found beyond them.
 pub fn of(target: &str) -> Vec<Seed> {
     let mut seeds = match target {
         "gguf" => gguf(),
@@ -39,14 +24,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "tokenizer" => tokenizer(),
         _ => tokenisation(),
     };
-    let packed = std::fs::read(bundled("../fuzz/inputs").join(target)).unwrap_or_default();
-    let mut rest = &packed[..];
-    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_le_bytes(*length) as usize;
-        let (input, behind) = tail.split_at(length.min(tail.len()));
-        seeds.push(seed(format!("kept-{}", seeds.len()), input.into()));
-        rest = behind;
-    }
+    seeds.extend(kept(target));
     seeds
 }
 

@@ -1,0 +1,10 @@
+//! Files like `LLAMA2.CFG`: read, and written into.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use llama2_fuzz::{plant, shells};
+
+fuzz_target!(
+    init: plant("configuration", shells::seeds),
+    |bytes: &[u8]| shells::configuration(bytes)
+);
