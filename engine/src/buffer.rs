@@ -1,7 +1,7 @@
 //! Big, aligned, zeroed memory whose allocation may fail without ending the program.
 
 use alloc::{
-    alloc::{Layout, alloc_zeroed, dealloc},
+    alloc::{Layout, alloc, alloc_zeroed, dealloc},
     sync::Arc,
 };
 use core::{
@@ -16,6 +16,10 @@ pub const ALIGN: usize = 64;
 /// Bytes of a large page (x86-64, AArch64 with 4 KiB granules): the alignment of what is at least as long, so that a host
 /// whose allocator knows what this alignment means can give such pages.
 pub const LARGE_PAGE: usize = 2 << 20;
+
+/// The alignment of memory that is used little by little, so that such a host gives no more of it than is touched: a multiple
+/// of the smallest page on every system that there is.
+pub const SMALL_PAGE: usize = 64 << 10;
 
 /// Element types for which all-zero bytes are a value and which need no drop.
 ///
@@ -40,7 +44,7 @@ pub struct OutOfMemory {
     pub bytes: u64,
 }
 
-/// Zeroed memory from the allocator.
+/// Memory from the allocator.
 struct Region {
     start: NonNull<u8>,
     layout: Layout,
@@ -52,27 +56,32 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Allocates `bytes` (not 0) bytes.
+    /// Allocates `bytes` (not 0) bytes, zeroed, on large pages if they fill one.
     fn zeroed(bytes: usize) -> Result<Region, OutOfMemory> {
-        let failed = OutOfMemory {
-            bytes: bytes as u64,
-        };
         let align = if bytes >= LARGE_PAGE {
             LARGE_PAGE
         } else {
             ALIGN
         };
+        Region::aligned(bytes, align, true)
+    }
+
+    fn aligned(bytes: usize, align: usize, zeroed: bool) -> Result<Region, OutOfMemory> {
+        let failed = OutOfMemory {
+            bytes: bytes as u64,
+        };
         let layout = Layout::from_size_align(bytes, align).map_err(|_| failed)?;
         assert!(bytes > 0);
+        let allocate = if zeroed { alloc_zeroed } else { alloc };
         // Safety: the layout's size is not zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(failed)?;
+        let start = NonNull::new(unsafe { allocate(layout) }).ok_or(failed)?;
         Ok(Region { start, layout })
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // Safety: `zeroed` allocated this with the same layout.
+        // Safety: `aligned` allocated this with the same layout.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -152,6 +161,21 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// [`OutOfMemory`] if the allocator has no room or the size does not fit the address space.
     pub fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
+        Buffer::of(len, Region::zeroed)
+    }
+
+    /// Allocates `len` zeroed elements that are used little by little: a host gives no more memory than is touched.
+    ///
+    /// # Errors
+    /// As [`zeroed`](Buffer::zeroed).
+    pub fn sparse(len: usize) -> Result<Self, OutOfMemory> {
+        Buffer::of(len, |bytes| Region::aligned(bytes, SMALL_PAGE, true))
+    }
+
+    fn of(
+        len: usize,
+        allocate: impl FnOnce(usize) -> Result<Region, OutOfMemory>,
+    ) -> Result<Self, OutOfMemory> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(OutOfMemory {
             bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
         })?;
@@ -162,7 +186,7 @@ impl<T: Plain> Buffer<T> {
                 _memory: None,
             });
         }
-        let region = Region::zeroed(bytes)?;
+        let region = allocate(bytes)?;
         Ok(Buffer {
             start: region.start.cast(),
             len,
@@ -188,6 +212,52 @@ impl<T: Plain> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // Safety: as in `deref`; `&mut self` makes it the only reference.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// Elements that are asked for now and touched only when they are used: until then a host gives no memory for them, and
+/// firmware spends no time on them.
+pub(crate) struct Reserve<T: Plain> {
+    start: NonNull<T>,
+    len: usize,
+    _memory: Region,
+}
+
+// Safety: it alone owns its memory, and T is Send and Sync by `Plain`.
+unsafe impl<T: Plain> Send for Reserve<T> {}
+// Safety: as above.
+unsafe impl<T: Plain> Sync for Reserve<T> {}
+
+impl<T: Plain> Reserve<T> {
+    /// Allocates room for `len` elements, one at least.
+    pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+        let bytes = len.max(1).saturating_mul(size_of::<T>());
+        let memory = Region::aligned(bytes, SMALL_PAGE, false)?;
+        Ok(Reserve {
+            start: memory.start.cast(),
+            len,
+            _memory: memory,
+        })
+    }
+
+    /// Zeroes elements `range`, which have to be before anybody reads them.
+    ///
+    /// # Panics
+    /// If it reaches over the end.
+    pub(crate) fn zero(&mut self, range: core::ops::Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // Safety: within the memory, which is borrowed mutably; zeros are a value by `Plain`.
+        unsafe { self.start.add(range.start).write_bytes(0, range.len()) }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where they start, to be used by several workers.
+    pub(crate) fn start(&mut self) -> *mut T {
+        self.start.as_ptr()
     }
 }
 

@@ -1,17 +1,30 @@
-//! The KV cache: keys and values of all positions, laid out so that attention streams.
+//! The KV cache: keys and values of all positions, in pages, laid out so that attention streams.
 //!
-//! For each layer and KV head the keys are a packed matrix with a row for each position (16 of them interleaved, as in
-//! [`crate::matrix::float32`]), and the values stand row after row.
+//! A page holds [`PAGE`] positions of a sequence in all layers, so that a short conversation touches little of what a long one
+//! would need; a [`PageTable`] says which pages a sequence has. Within a page the keys of each layer and KV head are a packed
+//! matrix with a row for each position (16 of them interleaved, as in [`crate::matrix::float32`]), and the values stand row
+//! after row.
+
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use half::f16;
 
 use crate::{
-    buffer::{Buffer, OutOfMemory},
+    buffer::{OutOfMemory, Reserve},
     config::Config,
     kernels::{Kernels, Quantized, Weights},
     matrix::{Activations, BLOCK, PANEL, QUAD, Rounding, q8_0},
     team::Shared,
 };
+
+/// Positions of a page: whole panels, and as many as hide what a page costs attention.
+pub(crate) const PAGE: usize = 128;
+
+/// Positions of each page in a context of `seq_len`.
+fn page(seq_len: usize) -> usize {
+    seq_len.next_multiple_of(PANEL).min(PAGE)
+}
 
 /// What keys and values are kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,37 +72,53 @@ impl core::str::FromStr for KvType {
 
 /// Bytes of keys and values for the whole context.
 pub(crate) fn kv_cache_bytes(c: &Config, kv: KvType) -> u64 {
-    let rows = c.seq_len.next_multiple_of(PANEL) + c.seq_len;
-    let numbers = [c.n_layers, rows, c.kv_dim()]
+    let rows = c.seq_len.next_multiple_of(page(c.seq_len));
+    let numbers = [2, c.n_layers, rows, c.kv_dim()]
         .iter()
         .fold(1u64, |n, &factor| n.saturating_mul(factor as u64));
     // Blocks by twos have room for two scales where there is one.
     let odd = kv == KvType::Q8_0 && !(c.head_dim() / BLOCK).is_multiple_of(2);
     let spare = if odd { numbers / BLOCK as u64 } else { 0 };
-    kv.bytes(numbers).saturating_add(spare)
+    let lists = 2 * size_of::<usize>() * c.seq_len.div_ceil(page(c.seq_len));
+    kv.bytes(numbers)
+        .saturating_add(spare)
+        .saturating_add(lists as u64)
 }
 
 /// Numbers of one of the types.
 enum Numbers {
-    F32(Buffer<f32>),
-    F16(Buffer<u16>),
-    Q8_0(Buffer<u8>),
+    F32(Reserve<f32>),
+    F16(Reserve<u16>),
+    Q8_0(Reserve<u8>),
 }
 
 impl Numbers {
-    fn zeroed(kv: KvType, len: usize) -> Result<Self, OutOfMemory> {
+    fn reserve(kv: KvType, len: usize) -> Result<Self, OutOfMemory> {
         Ok(match kv {
-            KvType::F32 => Numbers::F32(Buffer::zeroed(len)?),
-            KvType::F16 => Numbers::F16(Buffer::zeroed(len)?),
-            KvType::Q8_0 => Numbers::Q8_0(Buffer::zeroed(len)?),
+            KvType::F32 => Numbers::F32(Reserve::new(len)?),
+            KvType::F16 => Numbers::F16(Reserve::new(len)?),
+            KvType::Q8_0 => Numbers::Q8_0(Reserve::new(len)?),
         })
     }
 
-    fn share(&mut self) -> SharedNumbers<'_> {
+    fn zero(&mut self, range: Range<usize>) {
         match self {
-            Numbers::F32(numbers) => SharedNumbers::F32(Shared::new(numbers)),
-            Numbers::F16(numbers) => SharedNumbers::F16(Shared::new(numbers)),
-            Numbers::Q8_0(numbers) => SharedNumbers::Q8_0(Shared::new(numbers)),
+            Numbers::F32(numbers) => numbers.zero(range),
+            Numbers::F16(numbers) => numbers.zero(range),
+            Numbers::Q8_0(numbers) => numbers.zero(range),
+        }
+    }
+
+    /// # Safety
+    /// As [`Shared::reserved`].
+    unsafe fn share(&mut self) -> SharedNumbers<'_> {
+        // Safety: as the caller says.
+        unsafe {
+            match self {
+                Numbers::F32(numbers) => SharedNumbers::F32(Shared::reserved(numbers)),
+                Numbers::F16(numbers) => SharedNumbers::F16(Shared::reserved(numbers)),
+                Numbers::Q8_0(numbers) => SharedNumbers::Q8_0(Shared::reserved(numbers)),
+            }
         }
     }
 }
@@ -100,12 +129,20 @@ enum SharedNumbers<'a> {
     Q8_0(Shared<'a, u8>),
 }
 
-/// Where things are.
+/// The pages of a sequence.
+#[derive(Default)]
+struct PageTable {
+    /// In the order of the positions.
+    pages: Vec<usize>,
+    /// Positions from the first on that are zeroed or written: whole panels.
+    ready: usize,
+}
+
+/// Where things are in pages.
 #[derive(Clone, Copy)]
 struct Places {
-    /// Positions, filled up to whole panels.
-    rows: usize,
-    seq_len: usize,
+    /// Positions of a page.
+    page: usize,
     head_dim: usize,
     kv_heads: usize,
     layers: usize,
@@ -129,14 +166,30 @@ impl Places {
         }
     }
 
+    /// The first position of a head in a layer, of those that stand one after the other in the pages.
+    fn first(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
+        let page = table.pages[pos / self.page];
+        ((page * self.layers + layer) * self.kv_heads + head) * self.page
+    }
+
     /// Where the panel of position `pos` begins.
-    fn keys(&self, layer: usize, head: usize, pos: usize) -> usize {
-        ((layer * self.kv_heads + head) * (self.rows / PANEL) + pos / PANEL) * self.panel()
+    fn keys(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
+        (self.first(table, layer, head, pos) + pos % self.page) / PANEL * self.panel()
     }
 
     /// Where the values of position `pos` begin.
-    fn values(&self, layer: usize, head: usize, pos: usize) -> usize {
-        ((layer * self.kv_heads + head) * self.seq_len + pos) * self.row()
+    fn values(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
+        (self.first(table, layer, head, pos) + pos % self.page) * self.row()
+    }
+
+    /// Positions `range` in parts that are in one page each.
+    fn parts(self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let mut next = range.start;
+        core::iter::from_fn(move || {
+            let from = next;
+            next = ((from / self.page + 1) * self.page).min(range.end);
+            (from < range.end).then_some(from..next)
+        })
     }
 }
 
@@ -145,29 +198,69 @@ pub(crate) struct Cache {
     keys: Numbers,
     values: Numbers,
     places: Places,
+    /// Pages that nobody has, the next one last.
+    free: Vec<usize>,
+    table: PageTable,
 }
 
 impl Cache {
-    pub(crate) fn zeroed(c: &Config, kv: KvType) -> Result<Self, OutOfMemory> {
+    /// Has room for the whole context, but touches none of it.
+    pub(crate) fn new(c: &Config, kv: KvType) -> Result<Self, OutOfMemory> {
+        Cache::in_pages(c, kv, page(c.seq_len))
+    }
+
+    /// In pages of `page` positions, which are whole panels.
+    fn in_pages(c: &Config, kv: KvType, page: usize) -> Result<Self, OutOfMemory> {
         let places = Places {
-            rows: c.seq_len.next_multiple_of(PANEL),
-            seq_len: c.seq_len,
+            page,
             head_dim: c.head_dim(),
             kv_heads: c.n_kv_heads,
             layers: c.n_layers,
             kv,
         };
+        let pages = c.seq_len.div_ceil(places.page);
         let numbers = |each: usize, count: usize| {
-            let len = [c.n_layers, c.n_kv_heads, count]
+            let len = [pages, c.n_layers, c.n_kv_heads, count]
                 .iter()
                 .try_fold(each, |n, &factor| n.checked_mul(factor));
-            Numbers::zeroed(kv, len.ok_or(OutOfMemory { bytes: u64::MAX })?)
+            Numbers::reserve(kv, len.ok_or(OutOfMemory { bytes: u64::MAX })?)
         };
-        Ok(Cache {
-            keys: numbers(places.panel(), places.rows / PANEL)?,
-            values: numbers(places.row(), c.seq_len)?,
+        let list = || {
+            let mut list = Vec::new();
+            let bytes = (pages * size_of::<usize>()) as u64;
+            let room = list.try_reserve_exact(pages);
+            room.map_err(|_| OutOfMemory { bytes }).map(|()| list)
+        };
+        let mut cache = Cache {
+            keys: numbers(places.panel(), places.page / PANEL)?,
+            values: numbers(places.row(), places.page)?,
             places,
-        })
+            free: list()?,
+            table: PageTable {
+                pages: list()?,
+                ready: 0,
+            },
+        };
+        cache.free.extend((0..pages).rev());
+        Ok(cache)
+    }
+
+    /// Gives the sequence pages for its first `positions`. Zeroes panel by panel: what is allocated is not, and attention reads
+    /// whole panels of keys.
+    fn reach(&mut self, positions: usize) {
+        let (p, table) = (self.places, &mut self.table);
+        for pos in (table.ready..positions).step_by(PANEL) {
+            if pos % p.page == 0 {
+                table.pages.extend(self.free.pop());
+            }
+            for (layer, head) in (0..p.layers).flat_map(|l| (0..p.kv_heads).map(move |h| (l, h))) {
+                let keys = p.keys(table, layer, head, pos);
+                self.keys.zero(keys..keys + p.panel());
+                let values = p.values(table, layer, head, pos);
+                self.values.zero(values..values + PANEL * p.row());
+            }
+            table.ready = pos + PANEL;
+        }
     }
 
     /// Bytes that attention reads at position `pos`.
@@ -177,11 +270,17 @@ impl Cache {
         p.kv.bytes((p.layers * p.kv_heads * p.head_dim) as u64 * rows as u64)
     }
 
-    pub(crate) fn share(&mut self) -> SharedCache<'_> {
-        SharedCache {
-            keys: self.keys.share(),
-            values: self.values.share(),
-            places: self.places,
+    /// It for a pass that reaches the first `positions`.
+    pub(crate) fn share(&mut self, positions: usize) -> SharedCache<'_> {
+        self.reach(positions);
+        // Safety: what `SharedCache`'s functions are asked for has been reached, as its type says.
+        unsafe {
+            SharedCache {
+                keys: self.keys.share(),
+                values: self.values.share(),
+                places: self.places,
+                table: &self.table,
+            }
         }
     }
 }
@@ -190,11 +289,12 @@ impl Cache {
 ///
 /// # Safety
 /// What its functions ask for is what [`Shared`]'s do: a position's numbers of a row are written by one worker, and read by
-/// others after the next meeting only.
+/// others after the next meeting only. Positions are those that the pass reaches, and before.
 pub(crate) struct SharedCache<'a> {
     keys: SharedNumbers<'a>,
     values: SharedNumbers<'a>,
     places: Places,
+    table: &'a PageTable,
 }
 
 impl SharedCache<'_> {
@@ -219,7 +319,7 @@ impl SharedCache<'_> {
                     let block = Block::of(kernels, keys);
                     let (scale, values) =
                         q8_0::LAYOUT.places(p.head_dim, pos % PANEL, inside / BLOCK);
-                    let panel = p.keys(layer, head, pos);
+                    let panel = p.keys(self.table, layer, head, pos);
                     let scale = panel + scale;
                     shared.write(scale..scale + 2).copy_from_slice(&block.scale);
                     for (q, quad) in block.quants.chunks_exact(QUAD).enumerate() {
@@ -232,7 +332,8 @@ impl SharedCache<'_> {
                 if let SharedNumbers::F16(_) = self.keys {
                     (kernels.to_f16)(keys, &mut bits[..keys.len()]);
                 }
-                let mut place = p.keys(layer, head, pos) + inside * PANEL + pos % PANEL;
+                let panel = p.keys(self.table, layer, head, pos);
+                let mut place = panel + inside * PANEL + pos % PANEL;
                 for i in 0..keys.len() {
                     match &self.keys {
                         SharedNumbers::F32(shared) => shared.put(place, keys[i]),
@@ -242,7 +343,7 @@ impl SharedCache<'_> {
                     (inside, place) = (inside + 1, place + PANEL);
                     if inside == p.head_dim {
                         (head, inside) = (head + 1, 0);
-                        place = p.keys(layer, head, pos) + pos % PANEL;
+                        place = p.keys(self.table, layer, head, pos) + pos % PANEL;
                     }
                 }
             }
@@ -266,7 +367,7 @@ impl SharedCache<'_> {
         while !rest.is_empty() {
             let (head, inside) = (row / p.head_dim, row % p.head_dim);
             let (part, behind) = rest.split_at(rest.len().min(p.head_dim - inside));
-            let start = p.values(layer, head, pos);
+            let start = p.values(self.table, layer, head, pos);
             let at = start + inside;
             // Safety: as the caller says.
             unsafe {
@@ -294,10 +395,11 @@ impl SharedCache<'_> {
     }
 
     /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's beginning) on, as many as there is
-    /// room for in `scores`: whole panels for each vector.
+    /// room for in `scores`: whole panels for each vector. `room` is for a page of each.
     ///
     /// # Safety
     /// As at the type.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn scores(
         &self,
         kernels: &Kernels,
@@ -306,16 +408,34 @@ impl SharedCache<'_> {
         begin: usize,
         q: &Activations<'_>,
         scores: &mut [f32],
+        room: &mut [f32],
     ) {
         let p = &self.places;
-        let start = p.keys(layer, head, begin);
-        let range = start..start + scores.len() / q.tokens / PANEL * p.panel();
-        // Safety: as the caller says.
-        unsafe {
-            match &self.keys {
-                SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, scores),
-                SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, scores),
-                SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, scores),
+        let each = scores.len() / q.tokens;
+        for part in p.parts(begin..begin + each) {
+            let start = p.keys(self.table, layer, head, part.start);
+            let range = start..start + part.len() / PANEL * p.panel();
+            let at = part.start - begin;
+            // What kernels give of several vectors stands one after the other.
+            let direct = q.tokens == 1 || part.len() == each;
+            let out = if direct {
+                &mut scores[at..at + part.len() * q.tokens]
+            } else {
+                &mut room[..part.len() * q.tokens]
+            };
+            // Safety: as the caller says.
+            unsafe {
+                match &self.keys {
+                    SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, out),
+                    SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, out),
+                    SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, out),
+                }
+            }
+            if !direct {
+                let of_each = room.chunks_exact(part.len());
+                for (scores, out) in scores.chunks_exact_mut(each).zip(of_each) {
+                    scores[at..at + part.len()].copy_from_slice(out);
+                }
             }
         }
     }
@@ -334,19 +454,27 @@ impl SharedCache<'_> {
         out: &mut [f32],
     ) {
         let p = &self.places;
-        let start = p.values(layer, head, begin);
-        let range = start..start + weights.rows * p.row();
-        // Safety: as the caller says.
-        unsafe {
-            match &self.values {
-                SharedNumbers::F32(rows) => {
-                    (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
-                }
-                SharedNumbers::F16(rows) => {
-                    (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
-                }
-                SharedNumbers::Q8_0(rows) => {
-                    (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+        out.fill(0.0);
+        for part in p.parts(begin..begin + weights.rows) {
+            let start = p.values(self.table, layer, head, part.start);
+            let range = start..start + part.len() * p.row();
+            let weights = &Weights {
+                values: &weights.values[part.start - begin..],
+                rows: part.len(),
+                ..*weights
+            };
+            // Safety: as the caller says.
+            unsafe {
+                match &self.values {
+                    SharedNumbers::F32(rows) => {
+                        (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
+                    }
+                    SharedNumbers::F16(rows) => {
+                        (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
+                    }
+                    SharedNumbers::Q8_0(rows) => {
+                        (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+                    }
                 }
             }
         }
@@ -374,6 +502,142 @@ impl Block {
         Block {
             scale: f16::from_f32(scale[0]).to_le_bytes(),
             quants: quants.map(|quant| quant as u8),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Variant,
+        kernels::{self, Features, tests::Random},
+        quants::Quants,
+    };
+
+    const SHAPE: Config = Config {
+        dim: 128,
+        hidden_dim: 1,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        vocab_size: 1,
+        seq_len: 300,
+        shared_classifier: true,
+        variant: Variant::LLAMA2C,
+    };
+
+    /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers and heads.
+    fn attended(cache: &mut Cache, begin: usize, end: usize, count: usize) -> Vec<u32> {
+        let kernels = kernels::best(Features::of_this_core());
+        let (mut random, head_dim) = (Random(9), SHAPE.head_dim());
+        let mut quants = Quants::new(count, head_dim, Some(BLOCK)).unwrap();
+        let panels = (end - begin).next_multiple_of(PANEL);
+        let (mut scores, mut room) = (vec![0.0; count * panels], vec![0.0; count * PAGE]);
+        let (shared, quants) = (cache.share(end), quants.share());
+        let mut all = Vec::new();
+        for (layer, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let q: Vec<f32> = (0..count * head_dim).map(|_| random.float()).collect();
+            let mut out = vec![7.0; count * head_dim];
+            // Safety: nobody else is there, and `end` positions have been reached.
+            unsafe {
+                for (t, q) in q.chunks(head_dim).enumerate() {
+                    quants.fill(kernels, Some(Rounding::Q8_0), t, q);
+                }
+                let q = Activations {
+                    stride: head_dim,
+                    ..quants.beside(0, count, head_dim, &q)
+                };
+                shared.scores(kernels, layer, head, begin, &q, &mut scores, &mut room);
+                let weights = Weights {
+                    values: &scores,
+                    stride: panels,
+                    tokens: count,
+                    rows: end - begin,
+                    width: head_dim,
+                };
+                shared.weigh(kernels, layer, head, begin, &weights, &mut out);
+            }
+            for scores in scores.chunks(panels) {
+                all.extend(scores[..end - begin].iter().map(|x| x.to_bits()));
+            }
+            all.extend(out.iter().map(|x| x.to_bits()));
+        }
+        all
+    }
+
+    /// A cache with keys and values of the first `positions`, whose pages lie anyhow.
+    fn filled(kv: KvType, page: usize, positions: usize) -> Cache {
+        let kernels = kernels::best(Features::of_this_core());
+        let mut cache = Cache::in_pages(&SHAPE, kv, page).unwrap();
+        let (mut random, mut order) = (Random(4), Random(5));
+        for free in (1..cache.free.len()).rev() {
+            let other = order.next() as usize % (free + 1);
+            cache.free.swap(free, other);
+        }
+        for pos in 0..positions {
+            let shared = cache.share(pos + 1);
+            for layer in 0..SHAPE.n_layers {
+                let row: Vec<f32> = (0..2 * SHAPE.kv_dim()).map(|_| random.float()).collect();
+                let (keys, values) = row.split_at(SHAPE.kv_dim());
+                // Safety: nobody else is there.
+                unsafe {
+                    shared.put_keys(kernels, layer, pos, 0, keys);
+                    shared.put_values(kernels, layer, pos, 0, values);
+                }
+            }
+        }
+        cache
+    }
+
+    #[test]
+    fn pages_give_the_bits_of_rows_that_lie_one_after_the_other() {
+        for kv in KvType::ALL {
+            for end in [1, 16, 127, 128, 129, 200, 256, 257, 300] {
+                let mut whole = filled(kv, 304, end);
+                assert_eq!(whole.table.pages, [0]);
+                for page in [16, 48, 128] {
+                    let mut cache = filled(kv, page, end);
+                    assert_eq!(cache.table.pages.len(), end.div_ceil(page));
+                    for begin in [0, 16, 112, 128, 144, 240].into_iter().filter(|b| *b < end) {
+                        for count in [1, 2, 12] {
+                            assert!(
+                                attended(&mut whole, begin, end, count)
+                                    == attended(&mut cache, begin, end, count),
+                                "{kv:?}, pages of {page}, {begin} to {end}, {count} queries"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_taken_when_they_are_reached_and_kept() {
+        let mut cache = Cache::new(&SHAPE, KvType::F16).unwrap();
+        let held = |cache: &Cache| (cache.table.pages.len(), cache.table.ready, cache.free.len());
+        assert_eq!(held(&cache), (0, 0, 3));
+        for (positions, want) in [
+            (1, (1, 16, 2)),
+            (128, (1, 128, 2)),
+            (129, (2, 144, 1)),
+            (5, (2, 144, 1)),
+            (300, (3, 304, 0)),
+            (300, (3, 304, 0)),
+        ] {
+            cache.share(positions);
+            assert_eq!(held(&cache), want, "{positions}");
+        }
+        for (seq_len, pages, each) in [(1, 1, 16), (100, 1, 112), (128, 1, 128), (129, 2, 128)] {
+            let shape = Config { seq_len, ..SHAPE };
+            let cache = Cache::new(&shape, KvType::F32).unwrap();
+            assert_eq!((cache.free.len(), cache.places.page), (pages, each));
+            let (Numbers::F32(keys), Numbers::F32(values)) = (&cache.keys, &cache.values) else {
+                panic!("not in single precision");
+            };
+            let bytes = 4 * (keys.len() + values.len()) + 16 * pages;
+            assert_eq!(kv_cache_bytes(&shape, KvType::F32), bytes as u64);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The angles by which RoPE turns queries and keys (Su et al. 2021), worked out once for each position.
+//! The angles by which RoPE turns queries and keys (Su et al. 2021).
 
 use crate::{
     buffer::{Buffer, OutOfMemory},
@@ -7,8 +7,7 @@ use crate::{
     math,
 };
 
-/// Cosines and sines of all positions that were reached so far, as [`Kernels::rope`] reads them: `head_dim` numbers of either
-/// for each position.
+/// Cosines and sines of a pass's positions, as [`Kernels::rope`] reads them: `head_dim` numbers of either for each position.
 pub(crate) struct Angles {
     cos: Buffer<f32>,
     sin: Buffer<f32>,
@@ -16,13 +15,12 @@ pub(crate) struct Angles {
     frequencies: Buffer<f32>,
     /// What cosines and sines are multiplied by.
     magnitude: f32,
-    known: usize,
     head_dim: usize,
 }
 
 impl Angles {
-    /// For heads of `c`'s shape; `factors` (head_dim / 2, or none) divide the frequencies.
-    pub(crate) fn new(c: &Config, factors: &[f32]) -> Result<Self, OutOfMemory> {
+    /// For heads of `c`'s shape and passes of `positions`; `factors` (head_dim / 2, or none) divide the frequencies.
+    pub(crate) fn new(c: &Config, positions: usize, factors: &[f32]) -> Result<Self, OutOfMemory> {
         let (head_dim, rope) = (c.head_dim(), &c.variant.rope);
         let mut frequencies = Buffer::zeroed(head_dim / 2)?;
         for (i, frequency) in frequencies.iter_mut().enumerate() {
@@ -31,19 +29,20 @@ impl Angles {
             *frequency = plain * kept(rope, head_dim, i);
         }
         Ok(Angles {
-            cos: Buffer::zeroed(c.seq_len * head_dim)?,
-            sin: Buffer::zeroed(c.seq_len * head_dim)?,
+            cos: Buffer::zeroed(positions * head_dim)?,
+            sin: Buffer::zeroed(positions * head_dim)?,
             frequencies,
             magnitude: rope.magnitude,
-            known: 0,
             head_dim,
         })
     }
 
-    /// Works out what is not known yet of the first `positions`.
-    pub(crate) fn reach(&mut self, positions: usize) {
-        for pos in self.known..positions {
-            let range = pos * self.head_dim..(pos + 1) * self.head_dim;
+    /// Works out those of `positions`.
+    pub(crate) fn of(&mut self, positions: core::ops::Range<usize>) -> SharedAngles<'_> {
+        let first = positions.start;
+        for pos in positions {
+            let at = (pos - first) * self.head_dim;
+            let range = at..at + self.head_dim;
             let cos = self.cos[range.clone()].as_chunks_mut::<2>().0;
             let sin = self.sin[range].as_chunks_mut::<2>().0;
             for ((cos, sin), frequency) in cos.iter_mut().zip(sin).zip(self.frequencies.iter()) {
@@ -52,13 +51,10 @@ impl Angles {
                 (*cos, *sin) = ([c, c], [-s, s]);
             }
         }
-        self.known = self.known.max(positions);
-    }
-
-    pub(crate) fn share(&self) -> SharedAngles<'_> {
         SharedAngles {
             cos: &self.cos,
             sin: &self.sin,
+            first,
             head_dim: self.head_dim,
         }
     }
@@ -94,6 +90,8 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
 pub(crate) struct SharedAngles<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
+    /// The pass's first position.
+    first: usize,
     head_dim: usize,
 }
 
@@ -106,7 +104,7 @@ impl SharedAngles<'_> {
             let inside = row % self.head_dim;
             let len = rest.len().min(self.head_dim - inside);
             let (part, behind) = rest.split_at_mut(len);
-            let at = pos * self.head_dim + inside;
+            let at = (pos - self.first) * self.head_dim + inside;
             (kernels.rope)(part, &self.cos[at..at + len], &self.sin[at..at + len]);
             rest = behind;
             row += len;

@@ -33,9 +33,14 @@ const TOGETHER: usize = 12;
 /// Attention's weights that they may have together: what stays in the second cache beside keys and values.
 const SCORES: usize = 16 << 10;
 
-/// A worker's room for results: two times [`CHUNK`], attention's weights for some tokens of one head, and its result.
-fn own_len(c: &Config) -> usize {
-    2 * CHUNK.max(c.head_dim()) + SCORES.max(c.seq_len.next_multiple_of(PANEL))
+/// A worker's room for results: two times this.
+fn results_len(c: &Config) -> usize {
+    CHUNK.max(c.head_dim())
+}
+
+/// A worker's room for attention's weights for some tokens of one head.
+fn scores_len(c: &Config) -> usize {
+    SCORES.max(c.seq_len.next_multiple_of(PANEL))
 }
 
 /// How a session computes.
@@ -76,9 +81,9 @@ pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     // strides.
     let numbers = 2 * dim + 2 * q_dim + 2 * kv_dim + c.hidden_dim as u64 + 6 * 32;
     let quantised = 16 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
-    let angles = 2 * 4 * c.seq_len as u64 * c.head_dim() as u64;
+    let angles = 2 * 4 * BATCH as u64 * c.head_dim() as u64;
     let heads = (TOGETHER * 12 * c.head_dim().next_multiple_of(128)) as u64;
-    let own = workers as u64 * (4 * own_len(c) as u64 + heads);
+    let own = workers as u64 * (4 * (2 * results_len(c) + scores_len(c)) as u64 + heads);
     let vocabulary = c.vocab_size as u64 * (4 + 8);
     rows * (4 * numbers + quantised) + angles + own + vocabulary
 }
@@ -108,8 +113,10 @@ pub struct Session<'m> {
     /// The feed-forward layer's middle, `hidden_dim`.
     gate: Buffer<f32>,
     gate_quants: Quants,
-    /// For each worker: two times [`CHUNK`] results, and attention's weights for one head.
+    /// For each worker: two times [`CHUNK`] results.
     own: Buffer<f32>,
+    /// For each worker: attention's weights for one head.
+    scores: Buffer<f32>,
     angles: Angles,
     logits: Buffer<f32>,
     cache: Cache,
@@ -146,7 +153,7 @@ impl<'m> Session<'m> {
             2 * rows * stride(c.q_dim(), 4),
             2 * staged,
             rows * stride(c.hidden_dim, 4),
-            workers * own_len(c),
+            workers * 2 * results_len(c),
             c.vocab_size.next_multiple_of(ALIGN / 4),
         ];
         let room: usize = lengths.iter().map(|numbers| 4 * numbers + ALIGN).sum();
@@ -168,10 +175,11 @@ impl<'m> Session<'m> {
             attended_quants: Quants::new(rows, c.q_dim(), model.group)?,
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
-            own: arena.zeroed(workers * own_len(c))?,
-            angles: Angles::new(c, &model.rope_factors)?,
+            own: arena.zeroed(workers * 2 * results_len(c))?,
+            scores: Buffer::sparse(workers * scores_len(c))?,
+            angles: Angles::new(c, BATCH, &model.rope_factors)?,
             logits: arena.zeroed(c.vocab_size)?,
-            cache: Cache::zeroed(c, options.kv)?,
+            cache: Cache::new(c, options.kv)?,
         })
     }
 
@@ -232,7 +240,6 @@ impl<'m> Session<'m> {
         let c = &self.model.config;
         assert!(tokens.iter().all(|&token| (token as usize) < c.vocab_size));
         assert!(tokens.len() <= BATCH && pos + tokens.len() <= c.seq_len);
-        self.angles.reach(pos + tokens.len());
         let pass = Pass {
             model: self.model,
             config: c,
@@ -253,9 +260,10 @@ impl<'m> Session<'m> {
             gate: Shared::new(&mut self.gate),
             gate_quants: self.gate_quants.share(),
             own: Shared::new(&mut self.own),
-            angles: self.angles.share(),
+            scores: Shared::new(&mut self.scores),
+            angles: self.angles.of(pos..pos + tokens.len()),
             logits: Shared::new(&mut self.logits),
-            cache: self.cache.share(),
+            cache: self.cache.share(pos + tokens.len()),
         };
         let threads = self.tuner.threads();
         self.team
@@ -289,6 +297,7 @@ struct Pass<'a> {
     gate: Shared<'a, f32>,
     gate_quants: SharedQuants<'a>,
     own: Shared<'a, f32>,
+    scores: Shared<'a, f32>,
     angles: SharedAngles<'a>,
     logits: Shared<'a, f32>,
     cache: SharedCache<'a>,
@@ -431,22 +440,16 @@ impl Pass<'_> {
         unsafe { quants.beside(row, tokens, cols, all) }
     }
 
-    /// This worker's room for results: two times [`CHUNK`], and one head's weights.
+    /// This worker's room for results: two times [`CHUNK`].
     ///
     /// # Safety
     /// A worker may have it once at a time.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn own(&self, member: &Member<'_>) -> (&mut [f32], &mut [f32], &mut [f32]) {
-        let size = own_len(self.config);
+    unsafe fn own(&self, member: &Member<'_>) -> (&mut [f32], &mut [f32]) {
+        let size = results_len(self.config);
+        let (from, to) = (2 * member.index * size, 2 * (member.index + 1) * size);
         // Safety: each worker has its own, once, as the caller says.
-        let own = unsafe {
-            self.own
-                .write(member.index * size..(member.index + 1) * size)
-        };
-        let results = CHUNK.max(self.config.head_dim());
-        let (first, rest) = own.split_at_mut(results);
-        let (second, scores) = rest.split_at_mut(results);
-        (first, second, scores)
+        unsafe { self.own.write(from..to) }.split_at_mut(size)
     }
 
     /// Panels that are dealt at once, of `panels`: some for everybody to the last, and results for no more than [`CHUNK`].
@@ -479,7 +482,7 @@ impl Pass<'_> {
                     continue;
                 }
                 // Safety: `each` has no use for it.
-                let (results, _, _) = unsafe { self.own(member) };
+                let (results, _) = unsafe { self.own(member) };
                 let results = &mut results[..(end - first) * input.tokens * PANEL];
                 matrix.multiply(self.kernels, first, input, results);
                 let row = first * PANEL;
@@ -564,7 +567,7 @@ impl Pass<'_> {
         let heads = c.n_kv_heads + queries;
         member.deal(self.tokens.len() * heads, 1, |items| {
             // Safety: the only one in this step.
-            let (normed, _, _) = unsafe { self.own(member) };
+            let (normed, _) = unsafe { self.own(member) };
             let normed = &mut normed[..head_dim];
             for item in items {
                 let (t, head) = (item / heads, item % heads);
@@ -613,8 +616,12 @@ impl Pass<'_> {
             .min(tokens);
         let groups = tokens.div_ceil(together);
         member.deal(c.n_heads * groups, 1, |items| {
-            // Safety: the only one in this step.
-            let (results, _, scores) = unsafe { self.own(member) };
+            let size = scores_len(c);
+            // Safety: the only ones in this step.
+            let ((results, room), all_scores) = unsafe {
+                let range = member.index * size..(member.index + 1) * size;
+                (self.own(member), self.scores.write(range))
+            };
             for item in items {
                 let (head, first) = (item / groups, item % groups * together);
                 let count = together.min(tokens - first);
@@ -625,7 +632,7 @@ impl Pass<'_> {
                 let begin = (self.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
                 let positions = self.pos + first + count - begin;
                 let panels = positions.next_multiple_of(PANEL);
-                let scores = &mut scores[..count * panels];
+                let scores = &mut all_scores[..count * panels];
                 // Safety: nobody writes to q or the cache now; the int8 rows are this worker's.
                 unsafe {
                     let q = self.q.read(from + head * head_dim..to);
@@ -640,7 +647,7 @@ impl Pass<'_> {
                         ..self.q_quants.beside(row, count, head_dim, q)
                     };
                     self.cache
-                        .scores(self.kernels, index, kv_head, begin, &q, scores);
+                        .scores(self.kernels, index, kv_head, begin, &q, scores, room);
                 }
                 // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its window.
                 for (t, scores) in scores.chunks_exact_mut(panels).enumerate() {
@@ -682,7 +689,7 @@ impl Pass<'_> {
         let stride = stride(hidden_dim, 4);
         member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
             // Safety: the only one in this step.
-            let (gate, up, _) = unsafe { self.own(member) };
+            let (gate, up) = unsafe { self.own(member) };
             let len = range.len() * input.tokens * PANEL;
             let (gate, up) = (&mut gate[..len], &mut up[..len]);
             layer.w1.multiply(self.kernels, range.start, input, gate);

@@ -17,7 +17,7 @@ use core::{
 };
 
 use crate::{
-    buffer::{Buffer, Plain},
+    buffer::{Buffer, Plain, Reserve},
     workers::Workers,
 };
 
@@ -142,6 +142,18 @@ impl<'a, T: Plain> Shared<'a, T> {
         Shared {
             len: buffer.len(),
             start: buffer.start(),
+            _owner: PhantomData,
+        }
+    }
+
+    /// Shares `reserve` until the end of 'a.
+    ///
+    /// # Safety
+    /// Only what was zeroed may be read, or written as a slice.
+    pub(crate) unsafe fn reserved(reserve: &'a mut Reserve<T>) -> Self {
+        Shared {
+            len: reserve.len(),
+            start: reserve.start(),
             _owner: PhantomData,
         }
     }

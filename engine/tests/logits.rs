@@ -363,7 +363,7 @@ fn memory_is_what_is_allocated() {
     );
     assert_eq!(
         checkpoint.memory(KvType::F32, 1).kv_cache,
-        2 * 12 * (16 + 9) * 4
+        2 * 12 * (16 + 16) * 4 + 16
     );
     assert_eq!(
         checkpoint.parameters(),

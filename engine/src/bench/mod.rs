@@ -234,7 +234,7 @@ impl Bench<'_> {
             }
             nanoseconds.push((self.clock)().saturating_sub(start));
         }
-        // The first one was the warm-up: caches, pages, branch predictors, the angles of positions.
+        // The first one was the warm-up: caches, pages, branch predictors.
         nanoseconds.remove(0);
         let (read_after, clock_after) = (read(), gigahertz(self.clock));
 

@@ -52,7 +52,8 @@ pub struct Kernels {
     pub coded: fn(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]),
     /// Quantises symmetrically to -127..=127. `x` is whole groups that share a scale.
     pub quantize: fn(x: &[f32], rounding: Rounding, out: Quantized<'_>),
-    /// `out[t] = Σ_i weights[t][i]·rows[i]`, in the order of the weights, for some vectors `stride` apart in `out`.
+    /// `out[t] += weights[t][i]·rows[i]`, for one `i` after another, for some vectors `stride` apart in `out`: so rows that lie in
+    /// pieces add up as if they were in one.
     pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
     pub weigh_f16: fn(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize),

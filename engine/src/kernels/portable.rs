@@ -340,7 +340,6 @@ pub(super) fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], st
     let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
-        out.fill(0.0);
         let weights = &weights.values[t * weights.stride..][..weights.rows];
         for (row, weight) in rows.chunks_exact(row_bytes).zip(weights) {
             let blocks = row.as_chunks::<{ q8_0::FILE_BLOCK }>().0;

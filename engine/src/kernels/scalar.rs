@@ -205,7 +205,6 @@ fn weigh<T: Copy>(
 ) {
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
-        out.fill(0.0);
         let weights_of = &weights.values[t * weights.stride..][..weights.rows];
         for (row, weight) in rows.chunks_exact(weights.width).zip(weights_of) {
             for (out, x) in out.iter_mut().zip(row) {
@@ -220,7 +219,7 @@ fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize
     for t in 0..weights.tokens {
         for c in 0..weights.width {
             let (block, place) = (c / BLOCK * q8_0::FILE_BLOCK, 2 + c % BLOCK);
-            let mut sum = 0.0;
+            let mut sum = out[t * stride + c];
             for i in 0..weights.rows {
                 let block = &rows[i * row_bytes + block..];
                 let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();

@@ -108,18 +108,20 @@ pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, o
                 let out = out.add(token * panels * PANEL);
                 let ahead = Ahead::of(w, PANEL * x.cols * size_of::<N>(), token, T, x.tokens);
                 let (columns, x_tile) = ((w, PANEL, x.cols), (x_tile, x.stride));
-                float_tile::<L, N, T>(columns, x_tile, (out, panels * PANEL), ahead);
+                let out = (out, panels * PANEL);
+                float_tile::<L, N, T, false>(columns, x_tile, out, ahead);
             });
         }
     }
 }
 
-/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a vector, for `T` vectors.
+/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a vector, for `T` vectors; `MORE`
+/// are added to what is there.
 ///
 /// # Safety
 /// The unit is there, and so are the columns, the vectors (`stride` apart) and the places for the sums (`out_stride` apart).
 #[inline(always)]
-unsafe fn float_tile<L: Lanes, N: Number, const T: usize>(
+unsafe fn float_tile<L: Lanes, N: Number, const T: usize, const MORE: bool>(
     (w, step, count): (*const N, usize, usize),
     (x, stride): (*const f32, usize),
     (out, out_stride): (*mut f32, usize),
@@ -131,6 +133,9 @@ unsafe fn float_tile<L: Lanes, N: Number, const T: usize>(
     // Safety: as the caller says.
     unsafe {
         let mut sums = [L::zero(); T];
+        for t in 0..if MORE { T } else { 0 } {
+            sums[t] = L::load(out.add(t * out_stride));
+        }
         let (mut c, mut next) = (0, ahead.next);
         while c < count {
             if T > 1 {
@@ -456,7 +461,7 @@ unsafe fn scaled<L: Lanes, const T: usize>(
     }
 }
 
-/// `out[t] = Σ weights[t][i]·rows[i]`.
+/// `out[t] += Σ weights[t][i]·rows[i]`, term by term.
 ///
 /// # Safety
 /// The unit is there.
@@ -501,7 +506,7 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
                     let to = to.add(token * stride + col);
                     let (columns, x) = ((w.add(col), width, count), (x, weights.stride));
                     let ahead = Ahead::of(w, 0, 0, 0, 1);
-                    float_tile::<L, N, T>(columns, x, (to, stride), ahead);
+                    float_tile::<L, N, T, true>(columns, x, (to, stride), ahead);
                 });
                 col += PANEL;
             }
@@ -511,9 +516,10 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
         let weights = &weights.values[t * weights.stride..][..count];
         for col in width / PANEL * PANEL..width {
             let column = rows.iter().skip(col).step_by(width);
-            out[t * stride + col] = column
-                .zip(weights)
-                .fold(0.0, |sum, (x, weight)| sum + weight * value(*x));
+            let sum = &mut out[t * stride + col];
+            for (x, weight) in column.zip(weights) {
+                *sum += weight * value(*x);
+            }
         }
     }
 }
@@ -533,6 +539,9 @@ unsafe fn weigh_columns<L: Lanes, N: Number, const C: usize>(
     // Safety: as the caller says.
     unsafe {
         let mut sums = [L::zero(); C];
+        for (c, sum) in sums.iter_mut().enumerate() {
+            *sum = L::load(out.add(c * PANEL));
+        }
         for i in 0..count {
             let weight = L::splat(*weights.add(i));
             for (c, sum) in sums.iter_mut().enumerate() {
