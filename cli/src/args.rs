@@ -182,8 +182,11 @@ pub struct RunArgs {
 
     /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
     /// model's chat: most tokens of an answer [default: 256; there 0]
-    #[arg(short = 'n', long = "tokens", visible_alias = "n-predict", aliases = ["predict", "max-tokens", "steps"],
-          allow_hyphen_values = true, value_name = "NUMBER")]
+    #[arg(
+        short = 'n', long = "tokens", visible_alias = "n-predict",
+        aliases = ["predict", "max-tokens", "steps"], allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
     pub steps: Option<i64>,
 
     /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input, if anything is
@@ -225,7 +228,10 @@ pub struct RunArgs {
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER", value_parser = context, help_heading = MACHINE)]
+    #[arg(
+        short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = context, help_heading = MACHINE
+    )]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -290,10 +296,14 @@ pub struct ChatArgs {
     #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c checkpoint: positions of the whole
-    /// chat, as in run.c [default: 256]
-    #[arg(short = 'n', long = "tokens", visible_alias = "n-predict", aliases = ["predict", "max-tokens", "steps"],
-          allow_hyphen_values = true, value_name = "NUMBER")]
+    /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c
+    /// checkpoint: tokens of a story, or with -y positions of the whole chat, as in run.c
+    /// [default: 256]
+    #[arg(
+        short = 'n', long = "tokens", visible_alias = "n-predict",
+        aliases = ["predict", "max-tokens", "steps"], allow_hyphen_values = true,
+        value_name = "NUMBER"
+    )]
     pub steps: Option<i64>,
 
     /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
@@ -309,7 +319,10 @@ pub struct ChatArgs {
     pub sampling: SamplingArgs,
 
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER", value_parser = context, help_heading = MACHINE)]
+    #[arg(
+        short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = context, help_heading = MACHINE
+    )]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -317,18 +330,23 @@ pub struct ChatArgs {
 }
 
 const CHAT_HELP: &str = "\
-The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr, granite, phi3; one of no known family
-is taken for chatml's, and the command says so. A GGUF model without one goes on from what you type: nothing lets it go on. A
-llama2.c checkpoint tells a story for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is full, the oldest turns are forgotten, and the system prompt is kept.
+The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
+granite, phi3; one of no known family is taken for chatml's, and the command says so. A GGUF model
+without one goes on from what you type: nothing lets it go on. A llama2.c checkpoint tells a story
+for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is
+full, the oldest turns are forgotten, and the system prompt is kept.
 
-On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab completes, Esc or Ctrl-C stops an
-answer and keeps what was said, /help lists the commands, Ctrl-D or /exit leaves. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines). /config writes the
-settings to LLAMA2.CFG in this folder, which is read when a chat begins; the command line goes before it. /model offers the .gguf
-and .bin files of this folder and of the model's. NO_COLOR in the environment leaves colours out.
+On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab
+completes, Esc or Ctrl-C stops an answer and keeps what was said, /help lists the commands, Ctrl-D
+or /exit leaves. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines).
+/config writes the settings to LLAMA2.CFG in this folder, which is read when a chat begins; the
+command line goes before it. /model offers the .gguf and .bin files of this folder and of the
+model's. NO_COLOR in the environment leaves colours out.
 
-Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a question (empty ones are passed
-over; with -f - all of it is one), its end is the chat's, and only answers are written to standard output, thoughts and everything else to standard error; there
-are no commands, and LLAMA2.CFG is not read.
+Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a
+question (empty ones are passed over; with -f - all of it is one), its end is the chat's, and only
+answers are written to standard output, thoughts and everything else to standard error; there are no
+commands, and LLAMA2.CFG is not read.
 
 Examples:
   llama2 chat                                            stories by the bundled model
@@ -354,35 +372,59 @@ const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
 #[derive(Group, Default)]
 pub struct SamplingArgs {
     /// Keep so many of the likeliest tokens; 0 is all [default in a chat: 40]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::TopK, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::TopK, text), help_heading = SAMPLING
+    )]
     pub top_k: Option<f32>,
 
     /// Keep tokens at least this likely, measured by the likeliest; 0 is all [default in a chat: 0.05]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::MinP, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::MinP, text), help_heading = SAMPLING
+    )]
     pub min_p: Option<f32>,
 
     /// Keep the tokens nearest to the expected surprise that make up this probability; 1 is all
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::Typical, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::Typical, text), help_heading = SAMPLING
+    )]
     pub typical: Option<f32>,
 
     /// Divide the logits of tokens that were there by this
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::RepeatPenalty, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::RepeatPenalty, text), help_heading = SAMPLING
+    )]
     pub repeat_penalty: Option<f32>,
 
     /// Tokens back that the penalties look [default: 64]
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::RepeatLastN, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::RepeatLastN, text), help_heading = SAMPLING
+    )]
     pub repeat_last_n: Option<f32>,
 
     /// Take this from a token's logit for each time that it was there
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::FrequencyPenalty, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::FrequencyPenalty, text), help_heading = SAMPLING
+    )]
     pub frequency_penalty: Option<f32>,
 
     /// Take this from a token's logit if it was there
-    #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = |text: &str| knob(Knob::PresencePenalty, text), help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "NUMBER",
+        value_parser = |text: &str| knob(Knob::PresencePenalty, text), help_heading = SAMPLING
+    )]
     pub presence_penalty: Option<f32>,
 
     /// Add to a token's logit: TOKEN=NUMBER, the token as a number; may be given several times
-    #[arg(long, allow_hyphen_values = true, value_name = "BIAS", value_parser = bias, help_heading = SAMPLING)]
+    #[arg(
+        long, allow_hyphen_values = true, value_name = "BIAS", value_parser = bias,
+        help_heading = SAMPLING
+    )]
     pub logit_bias: Vec<(u32, f32)>,
 
     /// End the text before these words where the model says them; may be given several times
@@ -461,7 +503,10 @@ pub struct QuantizeArgs {
 
     /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
     /// that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
-    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE", default_value_t = NumberType::Q8_0)]
+    #[arg(
+        long = "type", value_enum, ignore_case = true, value_name = "TYPE",
+        default_value_t = NumberType::Q8_0
+    )]
     pub number_type: NumberType,
 
     /// Tokenizer to put into a GGUF file [default: tokenizer.bin in this folder, else beside the input]
@@ -495,7 +540,10 @@ pub struct ConvertArgs {
     pub tokenizer: Option<PathBuf>,
 
     /// Type of the matrices' numbers, as in llama2 quantize
-    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE", default_value_t = NumberType::F32)]
+    #[arg(
+        long = "type", value_enum, ignore_case = true, value_name = "TYPE",
+        default_value_t = NumberType::F32
+    )]
     pub number_type: NumberType,
 
     /// Write over a file that is there
@@ -631,7 +679,10 @@ pub struct PerplexityArgs {
     pub tokenizer: Option<PathBuf>,
 
     /// Tokens that are foreseen one from the others before the next begin anew [default: the model's context]
-    #[arg(short, long, visible_alias = "ctx-size", value_name = "NUMBER", value_parser = |text: &str| at_least(2, text))]
+    #[arg(
+        short, long, visible_alias = "ctx-size", value_name = "NUMBER",
+        value_parser = |text: &str| at_least(2, text)
+    )]
     pub context: Option<usize>,
 
     #[command(flatten)]
@@ -712,15 +763,24 @@ pub struct BenchArgs {
     pub model: Vec<PathBuf>,
 
     /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here and below
-    #[arg(short, long = "n-prompt", value_delimiter = ',', default_value = "512", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(
+        short, long = "n-prompt", value_delimiter = ',', default_value = "512",
+        value_name = "NUMBERS", value_parser = tokens
+    )]
     pub prompt: Vec<usize>,
 
     /// Tokens to generate; 0 leaves the test out
-    #[arg(short = 'n', long = "n-gen", value_delimiter = ',', default_value = "128", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(
+        short = 'n', long = "n-gen", value_delimiter = ',', default_value = "128",
+        value_name = "NUMBERS", value_parser = tokens
+    )]
     pub generate: Vec<usize>,
 
     /// Tokens that are in the context before
-    #[arg(short, long = "n-depth", value_delimiter = ',', default_value = "0", value_name = "NUMBERS", value_parser = tokens)]
+    #[arg(
+        short, long = "n-depth", value_delimiter = ',', default_value = "0",
+        value_name = "NUMBERS", value_parser = tokens
+    )]
     pub depth: Vec<usize>,
 
     /// Threads [default: one for each physical core]

@@ -1,7 +1,6 @@
 //! Why the command ends early, and how it says things.
 
 use std::{
-    borrow::Cow,
     fmt::Display,
     io::{self, Write},
     path::Path,
@@ -9,19 +8,15 @@ use std::{
 
 use llama2_engine::units::{PATH, SENTENCE, short};
 
-/// Says a line on standard error. Nothing depends on its being heard: where standard error is closed or full, the line is lost.
+/// Says a line on standard error, of bounded length whatever files and arguments put into it.
+/// Nothing depends on its being heard: where standard error is closed or full, the line is lost.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", short(&line.to_string(), SENTENCE));
 }
 
 /// A path as sentences have it: of bounded length.
 pub fn name(path: &Path) -> String {
     short(&path.to_string_lossy(), PATH).into_owned()
-}
-
-/// A sentence of bounded length, whatever files and arguments put into it.
-pub fn bounded(sentence: &str) -> Cow<'_, str> {
-    short(sentence, SENTENCE - "llama2: ".len())
 }
 
 /// What went wrong.

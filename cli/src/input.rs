@@ -17,8 +17,8 @@ use crate::{
 /// After so long somebody may wonder what is waited for.
 const LONG: Duration = Duration::from_secs(2);
 
-/// What is piped into standard input, or redirected to it from a file; nothing where it is a terminal, a device such as
-/// `/dev/null`, a socket, or closed, or where nothing comes.
+/// What is piped into standard input, or redirected to it from a file; nothing where it is a
+/// terminal, a device such as `/dev/null`, a socket, or closed, or where nothing comes.
 ///
 /// # Errors
 /// A sentence, if it cannot be read.

@@ -48,6 +48,6 @@ fn main() -> ExitCode {
         Err(Failure::Input(sentence)) => (sentence, 1),
         Err(Failure::Usage(sentence)) => (sentence, 2),
     };
-    failure::say(format_args!("llama2: {}", failure::bounded(&sentence)));
+    failure::say(format_args!("llama2: {sentence}"));
     ExitCode::from(status)
 }

@@ -1,4 +1,5 @@
-//! New files that people wait for: under another name until they are whole, and gone where they never will be.
+//! New files that people wait for: under another name until they are whole, and gone where they
+//! never will be.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -21,7 +22,8 @@ fn parts() -> MutexGuard<'static, Vec<PathBuf>> {
     PARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is not whole, because the command ends. As long as the guard lives nobody begins a file or gives one its name.
+/// Removes what is not whole, because the command ends. As long as the guard lives nobody begins a
+/// file or gives one its name.
 pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     let mut parts = parts();
     for part in parts.drain(..) {
@@ -103,14 +105,16 @@ pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
 
 const THERE: &str = "is there already; --force writes over it";
 
-/// Removes what a killed command left behind of a file whose name begins as `wanted`'s, and refuses what there is no room for.
+/// Removes what a killed command left behind of a file whose name begins as `wanted`'s, and refuses
+/// what there is no room for.
 pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     let begin = wanted.file_name().unwrap_or_default().to_string_lossy();
     let entries = fs::read_dir(folder(wanted)).into_iter().flatten().flatten();
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(&*begin) && is_part(&name) {
-            // A writer that lives holds its lock. Where the file system has no locks, nothing is removed.
+            // A writer that lives holds its lock. Where the file system has no locks, nothing is
+            // removed.
             let part = File::options().write(true).open(entry.path());
             if part.is_ok_and(|part| part.try_lock().is_ok()) {
                 let _ = fs::remove_file(entry.path());
@@ -175,7 +179,8 @@ impl Output {
             name.push(suffix(number));
             let part = wanted.with_file_name(name);
             match File::create_new(&part) {
-                // Locked, for others to see that it is written. Who holds the lock is about to remove it.
+                // Locked, for others to see that it is written. Who holds the lock is about to
+                // remove it.
                 Ok(file) if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => {
                     if part.exists() {
                         parts.push(part.clone());
@@ -216,7 +221,8 @@ impl Output {
     }
 }
 
-/// Gives files that are whole their names, all of them or, unless others were replaced, none: half of a model looks like a model.
+/// Gives files that are whole their names, all of them or, unless others were replaced, none: half
+/// of a model looks like a model.
 pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
     for output in outputs {
         let synced = output.file.sync_all();

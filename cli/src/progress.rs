@@ -1,4 +1,5 @@
-//! Progress, where standard error is a terminal: one line, never wider than it, and gone when the work is done.
+//! Progress, where standard error is a terminal: one line, never wider than it, and gone when the
+//! work is done.
 
 use std::{fmt::Write, path::Path, time::Duration};
 
@@ -50,7 +51,8 @@ struct Now {
     left: Duration,
 }
 
-/// The line for so many columns: without its bar where that has no room, then with a shorter name, then with less behind it.
+/// The line for so many columns: without its bar where that has no room, then with a shorter name,
+/// then with less behind it.
 fn line(columns: usize, what: &str, unit: Unit, now: &Now) -> String {
     const BAR: usize = 20;
     // The last column has the cursor.

@@ -1,8 +1,10 @@
-//! Text files as editors and shells write them: UTF-8 with or without a byte order mark, UTF-16, and what Windows puts at their ends.
+//! Text files as editors and shells write them: UTF-8 with or without a byte order mark, UTF-16,
+//! and what Windows puts at their ends.
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-/// The bytes without their mark, UTF-16 as UTF-8, and without what some editors put at a file's end. Other bytes stay as they are.
+/// The bytes without their mark, UTF-16 as UTF-8, and without what some editors put at a file's
+/// end. Other bytes stay as they are.
 fn unmarked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Result<Cow<'_, [u8]>, String> {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -40,7 +42,8 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
     Ok(text.into())
 }
 
-/// A text for a model: what an editor shows of the file. Lines that all end in CR LF, as Windows has them, end in LF.
+/// A text for a model: what an editor shows of the file. Lines that all end in CR LF, as Windows
+/// has them, end in LF.
 ///
 /// # Errors
 /// What is wrong with it, and what to do.

@@ -194,11 +194,6 @@ fn lies_are_refused_in_a_sentence() {
             "a text at byte",
         ),
         (
-            "UTF-8",
-            after(&good, "general.name", 12, b"\xff"),
-            "is not UTF-8",
-        ),
-        (
             "a value's type",
             after(&good, "general.name", 0, &[99]),
             "has type 99",
@@ -340,7 +335,10 @@ fn mutations_never_panic() {
         Ok(checkpoint) => {
             opened += 1;
             if checkpoint.memory(KvType::F32, 1).total() < 1 << 24 {
-                load(bytes).unwrap();
+                // Other bytes may be taken for the numbers than those that were written as such.
+                let loaded = load(bytes).map(drop);
+                let is_fine = matches!(loaded, Ok(()) | Err(Error::NotFinite { .. }));
+                assert!(is_fine, "{loaded:?}");
             }
         }
         Err(Error::Gguf(error)) => {
