@@ -1,6 +1,7 @@
 //! `llama2 chat` where somebody sits at a terminal: models one after another, and what only this side can do for a conversation.
 
 mod computer;
+mod keyboard;
 mod offers;
 mod screen;
 
