@@ -1,12 +1,9 @@
 //! `llama2 bench`: how fast models run here, beside how fast memory can be read.
 
-use std::{
-    io::{self, Write},
-    ops::ControlFlow,
-    path::Path,
-};
+use std::{io::Write, ops::ControlFlow, path::Path};
 
 use indicatif::ProgressBar;
+use llama2_console::terminal::plain;
 use llama2_engine::{
     bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
     checkpoint::Error,
@@ -59,7 +56,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             text
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = crate::plain::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::output(&error))
@@ -162,7 +159,7 @@ pub fn measure(
     let bar = ProgressBar::new_spinner();
     let outcomes = bench.run(tests, threads, &mut |test, repetition| {
         let (file, of) = (measured.file, measured.repetitions);
-        bar.set_message(format!("{file}: {test}, {repetition} of {of}"));
+        bar.set_message(plain(&format!("{file}: {test}, {repetition} of {of}")));
         match interrupt::wanted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

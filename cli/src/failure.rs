@@ -6,9 +6,11 @@ use std::{
     path::Path,
 };
 
+use crate::plain;
+
 /// Says a line on standard error. Nothing depends on its being heard: where standard error is closed or full, the line is lost.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(plain::stderr(), "{line}");
 }
 
 /// What went wrong.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use llama2_console::terminal::plain;
 use llama2_engine::{
     checkpoint::{Checkpoint, Context, Format},
     gguf,
@@ -88,7 +89,7 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     } else {
         ProgressBar::new(size)
     };
-    let bar = bar.with_message(format!("loading {}", opened.name.display()));
+    let bar = bar.with_message(plain(&format!("loading {}", opened.name.display())));
     let style = ProgressStyle::with_template(
         "{msg} [{bar:20}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
     );

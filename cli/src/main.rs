@@ -13,6 +13,7 @@ mod memory;
 mod output;
 mod pages;
 mod perplexity;
+mod plain;
 mod quantize;
 mod run;
 mod shell;
@@ -31,7 +32,8 @@ use args::{Args, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let done = match Args::parse().command {
+    let args = Args::try_parse().unwrap_or_else(|error| plain::end(&error));
+    let done = match args.command {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => run::chat(&args),
         Command::Info(args) => info::info(&args),

@@ -7,10 +7,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use llama2_console::terminal::plain;
 
 /// A bar for `bytes` that are written.
 pub fn bar(path: &Path, bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes).with_message(format!("writing {}", path.display()));
+    let bar = ProgressBar::new(bytes).with_message(plain(&format!("writing {}", path.display())));
     let style = ProgressStyle::with_template(
         "{msg} [{bar:20}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left",
     );
