@@ -87,7 +87,7 @@ pub struct RunArgs {
     pub seed: Option<u64>,
 
     /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
-    /// model's chat: most tokens of an answer [default: 256; there 0]
+    /// model's chat: most tokens of an answer [default: 256; there 1024]
     #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
     pub steps: Option<i64>,
 
@@ -154,7 +154,7 @@ pub struct ChatArgs {
     #[arg(short, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c checkpoint: positions of the whole
+    /// Most tokens of an answer; 0 is as many as the context holds [default: 1024]. For a llama2.c checkpoint: positions of the whole
     /// chat, as in run.c [default: 256]
     #[arg(short = 'n', allow_hyphen_values = true, value_name = "NUMBER")]
     pub steps: Option<i64>,
@@ -170,6 +170,10 @@ pub struct ChatArgs {
     /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
     #[arg(long, allow_hyphen_values = true, value_name = "NUMBER", help_heading = MACHINE)]
     pub context: Option<usize>,
+
+    /// Keep nothing of what is typed at a terminal; else Up and Ctrl-R find it in the next chat, too
+    #[arg(long)]
+    pub no_history: bool,
 
     #[command(flatten)]
     pub machine: MachineArgs,
