@@ -161,7 +161,9 @@ mod raw {
     }
 }
 
+// On Unix its tests alone.
 #[cfg(any(not(unix), test))]
+#[cfg_attr(unix, allow(dead_code))]
 mod events {
     use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

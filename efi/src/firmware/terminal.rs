@@ -168,7 +168,9 @@ pub fn interactive(wanted: bool) {
         && clock::milliseconds() - start < ANSWERED
     {
         match pressed() {
-            Some(key) => drop(AHEAD.with(|ahead| ahead.press(key))),
+            Some(key) => {
+                AHEAD.with(|ahead| ahead.press(key));
+            }
             None => boot::stall(Duration::from_micros(500)),
         }
     }
@@ -303,6 +305,7 @@ fn remember(style: Style, text: &str) {
 
 /// Shows text on the screen; `whole` if nothing that belongs to its last word follows.
 fn to_screen(style: Style, text: &str, whole: bool) {
+    let text = &wire::plain(text);
     remember(style, text);
     if !on_picture(&mut |picture| picture.show(style, text)) {
         SCREEN.with(|screen| screen.raw(style, text, whole));
@@ -587,7 +590,7 @@ pub fn last_words(message: fmt::Arguments<'_>) {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             LINE.with(|line| {
                 let Some(port) = &mut line.port else { return };
-                let plain = text.split(|letter| !wire::is_plain(letter));
+                let plain = text.split(|letter: char| !wire::is_plain(letter));
                 for piece in plain.flat_map(|text| text.split_inclusive('\n')) {
                     match piece.strip_suffix('\n') {
                         Some(content) => {
