@@ -204,6 +204,15 @@ impl Terminal {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl Drop for Terminal {
+    /// The command has the terminal's other end as well, so that it would not hear that nobody is there any more.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The one sentence on standard error of a run that ends with `status` and prints nothing.
 pub fn refusal(output: &Output, status: i32) -> String {
     let said = text(&output.stderr);
