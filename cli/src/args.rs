@@ -18,6 +18,8 @@ use llama2_engine::{
     units::short,
 };
 
+use crate::plain;
+
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
 #[command(name = "llama2", version, after_help = EXAMPLES)]
@@ -31,7 +33,7 @@ impl Args {
     pub fn read() -> Args {
         let mut args = Args::try_parse().unwrap_or_else(|mut error| {
             mend(&mut error);
-            error.exit()
+            plain::end(&error)
         });
         match &mut args.command {
             Command::Run(args) => args.checkpoint.take_or(&mut args.model),
@@ -181,7 +183,7 @@ pub struct RunArgs {
     pub seed: Option<u64>,
 
     /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
-    /// model's chat: most tokens of an answer [default: 256; there 0]
+    /// model's chat: most tokens of an answer [default: 256; there 1024]
     #[arg(
         short = 'n', long = "tokens", visible_alias = "n-predict",
         aliases = ["predict", "max-tokens", "steps"], allow_hyphen_values = true,
@@ -296,7 +298,7 @@ pub struct ChatArgs {
     #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Most tokens of an answer; 0 is as many as the context holds [default: 0]. For a llama2.c
+    /// Most tokens of an answer; 0 is as many as the context holds [default: 1024]. For a llama2.c
     /// checkpoint: tokens of a story, or with -y positions of the whole chat, as in run.c
     /// [default: 256]
     #[arg(
@@ -324,6 +326,10 @@ pub struct ChatArgs {
         value_parser = context, help_heading = MACHINE
     )]
     pub context: Option<usize>,
+
+    /// Keep nothing of what is typed at a terminal; else Up and Ctrl-R find it in the next chat, too
+    #[arg(long)]
+    pub no_history: bool,
 
     #[command(flatten)]
     pub machine: MachineArgs,

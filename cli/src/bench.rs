@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use llama2_console::width;
+use llama2_console::{terminal::plain, width};
 use llama2_engine::{
     bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz, statistics},
     checkpoint::Error,
@@ -68,7 +68,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             }
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = crate::plain::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::output(&error))
@@ -175,7 +175,7 @@ pub fn measure(
         .to_string_lossy();
     let outcomes = bench.run(tests, threads, &mut |test, repetition| {
         let said = format!("{name}: {test}, {repetition} of {}", measured.repetitions);
-        bar.set_message(short(&said, progress::columns().saturating_sub(4)).into_owned());
+        bar.set_message(plain(&short(&said, progress::columns().saturating_sub(4))));
         match interrupt::wanted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -8,10 +8,12 @@ use std::{
 
 use llama2_engine::units::{PATH, SENTENCE, short};
 
+use crate::plain;
+
 /// Says a line on standard error, of bounded length whatever files and arguments put into it.
 /// Nothing depends on its being heard: where standard error is closed or full, the line is lost.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", short(&line.to_string(), SENTENCE));
+    let _ = writeln!(plain::stderr(), "{}", short(&line.to_string(), SENTENCE));
 }
 
 /// A path as sentences have it: of bounded length.

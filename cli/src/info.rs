@@ -1,10 +1,6 @@
 //! `llama2 info`: what a checkpoint is, without loading it.
 
-use std::{
-    io::{self, Write},
-    ops::ControlFlow,
-    path::Path,
-};
+use std::{io::Write, ops::ControlFlow, path::Path};
 
 use llama2_engine::{
     checkpoint::Format,
@@ -73,7 +69,7 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
         ("  KV cache", Bytes(memory.kv_cache).to_string()),
         ("  activations", Bytes(memory.activations).to_string()),
     ]);
-    let mut out = io::stdout().lock();
+    let mut out = crate::plain::stdout();
     for (name, value) in lines {
         writeln!(out, "{name:<14}{value}").map_err(|error| Failure::output(&error))?;
     }

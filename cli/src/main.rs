@@ -14,6 +14,7 @@ mod memory;
 mod output;
 mod pages;
 mod perplexity;
+mod plain;
 mod progress;
 mod quantize;
 mod run;

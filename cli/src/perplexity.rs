@@ -1,6 +1,6 @@
 //! `llama2 perplexity`: how well a model foresees a text.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use llama2_engine::{
     generate::{NOT_NUMBERS, are_numbers},
@@ -73,7 +73,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let variance = (squares / count as f64 - mean * mean).max(0.0);
     let error = mean.exp() * (variance / (count as f64 - 1.0).max(1.0)).sqrt();
     writeln!(
-        io::stdout(),
+        crate::plain::stdout(),
         "perplexity: {:.4} +- {error:.4} ({count} tokens, windows of {context})",
         mean.exp()
     )

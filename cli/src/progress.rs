@@ -4,7 +4,7 @@
 use std::{fmt::Write, path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use llama2_console::width;
+use llama2_console::{terminal::plain, width};
 use llama2_engine::units::{Bytes, short};
 
 /// What is counted.
@@ -17,12 +17,7 @@ pub enum Unit {
 /// Progress of something that is done with a file; what it is said of is the file's name alone.
 pub fn of(doing: &str, path: &Path, total: u64, unit: Unit) -> ProgressBar {
     let name = path.file_name().unwrap_or(path.as_os_str());
-    let name: String = name
-        .to_string_lossy()
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .collect();
-    let what = format!("{doing} {name}");
+    let what = plain(&format!("{doing} {}", name.to_string_lossy()));
     let bar = ProgressBar::new(total);
     let show = move |state: &ProgressState, out: &mut dyn Write| {
         let now = Now {

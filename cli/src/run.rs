@@ -24,7 +24,7 @@ use crate::{
     input::{self, Lines},
     interrupt, load,
     machine::Machine,
-    shell,
+    plain, shell,
 };
 
 /// What `llama2 run` and `llama2 chat` have in common.
@@ -218,7 +218,7 @@ fn time_seed() -> u64 {
 
 /// Writes `text` at once: people watch it come.
 fn show(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = plain::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::output(&error))
@@ -387,13 +387,11 @@ fn show_part(part: Part, text: &str, labels: Labels) -> Result<(), Failure> {
         (Part::Label, Labels::Nowhere) => return Ok(()),
         (Part::Label, Labels::Error) | (Part::Thought, _) => (),
     }
-    let mut out = io::stderr().lock();
+    let mut out = plain::stderr();
     // Nobody hears of it when there is no standard error.
-    let _ = if part == Part::Thought && out.is_terminal() {
-        // Dim, and what follows as before.
-        write!(out, "\x1b[2m{text}\x1b[22m")
-    } else {
-        out.write_all(text.as_bytes())
+    let _ = match part {
+        Part::Thought => out.write_dim(text),
+        _ => out.write_all(text.as_bytes()),
     };
     Ok(())
 }

@@ -26,11 +26,7 @@ fn bad_files_are_status_1_and_one_sentence() {
     };
     for (name, bytes, words) in [
         ("empty.bin", vec![], "is empty"),
-        (
-            "short.bin",
-            f32[..100_000].to_vec(),
-            "needs 5 282 332 bytes",
-        ),
+        ("short.bin", f32[..100_000].to_vec(), "needs 5282332 bytes"),
         ("header.bin", f32[..20].to_vec(), "has 20 bytes"),
         ("long.bin", [&f32[..], &[0; 16]].concat(), "16 too many"),
         ("q80short.bin", q80[..q80.len() - 4].to_vec(), "cut short"),
@@ -120,7 +116,7 @@ fn bad_tokenizers_and_prompts_are_status_1() {
     }
     let said = refusal(&run(&file("tok_600.bin", &good[..at])), 1);
     assert!(
-        said.contains("has 600 tokens, but the model has 1 024"),
+        said.contains("has 600 tokens, but the model has 1024"),
         "{said}"
     );
 

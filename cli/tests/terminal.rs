@@ -29,9 +29,14 @@ fn folder(name: &str) -> PathBuf {
 
 /// A model of random weights that chats.
 fn speaker(path: &Path) {
+    speaker_of(path, &[]);
+}
+
+/// The same with words of its own.
+fn speaker_of(path: &Path, words: &[&str]) {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
-    made.speak();
+    made.speak_with(words);
     made.text("tokenizer.chat_template", "<|im_start|>");
     fs::write(path, made.bytes()).unwrap();
 }
@@ -53,8 +58,9 @@ fn a_conversation_at_a_terminal() {
     terminal.write("\x1b[A\r");
     terminal.wait("cut at /max");
     // Tab, a setting, a bad one.
-    terminal.write("/min\t0.1\r/temp 11\r");
+    terminal.hands("/min\t0.1\r");
     terminal.wait("min_p 0.1\r\n");
+    terminal.write("/temp 11\r");
     terminal.wait("error: /temp 11 will not do");
     // A paste of two lines is one question.
     terminal.write("\x1b[200~one\rtwo\x1b[201~\r");
@@ -74,7 +80,9 @@ fn a_conversation_at_a_terminal() {
     assert!(shown.contains("tok/s"), "{shown}");
     terminal.write("/model speaker\r");
     terminal.wait("speaker.gguf is listening.");
-    terminal.write("/load\r/load talk\r");
+    terminal.write("/load\r");
+    terminal.wait("/load NAME goes on with one:");
+    terminal.write("/load talk\r");
     terminal.wait("TALK.JSL: 6 messages.");
     terminal.write("/info\r");
     terminal.wait("processor");
@@ -86,8 +94,9 @@ fn a_conversation_at_a_terminal() {
     assert!(text.contains("min_p = 0.1"), "{text}");
     let mut terminal = Terminal::start(["chat", "-t", "0.5"], &folder);
     terminal.wait("speaker.gguf is listening.");
-    terminal.write("/min_p\r/temp\r");
+    terminal.write("/min_p\r");
     terminal.wait("min_p 0.1\r\n");
+    terminal.write("/temp\r");
     terminal.wait("temperature 0.5\r\n");
     terminal.write("\x04");
     assert!(terminal.child.wait().unwrap().success());
@@ -116,7 +125,7 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
     let args = [&["chat", &model][..], &slow].concat();
     let mut terminal = Terminal::start(&args, &folder("stopped"));
     terminal.wait("Once");
-    terminal.write("Tim\r\x1b");
+    terminal.hands("Tim\r\x1b");
     terminal.wait("stopped");
     terminal.wait("> Tim\r\n");
     terminal.write("\x03");
@@ -138,4 +147,201 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
         Some(libc::SIGTERM)
     );
     assert_eq!(terminal.modes(), AS_EVER);
+}
+
+#[test]
+fn reports_pastes_and_broken_bytes() {
+    let folder = folder("reported");
+    speaker(&folder.join("speaker.gguf"));
+    let args = ["chat", "speaker.gguf", "-t", "0", "-n", "4"];
+    let mut terminal = Terminal::start(args, &folder);
+    terminal.wait("> ");
+    let reports: [&[u8]; 6] = [
+        b"\x1b[?2026;2$y",
+        b"\x1b]11;rgb:0000/0000/0000\x07",
+        b"\x1bP>|xterm(379)\x1b\\",
+        b"\x1b_Gi=1;OK\x1b\\",
+        b"\x1b[8;24;80t",
+        b"\x1b]4;1;rgb:00",
+    ];
+    for (report, letter) in reports.iter().zip("report".bytes()) {
+        terminal.bytes(report);
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        terminal.bytes(&[letter]);
+    }
+    let mut said = vec!["report"];
+    terminal.hands("\r");
+    terminal.wait("cut at /max");
+    for (typed, text) in [
+        (&b"one two|\x1b\x1b[D|x"[..], "one xtwo"),
+        (b"first\rsecond\r\n\tthird", "first\nsecond\n\tthird"),
+        (b"\x1b[200~a\tb\xff\x1ac\rd\x1b[201~", "a\tb\u{fffd}c\nd"),
+        (b"a\xffb\xc3(c\xe6\x97d", "a\u{fffd}b\u{fffd}(c\u{fffd}d"),
+    ] {
+        terminal.wait("> ");
+        for piece in typed.split(|&byte| byte == b'|') {
+            terminal.bytes(piece);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        terminal.hands("\r");
+        terminal.wait("cut at /max");
+        said.push(text);
+    }
+    terminal.wait("> ");
+    terminal.write("/save talk\r");
+    terminal.wait("Saved");
+    let saved = fs::read(folder.join("TALK.JSL")).unwrap();
+    let saved = llama2_console::conversation::Conversation::parse(&saved).unwrap();
+    let questions = saved.messages.iter().step_by(2);
+    let questions: Vec<&str> = questions.map(|message| &message.content[..]).collect();
+    assert_eq!(questions, said);
+}
+
+#[test]
+fn a_resized_terminal_and_one_that_was_given_back() {
+    let folder = folder("resized");
+    speaker(&folder.join("speaker.gguf"));
+    let mut terminal = Terminal::start(["chat", "speaker.gguf", "-t", "0"], &folder);
+    terminal.wait("> ");
+    terminal.write("a line");
+    terminal.wait("a line");
+    terminal.resize(40);
+    terminal.wait("> a line");
+    // Ctrl-Z gives the terminal back; whoever goes on has it, and the line, again.
+    terminal.write("\x1a");
+    terminal.wait("\x1b[?2004l");
+    assert_eq!(terminal.modes(), AS_EVER);
+    terminal.wait("\x1b[?2004h");
+    terminal.wait("> a line");
+    assert_eq!(terminal.modes(), SINGLE_KEYS);
+}
+
+/// No control sequence but those of the line being typed, no bell, no override.
+fn is_plain(shown: &str) -> bool {
+    ![
+        "\x1b]", "\x07", "\u{9b}", "\u{202e}", "\u{2066}", "\x1b[31m",
+    ]
+    .iter()
+    .any(|bad| shown.contains(bad))
+}
+
+const BAD: &str = "x\x1b]0;PWN\x07\u{9b}\x1b[31m\u{202e}\u{2066}";
+
+#[test]
+fn a_terminal_gets_nothing_that_is_not_plain() {
+    let folder = folder("plain");
+    let name = format!("{BAD}.gguf");
+    speaker(&folder.join(&name));
+    fs::write(
+        folder.join("LLAMA2.CFG"),
+        format!("\"{}\" = 1\n", "a\\u001b]0;PWN\\u0007"),
+    )
+    .unwrap();
+    let mut terminal = Terminal::start(["chat", &name, "-t", "0", "-n", "4"], &folder);
+    let mut shown = terminal.wait("> ");
+    assert!(
+        shown.contains("LLAMA2.CFG") && shown.contains("a]0;PWN"),
+        "{shown:?}"
+    );
+    terminal.write("/model\r");
+    shown += &terminal.wait("Esc leaves it");
+    terminal.write("\x1b");
+    shown += &terminal.wait("> ");
+    terminal.write("/info\r");
+    shown += &terminal.wait("sampling");
+    terminal.write("/exit\r");
+    assert!(terminal.child.wait().unwrap().success());
+    assert!(is_plain(&shown), "{shown:?}");
+    // Errors, with a path of ours or an argument that is none.
+    let missing = format!("{BAD}missing.gguf");
+    for args in [&["info", &missing][..], &["info", "--threads", BAD], &[BAD]] {
+        let mut terminal = Terminal::start(args, &folder);
+        let shown = terminal.rest();
+        assert!(is_plain(&shown), "{shown:?}");
+        assert!(!terminal.child.wait().unwrap().success());
+    }
+    // A text that goes on from such words, on a terminal and in a pipe.
+    speaker_of(&folder.join("own.gguf"), &[BAD]);
+    let own = folder.join("own.gguf").display().to_string();
+    let args = ["run", &own, "-t", "0", "-n", "6", "-i", BAD];
+    let mut terminal = Terminal::start(args, &folder);
+    let shown = terminal.wait("achieved");
+    assert!(shown.contains("x]0;PWN") && is_plain(&shown), "{shown:?}");
+    assert!(common::text(&common::llama2(args).stdout).contains(BAD));
+}
+
+#[test]
+fn what_was_typed_is_there_in_the_next_conversation() {
+    let folder = folder("history");
+    speaker(&folder.join("speaker.gguf"));
+    let book = folder.join("state/llama2/history");
+    let args = ["chat", "speaker.gguf", "-t", "0", "-n", "4"];
+    // Nothing of a pipe, nothing where it is not wanted.
+    let path = folder.join("speaker.gguf").display().to_string();
+    common::llama2_with_input(["chat", &path, "-n", "4"], b"Piped?\n");
+    let mut terminal = Terminal::start([&args[..], &["--no-history"]].concat(), &folder);
+    terminal.wait("> ");
+    terminal.write("/temp 0.1\r");
+    terminal.wait("temperature 0.1\r\n");
+    terminal.write("/exit\r");
+    terminal.rest();
+    assert!(!book.exists());
+    let mut terminal = Terminal::start(args, &folder);
+    terminal.wait("> ");
+    for (line, said) in [
+        ("/temp 0.2", "temperature 0.2"),
+        ("/top_p 0.5", "top_p 0.5"),
+    ] {
+        terminal.write(&format!("{line}\r"));
+        terminal.wait(&format!("{said}\r\n"));
+    }
+    // A paste of two lines is one entry; whoever is killed has lost none.
+    terminal.write("\x1b[200~/temp\rwarm\x1b[201~\r");
+    terminal.wait("error: ");
+    terminal.child.kill().unwrap();
+    terminal.rest();
+    let kept = fs::read_to_string(&book).unwrap();
+    assert_eq!(kept, "/temp 0.2\n/top_p 0.5\n/temp\\nwarm\n");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&book).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let mut terminal = Terminal::start(args, &folder);
+    terminal.wait("> ");
+    // The last but one, and one that is looked for.
+    terminal.write("\x1b[A");
+    terminal.wait("warm");
+    terminal.write("\x1b[A\r");
+    terminal.wait("top_p 0.5\r\n");
+    terminal.hands("\x120.2\r");
+    terminal.wait("temperature 0.2\r\n");
+    terminal.write("/exit\r");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_model_by_its_path_and_settings_that_are_told() {
+    let folder = folder("by path");
+    fs::create_dir_all(folder.join("far/away")).unwrap();
+    fs::create_dir_all(folder.join("here")).unwrap();
+    speaker(&folder.join("far/away/speaker.gguf"));
+    fs::write(
+        folder.join("here/LLAMA2.CFG"),
+        "temperature = 0\nsteps = 4\nseed = 1\n",
+    )
+    .unwrap();
+    let mut terminal = Terminal::start(["chat"], &folder.join("here"));
+    terminal.wait("settings of LLAMA2.CFG in this folder");
+    terminal.wait("> ");
+    let absolute = folder.join("far/away/speaker.gguf").display().to_string();
+    for path in ["../far/away/speaker.gguf", &absolute] {
+        terminal.write(&format!("/model {path}\r"));
+        terminal.wait("speaker.gguf is listening.");
+        terminal.wait("> ");
+        terminal.write("/model bundled\r");
+        terminal.wait("Type how the next story begins");
+        terminal.wait("> ");
+    }
+    terminal.write("/model ../none.gguf\r");
+    terminal.wait("error: there is no model");
+    terminal.write("/exit\r");
+    assert!(terminal.child.wait().unwrap().success());
 }

@@ -192,7 +192,7 @@ pub fn help(place: Place, width: usize) -> String {
 }
 
 /// What `/help` says of the keys.
-const KEYS: [(&str, &str); 6] = [
+const KEYS: [(&str, &str); 9] = [
     (
         "\\ at the end",
         "A backslash, then Return: the text goes on in another line. Alt-Enter does so too.",
@@ -200,6 +200,15 @@ const KEYS: [(&str, &str); 6] = [
     ("//text", "Says a text that begins with a slash."),
     ("Tab", "Completes commands and names."),
     ("Up, Down", "Bring back what was typed before."),
+    (
+        "Ctrl-R",
+        "Finds what was typed before by a part of it; again for an older one, Esc leaves it.",
+    ),
+    (
+        "PgUp, PgDn",
+        "Show what was said before, where the whole screen is ours; else the terminal does.",
+    ),
+    ("Ctrl-L", "Empties the screen."),
     ("Esc, Ctrl-C", "Stop a reply; what was said stays."),
     ("Ctrl-D", "On an empty line: leaves."),
 ];

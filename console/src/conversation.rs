@@ -149,14 +149,17 @@ impl Conversation {
             format!("line {line} is not UTF-8: save the file as UTF-8")
         })?;
         let text = text.trim_start_matches('\u{feff}');
+        // DOS ends a text with Ctrl-Z, and editors leave lines empty.
+        let is_end = |letter: char| letter == '\u{1a}' || letter.is_whitespace();
         let mut lines = text
-            .trim_end()
+            .trim_end_matches(is_end)
             .lines()
             .enumerate()
-            .map(|(i, line)| (i + 1, line));
+            .map(|(i, line)| (i + 1, line.trim()))
+            .filter(|(_, line)| !line.is_empty());
         let mut conversation = match lines.next() {
-            Some((_, line)) if !line.is_empty() => head(&Line::parse(1, line)?)?,
-            _ => return Err("line 1 is empty: it should say what the file is".to_string()),
+            Some((number, line)) => head(&Line::parse(number, line)?)?,
+            None => return Err("the file is empty: its first line says what it is".to_string()),
         };
         for (number, line) in lines {
             let line = Line::parse(number, line)?;
@@ -450,6 +453,15 @@ mod tests {
             Conversation::parse(windows.as_bytes()).as_ref(),
             Ok(&conversation)
         );
+        for (line_end, end) in [
+            ("\n\n", ""),
+            ("\r\n \t\r\n", "\u{1a}"),
+            ("\n", "\n\u{1a}\r\n\u{1a}"),
+        ] {
+            let edited = format!("\u{feff}{line_end}{}{end}", text.replace('\n', line_end));
+            let read = Conversation::parse(edited.as_bytes());
+            assert_eq!(read.as_ref(), Ok(&conversation), "{edited:?}");
+        }
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with(
             "{\"format\":\"llama2-conversation\",\"version\":1,\"model\":\"Qwen3-0.6B\""
@@ -491,7 +503,8 @@ mod tests {
         let with = |rest: &str| format!("{head}{rest}");
         let set = |settings: &str| head.replace("\"m\"", &format!("\"m\",\"settings\":{settings}"));
         for (text, words) in [
-            (String::new(), "line 1 is empty"),
+            (String::new(), "the file is empty"),
+            ("\r\n\u{1a}".into(), "the file is empty"),
             (
                 "hello".into(),
                 "line 1 is not JSON: expected value at its column 1",
@@ -540,7 +553,7 @@ mod tests {
             ),
             (
                 with("{\"role\":\"user\",\"content\":\"a\"}\n\n{\"role\":\"user\"}"),
-                "line 3",
+                "line 4",
             ),
             (
                 with("{\"role\":\"assistant\",\"content\":\"a\"}"),

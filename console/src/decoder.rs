@@ -3,6 +3,9 @@
 //! Understood are the sequences of xterm and what follows it (VTE, konsole, Windows Terminal, PuTTY), VT100 and VT220, the Linux
 //! console and rxvt, with modifiers; bracketed paste; and xterm's and kitty's spelling of modified characters
 //! (`modifyOtherKeys`, `CSI u`). UTF-8 may come in pieces; a byte that is none becomes U+FFFD.
+//!
+//! Terminals report, too: modes, colours, sizes, names, the mouse, as `CSI` … or as strings (OSC, DCS, APC, PM, SOS) that end
+//! with BEL or `Esc \`. Programs that ran before may have asked for them. A report is no key, whenever it comes.
 
 use crate::{
     keys::{Given, Key, Modifiers, given},
@@ -18,6 +21,12 @@ pub const ENTER_TIMEOUT: u64 = 30;
 /// Milliseconds after which a bracketed paste whose end got lost is over.
 pub const PASTE_TIMEOUT: u64 = 2_000;
 
+/// Milliseconds of silence after which a sequence or a report that was begun is over: its end got lost.
+const CUT_TIMEOUT: u64 = 300;
+/// Milliseconds, and bytes, that a report's string may take in all: who types on must be heard again.
+const STRING_TIMEOUT: u64 = 1_000;
+const STRING_LONGEST: u16 = 4096;
+
 /// Numbers that a sequence may have; further ones are left out.
 const NUMBERS: usize = 3;
 
@@ -31,6 +40,19 @@ enum State {
     Sequence(Sequence),
     /// `Esc [ [`: one more byte is a function key of the Linux console.
     Function,
+    /// A report that is a string.
+    Report(Report),
+    /// `Esc [ M`: so many bytes that tell what the mouse did.
+    Mouse(u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Report {
+    begun: u64,
+    /// Bytes so far.
+    len: u16,
+    /// The last one was Esc, which may begin the end.
+    escape: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +65,22 @@ struct Sequence {
     alt: bool,
     /// It has bytes that no key has, such as `?`: an answer of the terminal.
     private: bool,
+}
+
+impl Sequence {
+    /// Whether it is no key but tells something of the terminal (xterm's "Control Sequences"; ECMA-48, 8.3): modes, attributes,
+    /// its state and size, who has the focus, the mouse as rxvt tells it.
+    fn is_report(&self, last: u8) -> bool {
+        self.private
+            || !self.short
+                && match last {
+                    b'n' | b't' | b'x' | b'y' | b'I' | b'O' => true,
+                    // Without a number it is rxvt's Shift-Right.
+                    b'c' => self.count > 0,
+                    b'M' => self.count >= NUMBERS,
+                    _ => false,
+                }
+    }
 }
 
 /// Turns bytes into keys. Time is in milliseconds on any clock.
@@ -123,6 +161,14 @@ impl Keys {
                     });
                     given(None, None)
                 }
+                b']' | b'P' | b'_' | b'^' | b'X' => {
+                    self.state = State::Report(Report {
+                        begun: self.last,
+                        len: 0,
+                        escape: false,
+                    });
+                    given(twice.then_some(Key::Escape), None)
+                }
                 // Two of them may begin a sequence with Alt; of three the first was a key.
                 0x1b => {
                     self.state = State::Escape(true);
@@ -148,7 +194,38 @@ impl Keys {
                 given(Some(Key::Other), None)
             }
             State::Sequence(sequence) => self.sequence(sequence, byte),
+            State::Report(report) => self.report(report, byte),
+            State::Mouse(left) => {
+                self.state = match left {
+                    ..=1 => State::Plain,
+                    _ => State::Mouse(left - 1),
+                };
+                given(None, None)
+            }
         }
+    }
+
+    /// A byte of a report's string, which nobody reads.
+    fn report(&mut self, mut report: Report, byte: u8) -> Given {
+        self.state = State::Plain;
+        match byte {
+            b'\\' if report.escape => return given(None, None),
+            // Another sequence begins: the string was cut short.
+            _ if report.escape => {
+                self.state = State::Escape(false);
+                return self.decode(byte);
+            }
+            0x07 => return given(None, None),
+            0x1b => report.escape = true,
+            // No report has these, and hands that type on do.
+            0x00..0x20 | 0x7f => return self.plain(byte),
+            _ => (),
+        }
+        report.len += 1;
+        if report.len < STRING_LONGEST {
+            self.state = State::Report(report);
+        }
+        given(None, None)
     }
 
     fn sequence(&mut self, mut sequence: Sequence, byte: u8) -> Given {
@@ -178,6 +255,7 @@ impl Keys {
                 sequence.private = true;
                 self.state = State::Sequence(sequence);
             }
+            b'M' if sequence == Sequence::default() => self.state = State::Mouse(3),
             0x40..=0x7e => return self.finish(sequence, byte),
             // No sequence has these: it was cut short.
             _ => {
@@ -208,6 +286,10 @@ impl Keys {
     }
 
     fn key(&mut self, sequence: &Sequence, last: u8) -> Given {
+        if sequence.is_report(last) {
+            // An Esc before it was a key of its own.
+            return given(sequence.alt.then_some(Key::Escape), None);
+        }
         let key = meaning(sequence, last);
         match key {
             Key::PasteBegin => self.pasting = true,
@@ -261,12 +343,33 @@ impl Keys {
         {
             return given(Some(key), None);
         }
-        if self.state != State::Plain && waited >= ESCAPE_TIMEOUT {
-            return match core::mem::take(&mut self.state) {
-                State::Escape(twice) => given(Some(Key::Escape), twice.then_some(Key::Escape)),
-                // Alt-[ and Alt-O, or the rest got lost.
-                _ => given(Some(Key::Other), None),
-            };
+        let (over, keys) = match self.state {
+            State::Plain => (false, given(None, None)),
+            State::Escape(twice) => (
+                waited >= ESCAPE_TIMEOUT,
+                given(Some(Key::Escape), twice.then_some(Key::Escape)),
+            ),
+            // Alt-[ and Alt-O.
+            State::Sequence(Sequence {
+                count: 0,
+                private: false,
+                ..
+            })
+            | State::Function
+            | State::Mouse(3) => (waited >= ESCAPE_TIMEOUT, given(Some(Key::Other), None)),
+            // The rest got lost.
+            State::Sequence(_) | State::Mouse(_) => (waited >= CUT_TIMEOUT, given(None, None)),
+            State::Report(Report { escape: true, .. }) => {
+                (waited >= ESCAPE_TIMEOUT, given(Some(Key::Escape), None))
+            }
+            State::Report(Report { begun, .. }) => (
+                waited >= CUT_TIMEOUT || now.saturating_sub(begun) >= STRING_TIMEOUT,
+                given(None, None),
+            ),
+        };
+        if over {
+            self.state = State::Plain;
+            return keys;
         }
         if self.pasting && waited >= PASTE_TIMEOUT {
             self.pasting = false;
@@ -317,9 +420,6 @@ fn meaning(sequence: &Sequence, last: u8) -> Key {
         b'$' => b'~',
         _ => last,
     };
-    if sequence.private {
-        return Key::Other;
-    }
     let key = match last {
         b'A' => Key::Up,
         b'B' => Key::Down,
@@ -487,10 +587,7 @@ mod tests {
             ("[228u", Char('ä')),
             ("[55555555u", Other),
             ("[99999999999;5A", Up),
-            ("[?1;2c", Other),
-            ("[?2026;1$y", Other),
             ("[1;2;3;4;5;6_", Other),
-            ("[>0;1c", Other),
         ] {
             for gap in [1, 3, 12] {
                 assert_eq!(
@@ -508,6 +605,86 @@ mod tests {
         }
         assert_eq!(typed(b"\x1b[\x03"), [Other, Ctrl('c')], "cut short");
         assert_eq!(typed("\x1bé".as_bytes()), [Char('é')]);
+    }
+
+    #[test]
+    fn reports_are_no_keys() {
+        for report in [
+            "[?1;2c",
+            "[>0;276;0c",
+            "[?2026;2$y",
+            "[12;2$y",
+            "[?1u",
+            "[?997;1n",
+            "[0n",
+            "[8;24;80t",
+            "[2;1;1;128;128;1;0x",
+            "[I",
+            "[O",
+            "[<35;10;5M",
+            "[<0;10;5m",
+            "[32;10;5M",
+            "[M !!",
+            "[24;80R",
+            "]11;rgb:0000/0000/0000\x07",
+            "]11;rgb:0000/0000/0000\x1b\\",
+            "]l\u{e9}\u{65e5}\x1b\\",
+            "P>|xterm(379)\x1b\\",
+            "P1+r544e=78\x1b\\",
+            "_Gi=31;OK\x1b\\",
+            "^private\x1b\\",
+            "Xstring\x07",
+        ] {
+            // In pieces that come when they like, between keys, behind an Esc of its own.
+            for gap in [0, 3, 40] {
+                let bytes = format!("\x1b{report}");
+                assert_eq!(every(gap, bytes.as_bytes()), [], "{report:?}");
+                let between = format!("a\x1b{report}b\x1b{report}\x1b[A");
+                let want = [Char('a'), Char('b'), Up];
+                assert_eq!(every(gap, between.as_bytes()), want, "{report:?}");
+            }
+            let mut keys = Keys::new();
+            let split = (report.len() / 2).max(3).min(report.len());
+            let first = format!("\x1b{}", &report[..report.floor_char_boundary(split)]);
+            let rest = format!("{}x", &report[first.len() - 1..]);
+            let mut out: Vec<Key> = Vec::new();
+            for (bytes, now) in [(first, 100), (rest, 100 + CUT_TIMEOUT - 1)] {
+                out.extend(keys.idle(now));
+                out.extend(bytes.bytes().flat_map(|byte| keys.byte(byte, now)));
+            }
+            assert_eq!(out, [Char('x')], "{report:?}");
+        }
+        assert_eq!(typed(b"\x1b\x1b[?1;2c"), [Escape]);
+        assert_eq!(typed(b"\x1b\x1b]0;\x07"), [Escape]);
+    }
+
+    #[test]
+    fn a_report_without_an_end_is_over_soon() {
+        for cut in ["]11;rgb:00", "Pdata", "_G", "^x", "X", "]", "[?20", "[M!"] {
+            let mut keys = Keys::new();
+            let mut out: Vec<Key> = Vec::new();
+            out.extend(
+                format!("\x1b{cut}")
+                    .bytes()
+                    .flat_map(|byte| keys.byte(byte, 5)),
+            );
+            out.extend(keys.idle(5 + CUT_TIMEOUT));
+            out.extend(b"hi".iter().flat_map(|&byte| keys.byte(byte, 400)));
+            assert_eq!(out, [Char('h'), Char('i')], "{cut}");
+            // Return, Ctrl-C and Esc are never part of one.
+            for (key, want) in [(b'\r', Enter), (3, Ctrl('c')), (0x1b, Escape)] {
+                if !cut.starts_with('[') {
+                    let bytes = [&format!("\x1b{cut}").into_bytes()[..], &[key]].concat();
+                    assert_eq!(every(3, &bytes), [want], "{cut}");
+                }
+            }
+        }
+        // Whoever types on without a rest is heard after a second, or after 4096 bytes.
+        let hands = every(100, format!("\x1b]0;{}", "x".repeat(30)).as_bytes());
+        assert!((20..24).contains(&hands.len()), "{}", hands.len());
+        let flood = every(0, format!("\x1b]0;{}", "x".repeat(5000)).as_bytes());
+        assert_eq!(flood.len(), 5002 - usize::from(STRING_LONGEST));
+        assert_eq!(typed(b"\x1b]0;a\x1b[Ab"), [Up, Char('b')], "cut by a key");
     }
 
     #[test]

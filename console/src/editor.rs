@@ -46,11 +46,24 @@ pub struct Editor {
     history: History,
     /// The entry of the history that is shown, and what was typed before.
     recalled: Option<(usize, String)>,
+    /// Ctrl-R: what is looked for.
+    search: Option<Search>,
     /// What Ctrl-Y brings back.
     killed: String,
     /// Whether the last key killed: the next one adds to it.
     killing: bool,
     pasting: bool,
+}
+
+/// Looking for what was typed before.
+#[derive(Debug, Clone, Default)]
+struct Search {
+    /// The part of it.
+    part: String,
+    /// The entry that is shown.
+    index: Option<usize>,
+    /// The line before, and its cursor.
+    before: (String, usize),
 }
 
 impl Default for Editor {
@@ -68,6 +81,7 @@ impl Editor {
             longest,
             history,
             recalled: None,
+            search: None,
             killed: String::new(),
             killing: false,
             pasting: false,
@@ -84,6 +98,11 @@ impl Editor {
         self.cursor
     }
 
+    /// The part of a line that is looked for, while one is.
+    pub fn searched(&self) -> Option<&str> {
+        self.search.as_ref().map(|search| &search.part[..])
+    }
+
     /// The history, for a file.
     pub fn history(&self) -> &History {
         &self.history
@@ -97,6 +116,11 @@ impl Editor {
     /// Takes a key.
     pub fn press(&mut self, key: Key) -> Event {
         let killing = core::mem::take(&mut self.killing);
+        if let Some(search) = self.search.take()
+            && let Some(event) = self.look_for(search, key)
+        {
+            return event;
+        }
         match key {
             Key::Char(letter) => self.insert_letter(letter),
             Key::Newline => self.insert_letter('\n'),
@@ -136,6 +160,13 @@ impl Editor {
             Key::Down => self.down(),
             Key::Ctrl('p') => self.older(),
             Key::Ctrl('n') => self.newer(),
+            Key::Ctrl('r') => {
+                self.search = Some(Search {
+                    before: (self.text.clone(), self.cursor),
+                    ..Search::default()
+                });
+                Event::Redraw
+            }
             Key::Ctrl('u') => {
                 let start = self.line().start;
                 // At a line's beginning: what parts it from the line before.
@@ -430,6 +461,54 @@ impl Editor {
         Event::Redraw
     }
 
+    /// A key while something is looked for; `None`: the line that was found is taken, and the key is about it.
+    fn look_for(&mut self, mut search: Search, key: Key) -> Option<Event> {
+        let mut below = search.index.map_or(self.history.len(), |index| index + 1);
+        match key {
+            Key::Char(letter) if !letter.is_control() => {
+                let longer = search.part.len() + letter.len_utf8();
+                if longer <= self.longest {
+                    search.part.push(letter);
+                }
+            }
+            Key::Backspace => {
+                search.part.pop();
+                below = self.history.len();
+            }
+            Key::Ctrl('r') => below = search.index.unwrap_or(self.history.len()),
+            Key::Escape | Key::Ctrl('g') => {
+                (self.text, self.cursor) = search.before;
+                return Some(Event::Redraw);
+            }
+            Key::Other | Key::PasteBegin | Key::PasteEnd => {
+                self.search = Some(search);
+                return Some(Event::Nothing);
+            }
+            _ => return None,
+        }
+        let has = |index: &usize| {
+            let entry = self.history.get(*index).unwrap_or_default();
+            entry.to_lowercase().contains(&search.part.to_lowercase())
+        };
+        let found = (0..below.min(self.history.len())).rev().find(has);
+        let event = match found.filter(|_| !search.part.is_empty()) {
+            Some(index) => {
+                search.index = Some(index);
+                let entry = String::from(self.history.get(index).unwrap_or_default());
+                self.set_text(&entry);
+                Event::Redraw
+            }
+            None if search.part.is_empty() => {
+                search.index = None;
+                (self.text, self.cursor) = search.before.clone();
+                Event::Redraw
+            }
+            None => Event::Refused,
+        };
+        self.search = Some(search);
+        Some(event)
+    }
+
     fn recall(&mut self, index: usize, typed: String) {
         self.text.clear();
         self.cursor = 0;
@@ -468,6 +547,44 @@ mod tests {
     fn shown(editor: &Editor) -> String {
         let (before, after) = editor.text.split_at(editor.cursor);
         format!("{before}|{after}")
+    }
+
+    #[test]
+    fn looking_for_what_was_typed() {
+        let mut editor = Editor::default();
+        for line in ["/temp 1", "Tell of Tim", "/temp 2", "Über uns"] {
+            editor.history.push(line);
+        }
+        let mut press = |keys: &[Key]| {
+            let last = keys.iter().map(|&key| editor.press(key)).last();
+            (
+                shown(&editor),
+                editor.searched().map(String::from),
+                last.unwrap(),
+            )
+        };
+        let found = |text: &str, part: &str, event| (text.into(), Some(part.into()), event);
+        let (t, e) = (Key::Char('t'), Key::Char('e'));
+        press(&[Key::Char('x')]);
+        assert_eq!(press(&[Key::Ctrl('r')]), found("x|", "", Redraw));
+        assert_eq!(press(&[t]), found("/temp 2|", "t", Redraw));
+        assert_eq!(press(&[Key::Ctrl('r')]), found("Tell of Tim|", "t", Redraw));
+        assert_eq!(press(&[e]), found("Tell of Tim|", "te", Redraw));
+        assert_eq!(press(&[Key::Ctrl('r')]), found("/temp 1|", "te", Redraw));
+        assert_eq!(press(&[Key::Ctrl('r')]), found("/temp 1|", "te", Refused));
+        assert_eq!(
+            press(&[Key::Backspace, Key::Backspace]),
+            found("x|", "", Redraw)
+        );
+        assert_eq!(press(&[Key::Char('ü')]), found("Über uns|", "ü", Redraw));
+        assert_eq!(press(&[Key::Escape]), ("x|".into(), None, Redraw));
+        // Any other key takes what was found.
+        let taken = press(&[Key::Ctrl('r'), t, Key::Home]);
+        assert_eq!(taken, ("|/temp 2".into(), None, Redraw));
+        let said = press(&[Key::Ctrl('r'), t, t, Key::Enter]);
+        assert_eq!(said, ("|".into(), None, Submitted("/temp 2".into())));
+        let gone = press(&[Key::Ctrl('r'), t, Key::Ctrl('c')]);
+        assert_eq!(gone, ("|".into(), None, Interrupted));
     }
 
     /// What is shown after these keys.

@@ -207,46 +207,95 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// The text of a configuration file with these values: a line that sets one of the keys is replaced in its place, the others are added
-/// at the end; comments and all other lines stay. `old` must be a file that the configuration's reader takes.
-///
-/// Lines that set one of `gone` become comments.
-pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
-    let mut out = String::new();
-    let mut missing: Vec<_> = wishes.iter().collect();
-    let mut lines = old.trim_start_matches('\u{feff}').lines().peekable();
+/// A line of a configuration file before its first table, with the lines that its value goes on in.
+struct Entry<'t> {
+    whole: String,
+    /// The key that it sets.
+    key: Option<&'t str>,
+    /// The key that it would set if it were no comment.
+    commented: Option<&'t str>,
+}
+
+/// The entries before the first table, and the rest.
+fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
+    let mut entries = Vec::new();
     let mut rest = String::new();
+    let mut lines = text.trim_start_matches('\u{feff}').lines();
     while let Some(line) = lines.next() {
         // From the first table on, a key would belong to it.
         if line.trim_start().starts_with('[') {
-            rest.push_str(line);
-            rest.push('\n');
-            lines.by_ref().for_each(|line| {
+            for line in core::iter::once(line).chain(lines.by_ref()) {
                 rest.push_str(line);
                 rest.push('\n');
-            });
+            }
             break;
         }
         let mut whole = String::from(line);
-        let (key, value) = line.split_once('=').unwrap_or((line, ""));
         while !is_ended(whole.split_once('=').map_or("", |(_, value)| value)) {
             let Some(more) = lines.next() else { break };
             whole.push('\n');
             whole.push_str(more);
         }
-        let key = key.trim().trim_matches(['"', '\'']);
-        match missing.iter().position(|(wish, _)| *wish == key) {
-            Some(at) if !value.is_empty() => {
+        entries.push(Entry {
+            whole,
+            key: set_by(line),
+            commented: line.trim_start().strip_prefix('#').and_then(would_set),
+        });
+    }
+    (entries, rest)
+}
+
+/// The key that a line sets.
+fn set_by(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once('=')?;
+    (!value.is_empty()).then(|| key.trim().trim_matches(['"', '\'']))
+}
+
+/// The same of a comment, which may also be a sentence: behind the key there must stand what begins as a value does.
+fn would_set(comment: &str) -> Option<&str> {
+    let (key, value) = comment.split_once('=')?;
+    let begins = |letter: char| letter.is_ascii_digit() || "\"'[+-.".contains(letter);
+    let value = value.trim();
+    let is_value = value.starts_with(begins) || value == "true" || value == "false";
+    is_value.then(|| key.trim())
+}
+
+/// Whether a configuration file sets a key.
+pub fn sets(text: &str, key: &str) -> bool {
+    entries(text).0.iter().any(|entry| entry.key == Some(key))
+}
+
+/// The text of a configuration file with these values: a line that sets one of the keys is replaced in its place, or else the first
+/// comment that would set it; the others are added at the end. Comments and all other lines stay. `old` must be a file that the
+/// configuration's reader takes.
+///
+/// Lines that set one of `gone` become comments.
+pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
+    let mut out = String::new();
+    let mut missing: Vec<_> = wishes.iter().collect();
+    let (entries, rest) = entries(old);
+    let is_set = |wish: &str| entries.iter().any(|entry| entry.key == Some(wish));
+    for Entry {
+        whole,
+        key,
+        commented,
+    } in &entries
+    {
+        let wished = missing.iter().position(|(wish, _)| {
+            *key == Some(*wish) || *commented == Some(*wish) && !is_set(wish)
+        });
+        match (wished, key) {
+            (Some(at), _) => {
                 let (key, value) = missing.remove(at);
                 out.push_str(&format!("{key} = {value}\n"));
             }
-            _ if gone.contains(&key) && !value.is_empty() => {
+            (None, Some(key)) if gone.contains(key) => {
                 for line in whole.lines() {
                     out.push_str(&format!("# {line}\n"));
                 }
             }
             _ => {
-                out.push_str(&whole);
+                out.push_str(whole);
                 out.push('\n');
             }
         }
@@ -380,8 +429,8 @@ mod tests {
         let new = merge(old, &wishes, &[]);
         assert_eq!(
             new,
-            "# Mine\nmodel = 'A.BIN' # good\ntemperature = 0.8\ntop_p = 0.9\n\nprompt = \"\"\"\ntop_k = 5\n\"\"\"\nstop = []\n#seed = 1\n\
-             top_k = 40\nseed = 7\nsystem = \"say \\\"x\\\"\\n\\u0001\\\\\"\n[table]\nseed = 2\n"
+            "# Mine\nmodel = 'A.BIN' # good\ntemperature = 0.8\ntop_p = 0.9\n\nprompt = \"\"\"\ntop_k = 5\n\"\"\"\nstop = []\nseed = 7\n\
+             top_k = 40\nsystem = \"say \\\"x\\\"\\n\\u0001\\\\\"\n[table]\nseed = 2\n"
         );
         assert_eq!(merge(&new, &wishes, &[]), new, "once is enough");
         assert_eq!(merge("", &wishes[..1], &[]), "temperature = 0.8\n");
@@ -399,6 +448,15 @@ mod tests {
             "# context = 9\n#  tokenizer='a'\ntemperature = 0.8\n",
             "what was for another model is kept as a comment"
         );
+        let explained = "# How warm. temperature = 0 is greedy; top_p = much\n#temperature = 1.0\n# temperature = 2\n\
+                         #   stop = [\"a\"]\n# top_k = as many\n# seed = 0\nseed = 3\n# context = 9";
+        assert_eq!(
+            merge(explained, &wishes[..5], &[]),
+            "# How warm. temperature = 0 is greedy; top_p = much\ntemperature = 0.8\n# temperature = 2\n\
+             stop = []\n# top_k = as many\n# seed = 0\nseed = 7\n# context = 9\ntop_p = 0.9\ntop_k = 40\n",
+            "an explained key is set where it is explained"
+        );
+        assert!(sets("'seed' = 1\n", "seed") && !sets("# seed = 1\n[a]\nseed = 2\n", "seed"));
         let all = merge("", &Settings::default().wishes(), &[]);
         assert!(all.contains("think = \"show\"\nstop = []\n"));
     }

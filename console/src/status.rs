@@ -47,15 +47,11 @@ impl Status {
     /// The line, shorter than `width` columns; what matters least is left out first.
     pub fn line(&self, width: usize) -> String {
         let (used, all) = self.context;
-        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
+        let context = format!("context {used} / {all}");
         match self.phase {
             Phase::Prefill { done, total } => {
                 let rate = rate(done, self.microseconds);
-                let tokens = format!(
-                    "{} / {} tokens",
-                    grouped(done as u64),
-                    grouped(total as u64)
-                );
+                let tokens = format!("{done} / {total} tokens");
                 let full = (done.min(total) as u128 * BAR as u128)
                     .checked_div(total as u128)
                     .map_or(BAR, |full| full as usize);
@@ -93,8 +89,6 @@ pub enum End {
 /// A reply that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Tokens of the prompt that had to be read, and microseconds for that.
-    pub prefill: (usize, u64),
     /// Tokens of the reply, thoughts among them, and microseconds from the first to the last.
     pub decode: (usize, u64),
     /// Microseconds from the question to the first token.
@@ -113,18 +107,19 @@ impl Summary {
         let speed = rate(tokens.saturating_sub(1), microseconds);
         let first = format!("first after {}", seconds(self.first));
         let (used, all) = self.context;
-        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
-        let (read, for_it) = self.prefill;
-        let prompt = format!("prompt {} at {}", count(read), rate(read, for_it));
+        let mut context = format!("context {used} / {all}");
         let end = match self.end {
             End::Own => "",
             End::Stopped => "stopped",
             End::Limit => "cut at /max",
-            End::Full => "context full",
+            End::Full => {
+                context.clear();
+                "context full"
+            }
         };
         fitting(
-            &[&count(tokens), &speed, &first, end, &prompt, &context],
-            &[4, 5, 2],
+            &[&count(tokens), &speed, &first, end, &context],
+            &[4, 2],
             width,
         )
     }
@@ -161,7 +156,7 @@ fn fitting(parts: &[&str], expendable: &[usize], width: usize) -> String {
 fn count(tokens: usize) -> String {
     match tokens {
         1 => "1 token".to_string(),
-        _ => format!("{} tokens", grouped(tokens as u64)),
+        _ => format!("{tokens} tokens"),
     }
 }
 
@@ -174,7 +169,7 @@ fn rate(tokens: usize, microseconds: u64) -> String {
     match rate {
         ..10.0 => format!("{rate:.2} tok/s"),
         10.0..1000.0 => format!("{rate:.1} tok/s"),
-        _ => format!("{} tok/s", grouped(rate as u64)),
+        _ => format!("{rate:.0} tok/s"),
     }
 }
 
@@ -188,19 +183,6 @@ fn seconds(microseconds: u64) -> String {
             microseconds / 1_000_000 % 60
         ),
     }
-}
-
-/// A whole number in groups of three digits (ISO 80000-1), as the engine shows them.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -219,20 +201,20 @@ mod tests {
         };
         assert_eq!(
             status.line(100),
-            "reading [##########..........] 512 / 1 024 tokens, 256.0 tok/s, context 600 / 32 768"
+            "reading [##########..........] 512 / 1024 tokens, 256.0 tok/s, context 600 / 32768"
         );
         assert_eq!(
             status.line(64),
-            "reading [##########..........] 512 / 1 024 tokens, 256.0 tok/s"
+            "reading [##########..........] 512 / 1024 tokens, 256.0 tok/s"
         );
-        assert_eq!(status.line(40), "reading, 512 / 1 024 tokens");
+        assert_eq!(status.line(36), "reading, 512 / 1024 tokens");
         status.phase = Phase::Decode { tokens: 1 };
         assert_eq!(
             status.line(80),
-            "writing, 1 token, 0.50 tok/s, context 600 / 32 768"
+            "writing, 1 token, 0.50 tok/s, context 600 / 32768"
         );
         status.phase = Phase::Thinking { tokens: 0 };
-        assert_eq!(status.line(80), "thinking, 0 tokens, context 600 / 32 768");
+        assert_eq!(status.line(80), "thinking, 0 tokens, context 600 / 32768");
         status.phase = Phase::Prefill { done: 0, total: 0 };
         assert_eq!(
             status.line(45),
@@ -243,24 +225,26 @@ mod tests {
     #[test]
     fn when_it_is_done() {
         let summary = Summary {
-            prefill: (24, 240_000),
             decode: (129, 4_000_000),
             first: 250_000,
             context: (153, 2048),
             end: End::Own,
         };
         assert_eq!(
-            summary.line(120),
-            "129 tokens, 32.0 tok/s, first after 250 ms, prompt 24 tokens at 100.0 tok/s, context 153 / 2 048"
-        );
-        assert_eq!(
             summary.line(80),
-            "129 tokens, 32.0 tok/s, first after 250 ms, context 153 / 2 048"
+            "129 tokens, 32.0 tok/s, first after 250 ms, context 153 / 2048"
         );
         assert_eq!(
             summary.line(45),
             "129 tokens, 32.0 tok/s, first after 250 ms"
         );
+        let full = Summary {
+            end: End::Full,
+            context: (2048, 2048),
+            ..summary
+        };
+        let line = full.line(120);
+        assert_eq!(line.matches("context").count(), 1, "{line}");
         let stopped = Summary {
             end: End::Stopped,
             decode: (0, 0),
@@ -276,7 +260,6 @@ mod tests {
             for width in 0..120 {
                 for end in [End::Own, End::Full, End::Limit] {
                     let summary = Summary {
-                        prefill: (number, 1),
                         decode: (number, number as u64),
                         first: number as u64,
                         context: (number, number),
@@ -301,6 +284,6 @@ mod tests {
             }
         }
         assert_eq!(seconds(600_500_000), "10 min 0 s");
-        assert_eq!(rate(123_456, 1_000_000), "123 456 tok/s");
+        assert_eq!(rate(123_456, 1_000_000), "123456 tok/s");
     }
 }

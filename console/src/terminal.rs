@@ -62,10 +62,10 @@ impl Terminal {
         core::mem::take(&mut self.out)
     }
 
-    /// Sends text as it is, without looking at it: no line is broken.
-    pub fn raw(&mut self, text: &str) {
+    /// Sends text without laying it out: no line is broken.
+    pub fn unbroken(&mut self, text: &str) {
         self.ansi.hide(&mut self.out);
-        self.put(text);
+        self.put(&plain(text));
     }
 
     fn put(&mut self, text: &str) {
@@ -125,11 +125,20 @@ impl Terminal {
     }
 }
 
-/// What a terminal must not hear from a text: all control characters but line ends and tabs.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|&letter| matches!(letter, '\n' | '\t') || !letter.is_control())
-        .collect()
+/// A text as terminals may get it, whoever wrote it: see [`is_plain`].
+pub fn plain(text: &str) -> String {
+    text.chars().filter(|&letter| is_plain(letter)).collect()
+}
+
+/// Whether a character only shows itself. Control characters but line ends and tabs do more, and so do the embeddings, overrides
+/// and isolates by which a text is shown in another order than it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks
+/// U+200E, U+200F and U+061C stay: Hebrew and Arabic are written with them, and they turn nothing around but their neighbours.
+pub fn is_plain(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => !letter.is_control(),
+    }
 }
 
 /// Codes before and behind a text (ECMA-48, SGR).
@@ -356,8 +365,52 @@ mod tests {
         let mut terminal = Terminal::new(80, 24, false);
         terminal.show(Style::Answer, "a\x1b[2Jb\x07\tc\r\n");
         assert_eq!(terminal.take(), "a[2Jb\tc\r\n");
+        terminal.show(
+            Style::Answer,
+            "\u{9b}31m\u{202e}x\u{2066}y\u{2069}\u{200f}\u{7f}\n",
+        );
+        assert_eq!(terminal.take(), "31mxy\u{200f}\r\n");
+        terminal.unbroken("\\evil\x1b]0;PWN\x07.gguf\n");
+        assert_eq!(terminal.take(), "\\evil]0;PWN.gguf\r\n");
         terminal.lay_out(Style::Info, &|columns| format!("{columns}\x1b\n"));
         assert_eq!(terminal.take(), "80\r\n");
+        // Names in a menu, a question, a note, a line that was completed.
+        let name = "a\x1b]0;b\x07\u{202e}c\u{9b}d";
+        let row = Choice {
+            cells: [name.into()].into(),
+            grey: true,
+        };
+        let menu = Menu {
+            title: name.into(),
+            rows: [row].into(),
+            selected: 0,
+            note: name.into(),
+        };
+        let prompt = Prompt {
+            first: name,
+            more: name,
+        };
+        for bottom in [
+            Bottom::Menu(&menu),
+            Bottom::Note(name),
+            Bottom::Line {
+                prompt,
+                text: name,
+                cursor: name.len(),
+            },
+        ] {
+            terminal.bottom(bottom);
+            let sent = terminal.take();
+            for bad in ["\x1b]", "\x07", "\u{202e}", "\u{9b}"] {
+                assert!(!sent.contains(bad), "{sent:?}");
+            }
+            assert!(
+                sent.contains("a\u{fffd}]0;b\u{fffd}\u{fffd}c\u{fffd}d"),
+                "{sent:?}"
+            );
+            terminal.bottom(Bottom::Nothing);
+            terminal.take();
+        }
     }
 
     #[test]

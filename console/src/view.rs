@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::width;
+use crate::{terminal::is_plain, width};
 
 /// What stands before the text.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,7 @@ fn shown(cluster: &str) -> (&str, usize) {
     match (cluster, width::cluster(cluster)) {
         ("\t", _) => (" ", 1),
         (_, 0) => ("\u{fffd}", 1),
+        _ if !cluster.chars().all(is_plain) => ("\u{fffd}", 1),
         (_, columns) => (cluster, columns),
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::{format, string::String};
 
+use llama2_console::terminal::is_plain;
+
 /// Cuts `text` into null-terminated UCS-2 pieces and hands each to `put`. A newline becomes CR LF; what UCS-2 has not
 /// becomes `?`; other control characters but CR are left out.
 pub fn ucs2(text: &str, put: &mut dyn FnMut(&[u16])) {
@@ -23,7 +25,7 @@ pub fn ucs2(text: &str, put: &mut dyn FnMut(&[u16])) {
             }
             '\t' => piece[len] = u16::from(b' '),
             '\r' | '\u{8}' => piece[len] = letter as u16,
-            _ if letter.is_control() => continue,
+            _ if !is_plain(letter) => continue,
             _ => piece[len] = u16::try_from(u32::from(letter)).unwrap_or(u16::from(b'?')),
         }
         len += 1;

@@ -83,7 +83,7 @@ mod tests {
         for (trouble, words) in [
             (
                 Trouble::Full(5120, 512),
-                "5 120 bytes are needed and 512 are free; delete",
+                "5120 bytes are needed and 512 are free; delete",
             ),
             (Trouble::WriteProtected, "write-protected; unlock it"),
             (
@@ -92,7 +92,7 @@ mod tests {
             ),
             (
                 Trouble::TooLarge(2000, 1000),
-                "has 2 000 bytes, but may have 1 000",
+                "has 2000 bytes, but may have 1000",
             ),
             (
                 Trouble::Left("A.TMP".into(), "X".into()),

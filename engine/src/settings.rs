@@ -90,9 +90,9 @@ impl Settings {
     }
 
     /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of it. Without a wish it is run.c's
-    /// number, or in a `dialog` of llama.cpp's kind no limit.
+    /// number, or in a `dialog` of llama.cpp's kind [`ANSWER_STEPS`].
     pub fn steps_for(&self, seq_len: usize, dialog: bool) -> usize {
-        let default = if dialog { 0 } else { RUN_C_STEPS };
+        let default = if dialog { ANSWER_STEPS } else { RUN_C_STEPS };
         match usize::try_from(self.steps.unwrap_or(default)) {
             Ok(steps @ 1..) => steps.min(seq_len),
             _ => seq_len,
@@ -100,6 +100,8 @@ impl Settings {
     }
 }
 
+/// Most tokens of an answer where nobody says another number: small models go round in circles until their context is full.
+pub const ANSWER_STEPS: i64 = 1024;
 /// run.c's default.
 const RUN_C_STEPS: i64 = 256;
 
@@ -169,7 +171,12 @@ mod tests {
         }
         let silent = Settings::default();
         assert_eq!(silent.steps_for(512, false), 256, "run.c's default");
-        assert_eq!(silent.steps_for(512, true), 512, "llama.cpp's: no limit");
+        assert_eq!(silent.steps_for(512, true), 512);
+        assert_eq!(
+            silent.steps_for(8192, true),
+            1024,
+            "small models go round in circles"
+        );
         assert_eq!(silent.steps_said(100), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them: bytes in binary units, long numbers in groups of three digits. And names out of files, in quotes.
+//! Numbers as people read them: bytes in binary units. And names out of files, in quotes.
 
 use alloc::{borrow::Cow, format};
 use core::fmt::{self, Write};
@@ -84,22 +84,13 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A whole number in groups of three digits, apart by spaces: `60 816 028` (ISO 80000-1).
+/// A whole number in its digits alone: a blank or a comma between them would make two numbers of it for scripts, and for some readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouped(pub u64);
 
 impl fmt::Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut power = 1u64;
-        while self.0 / power >= 1000 {
-            power *= 1000;
-        }
-        write!(f, "{}", self.0 / power)?;
-        while power > 1 {
-            power /= 1000;
-            write!(f, " {:03}", self.0 / power % 1000)?;
-        }
-        Ok(())
+        write!(f, "{}", self.0)
     }
 }
 
@@ -141,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_grouped() {
+    fn digits_stand_together() {
         let shown = |n| format!("{}", Grouped(n));
         assert_eq!(shown(0), "0");
         assert_eq!(shown(999), "999");
-        assert_eq!(shown(1000), "1 000");
-        assert_eq!(shown(60_816_028), "60 816 028");
-        assert_eq!(shown(1_000_007), "1 000 007");
-        assert_eq!(shown(u64::MAX), "18 446 744 073 709 551 615");
+        assert_eq!(shown(1000), "1000");
+        assert_eq!(shown(60_816_028), "60816028");
+        assert_eq!(shown(1_000_007), "1000007");
+        assert_eq!(shown(u64::MAX), "18446744073709551615");
     }
 }

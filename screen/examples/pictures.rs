@@ -52,7 +52,6 @@ fn ask(screen: &mut Screen, question: &str, answer: &str) {
     screen.show(Style::Answer, answer);
     screen.show(Style::Answer, "\n");
     let summary = Summary {
-        prefill: (24, 240_000),
         decode: (129, 1_600_000),
         first: 250_000,
         context: (153, 2048),
@@ -89,7 +88,7 @@ fn talk(screen: &mut Screen) {
     );
     screen.show(
         Style::Error,
-        "talk.jsonl: 4 096 bytes do not fit on the volume, which has 512 left: delete a file.\n",
+        "talk.jsonl: 4096 bytes do not fit on the volume, which has 512 left: delete a file.\n",
     );
 }
 

@@ -210,6 +210,15 @@ fn a_menu_lies_over_the_conversation() {
     menu.note = "9 s".into();
     screen.bottom(Bottom::Menu(&menu));
     assert!(screen.cells().contains(" 9 s ╯"));
+    // What is too long for its row says so.
+    menu.rows[1].cells[2] =
+        "ends at byte 3000000, in the middle of its description: it is cut short".into();
+    screen.bottom(Bottom::Menu(&menu));
+    let cells = screen.cells();
+    assert!(
+        cells.contains("ends at byte") && cells.contains("… │"),
+        "{cells}"
+    );
     // Text that comes does not go over it.
     screen.show(Style::Info, &"more\n".repeat(30));
     assert!(screen.cells().contains("│ ▸ longer.gguf"));

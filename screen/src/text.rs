@@ -2,7 +2,7 @@
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
-use llama2_console::{front::Style, width};
+use llama2_console::{front::Style, terminal::is_plain, width};
 
 /// Rows that can be scrolled back to.
 pub(crate) const ROWS: usize = 10_000;
@@ -141,7 +141,7 @@ impl Text {
                     }
                     self.word = row.text.len();
                 }
-                _ if letter.is_control() => {}
+                _ if !is_plain(letter) => {}
                 _ => self.letter(style, letter),
             }
         }
@@ -180,7 +180,7 @@ impl Text {
             for letter in line.chars() {
                 let letter = match letter {
                     '\t' => ' ',
-                    _ if letter.is_control() => continue,
+                    _ if !is_plain(letter) => continue,
                     _ => letter,
                 };
                 // All before it is one word that is not moved.

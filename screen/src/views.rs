@@ -1,10 +1,9 @@
 //! How each part of the screen looks: the conversation's rows, the frame below it, the status bar, a menu.
 
-use alloc::{format, vec, vec::Vec};
+use alloc::{format, string::ToString, vec, vec::Vec};
 
 use llama2_console::{
     front::{Below, Menu},
-    status::grouped,
     view::{Prompt, View, lay_out},
     width,
 };
@@ -265,7 +264,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
         Some(place)
     };
     if all > 0 {
-        let context = format!("context {} / {}", grouped(used as u64), grouped(all as u64));
+        let context = format!("context {used} / {all}");
         if let Some(x) = take(width::text(&context)) {
             buffer.set_string(x, area.y, context, ink_on(theme::TEXT, theme::BAR));
         }
@@ -285,7 +284,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
         let rate = match last {
             ..10.0 => format!("{last:.2} tok/s"),
             10.0..1000.0 => format!("{last:.1} tok/s"),
-            _ => format!("{} tok/s", grouped(last as u64)),
+            _ => format!("{last:.0} tok/s"),
         };
         let colour = match bar.rate {
             Some(_) => theme::TEXT,
@@ -361,6 +360,18 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
     }
     let inner = block.inner(area);
     block.render(area, buffer);
+    let mut widths = vec![];
+    // Columns as wide as they are, as long as they fit.
+    let mut room = usize::from(inner.width).saturating_sub(2);
+    for wide in &wide {
+        let taken = (*wide).min(room);
+        widths.push(taken);
+        room = room.saturating_sub(taken + 2);
+    }
+    let fit = |cell: &str, wide: usize| match width::text(cell) <= wide {
+        true => cell.to_string(),
+        false => format!("{}…", width::cut(cell, wide.saturating_sub(1))),
+    };
     let shown = menu.rows.iter().enumerate().map(|(i, choice)| {
         let style = match (choice.grey, i == menu.selected) {
             (true, _) => ink(theme::GREY),
@@ -374,20 +385,14 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
                 _ if choice.grey || i == menu.selected => style,
                 _ => ink(theme::DIM),
             };
-            Span::styled(cell.as_str(), style)
+            Span::styled(fit(cell, widths[column]), style)
         });
         Row::new(cells.collect::<Vec<_>>())
     });
-    let mut widths = vec![];
-    // Columns as wide as they are, as long as they fit.
-    let mut room = usize::from(inner.width).saturating_sub(2);
-    for wide in &wide {
-        let taken = (*wide).min(room);
-        widths.push(Constraint::Length(taken as u16));
-        room = room.saturating_sub(taken + 2);
-    }
     state.select(Some(menu.selected.min(menu.rows.len().saturating_sub(1))));
-    let table = Table::new(shown.collect::<Vec<_>>(), widths)
+    let rows: Vec<Row<'_>> = shown.collect();
+    let columns = widths.iter().map(|&wide| Constraint::Length(wide as u16));
+    let table = Table::new(rows, columns)
         .column_spacing(2)
         .highlight_symbol("▸ ")
         .row_highlight_style(ink_on(theme::TITLE, theme::CHOSEN));

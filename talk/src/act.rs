@@ -10,7 +10,7 @@ use llama2_console::{
     commands::{Change, Command, find},
     complete::{help, help_of},
     front::Style,
-    settings::{merge, quoted},
+    settings::{merge, quoted, sets},
     width,
 };
 use llama2_engine::{sampler::Knob, settings::Think, units::Grouped};
@@ -132,20 +132,28 @@ impl Talk<'_, '_, '_> {
     }
 
     fn model(&mut self, name: Option<&str>) -> Option<Next> {
-        let offers = self.host.models();
+        let mut offers = self.host.models();
+        let named = name.map(|name| {
+            let found = menu::named(&offers, name);
+            match self.host.model_at(name).filter(|_| found.is_err()) {
+                Some(offer) => {
+                    offers.push(offer);
+                    Ok(offers.len() - 1)
+                }
+                None => found,
+            }
+        });
         let is_own = |index: usize| {
             offers
                 .get(index)
                 .is_some_and(|offer| offer.id == self.loaded.id)
         };
-        let chosen = match name {
-            Some(name) => match menu::named(&offers, name) {
-                Ok(chosen) => chosen,
-                Err(sentence) => {
-                    self.complain(&sentence);
-                    return None;
-                }
-            },
+        let chosen = match named {
+            Some(Ok(chosen)) => chosen,
+            Some(Err(sentence)) => {
+                self.complain(&sentence);
+                return None;
+            }
             None if offers.is_empty() => {
                 self.complain("there is no model to be had but this one");
                 return None;
@@ -211,11 +219,14 @@ impl Talk<'_, '_, '_> {
     }
 
     fn undo(&mut self) {
+        // A file may end with a question, which the model has not been asked.
+        let was_asked = self.state.conversation.messages.len().is_multiple_of(2);
         // A turn of the file's beginning may be out of the context's reach.
         let Some(question) = self.state.conversation.undo() else {
             return self.complain("there is nothing to take back");
         };
-        let taken = self.state.chat.as_mut().is_none_or(|chat| chat.undo());
+        let chat = self.state.chat.as_mut().filter(|_| was_asked);
+        let taken = chat.is_none_or(|chat| chat.undo());
         // `/retry` is about what is left.
         self.state.question = self.state.conversation.question().map(String::from);
         self.state.answered = self.state.question.is_some();
@@ -261,19 +272,17 @@ impl Talk<'_, '_, '_> {
             None => "none".to_string(),
         };
         row("chat template", template);
-        let used = self
-            .state
-            .chat
-            .as_ref()
-            .map_or(0, |chat| chat.context().len());
-        row(
-            "context",
-            format!(
-                "{} of {} positions used",
-                Grouped(used as u64),
-                Grouped(config.seq_len as u64)
-            ),
-        );
+        let all = Grouped(config.seq_len as u64);
+        let context = match &self.state.chat {
+            Some(chat) if !self.tells() => {
+                format!(
+                    "{} of {all} tokens used",
+                    Grouped(chat.context().len() as u64)
+                )
+            }
+            _ => format!("{all} tokens; each story begins anew"),
+        };
+        row("context", context);
         let dialog = self.is_dialog();
         row(
             "sampling",
@@ -281,16 +290,13 @@ impl Talk<'_, '_, '_> {
         );
         let seed = match (self.state.settings.seed, self.state.seed) {
             (Some(seed), _) => format!("{seed} (given)"),
-            (None, Some((seed, source))) => format!("{seed} ({source}), another one each time"),
-            (None, None) => "another one each time".to_string(),
+            (None, Some((seed, source))) => format!("{seed} ({source}), a new one each time"),
+            (None, None) => "a new one each time".to_string(),
         };
         row("seed", seed);
         row("kernels", self.loaded.session.kernels().title.to_string());
-        row("cores", self.loaded.session.threads().to_string());
+        row("cores in use", self.loaded.session.threads().to_string());
         rows.extend(self.host.about());
-        if let Some(drawing) = self.state.drawing() {
-            rows.push(("console".to_string(), drawing));
-        }
         let wide = rows
             .iter()
             .map(|(name, _)| width::text(name))
@@ -329,14 +335,17 @@ impl Talk<'_, '_, '_> {
             Err(sentence) => return self.complain(&sentence),
         };
         let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
-        // What nobody asked for is left to the model: a story's defaults are no chat's.
+        // What nobody asked for is left to the model, for a story's defaults are no chat's; but what the file says is to be true.
         let settings = &self.state.settings;
-        let is_wished = |key: &str| match Knob::named(key) {
-            Some(knob) => settings.sampling.get(knob).is_some(),
-            None => key != "steps" || settings.steps.is_some(),
+        let is_wished = |key: &str| match (key, Knob::named(key)) {
+            (_, Some(knob)) => settings.sampling.get(knob).is_some(),
+            ("steps", _) => settings.steps.is_some(),
+            ("seed", _) => settings.seed.is_some(),
+            ("think", _) => settings.think != Think::default(),
+            _ => !settings.stops.is_empty(),
         };
-        let shown = self.shown().wishes();
-        wishes.extend(shown.into_iter().filter(|(key, _)| is_wished(key)));
+        let shown = self.shown().wishes().into_iter();
+        wishes.extend(shown.filter(|(key, _)| is_wished(key) || sets(&old, key)));
         if let Some(mode) = self.state.mode {
             let name = match mode {
                 llama2_engine::settings::Mode::Generate => "generate",
@@ -344,14 +353,10 @@ impl Talk<'_, '_, '_> {
             };
             wishes.push(("mode", quoted(name)));
         }
-        let is_set = |line: &str| {
-            let key = line.split('=').next().unwrap_or_default();
-            key.trim() == "system"
-        };
         match &self.state.settings.system {
             Some(system) => wishes.push(("system", quoted(system))),
             // One that was taken away is not to come back.
-            None if old.lines().any(is_set) => wishes.push(("system", quoted(""))),
+            None if sets(&old, "system") => wishes.push(("system", quoted(""))),
             None => (),
         }
         // What was said for another model is no good for this one.

@@ -81,30 +81,42 @@ impl Talk<'_, '_, '_> {
                 .console
                 .lay_out(Style::Info, &|width| columns(&there, width));
         };
-        let file = match filename::of(name) {
+        let wanted = match filename::of(name) {
             Ok(file) => file,
             Err(sentence) => return self.complain(&sentence),
         };
-        let Some(file) = there
+        let name = name.trim();
+        // A name without its extension means whichever there is; a part of one, the only one that has it.
+        let stem = |name: &str| {
+            name.rsplit_once('.')
+                .map_or(name.into(), |(stem, _)| stem.to_lowercase())
+        };
+        let has = |known: &&String| known.to_lowercase().contains(&name.to_lowercase());
+        let parts: Vec<&String> = there.iter().filter(has).collect();
+        let found = there
             .iter()
-            .find(|known| filename::is_same(known, &file))
-            // A name without its extension means whichever there is.
+            .find(|known| filename::is_same(known, &wanted))
             .or_else(|| {
-                let stem = |name: &str| {
-                    name.rsplit_once('.')
-                        .map_or(name.into(), |(stem, _)| stem.to_lowercase())
-                };
                 there
                     .iter()
-                    .find(|known| stem(known) == name.trim().to_lowercase())
+                    .find(|known| stem(known) == name.to_lowercase())
             })
-            .cloned()
-        else {
-            let advice = match there.is_empty() {
-                true => "none has been saved yet".to_string(),
-                false => "/load lists them".to_string(),
-            };
-            return self.complain(&format!("there is no conversation {file}: {advice}"));
+            .or(match parts[..] {
+                [one] => Some(one),
+                _ => None,
+            });
+        let Some(file) = found.cloned() else {
+            let name = Quoted(name);
+            return self.complain(&match parts[..] {
+                [] if there.is_empty() => {
+                    format!("there is no conversation {name}: none has been saved yet")
+                }
+                [] => format!("there is no conversation {name}: /load lists them"),
+                [first, second, ..] => {
+                    format!("{name} may be {first} or {second}: give more of the name")
+                }
+                [_] => return,
+            });
         };
         let bytes = match self.host.read(&file, LARGEST) {
             Ok(bytes) => bytes,
@@ -120,7 +132,8 @@ impl Talk<'_, '_, '_> {
 
     /// Goes on with a conversation from a file.
     fn go_on(&mut self, saved: Conversation, file: String) {
-        wishes::restore(&mut self.state.settings, &saved.settings);
+        let dialog = self.is_dialog();
+        wishes::restore(&mut self.state.settings, &saved.settings, dialog);
         self.state.settings.system.clone_from(&saved.system);
         self.anew();
         if saved.model != self.loaded.name {
@@ -179,6 +192,9 @@ impl Talk<'_, '_, '_> {
         self.say(&format!(
             "{file}: {count} messages. The conversation goes on, with its settings: {drawing}."
         ));
+        if !count.is_multiple_of(2) {
+            self.say("Its last question has no answer: /retry asks it, /undo takes it back.");
+        }
         self.state.file = Some(file);
     }
 }

@@ -13,6 +13,7 @@ use llama2_console::{
     conversation::Conversation,
     editor::Editor,
     front::{Gauge, Style},
+    history::History,
     status::End,
 };
 use llama2_engine::{
@@ -129,7 +130,12 @@ impl State {
         }
     }
 
-    /// Share of a reply's time that showing it took, in words, for a benchmark.
+    /// Lines that were typed before, and may be brought back; those of this conversation are added.
+    pub fn history_mut(&mut self) -> &mut History {
+        self.editor.history_mut()
+    }
+
+    /// Share of a reply's time that showing it took, in words, for a log.
     pub fn drawing(&self) -> Option<String> {
         let Drawn { drawing, took } = self.drawn?;
         let percent = drawing as f64 * 100.0 / took.max(1) as f64;
@@ -188,6 +194,7 @@ pub fn hold(
             return Next::Exit;
         };
         talk.console.record(&line);
+        talk.host.remember(&line);
         match parse(&line, talk.host.place()) {
             Ok(Input::Empty) => talk.say_nothing(),
             Ok(Input::Text(text)) => talk.hear(&text),
@@ -579,6 +586,8 @@ impl Talk<'_, '_, '_> {
             self.keep(question, &answer, thought);
         }
         self.summarise(&made, seq_len, end);
+        // A reply that was stopped has given back what it took.
+        self.gauge();
     }
 
     /// Keeps what was said, for a file.
@@ -599,6 +608,9 @@ impl Talk<'_, '_, '_> {
         });
         let summary = made.summary(seq_len, end);
         self.console.record(&summary.line(120));
+        if let Some(drawing) = self.state.drawing() {
+            self.console.record(&drawing);
+        }
         self.console.lay_out(Style::Summary, &|width| {
             format!("{}\n", summary.line(width))
         });

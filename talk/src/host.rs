@@ -87,6 +87,14 @@ pub trait Host {
     /// The models that can be had now.
     fn models(&mut self) -> Vec<Offer>;
 
+    /// The model in a file that is named by its path, though it is none of [`Host::models`]; `None` if there is none.
+    fn model_at(&mut self, _path: &str) -> Option<Offer> {
+        None
+    }
+
+    /// Keeps a line that was typed, for the next conversations. Nothing depends on it.
+    fn remember(&mut self, _line: &str) {}
+
     /// The conversations that were saved: names of files.
     ///
     /// # Errors

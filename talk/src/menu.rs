@@ -21,7 +21,7 @@ const REST: u64 = 10;
 const PAGE: usize = 10;
 
 /// The rows of a menu of models.
-pub fn rows(offers: &[Offer]) -> Vec<Choice> {
+pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<Choice> {
     let row = |offer: &Offer| {
         let about = match &offer.trouble {
             Some(trouble) => trouble.clone(),
@@ -39,11 +39,12 @@ pub fn rows(offers: &[Offer]) -> Vec<Choice> {
             grey: offer.trouble.is_some(),
         }
     };
-    offers.iter().map(row).collect()
+    offers.into_iter().map(row).collect()
 }
 
-/// Shows a menu of models until one is chosen; `None` if none is to be. With a `countdown` in seconds the
-/// selected one, or the first that can be taken, is taken when nobody presses a key until then. Without any that can be, only Esc helps.
+/// Shows a menu of models until one is chosen; `None` if none is to be. Those that cannot be taken stand last, and cannot be
+/// selected. With a `countdown` in seconds the selected one, or the first, is taken when nobody presses a key until then. Without
+/// any that can be taken, only Esc helps.
 pub fn choose(
     offers: &[Offer],
     selected: usize,
@@ -52,21 +53,25 @@ pub fn choose(
     ahead: &mut Ahead,
     console: &mut dyn Console,
 ) -> Option<usize> {
-    let last = offers.len().saturating_sub(1);
-    let takes = |row: usize| offers.get(row).is_some_and(|offer| offer.trouble.is_none());
-    let first = (0..offers.len()).find(|&row| takes(row));
-    let selected = match countdown {
-        Some(_) if !takes(selected) => first.unwrap_or(selected),
-        _ => selected.min(last),
-    };
+    let mut order: Vec<usize> = (0..offers.len()).collect();
+    order.sort_by_key(|&offer| offers[offer].trouble.is_some());
+    let usable = offers
+        .iter()
+        .filter(|offer| offer.trouble.is_none())
+        .count();
+    let last = usable.saturating_sub(1);
+    let place = order
+        .iter()
+        .take(usable)
+        .position(|&offer| offer == selected);
     let mut menu = Menu {
         title: "Models".to_string(),
-        rows: rows(offers),
-        selected,
+        rows: rows(order.iter().map(|&offer| &offers[offer])),
+        selected: place.unwrap_or(0),
         note: String::new(),
     };
     let end = countdown.map(|seconds| clock() + seconds * 1_000_000);
-    let mut waiting = end.filter(|_| takes(menu.selected));
+    let mut waiting = end.filter(|_| usable > 0);
     let mut shown = None;
     let chosen = loop {
         let left = waiting.map(|end| end.saturating_sub(clock()).div_ceil(1_000_000));
@@ -76,14 +81,11 @@ pub fn choose(
         if shown != Some((left, menu.selected)) {
             shown = Some((left, menu.selected));
             let keys = "Up and Down choose, Return takes";
-            let trouble = offers.get(menu.selected);
-            let trouble = trouble.and_then(|offer| offer.trouble.clone());
-            menu.note = match (left, trouble) {
-                (Some(left), _) => format!("{keys}; this one is taken in {left} s"),
-                // Its row may be too short for it.
-                (None, Some(trouble)) => trouble,
-                (None, None) if countdown.is_some() => format!("{keys}, Esc takes the first"),
-                (None, None) => format!("{keys}, Esc leaves it"),
+            menu.note = match left {
+                Some(left) => format!("{keys}; this one is taken in {left} s"),
+                None if usable == 0 => "None of them can be taken; Esc leaves it".to_string(),
+                None if countdown.is_some() => format!("{keys}, Esc takes the first"),
+                None => format!("{keys}, Esc leaves it"),
             };
             console.bottom(Bottom::Menu(&menu));
         }
@@ -106,14 +108,14 @@ pub fn choose(
                     menu.selected = row;
                 }
             }
-            Key::Enter if takes(menu.selected) => break Some(menu.selected),
+            Key::Enter if usable > 0 => break Some(menu.selected),
             Key::Escape | Key::Ctrl('c' | 'd') => break None,
             _ => console.bell(),
         }
     };
     console.bottom(Bottom::Nothing);
     console.flush();
-    chosen
+    chosen.map(|row| order[row])
 }
 
 /// The model that a name means: its own name or path, whatever its case; else the only one that has it in it.

@@ -1,6 +1,6 @@
 //! Reading a line: keys into the editor, the editor onto the console, until Return.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use llama2_console::{
     ahead::Ahead,
@@ -45,8 +45,13 @@ pub fn read_line(
         let Some(key) = ahead.take().or_else(|| console.key()) else {
             // One picture for all the keys that came.
             if core::mem::take(&mut redraw) {
+                let search = editor.searched().map(|part| format!("(search: {part}) "));
+                let prompt = Prompt {
+                    first: search.as_deref().unwrap_or(PROMPT.first),
+                    ..PROMPT
+                };
                 console.bottom(Bottom::Line {
-                    prompt: PROMPT,
+                    prompt,
                     text: editor.text(),
                     cursor: editor.cursor(),
                 });

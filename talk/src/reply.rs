@@ -72,7 +72,6 @@ impl Made {
     pub fn summary(&self, seq_len: usize, end: End) -> Summary {
         let first = self.first.unwrap_or(self.took);
         Summary {
-            prefill: (self.progress.read.0, first),
             decode: (self.progress.made, self.took - first),
             first,
             context: (self.progress.context, seq_len),

@@ -8,7 +8,7 @@ use llama2_console::{
 };
 use llama2_engine::{
     sampler::{Drawing, Knob, Sampling},
-    settings::{Settings, Think},
+    settings::{ANSWER_STEPS, Settings, Think},
 };
 
 /// Steps of a story, where nobody says another number: most have come to their end by then. (run.c's number, 256, is for whoever wants just run.c's text.)
@@ -44,7 +44,7 @@ pub fn shown(settings: &Settings, dialog: bool) -> Shown {
         seed: settings.seed,
         max: match settings.steps {
             Some(steps) => usize::try_from(steps).unwrap_or(0),
-            None if dialog => 0,
+            None if dialog => ANSWER_STEPS as usize,
             None => STORY_STEPS,
         },
         think: match settings.think {
@@ -90,20 +90,30 @@ pub fn apply(settings: &mut Settings, dialog: bool, command: &Command) -> Option
     Some(said)
 }
 
-/// Takes over the settings that a conversation was saved with.
-pub fn restore(settings: &mut Settings, saved: &Shown) {
-    for (knob, value) in [
-        (Knob::Temperature, saved.temperature),
-        (Knob::TopP, saved.top_p),
-        (Knob::TopK, saved.top_k as f32),
-        (Knob::MinP, saved.min_p),
-        (Knob::RepeatPenalty, saved.repeat_penalty),
-        (Knob::RepeatLastN, saved.repeat_last_n as f32),
+/// Takes over the settings that a conversation was saved with. What is the model's default stays one: another model has others.
+pub fn restore(settings: &mut Settings, saved: &Shown, dialog: bool) {
+    let usual = shown(&Settings::default(), dialog);
+    for (knob, value, usual) in [
+        (Knob::Temperature, saved.temperature, usual.temperature),
+        (Knob::TopP, saved.top_p, usual.top_p),
+        (Knob::TopK, saved.top_k as f32, usual.top_k as f32),
+        (Knob::MinP, saved.min_p, usual.min_p),
+        (
+            Knob::RepeatPenalty,
+            saved.repeat_penalty,
+            usual.repeat_penalty,
+        ),
+        (
+            Knob::RepeatLastN,
+            saved.repeat_last_n as f32,
+            usual.repeat_last_n as f32,
+        ),
     ] {
-        settings.sampling.set(knob, Some(value));
+        let wished = (value != usual).then_some(value);
+        settings.sampling.set(knob, wished);
     }
     settings.seed = saved.seed;
-    settings.steps = Some(saved.max as i64);
+    settings.steps = (saved.max != usual.max).then_some(saved.max as i64);
     settings.think = think(saved.think);
     settings.stops.clone_from(&saved.stop);
 }

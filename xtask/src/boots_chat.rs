@@ -58,7 +58,7 @@ pub fn own_template(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> 
     )?;
     trial.says("  temperature 0.8, top-k 40, top-p 0.95, min-p 0.05\n")?;
     trial.says("  5 (given)\n")?;
-    trial.says("Context: 512 positions, the model's own")?;
+    trial.says("Context: 512 tokens")?;
     Ok(None)
 }
 

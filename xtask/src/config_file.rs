@@ -21,7 +21,7 @@ const KEYS: [(&str, &str, &str); 28] = [
     ("prompt", "The text to go on from.", "\"Once upon a time\""),
     (
         "steps",
-        "Number of tokens, the prompt's among them; 0 is as many as the model's context holds. Without it: 512\n# in a conversation, 256 where exit is set. In a .gguf model's chat: most tokens of an answer. Without it: 0.",
+        "Number of tokens, the prompt's among them; 0 is as many as the model's context holds. Without it: 512\n# in a conversation, 256 where exit is set. In a .gguf model's chat: most tokens of an answer. Without it: 1024.",
         "256",
     ),
     (

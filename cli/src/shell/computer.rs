@@ -12,7 +12,7 @@ use llama2_efi::config;
 use llama2_engine::{bench::gigahertz, units::Bytes};
 use llama2_talk::host::{Audience, Host, Offer};
 
-use super::offers::Market;
+use super::{book::Book, offers::Market};
 use crate::{
     bench::processor,
     failure::Failure,
@@ -30,14 +30,26 @@ pub struct Computer<'a> {
     /// The model that runs, and the memory that it has.
     own: Option<PathBuf>,
     taken: u64,
+    /// Where lines that were typed are kept, if they are.
+    book: Option<Book>,
 }
 
 impl Computer<'_> {
-    pub fn new(machine: &Machine) -> Computer<'_> {
+    pub fn new(machine: &Machine, book: Option<Book>) -> Computer<'_> {
         Computer {
             machine,
+            book,
             own: None,
             taken: 0,
+        }
+    }
+
+    fn market(&self) -> Market<'_> {
+        Market {
+            own: self.own.as_deref(),
+            free: available_memory().map_or(u64::MAX, |free| free.saturating_add(self.taken)),
+            kv: self.machine.kv,
+            workers: self.machine.workers(),
         }
     }
 
@@ -112,13 +124,21 @@ impl Host for Computer<'_> {
     }
 
     fn models(&mut self) -> Vec<Offer> {
-        let market = Market {
-            own: self.own.as_deref(),
-            free: available_memory().map_or(u64::MAX, |free| free.saturating_add(self.taken)),
-            kv: self.machine.kv,
-            workers: self.machine.workers(),
+        self.market().offers()
+    }
+
+    fn model_at(&mut self, path: &str) -> Option<Offer> {
+        let path = match path.strip_prefix("~/") {
+            Some(rest) => std::env::home_dir()?.join(rest),
+            None => PathBuf::from(path),
         };
-        market.offers()
+        self.market().file(&path)
+    }
+
+    fn remember(&mut self, line: &str) {
+        if let Some(book) = &mut self.book {
+            book.add(line);
+        }
     }
 
     fn conversations(&mut self) -> Result<Vec<String>, String> {

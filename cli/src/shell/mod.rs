@@ -1,6 +1,8 @@
 //! `llama2 chat` where somebody sits at a terminal: models one after another, and what only this side can do for a conversation.
 
+mod book;
 mod computer;
+mod keyboard;
 mod offers;
 mod screen;
 
@@ -19,7 +21,7 @@ use llama2_engine::{
     checkpoint::Format,
     model::Model,
     session::Session,
-    settings::{self, Settings},
+    settings,
     tokenizer::Tokenizer,
     units::{Bytes, Grouped},
 };
@@ -34,6 +36,7 @@ use crate::{
     machine::Machine,
     run,
 };
+use book::Book;
 use computer::Computer;
 use screen::Screen;
 
@@ -59,6 +62,10 @@ fn configuration() -> Options {
     };
     match config::parse(&bytes) {
         Ok((options, warnings)) => {
+            say(format_args!(
+                "llama2: settings of {} in this folder",
+                config::NAME
+            ));
             for warning in warnings {
                 say(format_args!("llama2: {}: {warning}", config::NAME));
             }
@@ -140,13 +147,13 @@ impl Kitchen<'_> {
         let memory = opened.checkpoint.memory(self.machine.kv, workers);
         let about = [
             ("format", opened.checkpoint.format.to_string()),
-            ("numbers", offer::kind(&opened.checkpoint)),
+            ("type", offer::kind(&opened.checkpoint)),
             (
                 "parameters",
                 Grouped(opened.checkpoint.parameters()).to_string(),
             ),
-            ("its memory", Bytes(memory.total()).to_string()),
-            ("its context", context.to_string()),
+            ("needs", format!("{} of memory", Bytes(memory.total()))),
+            ("positions", context.to_string()),
         ];
         let file = path.and_then(Path::file_name);
         Ok(Ready {
@@ -203,18 +210,21 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
             }
             other => other,
         })?;
-    work(&kitchen, ready, settings, options.mode)
+    let book = (!args.no_history).then(Book::open).flatten();
+    work(&kitchen, ready, State::new(settings, options.mode), book)
 }
 
 /// One model after another.
 fn work(
     kitchen: &Kitchen<'_>,
     ready: Ready,
-    settings: Settings,
-    mode: Option<settings::Mode>,
+    mut state: State,
+    book: Option<Book>,
 ) -> Result<(), Failure> {
-    let mut state = State::new(settings, mode);
-    let mut computer = Computer::new(kitchen.machine);
+    if let Some(book) = &book {
+        book.read_into(state.history_mut());
+    }
+    let mut computer = Computer::new(kitchen.machine, book);
     // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the command.
     let (mut served, mut model) = serve(ready)?;
     let mut screen = Screen::enter().map_err(|error| {
@@ -240,8 +250,7 @@ fn work(
             Next::Exit | Next::Reboot | Next::Shutdown | Next::Firmware => return Ok(()),
             Next::Bench => {
                 drop(session);
-                let drawing = state.drawing();
-                bench(&mut model, &served, kitchen.machine, drawing, &mut screen)?;
+                bench(&mut model, &served, kitchen.machine, &mut screen)?;
             }
             Next::Model(id) => {
                 let path = (id != BUNDLED).then(|| PathBuf::from(&id));
@@ -322,7 +331,6 @@ fn bench(
     model: &mut Model,
     served: &Served,
     machine: &Machine,
-    drawing: Option<String>,
     screen: &mut Screen,
 ) -> Result<(), Failure> {
     let tests = [Work::Prompt(512), Work::Generate(128)].map(|work| Test { work, depth: 0 });
@@ -363,9 +371,6 @@ fn bench(
                 true => text.clone(),
                 false => measure::briefly(&report),
             });
-            if let Some(drawing) = drawing {
-                screen.show(Style::Info, &format!("{drawing}\n"));
-            }
         }
         Err(failure) => complain(&failure, screen),
     }

@@ -67,7 +67,7 @@ impl Market<'_> {
     }
 
     /// What is offered of a file; `None` if it is none that holds a model.
-    fn file(&self, path: &Path) -> Option<Offer> {
+    pub fn file(&self, path: &Path) -> Option<Offer> {
         let name = path.file_name()?.to_str()?;
         let is = |extension: &str| {
             path.extension()

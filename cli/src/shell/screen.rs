@@ -10,22 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::{
-    event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
-    terminal,
-};
+use crossterm::terminal;
 use llama2_console::{
     ansi::{PASTE_OFF, PASTE_ON},
     front::{Below, Bottom, Front, Gauge, Style},
-    keys::{Key, Modifiers},
+    keys::Key,
     terminal::Terminal,
 };
 use llama2_talk::host::Console;
 
+use super::keyboard::{Keyboard, RAW, RESIZED};
 use crate::failure::Failure;
 
-/// Whether the terminal gives single keys now.
-static RAW: AtomicBool = AtomicBool::new(false);
 /// Whether the command was stopped and goes on: somebody else has had the terminal.
 static CONTINUED: AtomicBool = AtomicBool::new(false);
 
@@ -67,17 +63,19 @@ fn protect() {
 #[cfg(unix)]
 fn signals() {
     use signal_hook::{
-        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH},
         iterator::Signals,
         low_level::emulate_default_handler,
     };
-    let Ok(mut signals) = Signals::new([SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else {
+    let all = [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH];
+    let Ok(mut signals) = Signals::new(all) else {
         return;
     };
     std::thread::spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGCONT => CONTINUED.store(true, SeqCst),
+                SIGWINCH => RESIZED.store(true, SeqCst),
                 // A benchmark, which nobody presses keys for.
                 SIGINT if crate::interrupt::stop() => (),
                 signal => {
@@ -98,7 +96,10 @@ fn signals() {
 /// The terminal that the command was started in.
 pub struct Screen {
     terminal: Terminal,
+    keyboard: Keyboard,
     keys: VecDeque<Key>,
+    /// In the middle of a paste, which may hold any character.
+    pasting: bool,
     /// Shown again when the terminal's size changes, or somebody else has had it.
     below: Below,
     drawing: Duration,
@@ -116,7 +117,9 @@ impl Screen {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let mut screen = Screen {
             terminal: Terminal::new(columns, rows, colours),
+            keyboard: Keyboard::new(),
             keys: VecDeque::new(),
+            pasting: false,
             below: Below::Nothing,
             drawing: Duration::ZERO,
         };
@@ -174,19 +177,24 @@ impl Screen {
     #[cfg(not(unix))]
     fn stop(&mut self) {}
 
-    fn take_event(&mut self, event: Event) {
-        match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => match key_of(key) {
-                Key::Ctrl('z') if cfg!(unix) => self.stop(),
-                key => self.keys.push_back(key),
-            },
-            Event::Paste(text) => {
-                self.keys.push_back(Key::PasteBegin);
-                self.keys.extend(pasted(&text));
-                self.keys.push_back(Key::PasteEnd);
+    /// Keeps the keys that have come for whoever asks.
+    fn listen(&mut self) {
+        let mut keys = Vec::new();
+        // The terminal is gone: whatever is going on ends.
+        if !self.keyboard.read(&mut |key| keys.push(key)) && self.keys.is_empty() {
+            keys.extend([Key::Ctrl('c'), Key::Ctrl('d')]);
+        }
+        for key in keys {
+            match key {
+                Key::PasteBegin => self.pasting = true,
+                Key::PasteEnd => self.pasting = false,
+                Key::Ctrl('z') if cfg!(unix) && !self.pasting => {
+                    self.stop();
+                    continue;
+                }
+                _ => (),
             }
-            Event::Resize(columns, rows) => self.resize((columns.into(), rows.into())),
-            _ => (),
+            self.keys.push_back(key);
         }
     }
 
@@ -218,54 +226,6 @@ fn size() -> (usize, usize) {
         Ok((columns @ 1.., rows @ 1..)) => (columns.into(), rows.into()),
         _ => (80, 24),
     }
-}
-
-/// A key as conversations know it.
-fn key_of(event: KeyEvent) -> Key {
-    let held = |modifier| event.modifiers.contains(modifier);
-    let mut modifiers = Modifiers {
-        shift: held(KeyModifiers::SHIFT),
-        ctrl: held(KeyModifiers::CONTROL),
-        alt: held(KeyModifiers::ALT) || held(KeyModifiers::META),
-        alt_gr: false,
-    };
-    // Windows says so of the key that gives some layouts their third letters.
-    if cfg!(windows) && modifiers.ctrl && modifiers.alt && matches!(event.code, KeyCode::Char(_)) {
-        (modifiers.ctrl, modifiers.alt, modifiers.alt_gr) = (false, false, true);
-    }
-    let key = match event.code {
-        KeyCode::Char(letter) => match Key::from_char(letter) {
-            Key::Char(letter) => Key::Char(letter),
-            other => other,
-        },
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Backspace => Key::Backspace,
-        KeyCode::Delete => Key::Delete,
-        KeyCode::Left => Key::Left,
-        KeyCode::Right => Key::Right,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Tab => Key::Tab,
-        KeyCode::BackTab => Key::BackTab,
-        KeyCode::Esc => Key::Escape,
-        _ => Key::Other,
-    };
-    key.with(modifiers)
-}
-
-/// The keys of a pasted text. Terminals send line breaks as carriage returns.
-fn pasted(text: &str) -> Vec<Key> {
-    let text = text.replace("\r\n", "\n");
-    text.chars()
-        .map(|letter| match letter {
-            '\n' | '\r' => Key::Newline,
-            letter => Key::Char(letter),
-        })
-        .collect()
 }
 
 impl Front for Screen {
@@ -305,28 +265,17 @@ impl Console for Screen {
         if CONTINUED.swap(false, SeqCst) {
             let _ = self.again();
         }
-        while self.keys.is_empty() {
-            match event::poll(Duration::ZERO).and_then(|is_there| {
-                if is_there {
-                    event::read().map(Some)
-                } else {
-                    Ok(None)
-                }
-            }) {
-                Ok(Some(event)) => self.take_event(event),
-                Ok(None) => break,
-                // The terminal is gone: whatever is going on ends.
-                Err(_) => self.keys.extend([Key::Ctrl('c'), Key::Ctrl('d')]),
-            }
+        if RESIZED.swap(false, SeqCst) {
+            self.resize(size());
+        }
+        if self.keys.is_empty() {
+            self.listen();
         }
         self.keys.pop_front()
     }
 
     fn rest(&mut self, milliseconds: u64) {
-        // Where that fails, the next key says so.
-        if event::poll(Duration::from_millis(milliseconds)).is_err() {
-            std::thread::sleep(Duration::from_millis(milliseconds));
-        }
+        self.keyboard.rest(Duration::from_millis(milliseconds));
     }
 
     fn flush(&mut self) {
@@ -340,48 +289,5 @@ impl Console for Screen {
 
     fn drawing(&self) -> u64 {
         self.drawing.as_nanos() as u64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_the_terminal_library() {
-        let key = |code, modifiers| key_of(KeyEvent::new(code, modifiers));
-        let (none, ctrl, alt, shift) = (
-            KeyModifiers::NONE,
-            KeyModifiers::CONTROL,
-            KeyModifiers::ALT,
-            KeyModifiers::SHIFT,
-        );
-        for (code, modifiers, want) in [
-            (KeyCode::Char('é'), none, Key::Char('é')),
-            (KeyCode::Char('A'), shift, Key::Char('A')),
-            (KeyCode::Char('c'), ctrl, Key::Ctrl('c')),
-            (KeyCode::Char('h'), ctrl, Key::Backspace),
-            (KeyCode::Char('j'), ctrl, Key::Enter),
-            (KeyCode::Char('b'), alt, Key::WordLeft),
-            (KeyCode::Left, ctrl, Key::WordLeft),
-            (KeyCode::Backspace, alt, Key::DeleteWordLeft),
-            (KeyCode::Enter, alt, Key::Newline),
-            (KeyCode::BackTab, shift, Key::BackTab),
-            (KeyCode::Esc, none, Key::Escape),
-            (KeyCode::F(1), none, Key::Other),
-        ] {
-            assert_eq!(key(code, modifiers), want, "{code:?} {modifiers:?}");
-        }
-        assert_eq!(
-            pasted("a\r\nb\rc\t"),
-            [
-                Key::Char('a'),
-                Key::Newline,
-                Key::Char('b'),
-                Key::Newline,
-                Key::Char('c'),
-                Key::Char('\t')
-            ]
-        );
     }
 }

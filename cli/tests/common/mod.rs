@@ -95,6 +95,7 @@ impl Terminal {
             .current_dir(folder)
             .env("TERM", "xterm")
             .env("NO_COLOR", "1")
+            .env("XDG_STATE_HOME", folder.join("state"))
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
             .stderr(Stdio::from(slave.try_clone().unwrap()));
@@ -127,9 +128,35 @@ impl Terminal {
         }
     }
 
-    /// Types.
+    /// Types, all at once; a line's end is a key only where it is the last.
     pub fn write(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap();
+        self.bytes(text.as_bytes());
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.master.write_all(bytes).unwrap();
+    }
+
+    /// Types as hands do, slowly.
+    pub fn hands(&mut self, text: &str) {
+        for letter in text.bytes() {
+            self.bytes(&[letter]);
+            std::thread::sleep(std::time::Duration::from_millis(60));
+        }
+    }
+
+    /// Makes it so many columns wide.
+    pub fn resize(&self, columns: u16) {
+        use std::os::fd::AsRawFd;
+        let size = libc::winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // Safety: an open terminal, and its size.
+        let done = unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size) };
+        assert_eq!(done, 0);
     }
 
     /// Waits for these words, and forgets what came up to their end.
@@ -149,6 +176,18 @@ impl Terminal {
         }
     }
 
+    /// What comes until the command ends.
+    pub fn rest(&mut self) -> String {
+        let _ = self.child.wait();
+        while let Ok(bytes) = self
+            .receiver
+            .recv_timeout(std::time::Duration::from_millis(300))
+        {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        std::mem::take(&mut self.seen)
+    }
+
     /// The terminal's flags for input and output: whether lines are edited, characters echoed, line ends translated.
     pub fn modes(&self) -> [bool; 3] {
         use std::os::fd::AsRawFd;
@@ -162,6 +201,15 @@ impl Terminal {
             modes.c_lflag & libc::ECHO != 0,
             modes.c_oflag & libc::OPOST != 0,
         ]
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Terminal {
+    /// The command has the terminal's other end as well, so that it would not hear that nobody is there any more.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

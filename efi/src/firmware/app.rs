@@ -30,7 +30,7 @@ use super::{
     keyboard, load,
     machine::Machine,
     memory, power, random, shell, show,
-    terminal::{Terminal, complain, say},
+    terminal::{Terminal, complain, detail, say},
     wishes,
 };
 
@@ -176,7 +176,7 @@ impl Shelf<'_> {
             error => about(&error),
         })?;
         Ok(Ready {
-            called: find::called(&pair.model.id),
+            called: find::called_inside(&pair.model.id, &mut *pair.model.bytes),
             id: pair.model.id.clone(),
             size: pair.model.bytes.size(),
             name,
@@ -314,7 +314,11 @@ impl Shelf<'_> {
                 }
             };
             first = false;
-            say(&format!("Context: {}\n", ready.context));
+            detail(&format!("Context: {}", ready.context));
+            say(&format!(
+                "Context: {} tokens\n",
+                ready.checkpoint.config.seq_len
+            ));
             machine.taken = ready.needed;
             let (id, next) = self.hold(ready, &mut state, machine)?;
             machine.taken = 0;
@@ -345,9 +349,6 @@ impl Shelf<'_> {
                 Next::Bench => {
                     if let Err(sentence) = self.bench(&mut ready) {
                         complain("error", &sentence);
-                    }
-                    if let Some(drawing) = state.drawing() {
-                        say(&format!("Console: {drawing}."));
                     }
                 }
                 Next::Reboot => power::reboot(),
@@ -412,10 +413,10 @@ impl Ready {
     fn about(&self) -> Vec<(String, String)> {
         let config = &self.checkpoint.config;
         [
-            ("numbers", offer::kind(&self.checkpoint)),
+            ("type", offer::kind(&self.checkpoint)),
             ("file", format!("{} bytes", Grouped(self.size))),
             ("shape", checkpoint::describe(config)),
-            ("its memory", format!("{}", Bytes(self.needed))),
+            ("needs", format!("{} of memory", Bytes(self.needed))),
         ]
         .map(|(name, what)| (name.into(), what))
         .into()

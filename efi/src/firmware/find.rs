@@ -6,6 +6,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::ops::ControlFlow;
 
 use llama2_console::text;
 use llama2_efi::{
@@ -29,7 +30,7 @@ use llama2_talk::{
 use super::{
     files::{FileSource, Found, Volume, Volumes},
     shell,
-    terminal::{complain, say},
+    terminal::{complain, detail, say},
 };
 
 /// The model inside this file.
@@ -210,11 +211,32 @@ fn speaks_without(model: &Checkpoint) -> bool {
 
 /// What people call the model of an offer: its file without folder and volume.
 pub fn called(id: &str) -> String {
+    file_name(id).to_string()
+}
+
+/// The same of a model whose file can be read: `MODEL.BIN` says nothing, and a GGUF file has a name of its own.
+pub fn called_inside(id: &str, bytes: &mut dyn ByteSource) -> String {
+    const ANY: &str = "MODEL.BIN";
+    let mut own = None;
+    if file_name(id).eq_ignore_ascii_case(ANY) {
+        let _ = gguf::metadata(bytes, &mut |key, value| match (key, value) {
+            ("general.name", gguf::Value::Text(Some(name))) => {
+                own = Some(name.trim().to_string());
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+    }
+    own.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| called(id))
+}
+
+fn file_name(id: &str) -> &str {
     if id == BUNDLED_ID {
-        return BUNDLED_SHORT.to_string();
+        return BUNDLED_SHORT;
     }
     let path = id.split(" on ").next().unwrap_or_default();
-    path.rsplit('\\').next().unwrap_or(path).to_string()
+    path.rsplit('\\').next().unwrap_or(path)
 }
 
 /// How many models lie on the volumes: without opening any.
@@ -475,7 +497,7 @@ impl Pair {
             })?;
             own.check_model(vocab_size)
                 .map_err(|error| format!("{name}: its tokenizer {error}"))?;
-            say(&format!(
+            detail(&format!(
                 "Tokenizer: the model's own, {} tokens",
                 Grouped(vocab_size as u64)
             ));
@@ -504,7 +526,7 @@ impl Pair {
         let about = |error| format!("{}: {error}", source.name);
         let tokenizer = Tokenizer::load(&mut *source.bytes).map_err(about)?;
         tokenizer.check_model(vocab_size).map_err(about)?;
-        say(&format!(
+        detail(&format!(
             "Tokenizer: {}, {} tokens",
             source.name,
             Grouped(vocab_size as u64)

@@ -13,7 +13,7 @@ use llama2_engine::{
 use super::{
     clock,
     find::Source,
-    terminal::{self, say},
+    terminal::{self, detail},
 };
 
 /// Microseconds between two looks at the keyboard, and between two drawings of the bar.
@@ -70,7 +70,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
     terminal::end_redrawn();
     let (model, digest) = loaded?;
     let speed = screen::megabytes_per_second(total, clock::microseconds() - start);
-    say(&format!(
+    detail(&format!(
         "Read {} bytes at {speed}, CRC-32 {:08x}",
         Grouped(digest.bytes),
         digest.crc32

@@ -109,7 +109,7 @@ impl Host for Machine<'_> {
     fn about(&mut self) -> Vec<(String, String)> {
         let memory = memory::size();
         let mut about = Vec::from([
-            ("cores in all".to_string(), self.crew.words()),
+            ("cores".to_string(), self.crew.words()),
             ("processor".to_string(), cpu::name()),
             ("firmware".to_string(), banner::firmware()),
             (
@@ -120,7 +120,7 @@ impl Host for Machine<'_> {
         if let Some(ghz) = gigahertz(clock::nanoseconds) {
             about.push(("clock".to_string(), format!("{ghz:.2} GHz effective")));
         }
-        about.push(("random numbers".to_string(), random::source().to_string()));
+        about.push(("seeds".to_string(), random::source().to_string()));
         about
     }
 

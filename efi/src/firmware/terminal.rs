@@ -43,6 +43,8 @@ const DECODED: usize = 256;
 /// Milliseconds after its last byte during which the serial line is watched without sleep: a paste follows something typed, and the firmware's queue
 /// is full within 3 ms.
 const WATCHED: u64 = 60_000;
+/// Milliseconds within which a terminal says how wide it is; one behind a network may be later.
+const ANSWERED: u64 = 150;
 /// Time between two looks of the timer at the line; firmware's timers are no finer.
 const LISTENED: Duration = Duration::from_millis(10);
 
@@ -55,6 +57,8 @@ struct Line {
     decoder: Keys,
     /// When the last byte came.
     heard: Option<u64>,
+    /// Whether the terminal has told its width.
+    measured: bool,
 
     /// Keys of line and keyboard that nobody has taken yet. It never grows: see [`last_words`].
     pressed: VecDeque<Key>,
@@ -66,6 +70,7 @@ static LINE: Global<Line> = Global::new(Line {
     marked: false,
     decoder: Keys::new(),
     heard: None,
+    measured: false,
     pressed: VecDeque::new(),
 });
 
@@ -138,7 +143,7 @@ pub fn interactive(wanted: bool) {
         }
         TIMED.store(timer.is_some(), Relaxed);
     });
-    LINE.with(|line| {
+    let asked = LINE.with(|line| {
         if core::mem::replace(&mut line.marked, wanted) != wanted
             && let Some(port) = &mut line.port
         {
@@ -151,8 +156,24 @@ pub fn interactive(wanted: bool) {
             if wanted {
                 port.write(ansi::ASK_WIDTH.as_bytes());
             }
+            line.measured = false;
+            return wanted;
         }
+        false
     });
+    // What comes first may be a menu, which is to be as wide as it may. Keys that come meanwhile are for it.
+    let start = clock::milliseconds();
+    while asked == Some(true)
+        && LINE.with(|line| !line.measured) == Some(true)
+        && clock::milliseconds() - start < ANSWERED
+    {
+        match pressed() {
+            Some(key) => {
+                AHEAD.with(|ahead| ahead.press(key));
+            }
+            None => boot::stall(Duration::from_micros(500)),
+        }
+    }
 }
 
 /// A timer that calls `f` from now on, where the firmware has one.
@@ -268,9 +289,9 @@ impl Front for Terminal {
     }
 }
 
-/// Sends text to the serial line as it is, but for line ends.
+/// Sends text to the serial line, without breaking its lines.
 pub fn to_serial(text: &str) {
-    on_wire(|wire| wire.raw(text));
+    on_wire(|wire| wire.unbroken(text));
 }
 
 /// Keeps what is said for a picture that may come.
@@ -284,6 +305,7 @@ fn remember(style: Style, text: &str) {
 
 /// Shows text on the screen; `whole` if nothing that belongs to its last word follows.
 fn to_screen(style: Style, text: &str, whole: bool) {
+    let text = &wire::plain(text);
     remember(style, text);
     if !on_picture(&mut |picture| picture.show(style, text)) {
         SCREEN.with(|screen| screen.raw(style, text, whole));
@@ -308,6 +330,14 @@ pub fn end_redrawn() {
 /// Says a line about what is going on.
 pub fn say(line: &str) {
     say_in(Style::Info, line);
+}
+
+/// Says what only the log and scripts want to know: in a conversation it is recorded alone.
+pub fn detail(line: &str) {
+    match LINE.with(|line| line.marked) {
+        Some(true) => record(line),
+        _ => say(line),
+    }
 }
 
 /// Says a line in a style.
@@ -426,6 +456,7 @@ fn pressed() -> Option<Key> {
             if let Some((columns, row)) = line.decoder.place()
                 && (20..=1000).contains(&columns)
             {
+                line.measured = true;
                 line.terminal.set_size(columns, row.clamp(WIRE.1, 1000));
             }
         }
@@ -559,7 +590,8 @@ pub fn last_words(message: fmt::Arguments<'_>) {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             LINE.with(|line| {
                 let Some(port) = &mut line.port else { return };
-                for piece in text.split_inclusive('\n') {
+                let plain = text.split(|letter: char| !wire::is_plain(letter));
+                for piece in plain.flat_map(|text| text.split_inclusive('\n')) {
                     match piece.strip_suffix('\n') {
                         Some(content) => {
                             port.write(content.as_bytes());

@@ -25,7 +25,7 @@ pub fn v2<W>(
     for (lacks, what) in [
         (
             own.rope.theta != plain.rope.theta,
-            "a RoPE base other than 10 000",
+            "a RoPE base other than 10000",
         ),
         (
             own.norm_epsilon != plain.norm_epsilon,

@@ -537,7 +537,7 @@ impl Entries {
             .filter(|n| (1..=checkpoint::LARGEST_DIMENSION as usize).contains(n))
             .ok_or(Error::Value {
                 key: key.into(),
-                wanted: "1 to 16 777 216",
+                wanted: "1 to 16777216",
             })
     }
 

@@ -108,7 +108,7 @@ pub(super) fn config(
     if config.n_layers > checkpoint::MOST_LAYERS as usize {
         return Err(gguf(Error::Value {
             key: architecture.key("block_count"),
-            wanted: "1 to 4 096",
+            wanted: "1 to 4096",
         }));
     }
     config.variant = variant(entries, architecture, &config).map_err(gguf)?;

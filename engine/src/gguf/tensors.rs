@@ -197,7 +197,7 @@ impl Part {
             Some(count @ 1..=MOST_PARTS) => Ok(count as usize),
             Some(_) => Err(Error::Value {
                 key: key.into(),
-                wanted: "1 to 1 024",
+                wanted: "1 to 1024",
             }),
         }
     }

@@ -222,7 +222,7 @@ fn every_setting_is_shown_set_and_refused() {
             "seed random",
             "seed 5",
             "seed random",
-            "a reply is as long as the context holds",
+            "a reply has at most 1024 tokens",
             "a reply has at most 9 tokens",
             "a reply has at most 5000 tokens",
             "think show",
@@ -301,15 +301,21 @@ fn help_info_and_commands_that_are_none() {
         "speaker",
         "of a test",
         "chatml",
-        "positions used",
-        "another one each time",
+        "tokens used",
+        "a new one each time",
         "cores",
         "a test",
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(said.contains("8 (counted)"), "{said}");
-    assert!(said.contains("showing the last reply took"), "{said}");
+    assert!(!said.contains("showing"), "a developer's number: {said}");
+    assert!(
+        screen
+            .log
+            .iter()
+            .any(|line| line.contains("showing the last reply took"))
+    );
     let errors = screen.errors();
     for sentence in [
         "/nothing is no command",

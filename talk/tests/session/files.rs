@@ -88,7 +88,7 @@ fn what_cannot_be_written_or_listed_is_said_and_the_conversation_goes_on() {
     let errors = screen.errors();
     for sentence in [
         "A.JSL: the medium fails",
-        "there is no conversation B.JSL: /load lists them",
+        "there is no conversation \"b\": /load lists them",
         "a/b",
     ] {
         assert!(errors.contains(sentence), "{errors}");
@@ -167,7 +167,7 @@ fn files_that_are_no_conversations_name_the_line() {
     ]);
     let errors = screen.errors();
     for sentence in [
-        "EMPTY.JSL: line 1 is empty",
+        "EMPTY.JSL: the file is empty",
         "CUT.JSL: line 3 ends in the middle",
         "HOT.JSL: line 1 has settings that will not do: temperature is 99",
         "SWAPPED.JSL: line 3",
@@ -218,6 +218,20 @@ fn conversations_of_other_models_and_of_longer_contexts() {
     room.machine.files.insert("OPEN.JSL".into(), open.into());
     let screen = room.type_in(["/load open", "/retry"]);
     assert_eq!(screen.answers().len(), 1, "{}", screen.all());
+    let turn =
+        "{\"role\":\"user\",\"content\":\"Why?\"}\n{\"role\":\"assistant\",\"content\":\"So.\"}";
+    let open =
+        format!("{head}\r\n\r\n{turn}\n{{\"role\":\"user\",\"content\":\"Who?\"}}\r\n\u{1a}");
+    room.machine.files.insert("OPEN.JSL".into(), open.into());
+    let screen = room.type_in(["/load open", "/undo", "/undo", "/undo"]);
+    let said = screen.said();
+    let taken = ["no answer: /retry", "Taken back: Who?", "Taken back: Why?"];
+    assert!(taken.iter().all(|words| said.contains(words)), "{said}");
+    assert!(
+        !screen.warnings().contains("forgotten"),
+        "it had read the first turn alone"
+    );
+    assert!(screen.errors().contains("nothing to take back"));
 }
 
 #[test]
@@ -257,6 +271,59 @@ fn stories_are_saved_too() {
         screen.said().contains("C.JSL: 2 messages"),
         "{}",
         screen.all()
+    );
+}
+
+#[test]
+fn a_part_of_a_name_loads_and_two_are_told() {
+    let mut room = Room::steady(speaker());
+    room.type_in(["Who?", "/save Über uns", "/save Garten", "/save Gärten"]);
+    let screen = room.type_in(["/load über", "/load RTEN", "/load rten.jsl", "/load Garten"]);
+    let said = screen.said();
+    assert!(said.contains("Über uns.JSL: 2 messages"), "{said}");
+    assert!(said.contains("GARTEN.JSL: 2 messages"), "{said}");
+    let errors = screen.errors();
+    assert_eq!(
+        errors.matches("may be GARTEN.JSL or ").count(),
+        2,
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_configuration_has_what_differs_from_the_model_s_defaults() {
+    // Of a story, whose defaults are no chat's; loading it changes nothing of that.
+    let mut room = Room::with(
+        stories(),
+        None,
+        Settings {
+            steps: Some(8),
+            ..Settings::default()
+        },
+    );
+    room.type_in(["Once", "/save tale", "/load tale", "/config"]);
+    let text = room.machine.config.clone().unwrap();
+    assert_eq!(text, "model = \"stories1M\"\nsteps = 8\n");
+    room.type_in([
+        "/temp 0.5",
+        "/save tale",
+        "/temp 0.7",
+        "/load tale",
+        "/config",
+    ]);
+    let text = room.machine.config.clone().unwrap();
+    assert_eq!(
+        text,
+        "model = \"stories1M\"\nsteps = 8\ntemperature = 0.5\n"
+    );
+    // What the file says is to be true, and what it explains is said there.
+    let old = "# Seed.\n# seed = 0\nthink = \"hide\"\n# top_k = 40\n# display = \"auto\"\n";
+    room.machine.config = Ok(old.into());
+    room.type_in(["/think show", "/top_k 7", "/config"]);
+    let text = room.machine.config.clone().unwrap();
+    assert_eq!(
+        text,
+        "# Seed.\n# seed = 0\nthink = \"show\"\ntop_k = 7\n# display = \"auto\"\nmodel = \"stories1M\"\ntemperature = 0.5\nsteps = 8\n"
     );
 }
 

@@ -1,0 +1,85 @@
+//! Standard output and standard error. A terminal gets plain text, whoever made it: models, files' names, settings of a folder that
+//! somebody else filled. Pipes and files get the bytes as they are.
+
+use std::{
+    ffi::OsStr,
+    io::{self, IsTerminal, StderrLock, StdoutLock, Write},
+};
+
+use llama2_console::terminal::{is_plain, plain};
+
+/// A stream that may be a terminal.
+pub struct Plain<W> {
+    to: W,
+    is_terminal: bool,
+}
+
+pub fn stdout() -> Plain<StdoutLock<'static>> {
+    let to = io::stdout().lock();
+    let is_terminal = to.is_terminal();
+    Plain { to, is_terminal }
+}
+
+pub fn stderr() -> Plain<StderrLock<'static>> {
+    let to = io::stderr().lock();
+    let is_terminal = to.is_terminal();
+    Plain { to, is_terminal }
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes a text dim, where that can be seen; what follows is as before.
+    pub fn write_dim(&mut self, text: &str) -> io::Result<()> {
+        match self.is_terminal {
+            true => write!(self.to, "\x1b[2m{}\x1b[22m", plain(text)),
+            false => self.to.write_all(text.as_bytes()),
+        }
+    }
+}
+
+impl<W: Write> Write for Plain<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Whoever writes, writes whole characters.
+        match self.is_terminal {
+            true => {
+                let text = plain(&String::from_utf8_lossy(bytes));
+                self.to.write_all(text.as_bytes())?;
+            }
+            false => self.to.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Says how the command line is wrong, or what was asked of it, and ends. The library quotes arguments as they are, and colours the
+/// rest: so it is only trusted with plain ones.
+pub fn end(error: &clap::Error) -> ! {
+    let is_one_plain = |argument: &OsStr| argument.to_string_lossy().chars().all(is_plain);
+    if !error.use_stderr() || std::env::args_os().all(|argument| is_one_plain(&argument)) {
+        error.exit();
+    }
+    // Where nobody hears it the status says it.
+    let _ = write!(stderr(), "{}", error.render());
+    std::process::exit(error.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_terminals_get_it_plain() {
+        let text = "a\u{1b}]0;x\u{7}b\u{9b}2J\u{202e}c\r\n\té\n";
+        for (is_terminal, want) in [(true, "a]0;xb2Jc\n\té\n"), (false, text)] {
+            let mut out = Plain {
+                to: Vec::new(),
+                is_terminal,
+            };
+            write!(out, "{text}").unwrap();
+            assert_eq!(String::from_utf8(out.to).unwrap(), want);
+        }
+    }
+}
