@@ -1,14 +1,27 @@
 //! Why the command ends early, and how it says things.
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, Write},
     path::Path,
 };
 
+use llama2_engine::units::{PATH, SENTENCE, short};
+
 /// Says a line on standard error. Nothing depends on its being heard: where standard error is closed or full, the line is lost.
 pub fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A path as sentences have it: of bounded length.
+pub fn name(path: &Path) -> String {
+    short(&path.to_string_lossy(), PATH).into_owned()
+}
+
+/// A sentence of bounded length, whatever files and arguments put into it.
+pub fn bounded(sentence: &str) -> Cow<'_, str> {
+    short(sentence, SENTENCE - "llama2: ".len())
 }
 
 /// What went wrong.
@@ -22,7 +35,7 @@ pub enum Failure {
 impl Failure {
     /// A sentence about a file.
     pub fn about(path: &Path, what: impl Display) -> Failure {
-        Failure::Input(format!("{}: {what}", path.display()))
+        Failure::Input(format!("{}: {what}", name(path)))
     }
 
     /// A failed write to standard output.

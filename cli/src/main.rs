@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Input(sentence)) => {
-            failure::say(format_args!("llama2: {sentence}"));
+            failure::say(format_args!("llama2: {}", failure::bounded(&sentence)));
             ExitCode::from(1)
         }
     }

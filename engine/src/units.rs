@@ -1,6 +1,32 @@
 //! Numbers as people read them: bytes in binary units, long numbers in groups of three digits. And names out of files, in quotes.
 
+use alloc::{borrow::Cow, format};
 use core::fmt::{self, Write};
+
+/// Most characters of a sentence.
+pub const SENTENCE: usize = 300;
+/// Most characters of a path in a sentence.
+pub const PATH: usize = 100;
+
+/// `text` in at most `most` characters: of a longer one the middle becomes `…`, and a path keeps its last name whole where there is
+/// room for it.
+pub fn short(text: &str, most: usize) -> Cow<'_, str> {
+    let count = text.chars().count();
+    if count <= most {
+        return text.into();
+    }
+    let name = text.rfind(['/', '\\']).map_or(text, |at| &text[at..]);
+    let half = most / 2;
+    let name = Some(name.chars().count()).filter(|name| (half..most).contains(name));
+    let tail = name.unwrap_or(half);
+    let at = |index| {
+        text.char_indices()
+            .nth(index)
+            .map_or(text.len(), |(at, _)| at)
+    };
+    let head = most.saturating_sub(tail + 1);
+    format!("{}…{}", &text[..at(head)], &text[at(count - tail)..]).into()
+}
 
 /// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`, `512 bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +116,28 @@ mod tests {
         assert_eq!(shown(1_399_552), "1.3 MiB");
         assert_eq!(shown(513_879_068), "490 MiB");
         assert_eq!(shown(u64::MAX), "16 EiB");
+    }
+
+    #[test]
+    fn long_texts_lose_their_middle_and_paths_keep_their_names() {
+        assert_eq!(short("/a/b.gguf", 9), "/a/b.gguf");
+        assert_eq!(short("0123456789", 5), "01…89");
+        assert_eq!(short("ééééééé", 4), "é…éé");
+        assert_eq!(
+            short("/home/me/models/more/name.gguf", 17),
+            "/home/…/name.gguf"
+        );
+        assert_eq!(short("C:\\models\\more\\name.gguf", 12), "C…\\name.gguf");
+        let path = format!("/{}/{}.gguf", "d".repeat(400), "n".repeat(60));
+        let cut = short(&path, PATH);
+        assert_eq!(cut.chars().count(), PATH);
+        assert!(
+            cut.ends_with(&format!("…/{}.gguf", "n".repeat(60))),
+            "{cut}"
+        );
+        // A name that has no room is cut as well.
+        assert_eq!(short(&path, 20).chars().count(), 20);
+        assert_eq!(short("abc", 1), "…");
     }
 
     #[test]
