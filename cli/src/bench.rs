@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::ProgressBar;
 use llama2_engine::{
-    bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz},
+    bench::{Bench, Format, READING, Reader, Report, Stage, Subject, Test, Work, gigahertz},
     checkpoint::Error,
     kernels::Features,
     model::Model,
@@ -157,12 +157,14 @@ pub fn measure(
         spare: load::available_memory().map_or(u64::MAX, |free| free / 2),
         clock: nanoseconds,
         repetitions: measured.repetitions,
+        limit: None,
     };
     // On a terminal, and never while the clock runs.
     let bar = ProgressBar::new_spinner();
-    let outcomes = bench.run(tests, threads, &mut |test, repetition| {
-        let (file, of) = (measured.file, measured.repetitions);
-        bar.set_message(format!("{file}: {test}, {repetition} of {of}"));
+    let outcomes = bench.run(tests, threads, &mut |stage| {
+        if let Stage::Begins(test, repetition, of) = stage {
+            bar.set_message(format!("{}: {test}, {repetition} of {of}", measured.file));
+        }
         match interrupt::wanted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
