@@ -9,7 +9,9 @@ use std::{
 use indicatif::ProgressBar;
 use llama2_console::{terminal::plain, width};
 use llama2_engine::{
-    bench::{Bench, Format, READING, Reader, Report, Subject, Test, Work, gigahertz, statistics},
+    bench::{
+        Bench, Format, READING, Reader, Report, Stage, Subject, Test, Work, gigahertz, statistics,
+    },
     checkpoint::Error,
     kernels::Features,
     model::Model,
@@ -166,6 +168,7 @@ pub fn measure(
         spare: load::available_memory().map_or(u64::MAX, |free| free / 2),
         clock: nanoseconds,
         repetitions: measured.repetitions,
+        limit: None,
     };
     // On a terminal, and never while the clock runs.
     let bar = ProgressBar::new_spinner();
@@ -173,9 +176,11 @@ pub fn measure(
         .file_name()
         .unwrap_or_default()
         .to_string_lossy();
-    let outcomes = bench.run(tests, threads, &mut |test, repetition| {
-        let said = format!("{name}: {test}, {repetition} of {}", measured.repetitions);
-        bar.set_message(plain(&short(&said, progress::columns().saturating_sub(4))));
+    let outcomes = bench.run(tests, threads, &mut |stage| {
+        if let Stage::Begins(test, repetition, of) = stage {
+            let said = format!("{name}: {test}, {repetition} of {of}");
+            bar.set_message(plain(&short(&said, progress::columns().saturating_sub(4))));
+        }
         match interrupt::wanted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

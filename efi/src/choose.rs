@@ -32,28 +32,12 @@ impl Entry {
     }
 }
 
-/// What was chosen on one volume.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// The checkpoint.
-    pub model: Entry,
-    /// The tokenizer, if one was there.
-    pub tokenizer: Option<Entry>,
-    /// Other checkpoints that were there.
-    pub others: Vec<String>,
-}
-
-fn is_model(name: &str) -> bool {
+/// Whether a file of this name is taken for a model, of a split one for its first part.
+pub fn is_model(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name == "MODEL.BIN"
         || (name.starts_with("STORIES") && name.ends_with(".BIN"))
         || (name.ends_with(".GGUF") && PartName::of(&name).is_none_or(|part| part.number == 1))
-}
-
-fn is_tokenizer(name: &str) -> bool {
-    TOKENIZERS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The models among a volume's files, the first the one that is taken if nobody says another: `STORIES*.BIN` by name, `MODEL.BIN`, then `*.GGUF`,
@@ -75,27 +59,6 @@ pub fn models(entries: &[Entry]) -> Vec<&Entry> {
         .collect();
     models.sort_by_key(|entry| rank(entry));
     models
-}
-
-/// Chooses among a volume's files: the first of [`models`], with a tokenizer of the same folder if there is one.
-pub fn choose(entries: &[Entry]) -> Option<Choice> {
-    let models = models(entries);
-    let (model, others) = models.split_first()?;
-    let mut tokenizers: Vec<&Entry> = entries
-        .iter()
-        .filter(|entry| is_tokenizer(&entry.name))
-        .collect();
-    tokenizers.sort_by_key(|entry| {
-        (
-            entry.folder != model.folder,
-            core::cmp::Reverse(entry.name.len()),
-        )
-    });
-    Some(Choice {
-        model: (*model).clone(),
-        tokenizer: tokenizers.first().map(|&entry| entry.clone()),
-        others: others.iter().map(|entry| entry.path()).collect(),
-    })
 }
 
 /// A path as UEFI's file protocol wants it: backslashes, from the root.
@@ -127,63 +90,44 @@ mod tests {
         }
     }
 
-    fn choice(paths: &[&str]) -> Option<(String, Option<String>, Vec<String>)> {
+    fn order(paths: &[&str]) -> Vec<String> {
         let entries: Vec<Entry> = paths.iter().map(|path| entry(path)).collect();
-        choose(&entries).map(|c| (c.model.path(), c.tokenizer.map(|t| t.path()), c.others))
+        models(&entries).into_iter().map(Entry::path).collect()
     }
 
     #[test]
     fn the_root_comes_first_and_stories_before_model() {
-        assert_eq!(
-            choice(&["\\LLAMA2.CFG", "\\TOKENIZER.BIN", "\\NOTES.TXT"]),
-            None
-        );
-        let found = choice(&[
-            "\\MODELS\\stories15M.bin",
-            "\\model.bin",
-            "\\MODELS\\Tokenizer.bin",
-            "\\TOKEN.BIN",
-        ])
-        .unwrap();
-        assert_eq!(
-            found,
+        for (files, models) in [
             (
-                "\\model.bin".into(),
-                Some("\\TOKEN.BIN".into()),
-                vec!["\\MODELS\\stories15M.bin".into()]
-            )
-        );
-        let found = choice(&[
-            "\\MODEL.BIN",
-            "\\stories42M.bin",
-            "\\STORIES.BIN",
-            "\\token.bin",
-            "\\tokenizer.bin",
-        ])
-        .unwrap();
-        assert_eq!(found.0, "\\STORIES.BIN");
-        assert_eq!(found.1.as_deref(), Some("\\tokenizer.bin"));
-        assert_eq!(found.2, ["\\stories42M.bin", "\\MODEL.BIN"]);
-        let found = choice(&["\\b.gguf", "\\A.GGUF", "\\MODELS\\MODEL.BIN"]).unwrap();
-        assert_eq!(found.0, "\\A.GGUF");
-        assert_eq!(found.2, ["\\b.gguf", "\\MODELS\\MODEL.BIN"]);
-        // Of a split model the first part stands for all.
-        let found = choice(&[
-            "\\b-00001-of-00002.gguf",
-            "\\a-00002-of-00002.gguf",
-            "\\b-00002-of-00002.gguf",
-        ])
-        .unwrap();
-        assert_eq!(found.0, "\\b-00001-of-00002.gguf");
-        assert!(found.2.is_empty());
-        let found = choice(&["\\a.gguf", "\\MODEL.BIN"]).unwrap();
-        assert_eq!(found.0, "\\MODEL.BIN");
-        let found = choice(&["\\MODELS\\MODEL.BIN", "\\TOKENIZER.BIN"]).unwrap();
-        assert_eq!(found.1.as_deref(), Some("\\TOKENIZER.BIN"));
-        assert_eq!(
-            choice(&["\\STORIES.TXT", "\\MYSTORIES.BIN", "\\TOKENIZER.BIN"]),
-            None
-        );
+                &["\\LLAMA2.CFG", "\\TOKENIZER.BIN", "\\NOTES.TXT"][..],
+                &[][..],
+            ),
+            (
+                &["\\MODELS\\stories15M.bin", "\\model.bin", "\\TOKEN.BIN"],
+                &["\\model.bin", "\\MODELS\\stories15M.bin"],
+            ),
+            (
+                &["\\MODEL.BIN", "\\stories42M.bin", "\\STORIES.BIN"],
+                &["\\STORIES.BIN", "\\stories42M.bin", "\\MODEL.BIN"],
+            ),
+            (
+                &["\\b.gguf", "\\A.GGUF", "\\MODELS\\MODEL.BIN"],
+                &["\\A.GGUF", "\\b.gguf", "\\MODELS\\MODEL.BIN"],
+            ),
+            // Of a split model the first part stands for all.
+            (
+                &[
+                    "\\b-00001-of-00002.gguf",
+                    "\\a-00002-of-00002.gguf",
+                    "\\b-00002-of-00002.gguf",
+                ],
+                &["\\b-00001-of-00002.gguf"],
+            ),
+            (&["\\a.gguf", "\\MODEL.BIN"], &["\\MODEL.BIN", "\\a.gguf"]),
+            (&["\\STORIES.TXT", "\\MYSTORIES.BIN"], &[]),
+        ] {
+            assert_eq!(order(files), models);
+        }
     }
 
     #[test]

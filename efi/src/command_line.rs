@@ -213,21 +213,35 @@ fn flag(options: &mut Options, letter: char, value: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// The words of an image's load options: valid UCS-2 text that begins with `-` (boot entries often hold other data).
+/// The words of an image's load options: text that begins with `-` (boot entries often hold other data). By the specification it is
+/// UCS-2 with a null behind it; tools and people write it with a byte order mark, with a line end, and in ASCII or UTF-8, too.
 pub fn load_options(bytes: &[u8]) -> Option<Vec<String>> {
-    let units: Vec<u16> = bytes
-        .chunks_exact(2)
-        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-        .collect();
-    let end = units
-        .iter()
-        .position(|&unit| unit == 0)
-        .unwrap_or(units.len());
-    let text = String::from_utf16(&units[..end]).ok()?;
-    text.trim_start().starts_with('-').then(|| split(&text))
+    // ASCII has no zero in its first pair; and of other data little begins with a dash.
+    let narrow = match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => Some(rest),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [_, 0, ..] | [0, _, ..] => None,
+        rest => Some(rest),
+    };
+    let text = match narrow {
+        Some(bytes) => {
+            let end = bytes.iter().position(|&byte| byte == 0);
+            String::from_utf8(bytes[..end.unwrap_or(bytes.len())].into()).ok()?
+        }
+        None => {
+            let swapped = bytes.starts_with(&[0xfe, 0xff]);
+            let units = bytes.chunks_exact(2).map(|pair| match swapped {
+                true => u16::from_be_bytes([pair[0], pair[1]]),
+                false => u16::from_le_bytes([pair[0], pair[1]]),
+            });
+            let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
+            String::from_utf16(&units).ok()?
+        }
+    };
+    let text = text.trim_start_matches('\u{feff}').trim();
+    text.starts_with('-').then(|| split(text))
 }
 
-/// Words apart by spaces; double quotes keep spaces inside a word.
+/// Words apart by blanks and line ends; double quotes keep spaces inside a word.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -238,7 +252,7 @@ fn split(text: &str) -> Vec<String> {
                 quoted = !quoted;
                 word.get_or_insert_default();
             }
-            ' ' | '\t' if !quoted => words.extend(word.take()),
+            ' ' | '\t' | '\r' | '\n' if !quoted => words.extend(word.take()),
             letter => word.get_or_insert_default().push(letter),
         }
     }
@@ -431,6 +445,34 @@ mod tests {
             None,
             "half a surrogate"
         );
+        // With a byte order mark, a line end, more nulls, and in eight bits.
+        let want: &[&str] = &["-t", "0", "-i", "é b"];
+        let mark = |text: &str| ucs2(&format!("\u{feff}{text}"));
+        let swapped: Vec<u8> = mark("-t 0 -i \"é b\"")
+            .chunks(2)
+            .flat_map(|pair| [pair[1], pair[0]])
+            .collect();
+        for bytes in [
+            mark("-t 0 -i \"é b\""),
+            swapped,
+            ucs2("-t 0\r\n-i \"é b\"\r\n"),
+            ucs2("  -t\t0 -i \"é b\"\n\0\0\0"),
+            "-t 0 -i \"é b\"".into(),
+            "\u{feff}-t 0 -i \"é b\"\r\n\0".into(),
+            "-t 0 -i \"é b\"\0\0\0\0junk".into(),
+        ] {
+            assert_eq!(load_options(&bytes).unwrap(), want, "{bytes:?}");
+        }
+        for other in [
+            &b"\\EFI"[..],
+            b"x -t 0",
+            b"-\xff",
+            b"\0-t 0",
+            b"\xfe\xff",
+            b"-",
+        ] {
+            assert_eq!(load_options(other).filter(|words| words.len() > 1), None);
+        }
         assert_eq!(load_options(b""), None);
     }
 }

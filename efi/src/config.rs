@@ -11,6 +11,7 @@ pub use llama2_console::text::decode;
 use llama2_engine::{
     sampler::{Knob, parse_bias},
     settings::Think,
+    units::short,
 };
 use toml::{Table, Value};
 
@@ -23,6 +24,11 @@ pub const NAME: &str = "LLAMA2.CFG";
 
 /// Larger files are not configurations.
 pub const LARGEST: u64 = 64 << 10;
+
+/// Most warnings about one file: over a serial line each takes a while.
+const MOST_WARNINGS: usize = 8;
+/// Most characters of a key, a value or a line in a sentence.
+const QUOTED: usize = 60;
 
 /// All keys, as documented in the file that the image writer makes.
 pub const KEYS: [&str; 28] = [
@@ -56,11 +62,11 @@ pub const KEYS: [&str; 28] = [
     "display",
 ];
 
-/// The key for tests; its values are in [`Hook`].
+/// The key for tests, known with the feature `test-hooks` only; its values are in [`Hook`].
 pub const TEST_KEY: &str = "test";
 
 fn is_known(key: &str) -> bool {
-    KEYS.contains(&key) || key == TEST_KEY
+    KEYS.contains(&key) || (cfg!(feature = "test-hooks") && key == TEST_KEY)
 }
 
 /// Reads a configuration: the wishes, and a warning for each key that is not known.
@@ -74,15 +80,23 @@ pub fn parse(bytes: &[u8]) -> Result<(Options, Vec<String>), String> {
         .map_err(|error: toml::de::Error| syntax(&text, &error))?;
     let mut options = Options::default();
     let mut warnings = Vec::new();
+    let mut left = 0;
     for (key, value) in &table {
         if !is_known(key) {
-            warnings.push(unknown(key));
+            match warnings.len() < MOST_WARNINGS {
+                true => warnings.push(unknown(key)),
+                false => left += 1,
+            }
             continue;
         }
         set(&mut options, key, value).map_err(|allowed| {
             let found = value.to_display();
+            let found = short(&found, QUOTED);
             format!("{key} = {found} will not do: it must be {allowed}; correct that line")
         })?;
+    }
+    if left > 0 {
+        warnings.push(format!("{left} more keys are not known and were left out"));
     }
     Ok((options, warnings))
 }
@@ -209,28 +223,27 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
         .count();
     let content = text.lines().nth(line).unwrap_or_default().trim();
     let message = error.message().replace('\n', ", ");
+    let message = short(&message, 2 * QUOTED);
     let advice = if content.contains('\\') && content.contains('"') {
         "; in double quotes a backslash begins an escape: write / instead, or use single quotes"
     } else {
         "; correct that line"
     };
     format!(
-        "line {} is not TOML: {message}: {content}{advice}",
-        line + 1
+        "line {} is not TOML: {message}: {}{advice}",
+        line + 1,
+        short(content, QUOTED)
     )
 }
 
 /// A warning about a key that is none, with the one that was probably meant.
 fn unknown(key: &str) -> String {
-    match nearest(key, KEYS.into_iter()) {
-        Some(nearest) => {
-            format!("the key \"{key}\" is not known and was left out; did you mean \"{nearest}\"?")
-        }
-        None => format!(
-            "the key \"{key}\" is not known and was left out; known are {}",
-            KEYS.join(", ")
-        ),
-    }
+    let advice = match nearest(key, KEYS.into_iter()) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None => "the LLAMA2.CFG of a disk image explains all keys".to_string(),
+    };
+    let key = short(key, QUOTED);
+    format!("the key \"{key}\" is not known and was left out; {advice}")
 }
 
 #[cfg(test)]
@@ -294,9 +307,10 @@ mod tests {
                 kernels: Some("avx2"),
                 kv: Some(KvType::F16),
                 bench: Some(false),
-                test: Some(Hook::Blocking),
+                test: cfg!(feature = "test-hooks").then_some(Hook::Blocking),
             };
-            assert_eq!((options, warnings.len()), (want, 0));
+            let unknown = usize::from(want.test.is_none());
+            assert_eq!((options, warnings.len()), (want, unknown));
         }
         assert_eq!(parse(b"").unwrap().0, Options::default());
         // A single one needs no brackets.
@@ -311,8 +325,34 @@ mod tests {
         assert!(warnings("temprature = 1")[0].contains("did you mean \"temperature\""));
         assert!(warnings("Steps = 1")[0].contains("did you mean \"steps\""));
         assert!(warnings("top-p = 1")[0].contains("did you mean \"top_p\""));
-        assert!(warnings("colour = 1")[0].contains("known are model, tokenizer"));
+        assert!(warnings("colour = 1")[0].contains("explains all keys"));
         assert!(warnings("[section]\nsteps = 1")[0].contains("section"));
+    }
+
+    #[test]
+    fn what_is_said_is_bounded_whatever_the_file_holds() {
+        use core::fmt::Write;
+        let mut many = String::new();
+        (0..5000).for_each(|i| writeln!(many, "key{i} = 1").unwrap());
+        let (_, warnings) = parse(many.as_bytes()).unwrap();
+        assert_eq!(warnings.len(), MOST_WARNINGS + 1);
+        assert!(warnings[MOST_WARNINGS].starts_with("4992 more keys"));
+
+        let long = "x".repeat(50_000);
+        let (_, warnings) = parse(format!("{long} = 1\n'\u{200b}{long}' = 2").as_bytes()).unwrap();
+        let error = |text: String| parse(text.as_bytes()).unwrap_err();
+        let errors = [
+            error(format!("steps = \"{long}\"")),
+            error(format!("{long} {long}")),
+            error(format!("a{}= 1", ".a".repeat(20_000))),
+            error(format!("kernels = '{long}'")),
+            error(format!("logit_bias = '{long}'")),
+            error(format!("a = {}", "[".repeat(30_000))),
+        ];
+        for sentence in warnings.iter().chain(&errors) {
+            // With room for the file's name before it.
+            assert!(sentence.chars().count() < 260, "{sentence}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod choose;
 pub mod command_line;
 pub mod config;

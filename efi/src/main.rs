@@ -7,6 +7,23 @@ extern crate alloc;
 #[cfg(target_os = "uefi")]
 mod firmware;
 
+/// What Secure Boot's shim can revoke this file by (its SBAT.md): component, generation, vendor, package, version, where to turn.
+#[cfg(target_os = "uefi")]
+const SBAT: &str = concat!(
+    "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n",
+    "llama2.efi,1,llama2.efi,llama2.efi,",
+    env!("CARGO_PKG_VERSION"),
+    ",see its SECURITY.md\n"
+);
+
+#[cfg(target_os = "uefi")]
+#[used]
+#[unsafe(link_section = ".sbat")]
+static SBAT_SECTION: [u8; SBAT.len()] = match SBAT.as_bytes().first_chunk() {
+    Some(bytes) => *bytes,
+    None => unreachable!(),
+};
+
 #[cfg(target_os = "uefi")]
 #[uefi::entry]
 fn main() -> uefi::Status {
@@ -16,15 +33,17 @@ fn main() -> uefi::Status {
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
     clock::start();
     terminal::open();
-    let mut exit = llama2_efi::options::Exit::default();
-    let told = match app::run(&mut exit) {
+    let told = match app::run() {
         Ok(()) => true,
         Err(sentence) => {
             terminal::complain("error", &sentence);
             false
         }
     };
-    terminal::end(told, exit)
+    let status = terminal::end(told);
+    // Safety: the application is over, and nothing of it is left that could refer to the crew.
+    unsafe { firmware::discharge() };
+    status
 }
 
 #[cfg(not(target_os = "uefi"))]

@@ -88,15 +88,18 @@ pub enum Hook {
     Panic,
     /// The same, and `Blocking`.
     BlockingPanic,
+    /// No file can be renamed.
+    NoRename,
 }
 
 impl Hook {
     /// The names and what they stand for.
-    pub const NAMES: [(&str, Hook); 4] = [
+    pub const NAMES: [(&str, Hook); 5] = [
         ("blocking", Hook::Blocking),
         ("disabled", Hook::Disabled),
         ("panic", Hook::Panic),
         ("blocking-panic", Hook::BlockingPanic),
+        ("no-rename", Hook::NoRename),
     ];
 }
 
@@ -148,6 +151,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// What a test wants; nothing in the file that people get, which is built without the feature `test-hooks`.
+    pub fn hook(&self) -> Option<Hook> {
+        self.test.filter(|_| cfg!(feature = "test-hooks"))
+    }
+
     /// These wishes, and where they are silent, `other`'s.
     pub fn over(self, other: Options) -> Options {
         // A prompt is one wish, however it is given.

@@ -26,8 +26,8 @@ pub enum Trouble {
     TooLarge(u64, u64),
     /// What was written came back differently.
     Changed,
-    /// The old file is gone, and the new one could not take its name: it is called this, and the firmware says that.
-    Left(String, String),
+    /// The old file is gone, and the new one could not take its name: it is called this.
+    Left(String),
     /// Anything else, by the firmware's word.
     Other(String),
 }
@@ -65,9 +65,9 @@ impl fmt::Display for Trouble {
             Trouble::Changed => f.write_str(
                 "what was read back is not what was written; the drive may be failing: take another one",
             ),
-            Trouble::Left(name, status) => write!(
+            Trouble::Left(name) => write!(
                 f,
-                "it could not take its name ({status}); everything is in {name} there"
+                "the firmware does not rename files, and writing it again failed; everything is in {name} there: copy it"
             ),
             Trouble::Other(status) => write!(f, "the firmware says {status}; try another drive"),
         }
@@ -94,10 +94,7 @@ mod tests {
                 Trouble::TooLarge(2000, 1000),
                 "has 2000 bytes, but may have 1000",
             ),
-            (
-                Trouble::Left("A.TMP".into(), "X".into()),
-                "everything is in A.TMP",
-            ),
+            (Trouble::Left("A.TMP".into()), "everything is in A.TMP"),
             (Trouble::NoVolume, "plug in a drive"),
         ] {
             let sentence = trouble.to_string();

@@ -236,7 +236,7 @@ impl<'m> Session<'m> {
     }
 
     /// Passes at most [`BATCH`] tokens; the logits of the last one, if they are wanted.
-    fn pass(&mut self, tokens: &[u32], pos: usize, want_logits: bool) {
+    pub(crate) fn pass(&mut self, tokens: &[u32], pos: usize, want_logits: bool) {
         let c = &self.model.config;
         assert!(tokens.iter().all(|&token| (token as usize) < c.vocab_size));
         assert!(tokens.len() <= BATCH && pos + tokens.len() <= c.seq_len);

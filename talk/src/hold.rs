@@ -25,6 +25,7 @@ use llama2_engine::{
     settings::{Mode, Settings, Think},
     task::Task,
     tokenizer::Tokenizer,
+    units::{SENTENCE, short},
 };
 
 use crate::{
@@ -254,16 +255,20 @@ impl Talk<'_, '_, '_> {
 
     /// Says what did not go as wished.
     pub fn warn(&mut self, sentence: &str) {
-        self.console.record(&format!("warning: {sentence}"));
-        self.console
-            .show(Style::Warning, &format!("warning: {sentence}\n"));
+        self.object("warning", Style::Warning, sentence);
     }
 
     /// Says what was wrong.
     pub fn complain(&mut self, sentence: &str) {
-        self.console.record(&format!("error: {sentence}"));
-        self.console
-            .show(Style::Error, &format!("error: {sentence}\n"));
+        self.object("error", Style::Error, sentence);
+    }
+
+    /// Says it in at most [`SENTENCE`] characters, whatever was typed or read.
+    fn object(&mut self, kind: &str, style: Style, sentence: &str) {
+        let line = format!("{kind}: {sentence}");
+        let line = short(&line, SENTENCE);
+        self.console.record(&line);
+        self.console.show(style, &format!("{line}\n"));
     }
 
     /// Whether the model tells stories instead of talking.

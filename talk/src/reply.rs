@@ -382,8 +382,9 @@ pub(crate) fn story(
                 context: passed,
             };
         }
+        // Here, where it is made: until other cores have gone home, and `perform` is over, is another matter.
+        made.took = clock() - start;
     });
-    made.took = clock() - start;
     made.progress = progress;
     stream.progress = progress;
     let (text, _) = stream.end_with(&mut made, before);
@@ -432,8 +433,8 @@ pub(crate) fn answer(
             progress.context = chat.context().len();
             chat.limit_batch(next_batch((chat.position() - position).max(1), now - begun));
         }
+        made.took = clock() - start;
     });
-    made.took = clock() - start;
     made.progress = progress;
     stream.progress = progress;
     let (answer, thought) = stream.end_with(&mut made, before);

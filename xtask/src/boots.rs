@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::Encoding;
 
 use crate::{
-    boots_chat, boots_console, boots_cores, boots_pictures, family,
+    boots_chat, boots_console, boots_cores, boots_pictures, build, family,
     image::{self, Content, From},
     maker,
     qemu::{Accel, Guest, Machine},
@@ -29,7 +29,7 @@ use crate::{
 pub type Check = fn(&Bench, &mut Trial) -> Result<Option<String>>;
 
 /// All boots, by name.
-const BOOTS: [(&str, Check); 26] = [
+const BOOTS: [(&str, Check); 28] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -51,6 +51,14 @@ const BOOTS: [(&str, Check); 26] = [
     ("boot: 128 MiB", little_memory),
     ("boot: 440 MB of weights in 256 MiB", too_little_memory),
     ("boot: from the UEFI Shell with flags", shell),
+    (
+        "boot: three times from the UEFI Shell, which gets its memory back",
+        shell_again,
+    ),
+    (
+        "boot: files that cannot be opened are passed over",
+        passed_over,
+    ),
     ("boot: Esc on the serial line stops it", escape),
     ("boot: Esc on the keyboard stops it", keyboard),
     (
@@ -115,6 +123,7 @@ pub fn all(efi: &Path, only: Option<&str>, count: &mut Count) -> Result<()> {
     ]))?;
     let bench = Bench {
         efi: efi.to_owned(),
+        hooked: build::with_hooks()?,
         llama2: target().join("release/llama2"),
         folder: target().join("boots"),
         reference: std::env::var_os("LLAMA2_REFERENCE")
@@ -383,6 +392,73 @@ fn shell(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     );
     let image = trial.image_of(bench, &content, "")?;
     trial.tells(&Machine::new(&image), &greedy(bench)?)
+}
+
+fn shell_again(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let mut content = Content::default();
+    content.file("LLAMA2.EFI", &bench.efi);
+    let run = "llama2.efi -t 0 -n 20 --threads 2 --exit";
+    content.bytes(
+        "startup.nsh",
+        format!("fs0:\r\n{run} return\r\nmemmap\r\n{run} return\r\nmemmap\r\n{run} shutdown\r\n"),
+    );
+    let image = trial.image_of(bench, &content, "")?;
+    let mut guest = Machine::new(&image).start(Accel::Tcg)?;
+    let ended = |text: &str| (text.matches("\nllama2: exit 0\n").count() == 3).then_some(());
+    if let Err(end) = guest.wait(PATIENCE, ended) {
+        return trial.ended(&guest, end).map(|_| None);
+    }
+    trial.serial.clone_from(&guest.text);
+    let summaries = trial.serial.lines().filter(|line| {
+        line.trim_start().starts_with("LoaderData") || line.trim_start().starts_with("BS_Data")
+    });
+    let pages: Vec<u64> = summaries
+        .filter_map(|line| {
+            let (number, _) = line.split_once(':')?.1.split_once("Pages")?;
+            number.trim().replace(',', "").parse().ok()
+        })
+        .collect();
+    let [one, two, three, four] = pages[..] else {
+        anyhow::bail!("what memmap says of two kinds of memory, twice: {pages:?}")
+    };
+    // A stack has 16 pages.
+    ensure!(
+        one.abs_diff(three) < 8 && two.abs_diff(four) < 8,
+        "pages: {pages:?}"
+    );
+    Ok(Some(format!("pages of two kinds, twice: {pages:?}")))
+}
+
+/// A name that the firmware's driver refuses, a model in pieces of which one is missing, and one that is none: with `exit` set a story is told all the same.
+fn passed_over(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let files = [
+        ("A-00001-of-00002.gguf", From::Bytes(b"GGUF".to_vec())),
+        ("Bzzzz.gguf", From::Bytes(b"GGUF".to_vec())),
+        ("C.gguf", From::Bytes(b"no model".to_vec())),
+        (
+            "MODELS/MODEL.BIN",
+            From::File(bench.models("stories1M.bin")),
+        ),
+    ];
+    let image = trial.image(bench, GREEDY, &files)?;
+    // The long name's first letters as its folder has them, of which the second becomes a control character.
+    let mut disk = fs::read(&image)?;
+    let name: Vec<u8> = "Bzzzz".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = disk.windows(name.len()).position(|window| window == name);
+    disk[at.context("the name is in the image")? + 2] = 1;
+    fs::write(&image, disk)?;
+    let want = bench.host_f32(&["-t", "0", "-n", "120", "-i", "Tim found a key"])?;
+    let told = trial.tells(&Machine::new(&image), &want)?;
+    for words in [
+        "warning: passing over \\A-00002-of-00002.gguf on the boot volume: no such file",
+        "warning: passing over \\C.gguf on the boot volume: ",
+        "Model: \\MODELS\\MODEL.BIN on the boot volume",
+    ] {
+        trial.says(words)?;
+    }
+    let passed = trial.serial.matches("warning: passing over ").count();
+    ensure!(passed == 3, "{passed} warnings");
+    Ok(told)
 }
 
 /// Boots to the middle of a story, presses Esc there, and sees it end at once.

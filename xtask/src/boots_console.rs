@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// All of them, by name: the longest first.
-pub const BOOTS: [(&str, Check); 10] = [
+pub const BOOTS: [(&str, Check); 11] = [
     ("console: a session over serial, with a reboot", session),
     ("console: the menu of models at boot", menu),
     (
@@ -35,6 +35,7 @@ pub const BOOTS: [(&str, Check); 10] = [
     ("console: a German keyboard", boots_keys::german),
     ("console: a read-only volume", read_only),
     ("console: a volume that is full, then gone", full_then_gone),
+    ("console: firmware that renames no file", no_rename),
     ("console: nothing but the application", bare),
     ("console: one story where exit is set", one_story),
 ];
@@ -427,6 +428,32 @@ fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     drop(dialog);
     let saved = String::from_utf8(image::read_back(&other, "CHAT0001.JSL")?)?;
     ensure!(saved.lines().count() == 3, "the file:\n{saved}");
+    Ok(None)
+}
+
+/// New files and old ones are written all the same, and nothing is left beside them.
+fn no_rename(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+    let config = "display = \"text\"\nseed = 5\nsteps = 24\ntest = \"no-rename\"\n";
+    let image = trial.image(bench, config, &[])?;
+    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    dialog.prompt()?;
+    dialog.expect("/save", "Saved 2 messages as CHAT0001.JSL")?;
+    dialog.ask("Tim found a key")?;
+    dialog.expect("/save", "Saved 4 messages as CHAT0001.JSL")?;
+    dialog.say("/temp 0.5")?;
+    dialog.expect("/config", "LLAMA2.CFG")?;
+    dialog.leave("/exit")?;
+    drop(dialog);
+    let saved = String::from_utf8(image::read_back(&image, "CHAT0001.JSL")?)?;
+    ensure!(saved.lines().count() == 5, "the file:\n{saved}");
+    let config = String::from_utf8(image::read_back(&image, "LLAMA2.CFG")?)?;
+    ensure!(config.contains("temperature = 0.5"), "the file:\n{config}");
+    for name in ["CHAT0001.TMP", "LLAMA2.TMP"] {
+        ensure!(
+            image::read_back(&image, name).is_err(),
+            "{name} is on the volume"
+        );
+    }
     Ok(None)
 }
 

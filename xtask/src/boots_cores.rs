@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 17] = [
+pub const BOOTS: [(&str, Check); 19] = [
     ("cores: 1, SSE2, float32", |bench, trial| {
         same(bench, trial, (1, Way::Usual, None), "sse2", false)
     }),
@@ -52,11 +52,19 @@ pub const BOOTS: [(&str, Check); 17] = [
     ),
     ("cores: kernels that the machine has not", refused_kernels),
     ("cores: a panic on another one", |bench, trial| {
-        panics(bench, trial, "panic")
+        panics(bench, trial, "panic", "")
     }),
     (
+        "cores: a panic where nobody is there, switched off",
+        |bench, trial| panics(bench, trial, "panic", "shutdown"),
+    ),
+    (
+        "cores: a panic where nobody is there, returned",
+        |bench, trial| panics(bench, trial, "panic", "return"),
+    ),
+    (
         "cores: a panic on another one by blocking calls",
-        |bench, trial| panics(bench, trial, "blocking-panic"),
+        |bench, trial| panics(bench, trial, "blocking-panic", ""),
     ),
     ("cores: chat, called anew for each answer", chat),
     ("cores: a benchmark on 1 and 2", benchmark),
@@ -192,6 +200,10 @@ fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         dialog.keys("And who sings?\r")?;
         dialog.stop(ENOUGH, &|guest| guest.send(b"\x1b"))?;
         dialog.leave("/exit")?;
+        ensure!(
+            !dialog.guest.text.contains("0 / 0 tokens"),
+            "it tells how far it is before it knows"
+        );
         told.push(answer.text.chars().take(ENOUGH).collect::<String>());
     }
     ensure!(
@@ -218,9 +230,13 @@ fn benchmark(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// A core other than the boot processor panics in the middle of a story: a message, a key, and the end.
-fn panics(bench: &Bench, trial: &mut Trial, test: &str) -> Result<Option<String>> {
-    let config = format!("temperature = 0\nthreads = 2\ntest = \"{test}\"\n");
+/// A core other than the boot processor panics in the middle of a story: a message, a key, and the end; where the machine ends by itself, in a while
+/// without a key.
+fn panics(bench: &Bench, trial: &mut Trial, test: &str, exit: &str) -> Result<Option<String>> {
+    let mut config = format!("temperature = 0\nthreads = 2\ntest = \"{test}\"\n");
+    if !exit.is_empty() {
+        config.push_str(&format!("exit = \"{exit}\"\n"));
+    }
     let image = trial.image(bench, &config, &[])?;
     let machine = Machine {
         cpus: if test == "panic" { 2 } else { 3 },
@@ -229,13 +245,15 @@ fn panics(bench: &Bench, trial: &mut Trial, test: &str) -> Result<Option<String>
     let mut guest = machine.start(Accel::Tcg)?;
     let start = Instant::now();
     let asked = guest.wait(PATIENCE, |text| {
-        text.contains("\nPress any key to exit.\n").then_some(())
+        text.contains("\nPress any key to exit.").then_some(())
     });
     if let Err(end) = asked {
         return trial.ended(&guest, end).map(|_| None);
     }
     let took = start.elapsed();
-    guest.send(b"x")?;
+    if exit.is_empty() {
+        guest.send(b"x")?;
+    }
     let end = guest.end(PATIENCE);
     let status = trial.ended(&guest, end)?;
     ensure!(status == 1, "status {status}, not 1");

@@ -29,16 +29,25 @@ pub struct Built {
 
 /// Builds it.
 pub fn build() -> Result<Built> {
-    build_for(&hard_float, "llama2")
+    build_for(&hard_float, "llama2", &[])
+}
+
+/// Builds it with the hooks that tests have it fail by, beside the one that people get.
+pub fn with_hooks() -> Result<PathBuf> {
+    let features = ["--features", "test-hooks"];
+    build_for(&hard_float, "llama2-test-hooks", &features).map(|built| built.efi)
 }
 
 /// Builds it for a target made from the stock one.
 fn build_for(
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
+    features: &[&str],
 ) -> Result<Built> {
     let toolchain = toolchain::find()?;
-    let target_file = write_target(&toolchain, change, name)?;
+    // With other features it is the same target, and all but the last crate are the same.
+    let target_name = if features.is_empty() { name } else { "llama2" };
+    let target_file = write_target(&toolchain, change, target_name)?;
     let map = target().join(format!("{name}.map"));
     let mut cargo = cargo(
         &toolchain,
@@ -47,7 +56,7 @@ fn build_for(
         &[format!("-Clink-arg=/map:{}", map.display())],
     )?;
     eprintln!("xtask: building {name}.efi with {}", toolchain.origin);
-    check(cargo.args(["--bin", "llama2-efi"]))?;
+    check(cargo.args(["--bin", "llama2-efi"]).args(features))?;
     let folder = target_file.file_stem().context("the target has a name")?;
     let made = target().join(folder).join("efi/llama2-efi.efi");
     let efi = target().join(format!("{name}.efi"));
@@ -57,7 +66,7 @@ fn build_for(
 
 /// Builds it for the stock soft-float target: what `inspect` must catch.
 pub fn build_soft_float() -> Result<Built> {
-    build_for(&|_| (), "llama2-soft-float")
+    build_for(&|_| (), "llama2-soft-float", &[])
 }
 
 /// clippy over the application, with the very flags of its build.

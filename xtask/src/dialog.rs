@@ -6,12 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     paper::Paper,
-    qemu::{Accel, End, Guest, Machine},
+    qemu::{Accel, End, Guest, Machine, PROMPT},
     trial::{PATIENCE, Trial},
 };
 
-/// What stands before a line.
-const PROMPT: &str = "> ";
 /// A prompt behind which nothing comes for so long is one.
 const SETTLED: Duration = Duration::from_millis(80);
 
@@ -44,6 +42,7 @@ impl<'t> Dialog<'t> {
         match self.guest.until(PATIENCE, |guest| found(&guest.paper)) {
             Ok(found) => Ok(found),
             Err(End::Gone(words)) => bail!("QEMU ended: {words}"),
+            Err(End::Off) => bail!("the machine was switched off"),
             Err(_) => bail!(
                 "no {what} after {} s; the last row is {:?}",
                 PATIENCE.as_secs(),

@@ -8,8 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
-use llama2_efi::options::Options;
-use llama2_engine::gguf::PartName;
+use llama2_efi::{choose::is_model, options::Options};
+use llama2_engine::{
+    checkpoint::{Checkpoint, Format},
+    gguf::{self, PartName},
+    session::KvType,
+    source::{ByteSource, Joined, ReadError},
+};
 use sha2::{Digest, Sha256};
 
 use crate::config_file;
@@ -27,12 +32,86 @@ const LARGEST_FILE: u64 = u32::MAX as u64;
 /// A model and its tokenizer to put in.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Files {
-    /// Checkpoint to put in, of a split one any part [default: none, the bundled model is inside llama2.efi]
+    /// Checkpoint to put in, of a split one any part; several times for several, which a menu offers [default: none, the bundled model is inside
+    /// llama2.efi]
     #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
+    pub model: Vec<PathBuf>,
     /// Its tokenizer
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+}
+
+impl Files {
+    /// Looks at the models as the application will, and gives the largest one's bytes, and what memory it needs.
+    ///
+    /// # Errors
+    /// What the application would say of a file: before anything is built for it.
+    pub fn needs(&self) -> Result<(u64, u64)> {
+        let mut most = (0, 0);
+        for model in &self.model {
+            let parts: Result<Vec<HostFile>> = parts(model)?
+                .iter()
+                .map(|path| HostFile::open(path))
+                .collect();
+            let mut source = Joined::new(parts?);
+            let about = || model.display().to_string();
+            let checkpoint = Checkpoint::open(&mut source).with_context(about)?;
+            if let (Format::Gguf { .. }, None) = (checkpoint.format, &self.tokenizer) {
+                gguf::tokenizer(&mut source)
+                    .map_err(anyhow::Error::msg)
+                    .with_context(about)?;
+            }
+            let memory = checkpoint.memory(KvType::F32, 1).total();
+            most = (source.size().max(most.0), memory.max(most.1));
+        }
+        Ok(most)
+    }
+}
+
+/// A model's file, or all of them where it is split.
+fn parts(model: &Path) -> Result<Vec<PathBuf>> {
+    let name = model.file_name().and_then(|name| name.to_str());
+    let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
+        return Ok(vec![model.to_owned()]);
+    };
+    let paths = (1..=part.count).map(|number| model.with_file_name(part.sibling(number)));
+    let paths: Vec<PathBuf> = paths.collect();
+    if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
+        bail!(
+            "{}: there is no such file, but the model is split into {}",
+            missing.display(),
+            part.count
+        );
+    }
+    Ok(paths)
+}
+
+/// A host file as the engine's source.
+struct HostFile(File);
+
+impl HostFile {
+    fn open(path: &Path) -> Result<HostFile> {
+        Ok(HostFile(
+            File::open(path).with_context(|| path.display().to_string())?,
+        ))
+    }
+}
+
+impl ByteSource for HostFile {
+    fn size(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let read = self
+            .0
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| self.0.read_exact(buf));
+        read.map_err(|error| ReadError {
+            offset,
+            reason: error.to_string(),
+        })
+    }
 }
 
 /// One file of the image.
@@ -55,6 +134,8 @@ pub enum From {
 #[derive(Clone, Default)]
 pub struct Content {
     pub entries: Vec<Entry>,
+    /// What the models are called in it.
+    models: Vec<String>,
 }
 
 impl Content {
@@ -68,8 +149,12 @@ impl Content {
         let mut content = Content::default();
         content.file("EFI/BOOT/BOOTX64.EFI", efi);
         let mut options = options.clone();
-        if let Some(model) = &files.model {
-            options.model = Some(content.model(model)?);
+        for model in &files.model {
+            content.model(model, config.is_none())?;
+        }
+        // Of several one is chosen from a menu.
+        if let [model] = &content.models[..] {
+            options.model = Some(model.clone());
         }
         if let Some(tokenizer) = &files.tokenizer {
             options.tokenizer = Some("TOKEN.BIN".into());
@@ -86,25 +171,26 @@ impl Content {
         Ok(content)
     }
 
-    /// Adds a model, of a split one all parts; its name.
-    fn model(&mut self, model: &Path) -> Result<String> {
-        let name = model.file_name().and_then(|name| name.to_str());
-        let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
-            let name = short_name(model).unwrap_or_else(|| "MODEL.BIN".into());
-            self.file(&name, model);
-            return Ok(name);
-        };
-        for number in 1..=part.count {
-            let sibling = model.with_file_name(part.sibling(number));
+    /// Adds a model, of a split one all parts, under its own name. Where no configuration of ours `names` it, it has one that the application
+    /// looks for.
+    fn model(&mut self, model: &Path, names: bool) -> Result<()> {
+        for (number, path) in parts(model)?.iter().enumerate() {
+            let name = match fat_name(path) {
+                name if names || is_model(&name) || number > 0 => name,
+                _ => "MODEL.BIN".into(),
+            };
+            let is_there = |entry: &Entry| entry.path.to_lowercase() == name.to_lowercase();
             ensure!(
-                sibling.is_file(),
-                "{}: there is no such file, but the model is split into {}",
-                sibling.display(),
-                part.count
+                !self.entries.iter().any(is_there),
+                "{}: there is a {name} already in the image; give one of them another name",
+                path.display()
             );
-            self.file(&part.sibling(number), &sibling);
+            self.file(&name, path);
+            if number == 0 {
+                self.models.push(name);
+            }
         }
-        Ok(part.sibling(1))
+        Ok(())
     }
 
     /// Adds a file of this machine.
@@ -128,22 +214,23 @@ impl Content {
 
     /// What it boots, in words.
     pub fn what(&self) -> String {
-        let model = self
-            .entries
-            .iter()
-            .find(|entry| entry.path.ends_with(".BIN") && entry.path != "TOKEN.BIN");
-        model.map_or("the bundled model".into(), |entry| entry.path.clone())
+        match &self.models[..] {
+            [] => "boots the bundled model".into(),
+            [model] => format!("boots {model}"),
+            models => format!("offers {}", models.join(", ")),
+        }
     }
 }
 
-/// The file's own name where it is one of DOS's 8 + 3 letters and one that the application looks for: with a configuration
-/// of the user's own, nothing else tells it which file is the model.
-fn short_name(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.to_ascii_uppercase();
-    let (stem, extension) = name.split_once('.')?;
-    let plain = stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let looked_for = stem.starts_with("STORIES") || stem == "MODEL";
-    (plain && stem.len() <= 8 && looked_for && extension == "BIN").then_some(name)
+/// The file's own name, as FAT takes it.
+fn fat_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let taken = |c: char| !c.is_control() && !"*?<>|\":/\\".contains(c);
+    let name: String = name
+        .chars()
+        .map(|c| if taken(c) { c } else { '_' })
+        .collect();
+    name.trim_end_matches([' ', '.']).trim_start().into()
 }
 
 impl Entry {
@@ -671,19 +758,91 @@ mod tests {
     }
 
     #[test]
-    fn short_names() {
-        let short = |path: &str| short_name(Path::new(path));
-        assert_eq!(short("a/stories.bin").as_deref(), Some("STORIES.BIN"));
-        assert_eq!(short("stories15M.bin"), None);
-        assert_eq!(short("stories.v2.bin"), None);
-        assert_eq!(short("model"), None);
-        assert_eq!(short("token.bin"), None);
-        assert_eq!(short("model.bin").as_deref(), Some("MODEL.BIN"));
-        assert_eq!(short("stories1.bin").as_deref(), Some("STORIES1.BIN"));
+    fn models_keep_their_names() {
+        let folder = folder("models");
+        let file = |name: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, name).unwrap();
+            path
+        };
+        let config = file("mine.cfg");
+        let gather = |models: &[&str], own: Option<&Path>| {
+            let files = Files {
+                model: models.iter().map(|name| file(name)).collect(),
+                tokenizer: None,
+            };
+            let content = Content::gather(&config, &files, own, &Options::default())?;
+            let named = content.entries.iter().find_map(|entry| match &entry.from {
+                From::Bytes(bytes) => {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    llama2_efi::config::parse(text.as_bytes()).unwrap().0.model
+                }
+                _ => None,
+            });
+            anyhow::Ok((content.what(), named))
+        };
+        let of = |models: &[&str]| gather(models, None).unwrap();
+        let long = "SmolLM2-135M-Instruct.Q4_1.gguf";
+        assert_eq!(of(&[long]), (format!("boots {long}"), Some(long.into())));
+        for (name, there) in [
+            ("Über uns.bin", "Über uns.bin"),
+            ("a:b?.gguf", "a_b_.gguf"),
+            (" a.bin. ", "a.bin"),
+        ] {
+            assert_eq!(of(&[name]).1.as_deref(), Some(there));
+        }
+        let parts = ["b-00001-of-00002.gguf", "b-00002-of-00002.gguf"].map(file);
         assert_eq!(
-            short("mine.bin"),
-            None,
-            "the application would not look for it"
+            of(&["b-00002-of-00002.gguf"]).1.as_deref(),
+            Some("b-00001-of-00002.gguf")
         );
+        std::fs::remove_file(&parts[0]).unwrap();
+        // Several are for a menu.
+        assert_eq!(
+            of(&["a.gguf", "c.bin"]),
+            ("offers a.gguf, c.bin".into(), None)
+        );
+        let doubled = gather(&["a.gguf", "A.GGUF"], None).unwrap_err().to_string();
+        assert!(doubled.contains("there is a A.GGUF already"), "{doubled}");
+        // With a configuration that is not ours the application has to find it.
+        assert_eq!(
+            gather(&["c.bin"], Some(&config)).unwrap().0,
+            "boots MODEL.BIN"
+        );
+        assert_eq!(
+            gather(&["a.gguf"], Some(&config)).unwrap().0,
+            "boots a.gguf"
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_the_engine_refuses_is_refused_before_anything_is_built() {
+        let folder = folder("refused");
+        let needs = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let model = vec![path];
+            Files {
+                model,
+                tokenizer: None,
+            }
+            .needs()
+        };
+        let bundled = include_bytes!("../../models/stories1M.q80.bin");
+        let (bytes, memory) = needs("a.bin", bundled).unwrap();
+        assert!(bytes == bundled.len() as u64 && memory > bytes);
+        assert_eq!(Files::default().needs().unwrap(), (0, 0));
+        for (name, bytes) in [
+            ("b.bin", &bundled[..1000]),
+            ("c.gguf", b"GGUF"),
+            ("d.gguf", b"no model at all"),
+            ("e-00001-of-00002.gguf", b"GGUF"),
+        ] {
+            let error = format!("{:#}", needs(name, bytes).unwrap_err());
+            let number = name.replace("00001", "00002");
+            assert!(error.contains(name) || error.contains(&number), "{error}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -94,6 +94,11 @@ pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
         );
     }
     let bytes = std::fs::read(efi).with_context(|| efi.display().to_string())?;
+    sbat(&bytes).with_context(|| efi.display().to_string())?;
+    // A panic that only tests ask for.
+    if contains(&bytes, b"this is what the test asks for") {
+        bail!("{}: the hooks for tests are in it", efi.display());
+    }
     let found = count(&bytes)?;
     if let Some(what) = found.missing() {
         bail!(
@@ -102,6 +107,38 @@ pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
         );
     }
     Ok(found)
+}
+
+fn contains(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len()).any(|window| window == words)
+}
+
+/// Looks for the lines by which Secure Boot's shim can revoke this version, in the format of its SBAT.md.
+fn sbat(bytes: &[u8]) -> Result<()> {
+    let file = object::read::pe::PeFile64::parse(bytes).context("not a 64-bit PE file")?;
+    let section = file
+        .section_by_name(".sbat")
+        .context("there is no .sbat section")?;
+    let data = section.data()?;
+    let end = data
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(data.len());
+    let text = std::str::from_utf8(&data[..end]).context(".sbat is no text")?;
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let fields = |line: &str| {
+        line.trim_end()
+            .split(',')
+            .filter(|field| !field.is_empty())
+            .count()
+    };
+    match lines[..] {
+        [
+            "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n",
+            own,
+        ] if own.starts_with("llama2.efi,1,") && own.ends_with('\n') && fields(own) == 6 => Ok(()),
+        _ => bail!(".sbat has other lines than it should: {text:?}"),
+    }
 }
 
 fn count(bytes: &[u8]) -> Result<Found> {

@@ -107,6 +107,7 @@ fn main() -> ExitCode {
 }
 
 fn make_image(args: &ImageArgs) -> anyhow::Result<()> {
+    args.files.needs()?;
     let built = build::build()?;
     let content = image::Content::gather(
         &built.efi,
@@ -116,7 +117,7 @@ fn make_image(args: &ImageArgs) -> anyhow::Result<()> {
     )?;
     let written = image::write(&content, &args.output)?;
     println!(
-        "{}: {written} bytes, boots {}",
+        "{}: {written} bytes, {}",
         args.output.display(),
         content.what()
     );

@@ -15,6 +15,9 @@ use llama2_engine::utf8::Utf8Stream;
 
 use crate::{paper::Paper, picture::Picture};
 
+/// What stands before a line in a conversation.
+pub const PROMPT: &str = "> ";
+
 /// A firmware image and its template of variables.
 pub struct Firmware {
     code: PathBuf,
@@ -241,6 +244,7 @@ impl Machine {
             characters: Utf8Stream::default(),
             paper: Paper::default(),
             echo: None,
+            accel,
             _scratch: scratch,
         })
     }
@@ -281,7 +285,9 @@ pub enum End {
     Exit(u8),
     /// It did not within the time.
     Timeout,
-    /// QEMU ended first, with these words.
+    /// Somebody ended QEMU first, or switched the machine off: it said nothing.
+    Off,
+    /// QEMU failed first, with these words.
     Gone(String),
 }
 
@@ -301,6 +307,8 @@ pub struct Guest {
     pub paper: Paper,
     /// Where to copy it to as it comes: with the escape sequences where keys come from a terminal.
     pub echo: Option<Box<dyn Write + Send>>,
+    /// How its instructions are run.
+    pub accel: Accel,
     _scratch: Scratch,
 }
 
@@ -364,18 +372,30 @@ impl Guest {
                 return Err(End::Timeout);
             }
             if self.take(left.min(Duration::from_millis(200))).is_err() {
-                let status = self
-                    .child
-                    .wait()
-                    .map_or_else(|error| error.to_string(), |status| status.to_string());
+                let status = self.child.wait();
+                let well = status.as_ref().is_ok_and(std::process::ExitStatus::success);
+                let status =
+                    status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 let words = self
                     .errors
                     .take()
                     .and_then(|errors| errors.join().ok())
                     .unwrap_or_default();
-                return found(self).ok_or(End::Gone(format!("{status}: {}", words.trim())));
+                let words = words.trim();
+                return found(self).ok_or(match words.is_empty() {
+                    true if well => End::Off,
+                    true => End::Gone(status),
+                    false => End::Gone(format!("{status}: {words}")),
+                });
             }
         }
+    }
+
+    /// The row of a prompt that waits for a line, if it is the last row.
+    pub fn prompt(&self) -> Option<usize> {
+        let (row, column) = self.paper.cursor();
+        let ready = column == PROMPT.len() && self.paper.row(row) == PROMPT;
+        (ready && row + 1 == self.paper.count()).then_some(row)
     }
 
     /// Waits for the application's last line.

@@ -7,18 +7,19 @@ use llama2_efi::{
     command_line::{self, Line},
     options::{AGAIN, Exit, Options},
 };
-use llama2_engine::{checkpoint::Checkpoint, session::KvType};
 
 use crate::{
     build,
     image::{self, Content, Files},
-    qemu::{Accel, End, Keys, Machine, somebody_types},
+    qemu::{Accel, End, Guest, Keys, Machine, somebody_types},
     setup,
     shell::target,
 };
 
 /// The machine did not finish in time.
 const TIMED_OUT: u8 = 3;
+/// Bytes of a model from which on QEMU without KVM takes its time.
+const SLOW: u64 = 16 << 20;
 /// The machine ended without the application's last line.
 const VANISHED: u8 = 4;
 
@@ -48,7 +49,7 @@ pub struct RunArgs {
     /// Seconds until the machine is given up; 0: never [default: 1800 headless, else never]
     #[arg(long)]
     timeout: Option<u64>,
-    /// Save a picture of the screen when the text is complete (then nobody need press a key)
+    /// Save a picture of the screen when the application waits for its user, and switch the machine off
     #[arg(long, value_name = "PNG")]
     screendump: Option<PathBuf>,
     /// Flags of `llama2 run`, put into the image's configuration
@@ -116,21 +117,24 @@ fn options(flags: &[String]) -> Result<Options> {
 fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
     setup::for_boots()?;
     let mut files = args.files.clone();
-    files.model = options.model.take().map(PathBuf::from).or(files.model);
+    if let Some(model) = options.model.take() {
+        files.model = vec![model.into()];
+    }
     files.tokenizer = options
         .tokenizer
         .take()
         .map(PathBuf::from)
         .or(files.tokenizer);
-    let memory = match args.memory {
-        Some(memory) => memory,
-        None => needed(&files)?,
-    };
+    let (bytes, memory) = files.needs()?;
+    // MiB: the model's own needs, the firmware's, and some air.
+    let needed = ((memory >> 20) + 160).next_multiple_of(64).max(512);
+    let memory = args.memory.unwrap_or(needed);
     // For a picture the machine has to wait until it is taken; then we press the key.
     let picture = args.screendump.is_some();
     let unattended = args.headless || picture || (!somebody_types() && !args.display);
-    if unattended {
-        options.exit = Some(if picture { Exit::Key } else { Exit::Shutdown });
+    // A picture is taken of a conversation: that is what users see.
+    if unattended && !picture {
+        options.exit = Some(Exit::Shutdown);
     }
     let built = build::build()?;
     let image = target().join("llama2-run.img");
@@ -158,6 +162,12 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
         );
     }
     let mut guest = machine.start_best(args.accel)?;
+    if guest.accel == Accel::Tcg && bytes > SLOW {
+        eprintln!(
+            "xtask: without KVM expect about {} s a token of this model; `llama2 chat` runs it a hundred times as fast",
+            bytes.div_ceil(100 << 20)
+        );
+    }
     // What came while KVM was tried.
     print!("{}", guest.text);
     guest.echo = Some(Box::new(std::io::stdout()));
@@ -166,12 +176,15 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
         seconds => Duration::from_secs(seconds),
     };
     if let Some(file) = &args.screendump {
-        let waiting = |text: &str| text.contains("ress any key to exit.\n").then_some(());
-        if guest.wait(patience, waiting).is_ok() {
+        let waiting = |guest: &Guest| {
+            let ended = guest.text.ends_with("ress any key to exit.\n");
+            (ended || guest.prompt().is_some()).then_some(ended)
+        };
+        if let Ok(ended) = guest.until(patience, waiting) {
             // The screen is drawn after the serial line.
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(1));
             guest.screendump(file)?;
-            guest.send(b"\r")?;
+            guest.send(if ended { b"\r" } else { b"/shutdown\r" })?;
         }
     }
     let mut end = guest.end(patience);
@@ -196,48 +209,19 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
             );
             TIMED_OUT
         }
+        End::Off if !unattended => {
+            eprintln!("\nxtask: switched off");
+            0
+        }
+        End::Off => {
+            eprintln!("\nxtask: the machine was switched off before the application ended");
+            VANISHED
+        }
         End::Gone(words) => {
             eprintln!("\nxtask: QEMU ended before the application did: {words}");
             VANISHED
         }
     })
-}
-
-/// MiB for a model: its own needs, the firmware's, and some air.
-fn needed(files: &Files) -> Result<u64> {
-    let Some(path) = &files.model else {
-        return Ok(512);
-    };
-    let bytes = HostFile(std::fs::File::open(path).with_context(|| path.display().to_string())?);
-    // A bad file is the application's to refuse.
-    let memory = Checkpoint::open(&mut { bytes })
-        .map_or(0, |checkpoint| checkpoint.memory(KvType::F32, 1).total());
-    Ok(((memory >> 20) + 160).next_multiple_of(64).max(512))
-}
-
-/// A host file as the engine's source.
-struct HostFile(std::fs::File);
-
-impl llama2_engine::source::ByteSource for HostFile {
-    fn size(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
-    }
-
-    fn read_at(
-        &mut self,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> Result<(), llama2_engine::source::ReadError> {
-        use std::io::{Read, Seek, SeekFrom};
-        let read = self
-            .0
-            .seek(SeekFrom::Start(offset))
-            .and_then(|_| self.0.read_exact(buf));
-        read.map_err(|error| llama2_engine::source::ReadError {
-            offset,
-            reason: error.to_string(),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// What all boots share.
 pub struct Bench {
     pub efi: PathBuf,
+    /// The same with the hooks for tests, for those whose configuration has the key `test`.
+    pub hooked: PathBuf,
     /// The host's `llama2`, to compare texts with.
     pub llama2: PathBuf,
     pub folder: PathBuf,
@@ -54,7 +56,9 @@ impl Trial {
     /// An image of the application, this configuration, and these files.
     pub fn image(&self, bench: &Bench, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
         let mut content = Content::default();
-        content.file("EFI/BOOT/BOOTX64.EFI", &bench.efi);
+        let hooked = config.lines().any(|line| line.starts_with("test = "));
+        let efi = if hooked { &bench.hooked } else { &bench.efi };
+        content.file("EFI/BOOT/BOOTX64.EFI", efi);
         if !config.is_empty() {
             content.bytes("LLAMA2.CFG", config);
         }
@@ -83,6 +87,7 @@ impl Trial {
         match end {
             End::Exit(status) => Ok(status),
             End::Timeout => bail!("no last line after {} s", PATIENCE.as_secs()),
+            End::Off => bail!("the machine was switched off without a last line"),
             End::Gone(words) => bail!("QEMU ended: {words}"),
         }
     }

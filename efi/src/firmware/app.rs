@@ -6,7 +6,7 @@ use core::fmt::Display;
 use llama2_console::ahead::Ahead;
 use llama2_efi::{
     command_line::{self, Line},
-    options::{Exit, Options as Wishes},
+    options::{Exit, Hook, Options as Wishes},
 };
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Context, Error},
@@ -29,39 +29,42 @@ use super::{
     find::{self, Pair},
     keyboard, load,
     machine::Machine,
-    memory, power, random, shell, show,
-    terminal::{Terminal, complain, detail, say},
+    memory, power, random, shell, show, store,
+    terminal::{self, Terminal, complain, detail, say},
     wishes,
 };
 
 /// Seconds until the first model of the menu is taken.
 const COUNTDOWN: u64 = 10;
 
-/// Runs the application. `exit` is set as soon as it is known, for errors end by it too.
+/// Runs the application. How it ends is told to the terminal as soon as it is known, for errors end so, too.
 ///
 /// # Errors
 /// The sentence to show.
-pub fn run(exit: &mut Exit) -> Result<(), String> {
+pub fn run() -> Result<(), String> {
     banner::show();
     let words = shell::words();
-    *exit = command_line::exit(&words).unwrap_or_default();
+    terminal::end_with(command_line::exit(&words).unwrap_or_default());
     let line = command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
     let line = match line? {
         Line::Run(line) => *line,
         Line::Help => {
             say(command_line::HELP);
-            *exit = Exit::Return;
+            terminal::end_with(Exit::Return);
             return Ok(());
         }
     };
 
     let mut volumes = Volumes::new();
-    let options = wishes::wishes(&mut volumes, line, exit)?;
-    *exit = options.exit.unwrap_or_default();
+    let options = wishes::wishes(&mut volumes, line)?;
+    terminal::end_with(options.exit.unwrap_or_default());
     if let Some(layout) = options.keyboard {
         keyboard::set_layout(layout);
     }
-    let crew = Crew::gather(options.threads, options.test);
+    let crew = Crew::gather(options.threads, options.hook());
+    if options.hook() == Some(Hook::NoRename) {
+        store::refuse_renames();
+    }
     let kernels = match options.kernels {
         None => kernels::best(crew.features()),
         Some(name) => kernels::named(name, crew.features())
@@ -110,7 +113,7 @@ pub fn run(exit: &mut Exit) -> Result<(), String> {
     show::begin(&options)?;
     shelf.talk(settings, &mut machine)?;
     // Who leaves has pressed a key.
-    *exit = options.exit.unwrap_or(Exit::Return);
+    terminal::end_with(options.exit.unwrap_or(Exit::Return));
     Ok(())
 }
 
@@ -143,8 +146,10 @@ impl Shelf<'_> {
     fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
         let name = pair.model.name.clone();
         let about = |error: &dyn Display| format!("{name}: {error}");
-        let mut checkpoint =
-            Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?;
+        let mut checkpoint = match pair.checkpoint.take() {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?,
+        };
         let kv = self.options.kv.unwrap_or_default();
         let free = memory::size().free.saturating_sub(memory::RESERVE);
         // A context that was asked for of another model may be longer than this one's.

@@ -1,13 +1,13 @@
 //! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own table, so that it can be
 //! measured with and without its operating system.
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{format, string::String, vec};
 use core::ops::ControlFlow;
 
 use llama2_console::front::{Bottom, Front};
 use llama2_efi::{cores::Way, options::Options};
 use llama2_engine::{
-    bench::{Bench, Outcome, Report, Subject, Test, Work, statistics::mean},
+    bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, statistics::mean},
     checkpoint::{Checkpoint, Error},
     kernels::Kernels,
     model::Model,
@@ -24,8 +24,11 @@ use super::{
 /// Tokens of a prompt, and tokens to generate: llama-bench's own, but for `steps`.
 const PROMPT: usize = 512;
 const GENERATE: usize = 128;
-/// How often each test is repeated.
+/// How often each test is repeated at most.
 const REPETITIONS: usize = 5;
+/// Seconds for all of it: its rows, and how fast memory is, which takes up to half a second a row.
+const SECONDS: u64 = 15;
+const READING: u64 = 500_000_000;
 
 /// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be another one afterwards.
 ///
@@ -62,6 +65,7 @@ pub fn run(
         Work::Prompt(steps.unwrap_or(PROMPT)),
         Work::Generate(steps.unwrap_or(GENERATE)),
     ];
+    let rows = (works.len() * threads.len()) as u64;
     let tests = works.map(|work| Test { work, depth: 0 });
     let made_for = model.config.seq_len;
     let needed = tests.iter().map(Test::context).max().unwrap_or(0);
@@ -92,13 +96,30 @@ pub fn run(
         spare: memory::size().free / 2,
         clock: clock::nanoseconds,
         repetitions: REPETITIONS,
+        // Whoever asks for so many tokens gets them.
+        limit: Some(match steps {
+            None => SECONDS * 1_000_000_000 / rows - READING,
+            Some(_) => u64::MAX,
+        }),
+    };
+    let time = match steps {
+        None => format!("in about {SECONDS} s"),
+        Some(_) => format!("{REPETITIONS} times each"),
     };
     say(&format!(
-        "Measuring {} and {}, {REPETITIONS} times each; Esc stops it.",
+        "Measuring {} and {}, {time}; Esc stops it.",
         tests[0], tests[1]
     ));
-    let measured = bench.run(&tests, &threads, &mut |test, repetition| {
-        terminal::redraw(&format!("{test}, {repetition} of {REPETITIONS}   "));
+    let measured = bench.run(&tests, &threads, &mut |stage| {
+        match stage {
+            Stage::Begins(test, 0, _) => note(&format!("{test}: warming up")),
+            Stage::Begins(test, repetition, of) => note(&format!("{test}: {repetition} of {of}")),
+            Stage::Within => (),
+            Stage::Done(outcome) => {
+                note("");
+                say(&in_words(outcome));
+            }
+        }
         if terminal::stopped() {
             ControlFlow::Break(())
         } else {
@@ -106,8 +127,7 @@ pub fn run(
         }
     });
     crew.rest();
-    terminal::redraw(&" ".repeat(30));
-    terminal::redraw("");
+    note("");
     Terminal.bottom(Bottom::Nothing);
     let outcomes = match measured {
         Err(Error::Stopped) => {
@@ -116,7 +136,6 @@ pub fn run(
         }
         measured => measured?,
     };
-    let short: Vec<String> = outcomes.iter().map(in_words).collect();
     let mut table = String::new();
     // Writing into a string cannot fail.
     let _ = Report::write(
@@ -124,11 +143,19 @@ pub fn run(
         llama2_engine::bench::Format::Markdown,
         &mut table,
     );
-    terminal::table(&table, &short);
+    terminal::table(&table);
     Ok(())
 }
 
-/// One result for a screen that is too narrow for the table.
+/// Says in the screen's current line what goes on.
+fn note(line: &str) {
+    terminal::redraw(&format!("{line:30}"));
+    if line.is_empty() {
+        terminal::redraw("");
+    }
+}
+
+/// One result as soon as it is known.
 fn in_words(outcome: &Outcome) -> String {
     let memory = outcome.percent_of_read().map_or(String::new(), |percent| {
         format!(

@@ -97,8 +97,32 @@ unsafe impl Sync for Crew {}
 /// The crew that is at work, for whoever has only an address: interrupts, panics, the allocator.
 static CREW: AtomicPtr<Crew> = AtomicPtr::new(ptr::null_mut());
 
+/// Makes a crew the one that is at work.
+fn enlist(crew: Crew) -> &'static Crew {
+    let crew = Box::leak(Box::new(crew));
+    CREW.store(crew, Release);
+    crew
+}
+
+/// Gives the memory of the crew back, its stacks above all, once nobody is there who could use it.
+///
+/// # Safety
+/// Nobody has a reference to the crew any more.
+pub unsafe fn discharge() {
+    let crew = CREW.swap(ptr::null_mut(), Release);
+    // Safety: null, or from `enlist`.
+    let called = unsafe { crew.as_ref() }.is_some_and(|crew| {
+        // Cores that have not come back are on these stacks.
+        crew.event.with(|event| event.is_some()) != Some(false)
+    });
+    if !crew.is_null() && !called {
+        // Safety: from `enlist`'s box; by contract nobody refers to it, and no core is in it.
+        drop(unsafe { Box::from_raw(crew) });
+    }
+}
+
 fn current() -> Option<&'static Crew> {
-    // Safety: null, or a crew that lives to the end.
+    // Safety: null, or a crew that lives until `discharge`.
     unsafe { CREW.load(Acquire).as_ref() }
 }
 
@@ -235,15 +259,18 @@ impl Crew {
             } else {
                 Way::Together
             };
-            let crew: &'static Crew = Box::leak(Box::new(crew));
-            CREW.store(ptr::from_ref(crew).cast_mut(), Release);
+            let crew = enlist(crew);
             match crew.ask_what_they_have() {
                 Ok(()) => (),
                 Err(Status::UNSUPPORTED) if !blocking => {
                     blocking = true;
+                    // Safety: nothing of it is used from here on; likewise below.
+                    unsafe { discharge() };
                     continue;
                 }
                 Err(status) => {
+                    // Safety: as above.
+                    unsafe { discharge() };
                     let why = match status {
                         Status::NOT_STARTED => "no other is enabled".into(),
                         Status::NOT_READY => "the others are busy".into(),
@@ -266,6 +293,8 @@ impl Crew {
                 crew.features.set(all.fold(own, Features::intersect));
                 return crew;
             }
+            // Safety: as above.
+            unsafe { discharge() };
             // A core that firmware counts, but that does not come, is left out.
             for processor in &mut processors {
                 processor.usable &= !missing.contains(&processor.number);
@@ -296,7 +325,7 @@ impl Crew {
     fn alone(choice: Choice, wanted: Option<usize>, why: String) -> &'static Crew {
         let mut crew = Crew::new(choice, wanted);
         crew.way = Way::Alone(why);
-        Box::leak(Box::new(crew))
+        enlist(crew)
     }
 
     /// What every core of the crew has.
@@ -536,7 +565,8 @@ impl Workers for Crew {
                 assert!(parts == 1 || parts <= self.post.staying(), "nobody is here");
             }
         }
-        let panics = matches!(self.hook, Some(Hook::Panic | Hook::BlockingPanic))
+        let panics = cfg!(feature = "test-hooks")
+            && matches!(self.hook, Some(Hook::Panic | Hook::BlockingPanic))
             && (parts > 1 || self.way == Way::Elsewhere)
             && self.jobs.fetch_add(1, Relaxed) == 20;
         if panics {

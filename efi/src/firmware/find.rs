@@ -10,7 +10,7 @@ use core::ops::ControlFlow;
 
 use llama2_console::text;
 use llama2_efi::{
-    choose::{self, Choice, TOKENIZERS, normalise},
+    choose::{self, TOKENIZERS, normalise},
     config,
     options::Options,
 };
@@ -19,7 +19,7 @@ use llama2_engine::{
     gguf::{self, PartName},
     source::{ByteSource, Joined},
     tokenizer::Tokenizer,
-    units::{Bytes, Grouped},
+    units::{Bytes, Grouped, PATH, short},
 };
 
 use llama2_talk::{
@@ -49,7 +49,7 @@ const LARGEST_PROMPT: u64 = 1 << 20;
 
 /// The model's file, which is open; of a split model all its parts, which must lie in the same folder.
 fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Source, String> {
-    let name = format!("{path} on {}", volume.name);
+    let name = format!("{} on {}", short(path, PATH), volume.name);
     let Some(part) = PartName::of(path).filter(|part| part.count > 1) else {
         return Ok(Source {
             name,
@@ -64,8 +64,10 @@ fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Sour
             Found::File(file) => parts.push(file),
             _ => {
                 return Err(format!(
-                    "{sibling} on {}: no such file, and {path} is one of {} parts of a model; copy all of them into one folder",
-                    volume.name, part.count
+                    "{} on {}: no such file, and it is one of {} parts of a model; copy all of them into one folder",
+                    short(&sibling, PATH),
+                    volume.name,
+                    part.count
                 ));
             }
         }
@@ -91,6 +93,8 @@ pub struct Pair {
     tokenizer: Option<Source>,
     /// Whether the user named the tokenizer.
     named: bool,
+    /// What the model's file holds, where that has been looked at.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// A file that the user named: its volume's place in the list, its path there, itself.
@@ -104,7 +108,11 @@ impl Named {
     /// What is read from, and what it is called.
     fn source(self, volumes: &Volumes) -> Source {
         Source {
-            name: format!("{} on {}", self.path, volumes.list[self.index].name),
+            name: format!(
+                "{} on {}",
+                short(&self.path, PATH),
+                volumes.list[self.index].name
+            ),
             id: self.path,
             bytes: Box::new(self.file),
         }
@@ -143,9 +151,10 @@ pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> 
                 model,
                 tokenizer,
                 named: named_tokenizer,
+                checkpoint: None,
             }
         }
-        None => match found(volumes)? {
+        None => match found(volumes) {
             Some(found) => Pair {
                 tokenizer: tokenizer.or(found.tokenizer),
                 named: named_tokenizer,
@@ -173,6 +182,7 @@ fn bundled(tokenizer: Option<Source>) -> Pair {
             })
         }),
         named: true,
+        checkpoint: None,
     }
 }
 
@@ -250,12 +260,7 @@ pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
     for (id, Place { index, path }) in places(volumes) {
         let volume = &mut volumes.list[index];
         let name = id.trim_start_matches('\\').to_string();
-        let opened = match volume.find(&path) {
-            Ok(Found::File(file)) => whole_model(volume, &path, file),
-            Ok(_) => Err("it is gone".to_string()),
-            Err(sentence) => Err(sentence),
-        };
-        offers.push(match opened {
+        offers.push(match open_at(volume, &path) {
             Ok(mut source) => {
                 let (mut offer, model) = offer::look(id, name, &mut *source.bytes, room);
                 let alone = model.is_some_and(|model| !speaks_without(&model))
@@ -292,10 +297,7 @@ pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
         return Err(format!("{id}: the model is not there any more"));
     };
     let volume = &mut volumes.list[index];
-    let Found::File(file) = volume.find(&path)? else {
-        return Err(format!("{id}: the model is not there any more"));
-    };
-    let mut model = whole_model(volume, &path, file)?;
+    let mut model = open_at(volume, &path)?;
     model.id = id.to_string();
     let tokenizer = beside(volumes, index, &path);
     say(&describe(&model, &[]));
@@ -303,6 +305,7 @@ pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
         model,
         tokenizer,
         named: false,
+        checkpoint: None,
     })
 }
 
@@ -320,57 +323,50 @@ fn describe(model: &Source, others: &[String]) -> String {
     )
 }
 
-/// The first volume's model with the usual names, and what else there is.
-fn found(volumes: &mut Volumes) -> Result<Option<Pair>, String> {
-    let mut choice: Option<(usize, Choice)> = None;
-    let mut others = Vec::new();
-    for (index, volume) in volumes.list.iter_mut().enumerate() {
-        let (entries, troubles) = volume.entries();
-        for trouble in troubles {
+/// The first model with the usual names that can be opened, and what else there is. Nobody named it: what cannot be opened is said and passed over.
+fn found(volumes: &mut Volumes) -> Option<Pair> {
+    for volume in &mut volumes.list {
+        for trouble in volume.entries().1 {
             complain("warning", &trouble);
         }
-        let Some(mut here) = choose::choose(&entries) else {
-            continue;
-        };
-        if choice.is_none() {
-            others.append(&mut here.others);
-            choice = Some((index, here));
-        } else {
-            let all = core::iter::once(here.model.path()).chain(here.others);
-            others.extend(all.map(|path| format!("{path} on {}", volume.name)));
+    }
+    let mut places = places(volumes);
+    while !places.is_empty() {
+        let (id, Place { index, path }) = places.remove(0);
+        let opened = open_at(&mut volumes.list[index], &path).and_then(|mut model| {
+            match Checkpoint::open(&mut *model.bytes) {
+                Ok(checkpoint) => Ok((model, checkpoint)),
+                Err(error) => Err(format!("{}: {error}", model.name)),
+            }
+        });
+        match opened {
+            Ok((mut model, checkpoint)) => {
+                model.id = id;
+                let others: Vec<String> = places.into_iter().map(|place| place.0).collect();
+                say(&describe(&model, &others));
+                return Some(Pair {
+                    tokenizer: beside(volumes, index, &path),
+                    named: false,
+                    checkpoint: Some(checkpoint),
+                    model,
+                });
+            }
+            Err(sentence) => complain("warning", &format!("passing over {sentence}")),
         }
     }
-    let Some((index, choice)) = choice else {
-        return Ok(None);
-    };
-    let volume = &mut volumes.list[index];
-    let open = |volume: &mut Volume, path: &str| match volume.find(path)? {
-        Found::File(file) => Ok(file),
+    None
+}
+
+/// The model in this file of a volume.
+fn open_at(volume: &mut Volume, path: &str) -> Result<Source, String> {
+    match volume.find(path)? {
+        Found::File(file) => whole_model(volume, path, file),
         _ => Err(format!(
-            "{path} on {} was there a moment ago and is gone",
+            "{} on {}: it is gone",
+            short(path, PATH),
             volume.name
         )),
-    };
-    let tokenizer = choice
-        .tokenizer
-        .map(|entry| {
-            let path = entry.path();
-            open(volume, &path).map(|file| Source {
-                name: format!("{path} on {}", volume.name),
-                id: path,
-                bytes: Box::new(file),
-            })
-        })
-        .transpose()?;
-    let path = choice.model.path();
-    let file = open(volume, &path)?;
-    let model = whole_model(volume, &path, file)?;
-    say(&describe(&model, &others));
-    Ok(Some(Pair {
-        model,
-        tokenizer,
-        named: false,
-    }))
+    }
 }
 
 /// A tokenizer with a usual name: in the model's folder, then where models are looked for, then on the other volumes.

@@ -69,6 +69,11 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
     terminal::to_serial("]");
     terminal::end_redrawn();
     let (model, digest) = loaded?;
+    if let Some((rate, before)) = clock::settle() {
+        terminal::record(&format!(
+            "Clock: {rate} ticks a millisecond, {before} before"
+        ));
+    }
     let speed = screen::megabytes_per_second(total, clock::microseconds() - start);
     detail(&format!(
         "Read {} bytes at {speed}, CRC-32 {:08x}",

@@ -136,8 +136,9 @@ struct Mailbox {
     begun: AtomicBool,
     /// Written before `begun`, read after it.
     top: Cell<Option<TopToken>>,
-    /// How far it is: read, to read, made, context.
+    /// How far it is: read, to read, made, context; nothing yet until `reported`.
     progress: [AtomicUsize; 4],
+    reported: AtomicBool,
 }
 
 impl Mailbox {
@@ -164,6 +165,7 @@ impl Audience for Sender<'_> {
         for (place, number) in self.mailbox.progress.iter().zip(numbers) {
             place.store(number, Relaxed);
         }
+        self.mailbox.reported.store(true, Release);
         let mut rest = self.mailbox.ring.push(text);
         while !rest.is_empty() {
             self.crew.check();
@@ -198,9 +200,12 @@ impl Receiver<'_> {
             self.begun = true;
             self.audience.begin(self.mailbox.top.get());
         }
-        self.text.clear();
-        self.mailbox.ring.pop(&mut self.text);
-        self.audience.hear(&self.text, self.mailbox.progress());
+        // Until the first pass is over the audience knows better how much there is to read.
+        if self.mailbox.reported.load(Acquire) {
+            self.text.clear();
+            self.mailbox.ring.pop(&mut self.text);
+            self.audience.hear(&self.text, self.mailbox.progress());
+        }
         if self.audience.look() {
             self.mailbox.stop.store(true, Relaxed);
         }
@@ -225,6 +230,7 @@ fn perform(
         begun: AtomicBool::new(false),
         top: Cell::new(None),
         progress: [const { AtomicUsize::new(0) }; 4],
+        reported: AtomicBool::new(false),
     };
     let mut sender = Sender {
         crew,

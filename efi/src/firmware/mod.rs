@@ -6,6 +6,7 @@ mod bench;
 pub mod clock;
 mod console;
 mod cores;
+pub use cores::discharge;
 mod cpu;
 mod files;
 mod find;

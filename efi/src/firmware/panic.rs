@@ -8,10 +8,11 @@ use core::{
     time::Duration,
 };
 
+use llama2_efi::options::Exit;
 use llama2_engine::units::Bytes;
-use uefi::{Status, boot};
+use uefi::{Status, boot, runtime::ResetType};
 
-use super::{cores, memory, terminal};
+use super::{cores, memory, power, terminal};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -33,13 +34,16 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     ))
 }
 
-/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware, the message is shown and a
-/// key waited for.
+/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware, the message is shown, a key is
+/// waited for, and a machine that was to switch itself off does.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
         cores::stop();
         terminal::last_words(message);
+    }
+    if terminal::exit() == Exit::Shutdown {
+        power::reset(ResetType::SHUTDOWN);
     }
     // Safety: the image's own handle; nothing of it runs afterwards.
     let _ = unsafe {

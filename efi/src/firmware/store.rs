@@ -5,7 +5,8 @@
 //! written last is found.
 //!
 //! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes), read back, and takes the place of the old one only then.
-//! Between the old file's end and the new one's name nothing can go wrong but the medium; then the text is in the `.TMP` file, and the sentence says so.
+//! Where the firmware refuses to rename, it is written once more under its name, and the `.TMP` file stays until that one is whole: if the medium goes wrong
+//! meanwhile, the text is in the `.TMP` file, and the sentence says so.
 //!
 //! Volumes are looked up at each call, since drives come and go while somebody talks.
 //!
@@ -20,6 +21,7 @@
 //! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not the medium's.
 
 use alloc::{format, string::String, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use llama2_console::filename;
 use llama2_efi::trouble::Trouble;
@@ -35,6 +37,9 @@ use super::{
     files::{Found, Volume},
     shell,
 };
+
+/// Whether renaming is refused.
+static RENAMES_NOT: AtomicBool = AtomicBool::new(false);
 
 /// Bytes handed to the firmware at once.
 const PIECE: usize = 64 << 10;
@@ -75,6 +80,11 @@ fn none() -> Trouble {
 fn info(volume: &mut Volume) -> Option<(bool, u64)> {
     let info = volume.root.get_boxed_info::<FileSystemInfo>().ok()?;
     Some((info.read_only(), info.free_space()))
+}
+
+/// Refuses renaming from now on, as some firmware does: for tests.
+pub fn refuse_renames() {
+    RENAMES_NOT.store(true, Relaxed);
 }
 
 /// The names of all conversations, in order.
@@ -226,14 +236,37 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble>
             return Err(failed.map_or_else(full, |_| Trouble::Changed));
         }
     };
-    if let Err(status) = rename(&mut file, name) {
-        if had_old {
-            return Err(Trouble::Left(temporary, format!("{status:?}")));
-        }
+    if rename(&mut file, name).is_err() {
+        // All of it is in the other file, which is closed by now or never.
+        file = match write_again(volume, name, bytes) {
+            Ok(()) => file,
+            Err(_) if had_old => return Err(Trouble::Left(temporary)),
+            Err(trouble) => {
+                let _ = file.delete();
+                return Err(match trouble {
+                    Trouble::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
+                        Trouble::Full(bytes.len() as u64, free)
+                    }
+                    trouble => trouble,
+                });
+            }
+        };
         let _ = file.delete();
-        return Err(full(status));
     }
     Ok(())
+}
+
+/// Writes a file that is not there under its own name, without another one in between. What could not be written whole goes.
+fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+    let made = open(volume, name, FileMode::CreateReadWrite)?;
+    let mut file = made.ok_or(Trouble::Missing)?;
+    let trouble = match fill(&mut file, bytes) {
+        Ok(true) => return Ok(()),
+        Ok(false) => Trouble::Changed,
+        Err(status) => of(status),
+    };
+    let _ = file.delete();
+    Err(trouble)
 }
 
 /// Opens a file in the root; `None` if there is none, an error if it is a folder.
@@ -284,6 +317,9 @@ fn remove(volume: &mut Volume, name: &str) -> Result<bool, Status> {
 
 /// Gives an open file another name in its folder.
 fn rename(file: &mut RegularFile, name: &str) -> Result<(), Status> {
+    if RENAMES_NOT.load(Relaxed) {
+        return Err(Status::UNSUPPORTED);
+    }
     let name = CString16::try_from(name).map_err(|_| Status::INVALID_PARAMETER)?;
     let info = file
         .get_boxed_info::<FileInfo>()

@@ -8,7 +8,7 @@ use core::{
     ffi::c_void,
     fmt,
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use llama2_console::{
     terminal as wire,
 };
 use llama2_efi::options::Exit;
+use llama2_engine::units::{SENTENCE, short};
 use uefi::{
     Event, Status,
     boot::{self, EventType, TimerTrigger, Tpl},
@@ -45,6 +46,8 @@ const DECODED: usize = 256;
 const WATCHED: u64 = 60_000;
 /// Milliseconds within which a terminal says how wide it is; one behind a network may be later.
 const ANSWERED: u64 = 150;
+/// Seconds that last words are shown on a machine that ends by itself.
+const PATIENCE: u64 = 30;
 /// Time between two looks of the timer at the line; firmware's timers are no finer.
 const LISTENED: Duration = Duration::from_millis(10);
 
@@ -349,14 +352,14 @@ pub fn say_in(style: Style, line: &str) {
     record(line);
 }
 
-/// Says a `warning` or an `error`.
+/// Says a `warning` or an `error`, of bounded length whatever files and people put into it.
 pub fn complain(kind: &str, sentence: &str) {
     let style = if kind == "error" {
         Style::Error
     } else {
         Style::Warning
     };
-    say_in(style, &format!("{kind}: {sentence}"));
+    say_in(style, &short(&format!("{kind}: {sentence}"), SENTENCE));
 }
 
 /// Says a name and what it stands for, in columns.
@@ -369,12 +372,12 @@ pub fn say_pair(name: &str, what: &str) {
     record(&format!("{name}{what}"));
 }
 
-/// Says a table, or on a screen that is too narrow for it `short`.
-pub fn table(table: &str, short: &[String]) {
+/// Says a table, on the screen where it is wide enough.
+pub fn table(table: &str) {
     let wide = table.lines().map(|line| line.chars().count()).max();
     let make = |columns: usize| match wide {
         Some(wide) if wide < columns => format!("{}\n", table.trim_end_matches('\n')),
-        _ => format!("{}\n", short.join("\n")),
+        _ => "The whole table is on the serial line, and in the log.\n".into(),
     };
     for line in table.lines() {
         to_serial(&format!("{line}\n"));
@@ -539,8 +542,27 @@ pub fn wait_for_key() -> Key {
     }
 }
 
+/// How the run ends.
+static END: AtomicU8 = AtomicU8::new(Exit::Key as u8);
+
+/// Has the run end so, whatever comes.
+pub fn end_with(exit: Exit) {
+    END.store(exit as u8, Relaxed);
+}
+
+/// How the run ends.
+pub fn exit() -> Exit {
+    let end = END.load(Relaxed);
+    let named = Exit::NAMES.into_iter().map(|(_, exit)| exit);
+    named
+        .into_iter()
+        .find(|&exit| exit as u8 == end)
+        .unwrap_or_default()
+}
+
 /// The end of every run: the key prompt where one is wanted, the last line, and the way out.
-pub fn end(told: bool, exit: Exit) -> Status {
+pub fn end(told: bool) -> Status {
+    let exit = exit();
     if exit == Exit::Key {
         // Before the prompt is shown, not after it: whoever reads it may answer at once.
         while key().is_some() {}
@@ -583,7 +605,7 @@ fn close() {
     console::close();
 }
 
-/// Shows a message without the heap, waits for a key and gives everything back.
+/// Shows a message without the heap, waits for a key (where nobody may be there, for a while) and gives everything back.
 pub fn last_words(message: fmt::Arguments<'_>) {
     struct Direct;
     impl fmt::Write for Direct {
@@ -617,11 +639,26 @@ pub fn last_words(message: fmt::Arguments<'_>) {
     }
     console::set_colour(Color::LightRed, Color::Black);
     while key().is_some() {}
+    let patience = match exit() {
+        Exit::Key => None,
+        Exit::Shutdown | Exit::Return => Some(PATIENCE),
+    };
     let _ = fmt::write(
         &mut Direct,
-        format_args!("\n{message}\nPress any key to exit.\n"),
+        format_args!("\n{message}\nPress any key to exit."),
     );
-    wait_for_key();
+    if let Some(seconds) = patience {
+        let _ = fmt::write(
+            &mut Direct,
+            format_args!(" Without one, it ends in {seconds} s."),
+        );
+    }
+    let _ = fmt::write(&mut Direct, format_args!("\n"));
+    let start = clock::milliseconds();
+    let over = |seconds| clock::milliseconds().saturating_sub(start) >= seconds * 1000;
+    while !patience.is_some_and(over) && key().is_none() {
+        rest(1000);
+    }
     let _ = fmt::write(&mut Direct, format_args!("llama2: exit 1\n"));
     close();
 }

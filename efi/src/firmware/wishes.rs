@@ -2,10 +2,7 @@
 
 use alloc::{format, string::String};
 
-use llama2_efi::{
-    config,
-    options::{Exit, Options},
-};
+use llama2_efi::{config, options::Options};
 
 use super::{
     files::{Found, Volumes},
@@ -20,11 +17,11 @@ struct File {
     bytes: alloc::vec::Vec<u8>,
 }
 
-/// The command line's wishes over the configuration file's, if there is one. `exit` is set as soon as it is known.
+/// The command line's wishes over the configuration file's, if there is one. How the run ends is told to the terminal as soon as it is known.
 ///
 /// # Errors
 /// A sentence, if there is a file and it will not do.
-pub fn wishes(volumes: &mut Volumes, line: Options, exit: &mut Exit) -> Result<Options, String> {
+pub fn wishes(volumes: &mut Volumes, line: Options) -> Result<Options, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
     if file.is_none() && !volumes.started_from_disk() && volumes.connect_everything() {
@@ -37,7 +34,7 @@ pub fn wishes(volumes: &mut Volumes, line: Options, exit: &mut Exit) -> Result<O
     };
     // What can be understood of a file that is not right still says how to end and whether to keep a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
-    *exit = partly.exit.unwrap_or_default();
+    terminal::end_with(partly.exit.unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);
     let about = |error: String| format!("{}: {error}", file.name);
     let (options, warnings) = config::parse(&file.bytes).map_err(about)?;

@@ -167,11 +167,30 @@ pub struct Bench<'a> {
     pub clock: fn() -> u64,
     /// How often each test is repeated, after once for warming up.
     pub repetitions: usize,
+    /// About how many nanoseconds a test may take, where somebody waits for it: of one that takes longer fewer tokens are computed, and it is repeated less
+    /// often. Without it nobody is asked in the middle of a repetition either.
+    pub limit: Option<u64>,
 }
 
+/// How far a benchmark is.
+#[derive(Debug)]
+pub enum Stage<'a> {
+    /// This repetition of so many begins; the warm-up is number 0.
+    Begins(&'a Test, usize, usize),
+    /// It goes on. The clock stands meanwhile.
+    Within,
+    /// A test is done.
+    Done(&'a Outcome),
+}
+
+/// Who is told of it, and may end it all.
+pub type Watcher<'a> = &'a mut dyn FnMut(Stage<'_>) -> ControlFlow<()>;
+
+/// Nanoseconds between two questions in the middle of a repetition.
+const ASKED: u64 = 50_000_000;
+
 impl Bench<'_> {
-    /// Runs `tests`, all with each number of `threads`. `progress` is called with each test before each of its repetitions
-    /// and may end it all.
+    /// Runs `tests`, all with each number of `threads`, and tells `progress`, which may end it all.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] where a session finds no room, [`Error::Stopped`].
@@ -179,7 +198,7 @@ impl Bench<'_> {
         &self,
         tests: &[Test],
         threads: &[usize],
-        progress: &mut dyn FnMut(&Test, usize) -> ControlFlow<()>,
+        progress: Watcher<'_>,
     ) -> Result<Vec<Outcome>, Error> {
         let bytes = self.model.bytes_per_token();
         let reader = (bytes <= self.spare)
@@ -188,7 +207,9 @@ impl Bench<'_> {
         let mut outcomes = Vec::new();
         for &threads in threads {
             for test in tests {
-                outcomes.push(self.one(test, threads, reader.as_ref(), progress)?);
+                let outcome = self.one(*test, threads, reader.as_ref(), progress)?;
+                ask(progress, Stage::Done(&outcome))?;
+                outcomes.push(outcome);
             }
         }
         Ok(outcomes)
@@ -196,10 +217,10 @@ impl Bench<'_> {
 
     fn one(
         &self,
-        test: &Test,
+        mut test: Test,
         threads: usize,
         reader: Option<&Reader>,
-        progress: &mut dyn FnMut(&Test, usize) -> ControlFlow<()>,
+        progress: Watcher<'_>,
     ) -> Result<Outcome, Error> {
         let threads = threads.clamp(1, self.workers.count());
         let options = Options {
@@ -210,32 +231,39 @@ impl Bench<'_> {
         };
         let mut session = Session::new(self.model, options)?;
         let tokens = random_tokens(test.context(), self.model.config.vocab_size);
-        let (before, tokens) = tokens.split_at(test.depth);
+        let (before, mut tokens) = tokens.split_at(test.depth);
         if !before.is_empty() {
             session.prefill(before, 0);
         }
         let read = || reader.map(|reader| reader.rate(self.workers, threads, self.clock, READING));
         let (read_before, clock_before) = (read(), gigahertz(self.clock));
-        let mut nanoseconds = Vec::new();
-        for repetition in 0..=self.repetitions {
-            if progress(test, repetition).is_break() {
-                return Err(Error::Stopped);
-            }
-            let start = (self.clock)();
-            match test.work {
-                Work::Prompt(_) => {
-                    session.prefill(tokens, test.depth);
+        ask(progress, Stage::Begins(&test, 0, self.repetitions))?;
+        // Caches, pages, branch predictors, the angles of positions.
+        let mut repetitions = self.repetitions;
+        if let Some(limit) = self.limit {
+            let mut count = 1;
+            let took = loop {
+                let took = self.time(&mut session, &test, &tokens[..count], progress)?;
+                // Twice as many would take twice as long, and all before took as long again: half of the limit at most.
+                if count == tokens.len() || took > limit / 8 {
+                    break took;
                 }
-                Work::Generate(_) => {
-                    for (i, &token) in tokens.iter().enumerate() {
-                        session.forward(token, test.depth + i);
-                    }
-                }
-            }
-            nanoseconds.push((self.clock)().saturating_sub(start));
+                count = (2 * count).min(tokens.len());
+            };
+            tokens = &tokens[..count];
+            repetitions = ((limit / 2 / took.max(1)) as usize).clamp(1, repetitions.max(1));
+        } else {
+            self.time(&mut session, &test, tokens, progress)?;
         }
-        // The first one was the warm-up: caches, pages, branch predictors.
-        nanoseconds.remove(0);
+        test.work = match test.work {
+            Work::Prompt(_) => Work::Prompt(tokens.len()),
+            Work::Generate(_) => Work::Generate(tokens.len()),
+        };
+        let mut nanoseconds = Vec::new();
+        for repetition in 1..=repetitions {
+            ask(progress, Stage::Begins(&test, repetition, repetitions))?;
+            nanoseconds.push(self.time(&mut session, &test, tokens, progress)?);
+        }
         let (read_after, clock_after) = (read(), gigahertz(self.clock));
 
         let model = self.model;
@@ -256,7 +284,7 @@ impl Bench<'_> {
             ),
         };
         Ok(Outcome {
-            test: *test,
+            test,
             threads,
             nanoseconds,
             weights,
@@ -265,6 +293,42 @@ impl Bench<'_> {
             read: read_before.zip(read_after),
             gigahertz: clock_before.zip(clock_after),
         })
+    }
+}
+
+impl Bench<'_> {
+    /// Nanoseconds that these tokens take.
+    fn time(
+        &self,
+        session: &mut Session<'_>,
+        test: &Test,
+        tokens: &[u32],
+        progress: Watcher<'_>,
+    ) -> Result<u64, Error> {
+        let piece = match test.work {
+            Work::Prompt(_) => BATCH,
+            Work::Generate(_) => 1,
+        };
+        let pieces = tokens.len().div_ceil(piece);
+        let (mut took, mut asked) = (0, 0);
+        for (index, tokens) in tokens.chunks(piece).enumerate() {
+            let start = (self.clock)();
+            let last = piece == 1 || index + 1 == pieces;
+            session.pass(tokens, test.depth + index * piece, last);
+            took += (self.clock)().saturating_sub(start);
+            if self.limit.is_some() && took - asked > ASKED {
+                asked = took;
+                ask(progress, Stage::Within)?;
+            }
+        }
+        Ok(took)
+    }
+}
+
+fn ask(progress: Watcher<'_>, stage: Stage<'_>) -> Result<(), Error> {
+    match progress(stage) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Stopped),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The benchmark on a tiny model, and its tables.
 
-use alloc::{string::String, vec};
+use alloc::{format, string::String, vec};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::*;
@@ -80,14 +80,19 @@ fn every_test_runs_with_every_number_of_threads() {
         spare: u64::MAX,
         clock,
         repetitions: 2,
+        limit: None,
     };
-    let mut asked = Vec::new();
-    let outcomes = bench.run(&[PP20, TG3_AT_5], &[1, 2], &mut |test, repetition| {
-        asked.push((*test, repetition));
+    let (mut asked, mut done) = (0, 0);
+    let outcomes = bench.run(&[PP20, TG3_AT_5], &[1, 2], &mut |stage| {
+        match stage {
+            Stage::Begins(..) => asked += 1,
+            Stage::Done(_) => done += 1,
+            Stage::Within => panic!("nobody waits"),
+        }
         ControlFlow::Continue(())
     });
     let outcomes = outcomes.unwrap();
-    assert_eq!(asked.len(), 4 * 3);
+    assert_eq!((asked, done), (4 * 3, 4));
     let shapes: Vec<_> = outcomes
         .iter()
         .map(|o| (o.test, o.threads, o.nanoseconds.len()))
@@ -110,9 +115,66 @@ fn every_test_runs_with_every_number_of_threads() {
     assert_eq!(prompt.kv, None);
     assert!(generation.kv.unwrap() > 0 && generation.read.is_some());
     let thrifty = Bench { spare: 0, ..bench };
-    let outcomes = thrifty.run(&[PP20], &[1], &mut |_, _| ControlFlow::Continue(()));
+    let outcomes = thrifty.run(&[PP20], &[1], &mut |_| ControlFlow::Continue(()));
     assert_eq!(outcomes.unwrap()[0].read, None);
-    let stopped = thrifty.run(&[PP20], &[1], &mut |_, _| ControlFlow::Break(()));
+    let stopped = thrifty.run(&[PP20], &[1], &mut |_| ControlFlow::Break(()));
+    assert_eq!(stopped, Err(Error::Stopped));
+}
+
+#[test]
+fn the_warm_up_chooses_what_fits_the_limit() {
+    // Each pass takes 50 ms; other tests have another clock.
+    fn clock() -> u64 {
+        static NOW: AtomicU64 = AtomicU64::new(0);
+        NOW.fetch_add(50_000_000, Relaxed)
+    }
+    let (model, _) = model();
+    let bench = |seconds: u64| Bench {
+        model: &model,
+        kernels: kernels::best(Features::BASE),
+        workers: &crate::workers::Single,
+        kv: KvType::F32,
+        features: Features::BASE,
+        spare: 0,
+        clock,
+        repetitions: 5,
+        limit: Some(seconds * 1_000_000_000),
+    };
+    let test = |work| Test { work, depth: 3 };
+    let tests = [test(Work::Generate(20)), test(Work::Prompt(150))];
+    for (seconds, want) in [
+        // Half of it, and half of that again, for a warm-up of one token.
+        (0, [("tg1 @ d3", 1), ("pp1 @ d3", 1)]),
+        (1, [("tg4 @ d3", 2), ("pp150 @ d3", 3)]),
+        (4, [("tg16 @ d3", 2), ("pp150 @ d3", 5)]),
+        (1000, [("tg20 @ d3", 5), ("pp150 @ d3", 5)]),
+    ] {
+        let mut within = 0;
+        let outcomes = bench(seconds).run(&tests, &[1], &mut |stage| {
+            within += usize::from(matches!(stage, Stage::Within));
+            ControlFlow::Continue(())
+        });
+        let rows = outcomes.unwrap();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| (format!("{}", row.test), row.nanoseconds.len()))
+            .collect();
+        assert_eq!(
+            rows,
+            want.map(|(name, times)| (name.into(), times)),
+            "{seconds} s"
+        );
+        assert!(seconds == 0 || within > 3);
+    }
+    // In the middle of a repetition, too.
+    let mut left = 7;
+    let stopped = bench(1000).run(&tests, &[1], &mut |stage| {
+        left -= usize::from(matches!(stage, Stage::Within));
+        match left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
     assert_eq!(stopped, Err(Error::Stopped));
 }
 

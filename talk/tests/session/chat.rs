@@ -538,3 +538,21 @@ fn a_model_without_numbers_is_said_to_be_one() {
         assert!(screen.summaries().is_empty());
     }
 }
+
+#[test]
+fn the_speed_of_a_few_tokens_is_theirs() {
+    let mut room = Room::steady(speaker());
+    let (screen, _) = room.hold(lines([
+        "/max 2", "Who?", "/max 3", "Why?", "/max 8", "How?", "/exit",
+    ]));
+    let summaries = screen.summaries();
+    assert_eq!(summaries.len(), 3);
+    for summary in summaries {
+        // The room takes 10 s to give its cores back.
+        let speed = summary
+            .split(", ")
+            .find_map(|part| part.strip_suffix(" tok/s"));
+        let speed: f64 = speed.expect(summary).parse().unwrap();
+        assert!(speed > 5.0, "{summary}");
+    }
+}
