@@ -289,5 +289,5 @@ fn is_text(head: &[u8]) -> bool {
     let utf16 = head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]);
     // Fewer bytes may be the beginning of anything.
     let whole = head.len() >= 8 || head.ends_with(b"\n");
-    whole && (utf8 && !head.iter().any(|c| control(c)) || utf16 && head.len() % 2 == 0)
+    whole && (utf8 && !head.iter().any(control) || utf16)
 }
