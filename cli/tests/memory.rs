@@ -55,7 +55,7 @@ fn a_long_context_takes_memory_only_as_it_fills() {
             CONTEXT * position > 2 * SPARE,
             "{kv}: the test sees nothing"
         );
-        for (command, tokens) in [("run", 1), ("chat", 8), ("run", 200)] {
+        for (command, tokens) in [("run", 1u64), ("chat", 8), ("run", 200)] {
             let steps = tokens.to_string();
             let most = weights + (tokens + 32).next_multiple_of(PAGE) * position + SPARE;
             let shared = ["-t", "0", "-n", &steps, "--kv", kv, "-i", "Hi"];

@@ -130,7 +130,6 @@ enum SharedNumbers<'a> {
 }
 
 /// The pages of a sequence.
-#[derive(Default)]
 struct PageTable {
     /// In the order of the positions.
     pages: Vec<usize>,
