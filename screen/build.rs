@@ -189,8 +189,8 @@ impl Font {
 
 /// Where a contour begins, and its other points: steps from one to the next, across (doubled, with a bit for a point that it goes through)
 /// and up.
-fn pack(contour: &Contour) -> (i32, i32, Vec<u8>) {
-    let mut contour = contour.clone();
+fn pack(contour: &[(i32, i32, bool)]) -> (i32, i32, Vec<u8>) {
+    let mut contour = contour.to_vec();
     // Where it goes through none of its points, it goes through the middle between any two.
     if contour.iter().all(|point| !point.2) {
         let ((ax, ay, _), (bx, by, _)) = (contour[0], contour[1]);

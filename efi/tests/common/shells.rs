@@ -74,14 +74,11 @@ pub fn configuration(bytes: &[u8]) {
 pub fn conversation(bytes: &[u8]) {
     if let Ok(held) = bounded("reading", most(bytes), || Conversation::parse(bytes)) {
         held.settings.check().expect("they were checked");
-        let turns = held
-            .messages
-            .iter()
-            .zip([Role::User, Role::Assistant].into_iter().cycle());
+        let mut roles = [Role::User, Role::Assistant].into_iter().cycle();
         assert!(
-            turns
-                .into_iter()
-                .all(|(message, role)| message.role == role)
+            held.messages
+                .iter()
+                .all(|message| roles.next() == Some(message.role))
         );
         let again = Conversation::parse(held.to_lines().as_bytes());
         assert_eq!(again.as_ref(), Ok(&held));
@@ -137,7 +134,7 @@ pub fn keys(bytes: &[u8]) {
     let mut now = 1000;
     let mut keys = Vec::new();
     for (i, &byte) in bytes.iter().enumerate() {
-        let pause = pauses[(usize::from(*pace) >> (i % 6) & 7) as usize];
+        let pause = pauses[usize::from(*pace) >> (i % 6) & 7];
         now += pause;
         if pause > 1 {
             keys.extend(decoder.idle(now));
