@@ -370,6 +370,6 @@ fn tokenisation() -> Vec<Seed> {
         bytes.extend(text.as_bytes());
         seed(*name, bytes)
     })
-    .chain([seed("bytes", (0..=255).collect())])
+    .chain([seed("bytes", (0..=255).collect::<Vec<u8>>())])
     .collect()
 }
