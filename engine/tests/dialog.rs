@@ -531,10 +531,11 @@ fn a_conversation_begins_with_bos_once() {
                 chat.begin_turn(&tokenizer, "", "Hi").unwrap();
                 answer(&mut chat, &mut session, &tokenizer);
                 if add == Some(true) && jinja == written {
-                    let before = chat.context().to_vec();
                     chat.begin_turn(&tokenizer, "", "And?").unwrap();
                     answer(&mut chat, &mut session, &tokenizer);
-                    assert!(!chat.context()[before.len()..].contains(&BOS));
+                    // What the model says may be any token.
+                    let starts = chat.context().windows(2).filter(|two| *two == [BOS, START]);
+                    assert_eq!(starts.count(), usize::from(named));
                 }
                 let wanted = named && (writes || add == Some(true));
                 let begins = chat.context().starts_with(&[BOS, START]);
