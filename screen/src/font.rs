@@ -30,7 +30,7 @@ pub(crate) const FULL: u8 = 15;
 
 /// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with a stretch of `PLACES` each;
 /// contours, and where they begin; where a contour's points begin in `POINTS`; and these, as steps.
-mod font {
+mod outlines {
     include!(concat!(env!("OUT_DIR"), "/outlines.rs"));
 
     /// Contours and where they begin, of a letter that the font has.
@@ -94,16 +94,16 @@ pub(crate) struct Font {
 impl Font {
     /// The font for cells of this size, in pixels.
     pub(crate) fn new(width: usize, height: usize) -> Font {
-        let scale = width as f32 / font::ADVANCE;
+        let scale = width as f32 / outlines::ADVANCE;
         let rounded = |height: f32| (height * scale, (height * scale + 0.5) as u32 as f32);
-        let (above, below) = (font::ASCENDER * scale, -font::DESCENDER * scale);
+        let (above, below) = (outlines::ASCENDER * scale, -outlines::DESCENDER * scale);
         Font {
             width,
             height,
             scale,
             base: ((height as f32 - above - below) / 2.0 + above + 0.5) as u32 as f32,
-            small: rounded(font::SMALL),
-            capital: rounded(font::CAPITAL),
+            small: rounded(outlines::SMALL),
+            capital: rounded(outlines::CAPITAL),
             // A cell of two columns, and one of room on each side.
             canvas: Rasterizer::new(4 * width, 3 * height),
         }
@@ -111,7 +111,7 @@ impl Font {
 
     /// Whether it has this character.
     pub(crate) fn has(&self, letter: char) -> bool {
-        font::contours(letter).is_some()
+        outlines::contours(letter).is_some()
     }
 
     /// Levels of ink of a cluster, `columns` wide: row by row into `levels`. What is not in the font is a box.
@@ -134,7 +134,7 @@ impl Font {
         let aside = (columns - 1) as f32 * self.width as f32 / 2.0;
         let marks = letters.filter(|&letter| width::letter(letter) == 0);
         for letter in core::iter::once(first).chain(marks) {
-            let Some(glyph) = font::contours(letter) else {
+            let Some(glyph) = outlines::contours(letter) else {
                 continue;
             };
             let thicker = 0.045 * self.width as f32;
@@ -244,7 +244,7 @@ impl Pen<'_> {
         // A point that the line bends towards.
         let mut towards = None;
         self.now = self.place(x, y);
-        for (across, up, is_on) in font::points(contour) {
+        for (across, up, is_on) in outlines::points(contour) {
             last = (last.0 + across, last.1 + up);
             match (towards, is_on) {
                 (None, true) => self.line(last),
