@@ -580,7 +580,7 @@ fn not_a_model(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     )?;
     trial.refused(
         &Machine::new(&image),
-        "is not a llama2.c checkpoint, or its header is damaged: dim is -1",
+        "is neither a GGUF file nor a llama2.c checkpoint, or its header is damaged: dim is -1",
     )
 }
 
