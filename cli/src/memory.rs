@@ -1,8 +1,7 @@
 //! The allocator: the system's own, with large pages for what is as large as one.
 //!
 //! 2 MiB pages make reading weights a sixth faster than 4 KiB pages. Linux gives them where it is asked to
-//! (`madvise(MADV_HUGEPAGE)`, in its default setting), at addresses that are multiples of their size. What is used little by
-//! little (keys and values) gets small ones, and only those that are touched.
+//! (`madvise(MADV_HUGEPAGE)`, in its default setting), at addresses that are multiples of their size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -41,18 +40,17 @@ unsafe impl GlobalAlloc for Allocator {
 mod large {
     use std::{alloc::Layout, ptr};
 
-    use llama2_engine::buffer::{LARGE_PAGE, SMALL_PAGE};
+    use llama2_engine::buffer::LARGE_PAGE;
 
-    /// Whether it is the engine asking for pages of a kind.
+    /// Whether it is the engine asking for large pages.
     pub fn wanted(layout: Layout) -> bool {
-        matches!(layout.align(), LARGE_PAGE | SMALL_PAGE)
+        layout.align() == LARGE_PAGE
     }
 
     /// Zeroed memory, whose address the layout's alignment divides; null if there is none.
     pub fn allocate(layout: Layout) -> *mut u8 {
-        let align = layout.align();
-        let size = layout.size().checked_next_multiple_of(SMALL_PAGE);
-        let room = size.and_then(|size| size.checked_add(align));
+        let size = layout.size().checked_next_multiple_of(PAGE);
+        let room = size.and_then(|size| size.checked_add(LARGE_PAGE));
         let (Some(size), Some(room)) = (size, room) else {
             return ptr::null_mut();
         };
@@ -70,12 +68,7 @@ mod large {
         if start == libc::MAP_FAILED {
             return ptr::null_mut();
         }
-        let before = start.align_offset(align);
-        let advice = if align == LARGE_PAGE {
-            libc::MADV_HUGEPAGE
-        } else {
-            libc::MADV_NOHUGEPAGE
-        };
+        let before = start.align_offset(LARGE_PAGE);
         // Safety: within the mapping; what is around it goes back. Advice may be refused: then the pages are small.
         unsafe {
             let aligned = start.add(before);
@@ -83,7 +76,7 @@ mod large {
                 libc::munmap(start, before);
             }
             libc::munmap(aligned.add(size), room - before - size);
-            libc::madvise(aligned, size, advice);
+            libc::madvise(aligned, size, libc::MADV_HUGEPAGE);
             aligned.cast()
         }
     }
@@ -94,8 +87,11 @@ mod large {
     /// [`allocate`] gave it for this layout.
     pub unsafe fn free(start: *mut u8, layout: Layout) {
         // Safety: as the caller says.
-        unsafe { libc::munmap(start.cast(), layout.size().next_multiple_of(SMALL_PAGE)) };
+        unsafe { libc::munmap(start.cast(), layout.size().next_multiple_of(PAGE)) };
     }
+
+    /// A multiple of the smallest page on every Linux that there is.
+    const PAGE: usize = 64 << 10;
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -17,10 +17,6 @@ pub const ALIGN: usize = 64;
 /// whose allocator knows what this alignment means can give such pages.
 pub const LARGE_PAGE: usize = 2 << 20;
 
-/// The alignment of memory that is used little by little, so that such a host gives no more of it than is touched: a multiple
-/// of the smallest page on every system that there is.
-pub const SMALL_PAGE: usize = 64 << 10;
-
 /// Element types for which all-zero bytes are a value and which need no drop.
 ///
 /// # Safety
@@ -56,17 +52,13 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Allocates `bytes` (not 0) bytes, zeroed, on large pages if they fill one.
-    fn zeroed(bytes: usize) -> Result<Region, OutOfMemory> {
+    /// Allocates `bytes` (not 0) bytes, on large pages if they fill one.
+    fn new(bytes: usize, zeroed: bool) -> Result<Region, OutOfMemory> {
         let align = if bytes >= LARGE_PAGE {
             LARGE_PAGE
         } else {
             ALIGN
         };
-        Region::aligned(bytes, align, true)
-    }
-
-    fn aligned(bytes: usize, align: usize, zeroed: bool) -> Result<Region, OutOfMemory> {
         let failed = OutOfMemory {
             bytes: bytes as u64,
         };
@@ -81,7 +73,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // Safety: `aligned` allocated this with the same layout.
+        // Safety: `new` allocated this with the same layout.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -99,7 +91,7 @@ impl Arena {
         let region = usize::try_from(bytes)
             .ok()
             .filter(|&bytes| bytes > 0)
-            .and_then(|bytes| Region::zeroed(bytes).ok());
+            .and_then(|bytes| Region::new(bytes, true).ok());
         Arena {
             region: region.map(Arc::new),
             used: 0,
@@ -161,21 +153,6 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// [`OutOfMemory`] if the allocator has no room or the size does not fit the address space.
     pub fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
-        Buffer::of(len, Region::zeroed)
-    }
-
-    /// Allocates `len` zeroed elements that are used little by little: a host gives no more memory than is touched.
-    ///
-    /// # Errors
-    /// As [`zeroed`](Buffer::zeroed).
-    pub fn sparse(len: usize) -> Result<Self, OutOfMemory> {
-        Buffer::of(len, |bytes| Region::aligned(bytes, SMALL_PAGE, true))
-    }
-
-    fn of(
-        len: usize,
-        allocate: impl FnOnce(usize) -> Result<Region, OutOfMemory>,
-    ) -> Result<Self, OutOfMemory> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(OutOfMemory {
             bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
         })?;
@@ -186,7 +163,7 @@ impl<T: Plain> Buffer<T> {
                 _memory: None,
             });
         }
-        let region = allocate(bytes)?;
+        let region = Region::new(bytes, true)?;
         Ok(Buffer {
             start: region.start.cast(),
             len,
@@ -232,7 +209,7 @@ impl<T: Plain> Reserve<T> {
     /// Allocates room for `len` elements, one at least.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
         let bytes = len.max(1).saturating_mul(size_of::<T>());
-        let memory = Region::aligned(bytes, SMALL_PAGE, false)?;
+        let memory = Region::new(bytes, false)?;
         Ok(Reserve {
             start: memory.start.cast(),
             len,

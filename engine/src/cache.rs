@@ -394,7 +394,8 @@ impl SharedCache<'_> {
     }
 
     /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's beginning) on, as many as there is
-    /// room for in `scores`: whole panels for each vector. `room` is for a page of each.
+    /// room for in `scores`: whole panels for each vector. `room` is for a page of each. With `in_turn` a page's keys go by for
+    /// one vector after the other, as quickly as memory gives them: of vectors that are few.
     ///
     /// # Safety
     /// As at the type.
@@ -406,6 +407,7 @@ impl SharedCache<'_> {
         head: usize,
         begin: usize,
         q: &Activations<'_>,
+        in_turn: bool,
         scores: &mut [f32],
         room: &mut [f32],
     ) {
@@ -415,6 +417,23 @@ impl SharedCache<'_> {
             let start = p.keys(self.table, layer, head, part.start);
             let range = start..start + part.len() / PANEL * p.panel();
             let at = part.start - begin;
+            let multiply = |q: &Activations<'_>, out: &mut [f32]| {
+                let range = range.clone();
+                // Safety: as the caller says.
+                unsafe {
+                    match &self.keys {
+                        SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, out),
+                        SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, out),
+                        SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, out),
+                    }
+                }
+            };
+            if in_turn {
+                for (t, scores) in scores.chunks_exact_mut(each).enumerate() {
+                    multiply(&q.only(t), &mut scores[at..at + part.len()]);
+                }
+                continue;
+            }
             // What kernels give of several vectors stands one after the other.
             let direct = q.tokens == 1 || part.len() == each;
             let out = if direct {
@@ -422,14 +441,7 @@ impl SharedCache<'_> {
             } else {
                 &mut room[..part.len() * q.tokens]
             };
-            // Safety: as the caller says.
-            unsafe {
-                match &self.keys {
-                    SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, out),
-                    SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, out),
-                    SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, out),
-                }
-            }
+            multiply(q, out);
             if !direct {
                 let of_each = room.chunks_exact(part.len());
                 for (scores, out) in scores.chunks_exact_mut(each).zip(of_each) {
@@ -439,10 +451,12 @@ impl SharedCache<'_> {
         }
     }
 
-    /// The values of a head from position `begin` on, weighed and added up, for each token of the weights.
+    /// The values of a head from position `begin` on, weighed and added up, for each token of the weights; `in_turn` as in
+    /// [`scores`](Self::scores).
     ///
     /// # Safety
     /// As at the type.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn weigh(
         &self,
         kernels: &Kernels,
@@ -450,6 +464,7 @@ impl SharedCache<'_> {
         head: usize,
         begin: usize,
         weights: &Weights<'_>,
+        in_turn: bool,
         out: &mut [f32],
     ) {
         let p = &self.places;
@@ -457,24 +472,36 @@ impl SharedCache<'_> {
         for part in p.parts(begin..begin + weights.rows) {
             let start = p.values(self.table, layer, head, part.start);
             let range = start..start + part.len() * p.row();
-            let weights = &Weights {
-                values: &weights.values[part.start - begin..],
-                rows: part.len(),
-                ..*weights
-            };
-            // Safety: as the caller says.
-            unsafe {
-                match &self.values {
-                    SharedNumbers::F32(rows) => {
-                        (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
-                    }
-                    SharedNumbers::F16(rows) => {
-                        (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
-                    }
-                    SharedNumbers::Q8_0(rows) => {
-                        (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+            // Of `tokens` tokens from token `t` on.
+            let weigh = |t: usize, tokens: usize, out: &mut [f32]| {
+                let weights = &Weights {
+                    values: &weights.values[t * weights.stride + part.start - begin..],
+                    tokens,
+                    rows: part.len(),
+                    ..*weights
+                };
+                let range = range.clone();
+                // Safety: as the caller says.
+                unsafe {
+                    match &self.values {
+                        SharedNumbers::F32(rows) => {
+                            (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
+                        }
+                        SharedNumbers::F16(rows) => {
+                            (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
+                        }
+                        SharedNumbers::Q8_0(rows) => {
+                            (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+                        }
                     }
                 }
+            };
+            if in_turn {
+                for (t, out) in out.chunks_exact_mut(p.head_dim).enumerate() {
+                    weigh(t, 1, out);
+                }
+            } else {
+                weigh(0, weights.tokens, out);
             }
         }
     }
@@ -527,7 +554,12 @@ mod tests {
     };
 
     /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers and heads.
-    fn attended(cache: &mut Cache, begin: usize, end: usize, count: usize) -> Vec<u32> {
+    fn attended(
+        cache: &mut Cache,
+        (begin, end): (usize, usize),
+        count: usize,
+        in_turn: bool,
+    ) -> Vec<u32> {
         let kernels = kernels::best(Features::of_this_core());
         let (mut random, head_dim) = (Random(9), SHAPE.head_dim());
         let mut quants = Quants::new(count, head_dim, Some(BLOCK)).unwrap();
@@ -547,7 +579,16 @@ mod tests {
                     stride: head_dim,
                     ..quants.beside(0, count, head_dim, &q)
                 };
-                shared.scores(kernels, layer, head, begin, &q, &mut scores, &mut room);
+                shared.scores(
+                    kernels,
+                    layer,
+                    head,
+                    begin,
+                    &q,
+                    in_turn,
+                    &mut scores,
+                    &mut room,
+                );
                 let weights = Weights {
                     values: &scores,
                     stride: panels,
@@ -555,7 +596,7 @@ mod tests {
                     rows: end - begin,
                     width: head_dim,
                 };
-                shared.weigh(kernels, layer, head, begin, &weights, &mut out);
+                shared.weigh(kernels, layer, head, begin, &weights, in_turn, &mut out);
             }
             for scores in scores.chunks(panels) {
                 all.extend(scores[..end - begin].iter().map(|x| x.to_bits()));
@@ -599,11 +640,12 @@ mod tests {
                     let mut cache = filled(kv, page, end);
                     assert_eq!(cache.table.pages.len(), end.div_ceil(page));
                     for begin in [0, 16, 112, 128, 144, 240].into_iter().filter(|b| *b < end) {
-                        for count in [1, 2, 12] {
+                        let range = (begin, end);
+                        for (count, in_turn) in [(1, false), (2, false), (12, false), (5, true)] {
                             assert!(
-                                attended(&mut whole, begin, end, count)
-                                    == attended(&mut cache, begin, end, count),
-                                "{kv:?}, pages of {page}, {begin} to {end}, {count} queries"
+                                attended(&mut whole, range, count, false)
+                                    == attended(&mut cache, range, count, in_turn),
+                                "{kv:?}, pages of {page}, {range:?}, {count} queries, {in_turn}"
                             );
                         }
                     }

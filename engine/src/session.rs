@@ -27,10 +27,10 @@ pub const BATCH: usize = 64;
 /// Results that a worker holds before it passes them on: 512 panels of one token, 8 of [`BATCH`].
 const CHUNK: usize = 8 * BATCH * PANEL;
 
-/// Tokens that go through a head's keys and values together.
+/// Queries that go through a KV head's keys and values together: of several tokens, or of one token's heads.
 const TOGETHER: usize = 12;
 
-/// Attention's weights that they may have together: what stays in the second cache beside keys and values.
+/// Attention's weights that tokens may have together: what stays in the second cache beside keys and values.
 const SCORES: usize = 16 << 10;
 
 /// A worker's room for results: two times this.
@@ -38,9 +38,16 @@ fn results_len(c: &Config) -> usize {
     CHUNK.max(c.head_dim())
 }
 
-/// A worker's room for attention's weights for some tokens of one head.
+/// One token's query heads that go through their KV head's keys and values together.
+fn heads_together(c: &Config) -> usize {
+    let most = (CHUNK / c.head_dim()).clamp(1, TOGETHER);
+    // In parts of about the same size.
+    c.kv_group().div_ceil(c.kv_group().div_ceil(most))
+}
+
+/// A worker's room for attention's weights for some tokens of one head, or some heads of one token.
 fn scores_len(c: &Config) -> usize {
-    SCORES.max(c.seq_len.next_multiple_of(PANEL))
+    SCORES.max(heads_together(c) * c.seq_len.next_multiple_of(PANEL))
 }
 
 /// How a session computes.
@@ -176,7 +183,7 @@ impl<'m> Session<'m> {
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
             own: arena.zeroed(workers * 2 * results_len(c))?,
-            scores: Buffer::sparse(workers * scores_len(c))?,
+            scores: Buffer::zeroed(workers * scores_len(c))?,
             angles: Angles::new(c, BATCH, &model.rope_factors)?,
             logits: arena.zeroed(c.vocab_size)?,
             cache: Cache::new(c, options.kv)?,
@@ -601,21 +608,26 @@ impl Pass<'_> {
     /// attended = attention of q over all positions up to each token's own, as far as the window reaches.
     fn attend(&self, member: &Member<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
-        let (head_dim, stride) = (c.head_dim(), stride(c.q_dim(), 4));
+        let (head_dim, stride_q) = (c.head_dim(), stride(c.q_dim(), 4));
         let window = c.variant.window.unwrap_or(usize::MAX);
         // Scores are divided by it.
         let divisor = match c.variant.scales.attention {
             Some(scale) => 1.0 / scale,
             None => crate::math::sqrt(head_dim as f32),
         };
-        // Tokens that go through a head's keys and values together: as many as there is room for weights of.
-        let reach = (self.pos + tokens).next_multiple_of(PANEL);
-        let together = (SCORES / reach)
-            .min(CHUNK / head_dim)
-            .clamp(1, TOGETHER)
-            .min(tokens);
+        // Queries that go through a KV head's keys and values together: of one token, those of the heads that share it; of
+        // several tokens, as many as there is room for weights of.
+        let in_turn = tokens == 1;
+        let (heads, together) = if in_turn {
+            (heads_together(c), 1)
+        } else {
+            let reach = (self.pos + tokens).next_multiple_of(PANEL);
+            let most = (SCORES / reach).min(CHUNK / head_dim).clamp(1, TOGETHER);
+            (1, most.min(tokens))
+        };
+        let head_groups = c.kv_group().div_ceil(heads);
         let groups = tokens.div_ceil(together);
-        member.deal(c.n_heads * groups, 1, |items| {
+        member.deal(c.n_kv_heads * head_groups * groups, 1, |items| {
             let size = scores_len(c);
             // Safety: the only ones in this step.
             let ((results, room), all_scores) = unsafe {
@@ -623,35 +635,52 @@ impl Pass<'_> {
                 (self.own(member), self.scores.write(range))
             };
             for item in items {
-                let (head, first) = (item / groups, item % groups * together);
-                let count = together.min(tokens - first);
-                let (from, to) = (first * stride, (first + count) * stride);
-                // Several query heads share one KV head.
-                let kv_head = head / c.kv_group();
+                let (part, first) = (item / groups, item % groups * together);
+                let (kv_head, offset) = (part / head_groups, part % head_groups * heads);
+                let head = kv_head * c.kv_group() + offset;
+                // One of the two is 1.
+                let (heads, tokens) = (
+                    heads.min(c.kv_group() - offset),
+                    together.min(tokens - first),
+                );
+                let (count, stride) = (heads * tokens, if heads > 1 { head_dim } else { stride_q });
+                let place = first * stride_q + head * head_dim;
+                let end = place + (count - 1) * stride + head_dim;
                 // From the first position that the first token sees, in whole panels, to the last token's own.
                 let begin = (self.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
-                let positions = self.pos + first + count - begin;
+                let positions = self.pos + first + tokens - begin;
                 let panels = positions.next_multiple_of(PANEL);
                 let scores = &mut all_scores[..count * panels];
                 // Safety: nobody writes to q or the cache now; the int8 rows are this worker's.
                 unsafe {
-                    let q = self.q.read(from + head * head_dim..to);
+                    let q = self.q.read(place..end);
                     let row = member.index * TOGETHER;
-                    for t in 0..count {
-                        let q = &q[t * stride..][..head_dim];
-                        self.q_quants
-                            .fill(self.kernels, Some(Rounding::Q8_0), row + t, q);
+                    for (i, q) in q.chunks(stride).enumerate() {
+                        self.q_quants.fill(
+                            self.kernels,
+                            Some(Rounding::Q8_0),
+                            row + i,
+                            &q[..head_dim],
+                        );
                     }
                     let q = Activations {
                         stride,
                         ..self.q_quants.beside(row, count, head_dim, q)
                     };
-                    self.cache
-                        .scores(self.kernels, index, kv_head, begin, &q, scores, room);
+                    self.cache.scores(
+                        self.kernels,
+                        index,
+                        kv_head,
+                        begin,
+                        &q,
+                        in_turn,
+                        scores,
+                        room,
+                    );
                 }
                 // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its window.
-                for (t, scores) in scores.chunks_exact_mut(panels).enumerate() {
-                    let end = self.pos + first + t + 1;
+                for (i, scores) in scores.chunks_exact_mut(panels).enumerate() {
+                    let end = self.pos + first + i / heads + 1;
                     let (seen, after) = scores.split_at_mut(end - begin);
                     let (before, seen) =
                         seen.split_at_mut(end.saturating_sub(window).max(begin) - begin);
@@ -670,12 +699,19 @@ impl Pass<'_> {
                 let results = &mut results[..count * head_dim];
                 // Safety: nobody writes to the cache now.
                 unsafe {
-                    self.cache
-                        .weigh(self.kernels, index, kv_head, begin, &weights, results)
-                };
-                for (t, result) in results.chunks_exact(head_dim).enumerate() {
-                    let place = from + t * stride + head * head_dim;
-                    // Safety: the tokens' head was dealt to this worker.
+                    self.cache.weigh(
+                        self.kernels,
+                        index,
+                        kv_head,
+                        begin,
+                        &weights,
+                        in_turn,
+                        results,
+                    );
+                }
+                for (i, result) in results.chunks_exact(head_dim).enumerate() {
+                    let place = place + i * stride;
+                    // Safety: the queries were dealt to this worker.
                     let attended = unsafe { self.attended.write(place..place + head_dim) };
                     attended.copy_from_slice(result);
                 }

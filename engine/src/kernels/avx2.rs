@@ -81,6 +81,14 @@ impl Lanes for Avx2 {
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
     #[inline(always)]
+    unsafe fn store_quads(p: *mut u8, x: [__m256i; 2]) {
+        // Safety: as above.
+        unsafe {
+            _mm256_storeu_si256(p.cast(), x[0]);
+            _mm256_storeu_si256(p.add(32).cast(), x[1]);
+        }
+    }
+    #[inline(always)]
     unsafe fn quads(p: *const u8) -> [__m256i; 2] {
         // Safety: as above.
         unsafe {

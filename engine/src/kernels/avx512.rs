@@ -2,7 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use super::lanes::{Lanes, kernel_set};
+use super::{
+    Kernels,
+    lanes::{Lanes, kernel_set, whole_number_kernels},
+};
 
 kernel_set!(
     KERNELS,
@@ -13,15 +16,30 @@ kernel_set!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
     to_f16
 );
-kernel_set!(
-    VNNI_KERNELS,
-    vnni,
-    "avx512",
-    "AVX-512 VNNI",
-    Vnni,
-    "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
-    to_f16
-);
+/// The set for AVX-512 VNNI.
+pub static VNNI_KERNELS: Kernels = Kernels {
+    title: "AVX-512 VNNI",
+    // Safety: a set is chosen only where its features are there; so below.
+    q8: |w, group, x, out| unsafe { vnni::q8(w, group, x, out) },
+    // Safety: as above.
+    q8_0: |w, x, out| unsafe { vnni::q8_0(w, x, out) },
+    // Safety: as above.
+    q4_0: |w, x, out| unsafe { vnni::q4_0(w, x, out) },
+    // Safety: as above.
+    coded: |coded, w, x, out| unsafe { vnni::coded(coded, w, x, out) },
+    ..KERNELS
+};
+
+/// The functions that VNNI has better instructions for; each may only be called where the features are there.
+mod vnni {
+    use super::*;
+    use crate::{kernels::tiles, matrix::Activations};
+
+    whole_number_kernels!(
+        Vnni,
+        "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+    );
+}
 
 /// AVX-512 F and BW.
 struct Avx512;
@@ -103,6 +121,11 @@ macro_rules! common {
         unsafe fn quads(p: *const u8) -> __m512i {
             // Safety: as above.
             unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn store_quads(p: *mut u8, x: __m512i) {
+            // Safety: as above.
+            unsafe { _mm512_storeu_si512(p.cast(), x) }
         }
         #[inline(always)]
         unsafe fn field(x: __m512i, from: usize, to: usize, mask: u8) -> __m512i {

@@ -1,132 +1,406 @@
 //! The matrix kernel of GGUF's coded weights over sixteen lanes, one a row of a panel, one for all ten types.
+//!
+//! For one token codes go from memory to the products at once. For several, some columns are unpacked first, to whole numbers
+//! that stay in the first cache, and tiles go through these: unpacking is done once for all tokens, and tiles are compiled
+//! for what types have in common instead of for each.
 
 // Tiles are small arrays whose indices say which token.
 #![allow(clippy::needless_range_loop)]
 
-use super::{check, lanes::Lanes, tiles::Ahead};
+use super::{check, lanes::Lanes, tiles::tiles};
 use crate::matrix::{
     Activations, BLOCK, PANEL, QUAD,
-    coded::{self, Coded, Kind, LINE, Shape, TABLE},
+    coded::{self, Kind, LINE, Shape, TABLE},
 };
 
-/// Products of panels of coded weights.
-///
-/// # Safety
-/// The unit is there.
-#[inline(always)]
-pub(super) unsafe fn coded<L: Lanes>(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
-    // Safety: as the caller says.
-    unsafe { coded::with_kind!(coded, K => all_panels::<L, K>(w, x, out)) }
-}
+/// [`multiply`] for a unit, of signed numbers or not.
+pub(super) type Multiply = unsafe fn(&Numbers, &Activations<'_>, (*mut f32, usize));
 
-/// Those of one type.
+/// Products of panels of coded weights of one type.
 ///
 /// # Safety
 /// The unit is there.
 #[inline(always)]
-unsafe fn all_panels<L: Lanes, K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+pub(super) unsafe fn panels<L: Lanes, K: Kind>(
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut [f32],
+    multiply: Multiply,
+) {
     let size = coded::panel_bytes(&K::CODED.shape(), x.cols).unwrap_or(usize::MAX);
-    let panels = check(w, size, Some(BLOCK), x, out);
-    for panel in 0..panels {
+    let count = check(w, size, Some(BLOCK), x, out);
+    for panel in 0..count {
         // Safety: `check` has looked at the lengths.
         unsafe {
             let w = w.as_ptr().add(panel * size);
             let out = out.as_mut_ptr().add(panel * PANEL);
-            let mut token = 0;
-            // Few sizes of tiles: there are ten types, and each is compiled for each unit.
-            while token < x.tokens {
-                let left = x.tokens - token;
-                let place = (out.add(token * panels * PANEL), panels * PANEL);
-                let count = [12, 6, 3, 1]
-                    .into_iter()
-                    .find(|&n| n <= left && n <= L::TILE);
-                let ahead = Ahead::of(w, size, token, count.unwrap_or(1), x.tokens);
-                match count {
-                    Some(12) => tile::<L, K, 12>(w, x, token, place, ahead),
-                    Some(6) => tile::<L, K, 6>(w, x, token, place, ahead),
-                    Some(3) => tile::<L, K, 3>(w, x, token, place, ahead),
-                    _ => tile::<L, K, 1>(w, x, token, place, ahead),
-                }
-                token += count.unwrap_or(1);
+            if x.tokens == 1 {
+                single::<L, K>(w, x, out);
+            } else {
+                several::<L, K>(w, size, x, (out, count * PANEL), multiply);
             }
         }
     }
 }
 
-/// One panel times `T` tokens from `token` on.
+/// One panel times one token.
 ///
 /// # Safety
-/// As in [`coded()`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
+/// As in [`panels`]; `w` is at the panel's beginning, `out` at the place of the sums.
 #[inline(always)]
-unsafe fn tile<L: Lanes, K: Kind, const T: usize>(
-    w: *const u8,
-    x: &Activations<'_>,
-    token: usize,
-    (out, out_stride): (*mut f32, usize),
-    ahead: Ahead,
-) {
+unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut f32) {
     let shape = const { K::CODED.shape() };
-    let each = ahead.bytes / (x.cols / BLOCK);
     // Safety: inside of what `check` has looked at.
     unsafe {
-        let mut sums = [L::zero(); T];
+        let mut sums = [L::zero()];
         for b in 0..x.cols / shape.block {
             let block = w.add(b * shape.packed_block());
-            let scale = L::load_f16(block.cast());
-            let minimum = L::load_f16(block.add(2 * PANEL).cast());
-            for p in 0..shape.parts() {
+            // All of them, which the compiler does not know: unrolled, they would be slow to compile and no faster.
+            let parts = shape.parts().min(x.cols / BLOCK - b * shape.parts());
+            for p in 0..parts {
                 let g = b * shape.parts() + p;
-                if T > 1 {
-                    ahead.fetch::<L>(g, each);
-                }
                 let part = block.add(shape.head() + p * shape.part());
-                let of = (block, part, scale, minimum);
-                share::<L, K, T, 0>(&mut sums, of, p, x, token, g);
+                half::<L, K, 0>(&mut sums, (block, part), p, x, g);
                 if shape.factors == 2 {
-                    share::<L, K, T, 1>(&mut sums, of, p, x, token, g);
+                    half::<L, K, 1>(&mut sums, (block, part), p, x, g);
                 }
             }
         }
-        for t in 0..T {
-            L::store(out.add(t * out_stride), sums[t]);
-        }
+        L::store(out, sums[0]);
     }
 }
 
-/// Adds to the tokens' sums what the weights of part `p` that share a factor give, which are group `g`'s: all of the part, or
+/// Adds to a token's sums what the weights of part `p` that share a factor give, which are group `g`'s: all of the part, or
 /// half of it.
 ///
 /// # Safety
-/// The block, its part, the tokens and the group are there.
+/// The block, its part and the group are there.
 #[inline(always)]
-unsafe fn share<L: Lanes, K: Kind, const T: usize, const HALF: usize>(
-    sums: &mut [L::Floats; T],
-    (block, part, mut scale, mut minimum): (*const u8, *const u8, L::Floats, L::Floats),
+unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
+    sums: &mut [L::Floats; 1],
+    (block, part): (*const u8, *const u8),
     p: usize,
     x: &Activations<'_>,
-    token: usize,
     g: usize,
 ) {
     let shape = const { K::CODED.shape() };
     // Safety: as the caller says.
     unsafe {
+        let x_group = x.quants.as_ptr().add(g * BLOCK);
+        let mut whole = starts::<L, 1>(shape.excess::<L>(), shape.factors == 2, HALF, x, 0, g);
+        // One by one: each has shifts of its own.
+        macro_rules! quad {
+            ($half:literal, $q:literal) => {
+                let codes = codes::<L, $half, $q>(&shape, part);
+                let x = x_group.add((4 * $half + $q) * QUAD);
+                whole[0] = one::<L>(shape.table, whole[0], codes, x);
+            };
+        }
+        if HALF == 0 {
+            quad!(0, 0);
+            quad!(0, 1);
+            quad!(0, 2);
+            quad!(0, 3);
+        }
+        if HALF == 1 || shape.factors < 2 {
+            quad!(1, 0);
+            quad!(1, 1);
+            quad!(1, 2);
+            quad!(1, 3);
+        }
+        let (scale, minimum) = factors::<L>(&shape, block, p, HALF);
+        let minimum = if shape.minima { Some(minimum) } else { None };
+        scaled::<L, 1>(
+            sums,
+            whole,
+            (scale, minimum),
+            shape.factors == 2,
+            HALF,
+            x,
+            0,
+            g,
+        );
+    }
+}
+
+/// Groups that are unpacked at a time.
+const GROUPS: usize = 8;
+
+/// 32 columns of a panel, unpacked.
+#[repr(C, align(64))]
+struct Group {
+    /// Whole numbers of 8 bits, in quads of columns: what is too large by a type's offset, or signed.
+    quads: [[u8; LINE]; BLOCK / QUAD],
+    /// Of all columns, or of the first half and of the second.
+    scales: [[f32; PANEL]; 2],
+    minima: [[f32; PANEL]; 2],
+}
+
+/// One panel times several tokens, whose sums are `stride` apart.
+///
+/// # Safety
+/// As in [`single`].
+#[inline(always)]
+unsafe fn several<L: Lanes, K: Kind>(
+    w: *const u8,
+    size: usize,
+    x: &Activations<'_>,
+    (out, stride): (*mut f32, usize),
+    multiply: Multiply,
+) {
+    let shape = const { K::CODED.shape() };
+    let groups = x.cols / BLOCK;
+    let each = size / groups;
+    let mut room = core::mem::MaybeUninit::<[Group; GROUPS]>::uninit();
+    let unpacked = room.as_mut_ptr().cast::<Group>();
+    // Safety: inside of what `check` has looked at; of the room only what has been written is read.
+    unsafe {
+        for first in (0..groups).step_by(GROUPS) {
+            let count = GROUPS.min(groups - first);
+            for i in 0..count {
+                // The next panel comes while this one is multiplied.
+                for line in (0..each).step_by(LINE) {
+                    L::fetch(w.wrapping_add(size + (first + i) * each + line));
+                }
+                unpack::<L, K>(w, first + i, unpacked.add(i));
+            }
+            let of = Numbers {
+                groups: unpacked,
+                count,
+                first,
+                excess: shape.excess::<L>(),
+                shape,
+            };
+            multiply(&of, x, (out, stride));
+        }
+    }
+}
+
+/// Group `g` of a panel, unpacked.
+///
+/// # Safety
+/// The group is there, and so is the place.
+#[inline(always)]
+unsafe fn unpack<L: Lanes, K: Kind>(w: *const u8, g: usize, to: *mut Group) {
+    let shape = const { K::CODED.shape() };
+    let (b, p) = (g / shape.parts(), g % shape.parts());
+    // Safety: as the caller says.
+    unsafe {
+        let block = w.add(b * shape.packed_block());
+        let part = block.add(shape.head() + p * shape.part());
+        let quads = (&raw mut (*to).quads).cast::<u8>();
+        macro_rules! quad {
+            ($half:literal, $q:literal) => {
+                let codes = codes::<L, $half, $q>(&shape, part);
+                L::store_quads(quads.add((4 * $half + $q) * LINE), codes);
+            };
+        }
+        quad!(0, 0);
+        quad!(0, 1);
+        quad!(0, 2);
+        quad!(0, 3);
+        quad!(1, 0);
+        quad!(1, 1);
+        quad!(1, 2);
+        quad!(1, 3);
+        for half in 0..shape.factors.max(1) {
+            let (scale, minimum) = factors::<L>(&shape, block, p, half);
+            L::store((&raw mut (*to).scales[half]).cast(), scale);
+            if shape.minima {
+                L::store((&raw mut (*to).minima[half]).cast(), minimum);
+            }
+        }
+    }
+}
+
+/// Groups of a panel that are unpacked.
+pub(super) struct Numbers {
+    groups: *const Group,
+    count: usize,
+    /// The first one's number.
+    first: usize,
+    /// What their numbers and the unit's products are too large by.
+    excess: i32,
+    pub(super) shape: Shape,
+}
+
+/// Adds the groups' products with all tokens to the sums, which are `stride` apart; the first groups begin them.
+///
+/// # Safety
+/// The unit and the groups are there, and places for the sums.
+#[inline(always)]
+pub(super) unsafe fn multiply<
+    L: Lanes,
+    const HALVED: bool,
+    const MINIMA: bool,
+    const SIGNED: bool,
+>(
+    of: &Numbers,
+    x: &Activations<'_>,
+    (out, stride): (*mut f32, usize),
+) {
+    // Safety: as the caller says.
+    unsafe {
+        tiles!(L, x.tokens, |token, T| {
+            let out = out.add(token * stride);
+            tile::<L, T, HALVED, MINIMA, SIGNED>(of, x, token, (out, stride));
+        });
+    }
+}
+
+/// `T` tokens from `token` on.
+///
+/// # Safety
+/// As in [`multiply`]; `out` is at the first token's sums.
+#[inline(always)]
+unsafe fn tile<
+    L: Lanes,
+    const T: usize,
+    const HALVED: bool,
+    const MINIMA: bool,
+    const SIGNED: bool,
+>(
+    of: &Numbers,
+    x: &Activations<'_>,
+    token: usize,
+    (out, stride): (*mut f32, usize),
+) {
+    // Safety: as the caller says.
+    unsafe {
+        let mut sums = [L::zero(); T];
+        if of.first > 0 {
+            for t in 0..T {
+                sums[t] = L::load(out.add(t * stride));
+            }
+        }
+        for i in 0..of.count {
+            let (group, g) = (of.groups.add(i), of.first + i);
+            let quads = (&raw const (*group).quads).cast::<u8>();
+            let x_group = x.quants.as_ptr().add(token * x.quant_stride + g * BLOCK);
+            for half in 0..1 + usize::from(HALVED) {
+                let mut whole = starts::<L, T>(of.excess, HALVED, half, x, token, g);
+                let count = if HALVED { 4 } else { BLOCK / QUAD };
+                for q in half * count..(half + 1) * count {
+                    let codes = L::quads(quads.add(q * LINE));
+                    for t in 0..T {
+                        let x = x_group.add(t * x.quant_stride + q * QUAD);
+                        whole[t] = one::<L>(SIGNED, whole[t], codes, x);
+                    }
+                }
+                let scale = L::load((&raw const (*group).scales[half]).cast());
+                let minimum = if MINIMA {
+                    Some(L::load((&raw const (*group).minima[half]).cast()))
+                } else {
+                    None
+                };
+                scaled::<L, T>(
+                    &mut sums,
+                    whole,
+                    (scale, minimum),
+                    HALVED,
+                    half,
+                    x,
+                    token,
+                    g,
+                );
+            }
+        }
+        for t in 0..T {
+            L::store(out.add(t * stride), sums[t]);
+        }
+    }
+}
+
+impl Shape {
+    /// What products are too large by for each unit of the activations' sum.
+    const fn excess<L: Lanes>(&self) -> i32 {
+        if self.table {
+            L::SIGNED_EXCESS
+        } else {
+            self.offset
+        }
+    }
+}
+
+/// The scales and minima of part `p` of a block, or of half of it.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn factors<L: Lanes>(
+    shape: &Shape,
+    block: *const u8,
+    p: usize,
+    half: usize,
+) -> (L::Floats, L::Floats) {
+    // Safety: as the caller says.
+    unsafe {
+        let mut scale = L::load_f16(block.cast());
+        let mut minimum = L::load_f16(block.add(2 * PANEL).cast());
         if shape.factors > 0 {
-            let i = (p * shape.factors + HALF) * PANEL;
+            let i = (p * shape.factors + half) * PANEL;
             scale = L::mul(scale, L::load_i8(block.add(LINE + i).cast()));
             if shape.minima {
                 let factor = L::load_i8(block.add(shape.minima_at() + i).cast());
                 minimum = L::mul(minimum, factor);
             }
         }
-        let whole = products::<L, K, T, HALF>(part, x, token, g);
-        for t in 0..T {
-            let g_of = (token + t) * (x.cols / BLOCK) + g;
+        (scale, minimum)
+    }
+}
+
+/// Each token's sum of whole numbers at its beginning, which takes away what the products will have too much.
+///
+/// # Safety
+/// The tokens and the group are there.
+#[inline(always)]
+unsafe fn starts<L: Lanes, const T: usize>(
+    excess: i32,
+    is_halved: bool,
+    half: usize,
+    x: &Activations<'_>,
+    token: usize,
+    g: usize,
+) -> [L::Integers; T] {
+    // Safety: as the caller says.
+    unsafe {
+        let mut whole = [L::start(0); T];
+        if excess != 0 {
+            for t in 0..T {
+                let sum = sum(is_halved, half, x, (token + t) * (x.cols / BLOCK) + g);
+                whole[t] = L::start(sum.wrapping_mul(-excess));
+            }
+        }
+        whole
+    }
+}
+
+/// Adds what a group, or half of it, gives to the tokens' sums.
+///
+/// # Safety
+/// The tokens and the group are there.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn scaled<L: Lanes, const T: usize>(
+    sums: &mut [L::Floats; T],
+    whole: [L::Integers; T],
+    (scale, minimum): (L::Floats, Option<L::Floats>),
+    is_halved: bool,
+    half: usize,
+    x: &Activations<'_>,
+    token: usize,
+    g: usize,
+) {
+    for t in 0..T {
+        // Safety: as the caller says.
+        unsafe {
+            let g = (token + t) * (x.cols / BLOCK) + g;
             let mut product = L::mul(L::to_floats(whole[t]), scale);
-            if shape.minima {
-                let sum = L::to_floats(L::start(sum::<HALF>(&shape, x, g_of)));
+            if let Some(minimum) = minimum {
+                let sum = L::to_floats(L::start(sum(is_halved, half, x, g)));
                 product = L::add(product, L::mul(sum, minimum));
             }
-            let product = L::mul(product, L::splat(*x.scales.as_ptr().add(g_of)));
+            let product = L::mul(product, L::splat(*x.scales.as_ptr().add(g)));
             sums[t] = L::add(sums[t], product);
         }
     }
@@ -137,81 +411,13 @@ unsafe fn share<L: Lanes, K: Kind, const T: usize, const HALF: usize>(
 /// # Safety
 /// The group is there.
 #[inline(always)]
-unsafe fn sum<const HALF: usize>(shape: &Shape, x: &Activations<'_>, g: usize) -> i32 {
+unsafe fn sum(is_halved: bool, half: usize, x: &Activations<'_>, g: usize) -> i32 {
     // Safety: as the caller says.
     unsafe {
-        match (shape.factors, HALF) {
-            (2, 0) => *x.lower.as_ptr().add(g),
-            (2, _) => *x.sums.as_ptr().add(g) - *x.lower.as_ptr().add(g),
+        match (is_halved, half) {
+            (true, 0) => *x.lower.as_ptr().add(g),
+            (true, _) => *x.sums.as_ptr().add(g) - *x.lower.as_ptr().add(g),
             _ => *x.sums.as_ptr().add(g),
-        }
-    }
-}
-
-/// The whole-number products of group `g`, or of half of it, with each of `T` tokens.
-///
-/// # Safety
-/// The part, the tokens and the group are there.
-#[inline(always)]
-unsafe fn products<L: Lanes, K: Kind, const T: usize, const HALF: usize>(
-    part: *const u8,
-    x: &Activations<'_>,
-    token: usize,
-    g: usize,
-) -> [L::Integers; T] {
-    let shape = const { K::CODED.shape() };
-    let excess = if shape.table {
-        L::SIGNED_EXCESS
-    } else {
-        shape.offset
-    };
-    // Safety: as the caller says.
-    unsafe {
-        let mut whole = [L::start(0); T];
-        if excess != 0 {
-            for t in 0..T {
-                let g = (token + t) * (x.cols / BLOCK) + g;
-                let sum = sum::<HALF>(&shape, x, g);
-                whole[t] = L::start(sum.wrapping_mul(-excess));
-            }
-        }
-        let x_group = x.quants.as_ptr().add(token * x.quant_stride + g * BLOCK);
-        let of = (part, x_group, x.quant_stride);
-        // One by one: each has shifts of its own.
-        quad::<L, K, T, HALF, 0>(&mut whole, of);
-        quad::<L, K, T, HALF, 1>(&mut whole, of);
-        quad::<L, K, T, HALF, 2>(&mut whole, of);
-        quad::<L, K, T, HALF, 3>(&mut whole, of);
-        whole
-    }
-}
-
-/// Quad `Q` of a half of a part, or of both where they share a factor.
-///
-/// # Safety
-/// The part and the activations (of a token every `stride`) are there.
-#[inline(always)]
-unsafe fn quad<L: Lanes, K: Kind, const T: usize, const HALF: usize, const Q: usize>(
-    whole: &mut [L::Integers; T],
-    (part, x, stride): (*const u8, *const i8, usize),
-) {
-    let shape = const { K::CODED.shape() };
-    // Safety: as the caller says.
-    unsafe {
-        if shape.factors == 2 {
-            let codes = codes::<L, HALF, Q>(&shape, part);
-            let x = x.add((4 * HALF + Q) * QUAD);
-            for t in 0..T {
-                whole[t] = one::<L>(&shape, whole[t], codes, x.add(t * stride));
-            }
-        } else {
-            let lower = codes::<L, 0, Q>(&shape, part);
-            let upper = codes::<L, 1, Q>(&shape, part);
-            for t in 0..T {
-                let x = x.add(t * stride + Q * QUAD);
-                let sum = one::<L>(&shape, whole[t], lower, x);
-                whole[t] = one::<L>(&shape, sum, upper, x.add(BLOCK / 2));
-            }
         }
     }
 }
@@ -222,14 +428,14 @@ unsafe fn quad<L: Lanes, K: Kind, const T: usize, const HALF: usize, const Q: us
 /// The activations are there.
 #[inline(always)]
 unsafe fn one<L: Lanes>(
-    shape: &Shape,
+    is_signed: bool,
     sum: L::Integers,
     codes: L::Quads,
     x: *const i8,
 ) -> L::Integers {
     // Safety: as the caller says.
     unsafe {
-        if shape.table {
+        if is_signed {
             L::signed(sum, codes, x)
         } else {
             L::unsigned(sum, codes, x)

@@ -39,6 +39,8 @@ pub(super) trait Lanes {
 
     /// From 16 quads.
     unsafe fn quads(p: *const u8) -> Self::Quads;
+    /// To 16 quads.
+    unsafe fn store_quads(p: *mut u8, x: Self::Quads);
     /// The lower four bits of each byte, and the upper four.
     unsafe fn nibbles(x: Self::Quads) -> (Self::Quads, Self::Quads);
     /// Bit `from` of each byte and the bits above it brought to bit `to`, and there those of `mask`. `from` is 7 at most and
@@ -199,9 +201,11 @@ macro_rules! kernel_set {
         mod $module {
             use super::*;
             use crate::{
-                kernels::{Quantized, Weights, coded_tiles, lanes, portable, tiles},
-                matrix::{Activations, Rounding, coded::Coded},
+                kernels::{Quantized, Weights, lanes, portable, tiles},
+                matrix::{Activations, Rounding},
             };
+
+            crate::kernels::lanes::whole_number_kernels!($lanes, $features);
 
             #[target_feature(enable = $features)]
             pub fn f32(w: &[f32], x: &Activations<'_>, out: &mut [f32]) {
@@ -219,30 +223,6 @@ macro_rules! kernel_set {
             pub fn bf16(w: &[u16], x: &Activations<'_>, out: &mut [f32]) {
                 // Safety: as above.
                 unsafe { tiles::floats::<$lanes, lanes::Brain>(lanes::brains(w), x, out) }
-            }
-
-            #[target_feature(enable = $features)]
-            pub fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
-                // Safety: as above.
-                unsafe { tiles::q8::<$lanes>(w, group, x, out) }
-            }
-
-            #[target_feature(enable = $features)]
-            pub fn q8_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
-                // Safety: as above.
-                unsafe { tiles::q8_0::<$lanes>(w, x, out) }
-            }
-
-            #[target_feature(enable = $features)]
-            pub fn q4_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
-                // Safety: as above.
-                unsafe { tiles::q4_0::<$lanes>(w, x, out) }
-            }
-
-            #[target_feature(enable = $features)]
-            pub fn coded(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
-                // Safety: as above.
-                unsafe { coded_tiles::coded::<$lanes>(coded, w, x, out) }
             }
 
             #[target_feature(enable = $features)]
@@ -309,3 +289,77 @@ macro_rules! kernel_set {
     };
 }
 pub(super) use kernel_set;
+
+/// The functions that multiply whole numbers, of which a unit may have better ones without other floats.
+macro_rules! whole_number_kernels {
+    ($lanes:ty, $features:literal) => {
+        use crate::{
+            kernels::coded_tiles,
+            matrix::coded::{Coded, Kind, with_kind},
+        };
+
+        #[target_feature(enable = $features)]
+        pub fn q8(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
+            // Safety: as above.
+            unsafe { tiles::q8::<$lanes>(w, group, x, out) }
+        }
+
+        #[target_feature(enable = $features)]
+        pub fn q8_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+            // Safety: as above.
+            unsafe { tiles::q8_0::<$lanes>(w, x, out) }
+        }
+
+        #[target_feature(enable = $features)]
+        pub fn q4_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+            // Safety: as above.
+            unsafe { tiles::q4_0::<$lanes>(w, x, out) }
+        }
+
+        #[target_feature(enable = $features)]
+        pub fn coded(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+            with_kind!(coded, K => one_type::<K>(w, x, out))
+        }
+
+        /// One of [`coded`]'s types, in a function of its own: the compiler takes its time over long ones.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn one_type<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
+            // Safety: as above.
+            unsafe { coded_tiles::panels::<$lanes, K>(w, x, out, unpacked) }
+        }
+
+        /// [`coded_tiles::multiply`].
+        ///
+        /// # Safety
+        /// As there.
+        #[target_feature(enable = $features)]
+        unsafe fn unpacked(
+            of: &coded_tiles::Numbers,
+            x: &Activations<'_>,
+            out: (*mut f32, usize),
+        ) {
+            // Safety: as the caller says.
+            unsafe {
+                match (of.shape.factors, of.shape.minima, of.shape.table) {
+                    (_, _, true) => {
+                        coded_tiles::multiply::<$lanes, false, false, true>(of, x, out);
+                    }
+                    (2, true, _) => {
+                        coded_tiles::multiply::<$lanes, true, true, false>(of, x, out);
+                    }
+                    (2, false, _) => {
+                        coded_tiles::multiply::<$lanes, true, false, false>(of, x, out);
+                    }
+                    (_, true, _) => {
+                        coded_tiles::multiply::<$lanes, false, true, false>(of, x, out);
+                    }
+                    (_, false, _) => {
+                        coded_tiles::multiply::<$lanes, false, false, false>(of, x, out);
+                    }
+                }
+            }
+        }
+    };
+}
+pub(super) use whole_number_kernels;

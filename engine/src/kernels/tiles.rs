@@ -18,9 +18,9 @@ use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 /// to catch up with: without this, f32 panels from memory go at two thirds of the arithmetic's peak, with it at nine tenths. For
 /// one token, where memory is busy all the time, it is of no use, and not done.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead {
+struct Ahead {
     next: *const u8,
-    pub(super) bytes: usize,
+    bytes: usize,
 }
 
 /// Bytes of a cache line.
@@ -30,13 +30,7 @@ impl Ahead {
     /// The share of the tile of `count` tokens from `token` on, of `tokens`, in the panel of `bytes` bytes behind the one at
     /// `panel`.
     #[inline(always)]
-    pub(super) fn of<T>(
-        panel: *const T,
-        bytes: usize,
-        token: usize,
-        count: usize,
-        tokens: usize,
-    ) -> Ahead {
+    fn of<T>(panel: *const T, bytes: usize, token: usize, count: usize, tokens: usize) -> Ahead {
         let first = bytes / tokens * token;
         Ahead {
             next: panel.cast::<u8>().wrapping_add(bytes + first),
@@ -49,7 +43,7 @@ impl Ahead {
     /// # Safety
     /// The unit is there.
     #[inline(always)]
-    pub(super) unsafe fn fetch<L: Lanes>(&self, step: usize, each: usize) {
+    unsafe fn fetch<L: Lanes>(&self, step: usize, each: usize) {
         let mut at = 0;
         while at < each {
             // Safety: as the caller says.
@@ -59,7 +53,8 @@ impl Ahead {
     }
 }
 
-/// Calls a tile function for all tokens, in tiles of about the same size.
+/// Calls a tile function for all tokens: in tiles as large as the unit's registers allow, and the rest in one or two. Few
+/// sizes, because each is compiled for each type and unit.
 macro_rules! tiles {
     ($lanes:ty, $tokens:expr, |$token:ident, $t:ident| $tile:expr) => {{
         let mut $token = 0;
@@ -67,29 +62,28 @@ macro_rules! tiles {
             macro_rules! tile {
                 ($n:literal) => {{
                     const $t: usize = $n;
-                    $tile
+                    $tile;
+                    $token += $n;
                 }};
             }
             let left = $tokens - $token;
-            let size = left.div_ceil(left.div_ceil(<$lanes>::TILE));
-            match size.min(<$lanes>::TILE) {
+            let size = match left.min(<$lanes>::TILE) {
+                most @ (..=6 | 12..) => most,
+                half => half.div_ceil(2),
+            };
+            match size {
                 1 => tile!(1),
                 2 => tile!(2),
                 3 => tile!(3),
                 4 => tile!(4),
                 5 => tile!(5),
                 6 => tile!(6),
-                7 => tile!(7),
-                8 => tile!(8),
-                9 => tile!(9),
-                10 => tile!(10),
-                11 => tile!(11),
                 _ => tile!(12),
             }
-            $token += size;
         }
     }};
 }
+pub(super) use tiles;
 
 /// Products of float panels with all vectors.
 ///
