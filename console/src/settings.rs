@@ -1,6 +1,7 @@
 //! What a person can set about a conversation: shown and changed by commands, saved with it, and written into `LLAMA2.CFG`.
 
 use alloc::{
+    borrow::Cow,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -211,7 +212,7 @@ pub fn quoted(text: &str) -> String {
 struct Entry<'t> {
     whole: String,
     /// The key that it sets.
-    key: Option<&'t str>,
+    key: Option<Cow<'t, str>>,
     /// The key that it would set if it were no comment.
     commented: Option<&'t str>,
 }
@@ -245,10 +246,16 @@ fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
     (entries, rest)
 }
 
-/// The key that a line sets.
-fn set_by(line: &str) -> Option<&str> {
+/// The key that a line sets; it may be in quotes, and in those of two strokes with escapes, which are JSON's but for a longer one.
+fn set_by(line: &str) -> Option<Cow<'_, str>> {
     let (key, value) = line.split_once('=')?;
-    (!value.is_empty()).then(|| key.trim().trim_matches(['"', '\'']))
+    let key = key.trim();
+    let escaped = || serde_json::from_str(&key.replace("\\U0000", "\\u")).ok();
+    let read = (key.starts_with('"') && key.contains('\\')).then(escaped);
+    (!value.is_empty()).then(|| match read.flatten() {
+        Some(key) => Cow::Owned(key),
+        None => Cow::Borrowed(key.trim_matches(['"', '\''])),
+    })
 }
 
 /// The same of a comment, which may also be a sentence: behind the key there must stand what begins as a value does.
@@ -262,7 +269,10 @@ fn would_set(comment: &str) -> Option<&str> {
 
 /// Whether a configuration file sets a key.
 pub fn sets(text: &str, key: &str) -> bool {
-    entries(text).0.iter().any(|entry| entry.key == Some(key))
+    entries(text)
+        .0
+        .iter()
+        .any(|entry| entry.key.as_deref() == Some(key))
 }
 
 /// The text of a configuration file with these values: a line that sets one of the keys is replaced in its place, or else the first
@@ -274,7 +284,11 @@ pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     let mut out = String::new();
     let mut missing: Vec<_> = wishes.iter().collect();
     let (entries, rest) = entries(old);
-    let is_set = |wish: &str| entries.iter().any(|entry| entry.key == Some(wish));
+    let is_set = |wish: &str| {
+        entries
+            .iter()
+            .any(|entry| entry.key.as_deref() == Some(wish))
+    };
     for Entry {
         whole,
         key,
@@ -282,14 +296,14 @@ pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     } in &entries
     {
         let wished = missing.iter().position(|(wish, _)| {
-            *key == Some(*wish) || *commented == Some(*wish) && !is_set(wish)
+            key.as_deref() == Some(*wish) || *commented == Some(*wish) && !is_set(wish)
         });
         match (wished, key) {
             (Some(at), _) => {
                 let (key, value) = missing.remove(at);
                 out.push_str(&format!("{key} = {value}\n"));
             }
-            (None, Some(key)) if gone.contains(key) => {
+            (None, Some(key)) if gone.contains(&&**key) => {
                 for line in whole.lines() {
                     out.push_str(&format!("# {line}\n"));
                 }
@@ -479,6 +493,8 @@ mod tests {
             "\"seed\" = 5",
             "stop = [\n'a',\n]",
             "top_k = 0x10",
+            "\"min\\u005Fp\" = 0.3",
+            "\"top\\U0000005fp\" = 0.5",
         ];
         let tables = ["[t]\nseed = 1\n", "[[u]]\n[u.v]\nstop = 'x'\n", ""];
         let mut wishes = Settings::default().wishes();
@@ -488,7 +504,7 @@ mod tests {
             let mut text = String::new();
             let start = random(lines.len());
             for i in 0..random(lines.len()) {
-                // A step that shares no factor with 14: each line once.
+                // A step that shares no factor with 16: each line once.
                 text.push_str(lines[(start + i * 5) % lines.len()]);
                 text.push_str(["\n", "\r\n"][random(2)]);
             }

@@ -29,36 +29,38 @@ pub struct Built {
 
 /// Builds it.
 pub fn build() -> Result<Built> {
-    build_for(&hard_float, "llama2", &[])
+    build_for(&hard_float, "llama2", "efi", &[])
 }
 
 /// Builds it with the hooks that tests have it fail by, beside the one that people get.
 pub fn with_hooks() -> Result<PathBuf> {
     let features = ["--features", "test-hooks"];
-    build_for(&hard_float, "llama2-test-hooks", &features).map(|built| built.efi)
+    build_for(&hard_float, "llama2-test-hooks", "efi-hooks", &features).map(|built| built.efi)
 }
 
 /// Builds it for a target made from the stock one.
 fn build_for(
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
+    profile: &str,
     features: &[&str],
 ) -> Result<Built> {
     let toolchain = toolchain::find()?;
-    // With other features it is the same target, and all but the last crate are the same.
+    // With other features it is the same target.
     let target_name = if features.is_empty() { name } else { "llama2" };
     let target_file = write_target(&toolchain, change, target_name)?;
     let map = target().join(format!("{name}.map"));
     let mut cargo = cargo(
         &toolchain,
         "build",
+        profile,
         &target_file,
         &[format!("-Clink-arg=/map:{}", map.display())],
     )?;
     eprintln!("xtask: building {name}.efi with {}", toolchain.origin);
     check(cargo.args(["--bin", "llama2-efi"]).args(features))?;
     let folder = target_file.file_stem().context("the target has a name")?;
-    let made = target().join(folder).join("efi/llama2-efi.efi");
+    let made = target().join(folder).join(profile).join("llama2-efi.efi");
     let efi = target().join(format!("{name}.efi"));
     std::fs::copy(&made, &efi).with_context(|| format!("{} was not made", made.display()))?;
     Ok(Built { efi, map })
@@ -66,14 +68,14 @@ fn build_for(
 
 /// Builds it for the stock soft-float target: what `inspect` must catch.
 pub fn build_soft_float() -> Result<Built> {
-    build_for(&|_| (), "llama2-soft-float", &[])
+    build_for(&|_| (), "llama2-soft-float", "efi", &[])
 }
 
 /// clippy over the application, with the very flags of its build.
 pub fn clippy() -> Result<Command> {
     let toolchain = toolchain::find()?;
     let target_file = write_target(&toolchain, &hard_float, "llama2")?;
-    let mut cargo = cargo(&toolchain, "clippy", &target_file, &[])?;
+    let mut cargo = cargo(&toolchain, "clippy", "efi", &target_file, &[])?;
     cargo.args(["--", "-D", "warnings"]);
     Ok(cargo)
 }
@@ -81,6 +83,7 @@ pub fn clippy() -> Result<Command> {
 fn cargo(
     toolchain: &Toolchain,
     verb: &str,
+    profile: &str,
     target_file: &Path,
     more_flags: &[String],
 ) -> Result<Command> {
@@ -90,7 +93,7 @@ fn cargo(
         "--package",
         "llama2-efi",
         "--profile",
-        "efi",
+        profile,
         "--target",
     ]);
     cargo.arg(target_file);
