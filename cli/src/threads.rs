@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{
             AtomicBool, AtomicPtr, AtomicU32,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -103,6 +103,8 @@ impl Shared {
 pub struct Threads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Held by who runs a function on them: one at a time.
+    leader: Mutex<()>,
 }
 
 impl Threads {
@@ -124,17 +126,25 @@ impl Threads {
                 .ok()
         };
         let threads = (1..count.min(MOST)).map_while(spawn).collect();
-        Threads { shared, threads }
+        Threads {
+            shared,
+            threads,
+            leader: Mutex::new(()),
+        }
     }
 }
 
-impl Workers for Threads {
+// Safety: the leader is alone, and waits until each thread whose part is below `parts` has returned from it; `wait` looks at the word
+// before it returns.
+unsafe impl Workers for Threads {
     fn count(&self) -> usize {
         self.threads.len() + 1
     }
 
     fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync)) {
         assert!((1..=self.count()).contains(&parts));
+        // A panic aborts while it is held: it is never poisoned.
+        let _leader = self.leader.lock();
         let shared = &*self.shared;
         if parts > 1 {
             // Nobody calls it after the end of this function.

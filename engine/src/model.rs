@@ -199,6 +199,7 @@ impl Model {
         let turned = tensor.role.is_turned();
         let halves = turned && self.config.variant.rope.layout == RopeLayout::Halves;
         let head_dim = self.config.head_dim();
+        let layers = &mut self.layers;
         let mut place = match tensor.role {
             Role::RopeTables => Place::Nowhere,
             Role::Embedding => Place::Matrix(&mut self.embedding),
@@ -208,26 +209,21 @@ impl Model {
                 .own_classifier
                 .as_mut()
                 .map_or(Place::Nowhere, Place::Matrix),
-            role => {
-                let layer = &mut self.layers[tensor.layer];
-                match role {
-                    Role::AttentionNorm => Place::Vector(&mut layer.attention_norm),
-                    Role::FfnNorm => Place::Vector(&mut layer.ffn_norm),
-                    Role::Bq => Place::Vector(&mut layer.bq),
-                    Role::Bk => Place::Vector(&mut layer.bk),
-                    Role::Bv => Place::Vector(&mut layer.bv),
-                    Role::Bo => Place::Vector(&mut layer.bo),
-                    Role::QNorm => Place::Vector(&mut layer.q_norm),
-                    Role::KNorm => Place::Vector(&mut layer.k_norm),
-                    Role::Wq => Place::Matrix(&mut layer.wq),
-                    Role::Wk => Place::Matrix(&mut layer.wk),
-                    Role::Wv => Place::Matrix(&mut layer.wv),
-                    Role::Wo => Place::Matrix(&mut layer.wo),
-                    Role::W1 => Place::Matrix(&mut layer.w1),
-                    Role::W2 => Place::Matrix(&mut layer.w2),
-                    _ => Place::Matrix(&mut layer.w3),
-                }
-            }
+            Role::AttentionNorm => Place::Vector(&mut layers[tensor.layer].attention_norm),
+            Role::FfnNorm => Place::Vector(&mut layers[tensor.layer].ffn_norm),
+            Role::Bq => Place::Vector(&mut layers[tensor.layer].bq),
+            Role::Bk => Place::Vector(&mut layers[tensor.layer].bk),
+            Role::Bv => Place::Vector(&mut layers[tensor.layer].bv),
+            Role::Bo => Place::Vector(&mut layers[tensor.layer].bo),
+            Role::QNorm => Place::Vector(&mut layers[tensor.layer].q_norm),
+            Role::KNorm => Place::Vector(&mut layers[tensor.layer].k_norm),
+            Role::Wq => Place::Matrix(&mut layers[tensor.layer].wq),
+            Role::Wk => Place::Matrix(&mut layers[tensor.layer].wk),
+            Role::Wv => Place::Matrix(&mut layers[tensor.layer].wv),
+            Role::Wo => Place::Matrix(&mut layers[tensor.layer].wo),
+            Role::W1 => Place::Matrix(&mut layers[tensor.layer].w1),
+            Role::W2 => Place::Matrix(&mut layers[tensor.layer].w2),
+            Role::W3 => Place::Matrix(&mut layers[tensor.layer].w3),
         };
         // Bytes of a row, where rows go elsewhere.
         let row_bytes = tensor.encoding.file_bytes(1, tensor.cols).unwrap_or(1) as usize;

@@ -3,7 +3,11 @@
 use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 /// A crew that runs one function on several cores.
-pub trait Workers: Sync {
+///
+/// # Safety
+/// The implementer promises what [`count`](Workers::count), [`run`](Workers::run) and [`wait`](Workers::wait) say: parts of a
+/// computation write to memory that they share, and take turns by it.
+pub unsafe trait Workers: Sync {
     /// Most workers that [`run`](Workers::run) can use, at least 1; the same for the crew's whole life.
     fn count(&self) -> usize;
 
@@ -31,7 +35,8 @@ pub trait Workers: Sync {
 /// One worker: the caller itself.
 pub struct Single;
 
-impl Workers for Single {
+// Safety: one part, which the caller runs; nobody to wait for.
+unsafe impl Workers for Single {
     fn count(&self) -> usize {
         1
     }
@@ -48,7 +53,8 @@ pub(crate) mod tests {
     /// Host threads, started for each call: slow, but it shows that the parts are independent.
     pub(crate) struct Scoped(pub usize);
 
-    impl Workers for Scoped {
+    // Safety: a thread for each part, all joined; `wait` looks until the word has changed.
+    unsafe impl Workers for Scoped {
         fn count(&self) -> usize {
             self.0
         }

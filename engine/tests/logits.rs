@@ -190,7 +190,8 @@ fn all_logits(bytes: &[u8], options: Options<'_>, prefilled: usize) -> Vec<u32> 
 /// Host threads, started for each pass.
 struct Scoped(usize);
 
-impl Workers for Scoped {
+// Safety: a thread for each part, all joined; `wait` looks until the word has changed.
+unsafe impl Workers for Scoped {
     fn count(&self) -> usize {
         self.0
     }

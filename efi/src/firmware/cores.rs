@@ -536,7 +536,9 @@ impl Crew {
     }
 }
 
-impl Workers for Crew {
+// Safety: a reply is led by one core, and every part of it is another core's, which `Post` waits for; `wait` looks at the word
+// before it returns.
+unsafe impl Workers for Crew {
     fn count(&self) -> usize {
         match self.way {
             Way::Alone(_) => 1,
@@ -576,7 +578,7 @@ impl Workers for Crew {
             });
         }
         self.post.run(parts, f);
-        cpu::rest_vectors(self.features().avx2);
+        cpu::rest_vectors(self.features().has_avx2());
     }
 
     fn wait(&self, word: &AtomicU32, seen: u32) {
@@ -638,7 +640,7 @@ extern "efiapi" fn arrive(argument: *mut c_void) {
         slot.stack
             .call(visit, ptr::from_ref(slot).cast_mut().cast())
     };
-    cpu::rest_vectors(slot.features.get().avx2);
+    cpu::rest_vectors(slot.features.get().has_avx2());
     slot.inside.store(false, Release);
 }
 

@@ -38,10 +38,10 @@ impl Loads {
     fn best(features: Features) -> Loads {
         #[cfg(target_arch = "x86_64")]
         {
-            if features.avx512 {
+            if features.has_avx512() {
                 return Loads::Avx512;
             }
-            if features.avx2 {
+            if features.has_avx2() {
                 return Loads::Avx2;
             }
         }
@@ -222,10 +222,10 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         {
             let features = Features::of_this_core();
-            if features.avx2 {
+            if features.has_avx2() {
                 widths.push(Loads::Avx2);
             }
-            if features.avx512 {
+            if features.has_avx512() {
                 widths.push(Loads::Avx512);
             }
             assert_eq!(Loads::best(features), widths[widths.len() - 1]);

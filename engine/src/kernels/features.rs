@@ -1,14 +1,15 @@
 //! What the processor under us has, and what its operating environment lets it use.
 
-/// Vector units that kernels exist for, usable on a core, or on each of several.
+/// Vector units that kernels exist for, usable on a core, or on each of several. Having a value is the proof: only a core that
+/// was asked makes one, and what several cores have is no more than each has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// AVX2 with FMA and F16C (x86-64-v3).
-    pub avx2: bool,
+    pub(super) avx2: bool,
     /// AVX-512 F, BW, DQ and VL with what `avx2` says (x86-64-v4).
-    pub avx512: bool,
+    pub(super) avx512: bool,
     /// VNNI for 512-bit vectors.
-    pub vnni: bool,
+    pub(super) vnni: bool,
 }
 
 impl Features {
@@ -52,6 +53,16 @@ impl Features {
     #[cfg(not(target_arch = "x86_64"))]
     pub fn of_this_core() -> Features {
         Features::BASE
+    }
+
+    /// AVX2 with FMA and F16C.
+    pub fn has_avx2(self) -> bool {
+        self.avx2
+    }
+
+    /// AVX-512 F, BW, DQ and VL.
+    pub fn has_avx512(self) -> bool {
+        self.avx512
     }
 
     /// What both have.

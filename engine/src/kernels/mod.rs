@@ -218,6 +218,16 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     (127.0 / largest, f16::from_f32(largest / 127.0).to_f32())
 }
 
+/// Where the last of `count` steps of `stride` and `rest` more end; at the end of all memory, which no slice reaches, where that
+/// is further than numbers go.
+#[cfg(target_arch = "x86_64")]
+fn end(count: usize, stride: usize, rest: usize) -> usize {
+    let steps = count.checked_mul(stride);
+    steps
+        .and_then(|steps| steps.checked_add(rest))
+        .unwrap_or(usize::MAX)
+}
+
 /// Whether the slices are as long as the numbers say: what the kernels that read through pointers rely on.
 ///
 /// # Panics
@@ -230,22 +240,22 @@ fn check<T>(
     x: &Activations<'_>,
     out: &[f32],
 ) -> usize {
-    let panels = out.len() / (PANEL * x.tokens);
-    assert!(w.len() >= panels * panel, "panels");
+    let panels = out.len() / x.tokens / PANEL;
+    assert!(w.len() >= end(panels, panel, 0), "panels");
     match group {
         None => assert!(
-            x.cols <= x.stride && x.values.len() >= (x.tokens - 1) * x.stride + x.cols,
+            x.cols <= x.stride && x.values.len() >= end(x.tokens - 1, x.stride, x.cols),
             "activations"
         ),
         Some(group) => {
             let groups = x.cols / group;
-            let length = groups * crate::matrix::padded(group);
+            let length = end(groups, crate::matrix::padded(group), 0);
             assert!(length <= x.quant_stride, "quantised activations' stride");
             assert!(
-                x.quants.len() >= (x.tokens - 1) * x.quant_stride + length
-                    && x.scales.len() >= x.tokens * groups
-                    && x.sums.len() >= x.tokens * groups
-                    && x.lower.len() >= x.tokens * groups,
+                x.quants.len() >= end(x.tokens - 1, x.quant_stride, length)
+                    && x.scales.len() >= end(x.tokens, groups, 0)
+                    && x.sums.len() >= end(x.tokens, groups, 0)
+                    && x.lower.len() >= end(x.tokens, groups, 0),
                 "quantised activations"
             );
         }

@@ -676,3 +676,37 @@ fn quantisation_errors_are_within_llama_cpp_s_thresholds() {
         assert!(product < 0.02, "{encoding}: dot product error {product}");
     }
 }
+
+/// In a release build, products of such numbers once passed for small ones.
+#[test]
+fn numbers_whose_product_is_no_number_are_refused() {
+    let tokens = (1 << 60) + 1;
+    let ones = [1.0; 16];
+    for set in sets() {
+        let multiplied = std::panic::catch_unwind(|| {
+            let x = Activations {
+                tokens,
+                cols: 1,
+                values: &ones,
+                stride: 16,
+                quants: &[],
+                quant_stride: 0,
+                scales: &[],
+                sums: &[],
+                lower: &[],
+            };
+            (set.f32)(&ones, &x, &mut [0.0; 16]);
+        });
+        let weighed = std::panic::catch_unwind(|| {
+            let weights = Weights {
+                values: &ones,
+                stride: 16,
+                tokens,
+                rows: 1,
+                width: 16,
+            };
+            (set.weigh_f32)(&ones, &weights, &mut [0.0; 16], 16);
+        });
+        assert!(multiplied.is_err() && weighed.is_err(), "{}", set.name);
+    }
+}

@@ -8,7 +8,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{
-    Weights, check,
+    Weights, check, end,
     lanes::{Lanes, Number},
 };
 use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
@@ -474,9 +474,9 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
         ..
     } = *weights;
     assert!(tokens > 0 && count <= weights.stride && width <= stride);
-    assert!(rows.len() >= count * width);
-    assert!(weights.values.len() >= (tokens - 1) * weights.stride + count);
-    assert!(out.len() >= (tokens - 1) * stride + width);
+    assert!(rows.len() >= end(count, width, 0));
+    assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
+    assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
     let mut col = 0;
     // Safety: all that is pointed to has been looked at.
