@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use llama2_console::terminal::one_line;
 use llama2_engine::units::{PATH, SENTENCE, short};
 
 use crate::plain;
@@ -13,7 +14,8 @@ use crate::plain;
 /// Says a line on standard error, of bounded length whatever files and arguments put into it.
 /// Nothing depends on its being heard: where standard error is closed or full, the line is lost.
 pub fn say(line: impl Display) {
-    let _ = writeln!(plain::stderr(), "{}", short(&line.to_string(), SENTENCE));
+    let line = one_line(&line.to_string());
+    let _ = writeln!(plain::stderr(), "{}", short(&line, SENTENCE));
 }
 
 /// A path as sentences have it: of bounded length.

@@ -36,21 +36,39 @@ pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
 #[cfg(unix)]
 pub fn listen() {
     use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ},
+        consts::{
+            SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+            SIGXCPU, SIGXFSZ,
+        },
         iterator::Signals,
         low_level::emulate_default_handler,
     };
     // What is ignored (nohup, a script's background jobs) stays so.
-    let signals = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ];
+    let mut signals = vec![
+        SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+        SIGXFSZ,
+    ];
+    #[cfg(target_os = "linux")]
+    {
+        signals.extend([libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT]);
+        signals.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    }
     let heard = signals.into_iter().filter(|&signal| !is_ignored(signal));
     // Where the system has no such thing, they do what they always do.
     let Ok(mut signals) = Signals::new(heard) else {
         return;
     };
     std::thread::spawn(move || {
-        for signal in signals.forever() {
+        if let Some(signal) = signals.forever().next() {
             let _ending = abandon();
             let _ = emulate_default_handler(signal);
+            // It knows no real-time signals.
+            // Safety: what a signal does by itself, which is to end the process.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+            std::process::exit(128 + signal);
         }
     });
 }

@@ -361,9 +361,16 @@ fn a_model_of_a_few_characters() {
     });
     let header = header.iter().flat_map(|number| number.to_le_bytes());
     std::fs::write(&model, header.chain(numbers).collect::<Vec<u8>>()).unwrap();
-    for (first, knows_all) in [("<unk>", true), ("z", false)] {
+    // BOS and EOS may be letters: then they still begin and end, and are written.
+    for (first, bos, eos) in [
+        ("<unk>", "\n<s>\n", "\n</s>\n"),
+        ("z", "\n<s>\n", "\n</s>\n"),
+        ("z", "a", "b"),
+    ] {
+        let knows_all = first == "<unk>";
+        let others = if bos == "a" { ["x", "y"] } else { ["a", "b"] };
         let pieces = [
-            first, "\n<s>\n", "\n</s>\n", " ", "a", "b", "c", "\u{e9}", "\n",
+            first, bos, eos, " ", others[0], others[1], "c", "\u{e9}", "\n",
         ];
         let pieces = pieces.iter().flat_map(|piece| {
             let head = [0f32.to_le_bytes(), (piece.len() as i32).to_le_bytes()].concat();
@@ -458,7 +465,16 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
         assert_eq!(child.wait().unwrap().signal(), Some(signal));
         std::fs::read_dir(&out).unwrap().count()
     };
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+    for signal in [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGUSR1,
+        libc::SIGALRM,
+        libc::SIGIO,
+        libc::SIGRTMIN() + 3,
+    ] {
         assert_eq!(end(&quantize, ".part", signal), 0, "signal {signal}");
     }
     // Convert, and split when some parts are done.

@@ -11,6 +11,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{
     commands::{Entry, Place, TABLE, Values, find},
     editor::Editor,
+    terminal::is_plain,
     width,
     wrap::Wrap,
 };
@@ -80,7 +81,9 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
         Values::Commands => commands(place).map(|entry| entry.name).collect(),
     };
     let fit = |test: &dyn Fn(&str) -> bool| -> Vec<String> {
-        let fits = known.iter().filter(|name| test(name));
+        // A name that would be more than text on a line can be chosen from a menu.
+        let is_text = |name: &str| name.chars().all(|c| is_plain(c) && !c.is_control());
+        let fits = known.iter().filter(|name| is_text(name) && test(name));
         fits.map(|name| name.to_string()).collect()
     };
     completion.candidates = fit(&|name| begins(name, value));

@@ -23,9 +23,9 @@ pub const PASTE_TIMEOUT: u64 = 2_000;
 
 /// Milliseconds of silence after which a sequence or a report that was begun is over: its end got lost.
 const CUT_TIMEOUT: u64 = 300;
-/// Milliseconds, and bytes, that a report's string may take in all: who types on must be heard again.
+/// Milliseconds after which a report's string is over at its next pause (of [`ENTER_TIMEOUT`], which a terminal does not make):
+/// who types on must be heard again.
 const STRING_TIMEOUT: u64 = 1_000;
-const STRING_LONGEST: u16 = 4096;
 
 /// Numbers that a sequence may have; further ones are left out.
 const NUMBERS: usize = 3;
@@ -49,8 +49,6 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Report {
     begun: u64,
-    /// Bytes so far.
-    len: u16,
     /// The last one was Esc, which may begin the end.
     escape: bool,
 }
@@ -126,7 +124,14 @@ impl Keys {
 
     /// Takes a byte that came at `now`.
     pub fn byte(&mut self, byte: u8, now: u64) -> Given {
+        let waited = now.saturating_sub(self.last);
         self.last = now;
+        if let State::Report(Report { begun, .. }) = self.state
+            && waited >= ENTER_TIMEOUT
+            && now.saturating_sub(begun) >= STRING_TIMEOUT
+        {
+            self.state = State::Plain;
+        }
         let returned = core::mem::replace(&mut self.returned, byte == b'\r');
         if byte == b'\n' && returned && self.state == State::Plain {
             return given(None, None);
@@ -152,6 +157,11 @@ impl Keys {
     fn decode(&mut self, byte: u8) -> Given {
         match self.state {
             State::Plain => self.plain(byte),
+            // What is pasted is text: an Esc in it is dropped, and only the mark of its end is looked for.
+            State::Escape(_) if self.pasting && byte != b'[' => {
+                self.state = State::Plain;
+                self.plain(byte)
+            }
             State::Escape(twice) => match byte {
                 b'[' | b'O' => {
                     self.state = State::Sequence(Sequence {
@@ -164,7 +174,6 @@ impl Keys {
                 b']' | b'P' | b'_' | b'^' | b'X' => {
                     self.state = State::Report(Report {
                         begun: self.last,
-                        len: 0,
                         escape: false,
                     });
                     given(twice.then_some(Key::Escape), None)
@@ -221,10 +230,7 @@ impl Keys {
             0x00..0x20 | 0x7f => return self.plain(byte),
             _ => (),
         }
-        report.len += 1;
-        if report.len < STRING_LONGEST {
-            self.state = State::Report(report);
-        }
+        self.state = State::Report(report);
         given(None, None)
     }
 
@@ -292,6 +298,11 @@ impl Keys {
         }
         let key = meaning(sequence, last);
         match key {
+            Key::PasteEnd => (),
+            _ if self.pasting => return given(None, None),
+            _ => (),
+        }
+        match key {
             Key::PasteBegin => self.pasting = true,
             Key::PasteEnd if !self.pasting => return given(None, None),
             Key::PasteEnd => self.pasting = false,
@@ -329,6 +340,7 @@ impl Keys {
                 self.held = Some((key, text));
                 return given(None, None);
             }
+            0x00..0x20 | 0x7f if self.pasting => return given(None, None),
             _ => Key::from_char(char::from(byte)),
         };
         given(Some(key), None)
@@ -345,6 +357,7 @@ impl Keys {
         }
         let (over, keys) = match self.state {
             State::Plain => (false, given(None, None)),
+            State::Escape(_) if self.pasting => (waited >= ESCAPE_TIMEOUT, given(None, None)),
             State::Escape(twice) => (
                 waited >= ESCAPE_TIMEOUT,
                 given(Some(Key::Escape), twice.then_some(Key::Escape)),
@@ -359,13 +372,13 @@ impl Keys {
             | State::Mouse(3) => (waited >= ESCAPE_TIMEOUT, given(Some(Key::Other), None)),
             // The rest got lost.
             State::Sequence(_) | State::Mouse(_) => (waited >= CUT_TIMEOUT, given(None, None)),
-            State::Report(Report { escape: true, .. }) => {
-                (waited >= ESCAPE_TIMEOUT, given(Some(Key::Escape), None))
+            State::Report(Report { begun, escape }) => {
+                let is_long = now.saturating_sub(begun) >= STRING_TIMEOUT;
+                (
+                    waited >= CUT_TIMEOUT || is_long && waited >= ENTER_TIMEOUT,
+                    given(escape.then_some(Key::Escape), None),
+                )
             }
-            State::Report(Report { begun, .. }) => (
-                waited >= CUT_TIMEOUT || now.saturating_sub(begun) >= STRING_TIMEOUT,
-                given(None, None),
-            ),
         };
         if over {
             self.state = State::Plain;
@@ -679,11 +692,34 @@ mod tests {
                 }
             }
         }
-        // Whoever types on without a rest is heard after a second, or after 4096 bytes.
+        // Whoever types on without a rest is heard after a second; a terminal's long report never is.
         let hands = every(100, format!("\x1b]0;{}", "x".repeat(30)).as_bytes());
         assert!((20..24).contains(&hands.len()), "{}", hands.len());
         let flood = every(0, format!("\x1b]0;{}", "x".repeat(5000)).as_bytes());
-        assert_eq!(flood.len(), 5002 - usize::from(STRING_LONGEST));
+        assert_eq!(flood, []);
+        // Its end may come late, in two pieces.
+        let mut keys = Keys::new();
+        let mut out: Vec<Key> = Vec::new();
+        for (bytes, now) in [(&b"\x1b]11;rgb:0\x1b"[..], 5), (b"\\a", 70)] {
+            out.extend(keys.idle(now));
+            out.extend(bytes.iter().flat_map(|&byte| keys.byte(byte, now)));
+        }
+        assert_eq!(out, [Char('a')]);
+        // What is pasted is text, whatever is in it.
+        assert_eq!(
+            typed(b"\x1b[200~a\x03b\x1bc\x1b[Ad\x1b]e\x7f\x1b[201~f"),
+            [
+                PasteBegin,
+                Char('a'),
+                Char('b'),
+                Char('c'),
+                Char('d'),
+                Char(']'),
+                Char('e'),
+                PasteEnd,
+                Char('f')
+            ]
+        );
         assert_eq!(typed(b"\x1b]0;a\x1b[Ab"), [Up, Char('b')], "cut by a key");
     }
 

@@ -9,6 +9,8 @@ use alloc::{
     string::{String, ToString},
 };
 
+use crate::terminal::is_plain;
+
 /// How files of conversations end.
 pub const EXTENSION: &str = ".JSL";
 /// How they may end too, since other programs like it better.
@@ -31,7 +33,7 @@ pub fn of(name: &str) -> Result<String, String> {
     }
     if let Some(letter) = stem
         .chars()
-        .find(|&letter| letter.is_control() || "/\\:*?\"<>|".contains(letter))
+        .find(|&letter| !is_plain(letter) || letter.is_control() || "/\\:*?\"<>|".contains(letter))
     {
         return refuse(format!(
             "it holds {letter:?}; use letters, digits, blanks, - and _"

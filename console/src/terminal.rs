@@ -130,6 +130,11 @@ pub fn plain(text: &str) -> String {
     text.chars().filter(|&letter| is_plain(letter)).collect()
 }
 
+/// A text on one line, as names and sentences are: line ends and tabs in it become blanks.
+pub fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
+}
+
 /// Whether a character only shows itself. Control characters but line ends and tabs do more, and so do the embeddings, overrides
 /// and isolates by which a text is shown in another order than it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks
 /// U+200E, U+200F and U+061C stay: Hebrew and Arabic are written with them, and they turn nothing around but their neighbours.
@@ -158,9 +163,12 @@ fn colour(style: Style) -> (&'static str, &'static str) {
 pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) {
     let wide = menu.widths();
     let room = columns.saturating_sub(2);
-    let cut = |line: &str| match width::text(line) <= room {
-        true => line.to_string(),
-        false => format!("{}…", width::cut(line, room.saturating_sub(1))),
+    let cut = |line: &str| {
+        let line = one_line(line);
+        match width::text(&line) <= room {
+            true => line,
+            false => format!("{}…", width::cut(&line, room.saturating_sub(1))),
+        }
     };
     // Title, note, and a row for whoever shows it.
     let seen = height.saturating_sub(3).clamp(1, menu.rows.len().max(1));
@@ -376,6 +384,7 @@ mod tests {
         assert_eq!(terminal.take(), "80\r\n");
         // Names in a menu, a question, a note, a line that was completed.
         let name = "a\x1b]0;b\x07\u{202e}c\u{9b}d";
+        assert_eq!(one_line("x\nllama2: y\r\t.gguf"), "x llama2: y  .gguf");
         let row = Choice {
             cells: [name.into()].into(),
             grey: true,

@@ -15,6 +15,7 @@ use llama2_console::{
     front::{Gauge, Style},
     history::History,
     status::End,
+    terminal::one_line,
 };
 use llama2_engine::{
     chat::{Chat, Reply},
@@ -265,7 +266,7 @@ impl Talk<'_, '_, '_> {
 
     /// Says it in at most [`SENTENCE`] characters, whatever was typed or read.
     fn object(&mut self, kind: &str, style: Style, sentence: &str) {
-        let line = format!("{kind}: {sentence}");
+        let line = one_line(&format!("{kind}: {sentence}"));
         let line = short(&line, SENTENCE);
         self.console.record(&line);
         self.console.show(style, &format!("{line}\n"));

@@ -57,8 +57,10 @@ pub fn run(
         None if most > 1 => vec![1, most],
         None => vec![1],
     };
-    let steps = options
-        .steps
+    // How long texts are is no wish for `/bench`, only where measuring is all that is wished.
+    let steps = (options.bench == Some(true))
+        .then_some(options.steps)
+        .flatten()
         .and_then(|steps| usize::try_from(steps).ok())
         .filter(|&steps| steps > 0);
     let works = [

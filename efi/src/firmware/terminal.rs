@@ -359,7 +359,8 @@ pub fn complain(kind: &str, sentence: &str) {
     } else {
         Style::Warning
     };
-    say_in(style, &short(&format!("{kind}: {sentence}"), SENTENCE));
+    let line = wire::one_line(&format!("{kind}: {sentence}"));
+    say_in(style, &short(&line, SENTENCE));
 }
 
 /// Says a name and what it stands for, in columns.

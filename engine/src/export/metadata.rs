@@ -95,13 +95,19 @@ pub(super) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entrie
 pub(super) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
     const MARK: &str = "\u{2581}";
     let has_bytes = tokenizer.has_bytes();
+    // Vocabularies of characters may have a letter in the place of BOS and EOS. run.c begins and ends by the place.
+    let is = |token: usize, name: &[u8]| {
+        let piece = tokenizer.pieces().nth(token);
+        has_bytes || piece.is_some_and(|(piece, _)| piece.trim_ascii() == name)
+    };
+    let (is_bos, is_eos) = (is(1, b"<s>"), is(2, b"</s>"));
     let (mut tokens, mut scores, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
     for (token, (piece, score)) in tokenizer.pieces().enumerate() {
         // Unknown 2, control 3, byte 6, normal 1.
         let (word, kind): (Vec<u8>, i32) = match token {
             0 if has_bytes || piece == b"<unk>" => (b"<unk>".to_vec(), 2),
-            1 => (b"<s>".to_vec(), 3),
-            2 => (b"</s>".to_vec(), 3),
+            1 if is_bos => (b"<s>".to_vec(), 3),
+            2 if is_eos => (b"</s>".to_vec(), 3),
             3..=258 if has_bytes => (format!("<0x{:02X}>", token - 3).into_bytes(), 6),
             _ => {
                 let marked: Vec<&[u8]> = piece.split(|&byte| byte == b' ').collect();

@@ -174,7 +174,7 @@ impl Part {
         if !alignment.is_power_of_two() || alignment > LARGEST_ALIGNMENT {
             return Err(gguf(Error::Value {
                 key: key.into(),
-                wanted: "a power of two",
+                wanted: "a power of two that is not too large",
             }));
         }
         let data = start + (reader.at - start).next_multiple_of(alignment);

@@ -463,10 +463,10 @@ fn made_by_llama2c(words: &[Vec<u8>], scores: &[f32]) -> Result<Tokenizer, Error
     let mut piece = Vec::new();
     for (token, word) in (0u32..).zip(words) {
         piece.clear();
-        match token {
+        match (token, &word[..]) {
             // llama2.c's own words for what starts and ends a text, which no text contains.
-            BOS => piece.extend_from_slice(b"\n<s>\n"),
-            EOS => piece.extend_from_slice(b"\n</s>\n"),
+            (BOS, b"<s>") => piece.extend_from_slice(b"\n<s>\n"),
+            (EOS, b"</s>") => piece.extend_from_slice(b"\n</s>\n"),
             _ => spm::spaces(word, &mut piece),
         }
         pieces.push(&piece);
