@@ -1,7 +1,8 @@
 //! The allocator: the system's own, with large pages for what is as large as one.
 //!
-//! 2 MiB pages make reading weights a sixth faster than 4 KiB pages. Linux gives them where it is asked to
-//! (`madvise(MADV_HUGEPAGE)`, in its default setting), at addresses that are multiples of their size.
+//! 2 MiB pages make reading weights a sixth faster than 4 KiB pages. Linux gives them where it is
+//! asked to (`madvise(MADV_HUGEPAGE)`, in its default setting), at addresses that are multiples of
+//! their size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

@@ -134,8 +134,8 @@ impl Threads {
     }
 }
 
-// Safety: the leader is alone, and waits until each thread whose part is below `parts` has returned from it; `wait` looks at the word
-// before it returns.
+// Safety: the leader is alone, and waits until each thread whose part is below `parts` has returned
+// from it; `wait` looks at the word before it returns.
 unsafe impl Workers for Threads {
     fn count(&self) -> usize {
         self.threads.len() + 1

@@ -23,8 +23,8 @@ pub const PASTE_TIMEOUT: u64 = 2_000;
 
 /// Milliseconds of silence after which a sequence or a report that was begun is over: its end got lost.
 const CUT_TIMEOUT: u64 = 300;
-/// Milliseconds after which a report's string is over at its next pause (of [`ENTER_TIMEOUT`], which a terminal does not make):
-/// who types on must be heard again.
+/// Milliseconds after which a report's string is over at its next pause (of [`ENTER_TIMEOUT`],
+/// which a terminal does not make): who types on must be heard again.
 const STRING_TIMEOUT: u64 = 1_000;
 
 /// Numbers that a sequence may have; further ones are left out.
@@ -157,7 +157,8 @@ impl Keys {
     fn decode(&mut self, byte: u8) -> Given {
         match self.state {
             State::Plain => self.plain(byte),
-            // What is pasted is text: an Esc in it is dropped, and only the mark of its end is looked for.
+            // What is pasted is text: an Esc in it is dropped, and only the mark of its end is
+            // looked for.
             State::Escape(_) if self.pasting && byte != b'[' => {
                 self.state = State::Plain;
                 self.plain(byte)
@@ -692,7 +693,8 @@ mod tests {
                 }
             }
         }
-        // Whoever types on without a rest is heard after a second; a terminal's long report never is.
+        // Whoever types on without a rest is heard after a second; a terminal's long report never
+        // is.
         let hands = every(100, format!("\x1b]0;{}", "x".repeat(30)).as_bytes());
         assert!((20..24).contains(&hands.len()), "{}", hands.len());
         let flood = every(0, format!("\x1b]0;{}", "x".repeat(5000)).as_bytes());

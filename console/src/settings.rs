@@ -246,7 +246,8 @@ fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
     (entries, rest)
 }
 
-/// The key that a line sets; it may be in quotes, and in those of two strokes with escapes, which are JSON's but for a longer one.
+/// The key that a line sets; it may be in quotes, and in those of two strokes with escapes, which
+/// are JSON's but for a longer one.
 fn set_by(line: &str) -> Option<Cow<'_, str>> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim();

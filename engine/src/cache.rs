@@ -393,9 +393,10 @@ impl SharedCache<'_> {
         }
     }
 
-    /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's beginning) on, as many as there is
-    /// room for in `scores`: whole panels for each vector. `room` is for a page of each. With `in_turn` a page's keys go by for
-    /// one vector after the other, as quickly as memory gives them: of vectors that are few.
+    /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's
+    /// beginning) on, as many as there is room for in `scores`: whole panels for each vector.
+    /// `room` is for a page of each. With `in_turn` a page's keys go by for one vector after the
+    /// other, as quickly as memory gives them: of vectors that are few.
     ///
     /// # Safety
     /// As at the type.
@@ -451,8 +452,8 @@ impl SharedCache<'_> {
         }
     }
 
-    /// The values of a head from position `begin` on, weighed and added up, for each token of the weights; `in_turn` as in
-    /// [`scores`](Self::scores).
+    /// The values of a head from position `begin` on, weighed and added up, for each token of the
+    /// weights; `in_turn` as in [`scores`](Self::scores).
     ///
     /// # Safety
     /// As at the type.

@@ -27,10 +27,12 @@ pub const BATCH: usize = 64;
 /// Results that a worker holds before it passes them on: 512 panels of one token, 8 of [`BATCH`].
 const CHUNK: usize = 8 * BATCH * PANEL;
 
-/// Queries that go through a KV head's keys and values together: of several tokens, or of one token's heads.
+/// Queries that go through a KV head's keys and values together: of several tokens, or of one
+/// token's heads.
 const TOGETHER: usize = 12;
 
-/// Attention's weights that tokens may have together: what stays in the second cache beside keys and values.
+/// Attention's weights that tokens may have together: what stays in the second cache beside keys
+/// and values.
 const SCORES: usize = 16 << 10;
 
 /// A worker's room for results: two times this.
@@ -615,8 +617,8 @@ impl Pass<'_> {
             Some(scale) => 1.0 / scale,
             None => crate::math::sqrt(head_dim as f32),
         };
-        // Queries that go through a KV head's keys and values together: of one token, those of the heads that share it; of
-        // several tokens, as many as there is room for weights of.
+        // Queries that go through a KV head's keys and values together: of one token, those of the
+        // heads that share it; of several tokens, as many as there is room for weights of.
         let in_turn = tokens == 1;
         let (heads, together) = if in_turn {
             (heads_together(c), 1)

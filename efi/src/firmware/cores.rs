@@ -536,8 +536,8 @@ impl Crew {
     }
 }
 
-// Safety: a reply is led by one core, and every part of it is another core's, which `Post` waits for; `wait` looks at the word
-// before it returns.
+// Safety: a reply is led by one core, and every part of it is another core's, which `Post` waits
+// for; `wait` looks at the word before it returns.
 unsafe impl Workers for Crew {
     fn count(&self) -> usize {
         match self.way {

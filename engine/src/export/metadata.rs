@@ -95,7 +95,8 @@ pub(super) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entrie
 pub(super) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
     const MARK: &str = "\u{2581}";
     let has_bytes = tokenizer.has_bytes();
-    // Vocabularies of characters may have a letter in the place of BOS and EOS. run.c begins and ends by the place.
+    // Vocabularies of characters may have a letter in the place of BOS and EOS. run.c begins and
+    // ends by the place.
     let is = |token: usize, name: &[u8]| {
         let piece = tokenizer.pieces().nth(token);
         has_bytes || piece.is_some_and(|(piece, _)| piece.trim_ascii() == name)

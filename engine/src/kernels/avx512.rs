@@ -30,7 +30,8 @@ pub static VNNI_KERNELS: Kernels = Kernels {
     ..KERNELS
 };
 
-/// The functions that VNNI has better instructions for; each may only be called where the features are there.
+/// The functions that VNNI has better instructions for; each may only be called where the features
+/// are there.
 mod vnni {
     use super::*;
     use crate::{kernels::tiles, matrix::Activations};

@@ -1,8 +1,9 @@
 //! The matrix kernel of GGUF's coded weights over sixteen lanes, one a row of a panel, one for all ten types.
 //!
-//! For one token codes go from memory to the products at once. For several, some columns are unpacked first, to whole numbers
-//! that stay in the first cache, and tiles go through these: unpacking is done once for all tokens, and tiles are compiled
-//! for what types have in common instead of for each.
+//! For one token codes go from memory to the products at once. For several, some columns are
+//! unpacked first, to whole numbers that stay in the first cache, and tiles go through these:
+//! unpacking is done once for all tokens, and tiles are compiled for what types have in common
+//! instead of for each.
 
 // Tiles are small arrays whose indices say which token.
 #![allow(clippy::needless_range_loop)]
@@ -55,7 +56,8 @@ unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut
         let mut sums = [L::zero()];
         for b in 0..x.cols / shape.block {
             let block = w.add(b * shape.packed_block());
-            // All of them, which the compiler does not know: unrolled, they would be slow to compile and no faster.
+            // All of them, which the compiler does not know: unrolled, they would be slow to
+            // compile and no faster.
             let parts = shape.parts().min(x.cols / BLOCK - b * shape.parts());
             for p in 0..parts {
                 let g = b * shape.parts() + p;
@@ -70,8 +72,8 @@ unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut
     }
 }
 
-/// Adds to a token's sums what the weights of part `p` that share a factor give, which are group `g`'s: all of the part, or
-/// half of it.
+/// Adds to a token's sums what the weights of part `p` that share a factor give, which are group
+/// `g`'s: all of the part, or half of it.
 ///
 /// # Safety
 /// The block, its part and the group are there.
@@ -129,7 +131,8 @@ const GROUPS: usize = 8;
 /// 32 columns of a panel, unpacked.
 #[repr(C, align(64))]
 struct Group {
-    /// Whole numbers of 8 bits, in quads of columns: what is too large by a type's offset, or signed.
+    /// Whole numbers of 8 bits, in quads of columns: what is too large by a type's offset, or
+    /// signed.
     quads: [[u8; LINE]; BLOCK / QUAD],
     /// Of all columns, or of the first half and of the second.
     scales: [[f32; PANEL]; 2],
@@ -219,12 +222,13 @@ pub(super) struct Numbers {
     count: usize,
     /// The first one's number.
     first: usize,
-    /// What their numbers and the unit's products are too large by.
+    /// Excess of their numbers and of the unit's products.
     excess: i32,
     pub(super) shape: Shape,
 }
 
-/// Adds the groups' products with all tokens to the sums, which are `stride` apart; the first groups begin them.
+/// Adds the groups' products with all tokens to the sums, which are `stride` apart; the first
+/// groups begin them.
 ///
 /// # Safety
 /// The unit and the groups are there, and places for the sums.
@@ -312,7 +316,7 @@ unsafe fn tile<
 }
 
 impl Shape {
-    /// What products are too large by for each unit of the activations' sum.
+    /// Excess of products for each unit of the activations' sum.
     const fn excess<L: Lanes>(&self) -> i32 {
         if self.table {
             L::SIGNED_EXCESS
@@ -349,7 +353,8 @@ unsafe fn factors<L: Lanes>(
     }
 }
 
-/// Each token's sum of whole numbers at its beginning, which takes away what the products will have too much.
+/// Each token's sum of whole numbers at its beginning, which takes away what the products will have
+/// too much.
 ///
 /// # Safety
 /// The tokens and the group are there.

@@ -1,7 +1,8 @@
 //! What the processor under us has, and what its operating environment lets it use.
 
-/// Vector units that kernels exist for, usable on a core, or on each of several. Having a value is the proof: only a core that
-/// was asked makes one, and what several cores have is no more than each has.
+/// Vector units that kernels exist for, usable on a core, or on each of several. Having a value is
+/// the proof: only a core that was asked makes one, and what several cores have is no more than
+/// each has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// AVX2 with FMA and F16C (x86-64-v3).

@@ -290,7 +290,8 @@ macro_rules! kernel_set {
 }
 pub(super) use kernel_set;
 
-/// The functions that multiply whole numbers, of which a unit may have better ones without other floats.
+/// The functions that multiply whole numbers, of which a unit may have better ones without other
+/// floats.
 macro_rules! whole_number_kernels {
     ($lanes:ty, $features:literal) => {
         use crate::{
@@ -321,7 +322,8 @@ macro_rules! whole_number_kernels {
             with_kind!(coded, K => one_type::<K>(w, x, out))
         }
 
-        /// One of [`coded`]'s types, in a function of its own: the compiler takes its time over long ones.
+        /// One of [`coded`]'s types, in a function of its own: the compiler takes its time over
+        /// long ones.
         #[inline(never)]
         #[target_feature(enable = $features)]
         fn one_type<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {

@@ -218,8 +218,8 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     (127.0 / largest, f16::from_f32(largest / 127.0).to_f32())
 }
 
-/// Where the last of `count` steps of `stride` and `rest` more end; at the end of all memory, which no slice reaches, where that
-/// is further than numbers go.
+/// End of the last of `count` steps of `stride` and `rest` more; the end of all memory, which no
+/// slice reaches, where that is further than numbers go.
 #[cfg(target_arch = "x86_64")]
 fn end(count: usize, stride: usize, rest: usize) -> usize {
     let steps = count.checked_mul(stride);

@@ -53,8 +53,8 @@ impl Ahead {
     }
 }
 
-/// Calls a tile function for all tokens: in tiles as large as the unit's registers allow, and the rest in one or two. Few
-/// sizes, because each is compiled for each type and unit.
+/// Calls a tile function for all tokens: in tiles as large as the unit's registers allow, and the
+/// rest in one or two. Few sizes, because each is compiled for each type and unit.
 macro_rules! tiles {
     ($lanes:ty, $tokens:expr, |$token:ident, $t:ident| $tile:expr) => {{
         let mut $token = 0;
