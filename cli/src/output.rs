@@ -35,15 +35,25 @@ pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
 /// Has signals that end the command remove what is not whole.
 #[cfg(unix)]
 pub fn listen() {
-    use signal_hook::{
-        consts::{
-            SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
-            SIGXCPU, SIGXFSZ,
-        },
-        iterator::Signals,
-        low_level::emulate_default_handler,
+    // Where the system has no such thing, they do what they always do.
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(ending()) else {
+        return;
     };
-    // What is ignored (nohup, a script's background jobs) stays so.
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            end(signal);
+        }
+    });
+}
+
+/// Signals that end the command and can be caught. What is ignored (nohup, a script's background
+/// jobs) stays so.
+#[cfg(unix)]
+pub fn ending() -> Vec<i32> {
+    use signal_hook::consts::{
+        SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+        SIGXFSZ,
+    };
     let mut signals = vec![
         SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
         SIGXFSZ,
@@ -53,24 +63,22 @@ pub fn listen() {
         signals.extend([libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT]);
         signals.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
     }
-    let heard = signals.into_iter().filter(|&signal| !is_ignored(signal));
-    // Where the system has no such thing, they do what they always do.
-    let Ok(mut signals) = Signals::new(heard) else {
-        return;
-    };
-    std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let _ending = abandon();
-            let _ = emulate_default_handler(signal);
-            // It knows no real-time signals.
-            // Safety: what a signal does by itself, which is to end the process.
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-            std::process::exit(128 + signal);
-        }
-    });
+    signals.retain(|&signal| !is_ignored(signal));
+    signals
+}
+
+/// Ends the command as `signal` does, but for what is not whole, which is removed.
+#[cfg(unix)]
+pub fn end(signal: i32) -> ! {
+    let _ending = abandon();
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    // It knows no real-time signals.
+    // Safety: what a signal does by itself, which is to end the process.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+    std::process::exit(128 + signal);
 }
 
 #[cfg(unix)]

@@ -147,6 +147,16 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
         Some(libc::SIGTERM)
     );
     assert_eq!(terminal.modes(), AS_EVER);
+    // One that nobody thinks of.
+    let mut terminal = Terminal::start(&args, &folder("signalled"));
+    terminal.wait("Once");
+    signal(&terminal, libc::SIGUSR1);
+    let status = terminal.child.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(libc::SIGUSR1)
+    );
+    assert_eq!(terminal.modes(), AS_EVER);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 /// A crew that runs one function on several cores.
 ///
-/// # Safety The implementer promises what [`count`](Workers::count), [`run`](Workers::run) and
+/// # Safety
+/// The implementer promises what [`count`](Workers::count), [`run`](Workers::run) and
 /// [`wait`](Workers::wait) say: parts of a computation write to memory that they share, and take
 /// turns by it.
 pub unsafe trait Workers: Sync {

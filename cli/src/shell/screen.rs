@@ -63,11 +63,12 @@ fn protect() {
 #[cfg(unix)]
 fn signals() {
     use signal_hook::{
-        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH},
+        consts::{SIGCONT, SIGINT, SIGWINCH},
         iterator::Signals,
-        low_level::emulate_default_handler,
     };
-    let all = [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH];
+    let all = crate::output::ending()
+        .into_iter()
+        .chain([SIGCONT, SIGWINCH]);
     let Ok(mut signals) = Signals::new(all) else {
         return;
     };
@@ -80,8 +81,7 @@ fn signals() {
                 SIGINT if crate::interrupt::stop() => (),
                 signal => {
                     restore();
-                    let _ending = crate::output::abandon();
-                    let _ = emulate_default_handler(signal);
+                    crate::output::end(signal);
                 }
             }
         }
