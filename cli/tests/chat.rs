@@ -1,14 +1,12 @@
 //! Conversations on the command line: templates, samplers, thoughts, what is piped in, and Ctrl-C.
 
 mod common;
-#[allow(dead_code)]
-#[path = "../../engine/tests/common/family.rs"]
-mod family;
 
 use std::path::PathBuf;
 
 use common::{file, llama2, llama2_with_input, models, refusal, text};
 use llama2_engine::matrix::Encoding;
+use llama2_testing::family;
 
 /// Tokens of `<think>` and `</think>` in the model below.
 const THINK: usize = family::VOCABULARY - 4;

@@ -1,15 +1,13 @@
 //! The command as its users meet it: flags, chat, status, info.
 
 mod common;
-#[allow(dead_code)]
-#[path = "../../engine/tests/common/family.rs"]
-mod family;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{file, llama2, llama2_with_input, models, refusal, text};
 use llama2_engine::matrix::Encoding;
+use llama2_testing::family;
 
 #[test]
 fn flags_mean_what_they_mean_to_run_c() {

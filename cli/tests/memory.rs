@@ -3,13 +3,11 @@
 #![cfg(target_os = "linux")]
 
 mod common;
-#[allow(dead_code)]
-#[path = "../../engine/tests/common/family.rs"]
-mod family;
 
 use std::process::{Command, Stdio};
 
 use llama2_engine::matrix::Encoding;
+use llama2_testing::family;
 
 const CONTEXT: u64 = 65_536;
 /// Positions of a page.

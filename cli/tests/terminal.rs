@@ -2,9 +2,6 @@
 #![cfg(target_os = "linux")]
 
 mod common;
-#[allow(dead_code)]
-#[path = "../../engine/tests/common/family.rs"]
-mod family;
 
 use std::{
     fs,
@@ -13,6 +10,7 @@ use std::{
 
 use common::{Terminal, models};
 use llama2_engine::matrix::Encoding;
+use llama2_testing::family;
 
 /// How the terminal is before and after.
 const AS_EVER: [bool; 3] = [true; 3];

@@ -535,10 +535,12 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use llama2_testing::random::Random;
+
     use super::*;
     use crate::{
         config::Variant,
-        kernels::{self, Features, tests::Random},
+        kernels::{self, Features},
         quants::Quants,
     };
 

@@ -9,8 +9,9 @@
 
 extern crate alloc;
 
+pub use llama2_tensor::{buffer, kernels, math, matrix, quantize};
+
 pub mod bench;
-pub mod buffer;
 mod cache;
 pub mod chat;
 pub mod checkpoint;
@@ -18,11 +19,7 @@ pub mod config;
 pub mod export;
 pub mod generate;
 pub mod gguf;
-pub mod kernels;
-pub mod math;
-pub mod matrix;
 pub mod model;
-pub mod quantize;
 mod quants;
 mod rope;
 pub mod sampler;

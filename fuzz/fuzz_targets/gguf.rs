@@ -2,10 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use llama2_fuzz::{
-    common::{seeds, untrusted},
-    mutate, plant,
-};
+use llama2_fuzz::plant;
+use llama2_testing::{mutate, seeds, untrusted};
 
 fuzz_target!(
     init: plant("gguf", seeds::of),

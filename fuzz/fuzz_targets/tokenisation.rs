@@ -2,10 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llama2_fuzz::{
-    common::{seeds, untrusted},
-    plant,
-};
+use llama2_fuzz::plant;
+use llama2_testing::{seeds, untrusted};
 
 fuzz_target!(
     init: plant("tokenisation", seeds::of),

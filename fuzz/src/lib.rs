@@ -1,19 +1,17 @@
-//! What the fuzzers share: the tests' functions and seeds, the engine's and the shells', the allocator that measures, and mutations
-//! that know what a GGUF file is.
+//! Shared by the fuzzers: the shells' functions and seeds, the allocator that measures, and where inputs are put.
 
-#[path = "../../engine/tests/common/mod.rs"]
-pub mod common;
-pub mod mutate;
-#[path = "../../efi/tests/common/shells.rs"]
+#[path = "../../efi/tests/untrusted/shells.rs"]
 pub mod shells;
 
 use std::path::Path;
 
+use llama2_testing::{gauge::Gauge, kept::Seed};
+
 #[global_allocator]
-static ALLOCATOR: common::gauge::Gauge = common::gauge::Gauge;
+static ALLOCATOR: Gauge = Gauge;
 
 /// Puts the seeds of `target` where cargo-fuzz looks for inputs.
-pub fn plant(target: &str, seeds: fn(&str) -> Vec<common::kept::Seed>) {
+pub fn plant(target: &str, seeds: fn(&str) -> Vec<Seed>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(target);

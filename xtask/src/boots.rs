@@ -13,9 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::Encoding;
+use llama2_testing::family;
 
 use crate::{
-    boots_chat, boots_console, boots_cores, boots_pictures, build, family,
+    boots_chat, boots_console, boots_cores, boots_pictures, build,
     image::{self, Content, From},
     maker,
     qemu::{Accel, Guest, Machine},

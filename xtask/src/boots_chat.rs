@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::{Coded, Encoding};
+use llama2_testing::family;
 
 use crate::{
     dialog::{Dialog, Reply, printable},
-    family,
     image::From,
     qemu::Machine,
     trial::{Bench, Trial},

@@ -11,10 +11,6 @@ mod build;
 mod config_file;
 mod dialog;
 mod dist;
-/// The engine's tests' random models, for boots.
-#[allow(dead_code)]
-#[path = "../../engine/tests/common/family.rs"]
-mod family;
 mod fetch;
 mod fuzz;
 mod image;

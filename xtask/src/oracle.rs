@@ -33,13 +33,22 @@ const BUILD: [&str; 14] = [
     "-DLLAMA_OPENSSL=OFF",
 ];
 
-/// The engine's tests that ask an oracle.
-pub const TESTS: [&str; 5] = [
+/// Arguments of `cargo test` for the tests that ask an oracle.
+pub const TESTS: [&str; 14] = [
+    "-p",
+    "llama2-engine",
+    "--test",
+    "engine",
+    "-p",
+    "llama2-tensor",
+    "--test",
+    "gguf_package",
+    "--",
     "llama_cpp",
-    "llama_cpp_tokens",
     "gguf_package",
     "chat_templates",
     "vocabularies",
+    "--show-output",
 ];
 
 /// An environment that is whole.

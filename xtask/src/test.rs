@@ -99,14 +99,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     if args.only.as_deref() == Some("oracle") {
         let found = oracles(true, count);
         return found.map_or(Ok(()), |oracle| {
-            let tests = oracle::TESTS.iter().flat_map(|test| ["--test", test]);
-            let tests = ["-p", "llama2-engine"].into_iter().chain(tests);
-            host_tests(
-                "oracle tests",
-                &tests.collect::<Vec<_>>(),
-                Some(&oracle),
-                count,
-            )
+            host_tests("oracle tests", &oracle::TESTS, Some(&oracle), count)
         });
     }
     setup::everything()?;
@@ -153,7 +146,8 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         let start = Instant::now();
         let oracle = oracles(false, count);
         count.took("oracles", start);
-        host_tests("host tests", &["--workspace"], oracle.as_ref(), count)?;
+        let all = ["--workspace", "--", "--show-output"];
+        host_tests("host tests", &all, oracle.as_ref(), count)?;
     }
     if wanted("licences of dependencies") {
         dependencies(count);
@@ -327,9 +321,7 @@ fn host_tests(
     println!("\n== {name}");
     let start = Instant::now();
     let mut tests = cargo(&["test"]);
-    tests
-        .args(which)
-        .args(["--no-fail-fast", "--", "--show-output"]);
+    tests.arg("--no-fail-fast").args(which);
     if let Some(oracle) = oracle {
         tests.envs(oracle.variables());
     }

@@ -2,7 +2,7 @@
 //!
 //! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without Jinja, it is only looked at
 //! for signs of its family (`signs`), whose layout is data here (`layouts`). What a user says is never read as a sign: it stays
-//! text. `engine/tests/chat_templates.rs` compares what comes out with what Jinja2 makes of the models' own templates.
+//! text. `engine/tests/engine/chat_templates.rs` compares what comes out with what Jinja2 makes of the models' own templates.
 
 use alloc::{string::String, vec::Vec};
 

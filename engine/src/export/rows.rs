@@ -178,10 +178,11 @@ fn check<W>(tensor: &Tensor, part: usize, piece: &[u8]) -> Result<(), Error<W>> 
 
 #[cfg(test)]
 mod tests {
+    use llama2_testing::random::Random;
+
     use super::*;
     use crate::{
         checkpoint::Role,
-        kernels::tests::Random,
         matrix::Coded,
         workers::{Single, tests::Scoped},
     };

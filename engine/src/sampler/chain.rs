@@ -281,7 +281,7 @@ fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, sh
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::tests::Random;
+    use llama2_testing::random::Random;
 
     /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's test-sampling.cpp), the likeliest
     /// first.

@@ -25,8 +25,7 @@ use llama2_talk::{
     Loaded, Next, State, hold,
     host::{Audience, Console, Host, Offer},
 };
-
-use crate::family;
+use llama2_testing::family;
 
 thread_local! {
     static CLOCK: Cell<u64> = const { Cell::new(0) };

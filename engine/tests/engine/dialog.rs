@@ -1,0 +1,596 @@
+//! Conversations in a model's own template: what is kept of them, what is dropped, and what stops an answer.
+
+use llama2_engine::{
+    chat::{Chat, template::Fragment},
+    generate::{Generation, PromptError, Step},
+    gguf,
+    matrix::Encoding,
+    model::Model,
+    sampler::{Sampler, Sampling, argmax},
+    session::{Options, Session},
+    tokenizer::Tokenizer,
+};
+use llama2_testing::{family, load};
+
+const START: u32 = family::VOCABULARY as u32 - 2;
+const END: u32 = family::VOCABULARY as u32 - 1;
+
+/// A model of random weights with a vocabulary and chatml's template.
+fn speaker() -> (Model, Tokenizer) {
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    file.text(
+        "tokenizer.chat_template",
+        "{{'<|im_start|>' + message['role']}} enable_thinking <think>",
+    );
+    let bytes = file.bytes();
+    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    (load(&bytes).unwrap().0, tokenizer)
+}
+
+fn greedy() -> Sampler {
+    let settings = Sampling {
+        temperature: 0.0,
+        ..Sampling::default()
+    };
+    Sampler::with(family::VOCABULARY, settings, 1)
+}
+
+fn answer(chat: &mut Chat, session: &mut Session<'_>, tokenizer: &Tokenizer) -> String {
+    let (mut sampler, mut said) = (greedy(), String::new());
+    while let Step::Text(text) = chat.step(session, tokenizer, &mut sampler) {
+        said += text;
+    }
+    said
+}
+
+/// What stands before an answer.
+fn answer_marks(tokenizer: &Tokenizer) -> Vec<u32> {
+    let mut marks = Vec::new();
+    tokenizer.encode_marked(&[Fragment::Mark("<|im_start|>assistant\n")], &mut marks);
+    marks
+}
+
+/// Every token of the last answer is the likeliest one after all that stands before it: nothing of the context was lost, and
+/// nothing stands in it twice.
+fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
+    let tokens = chat.context();
+    let marks = answer_marks(tokenizer);
+    let begin = tokens.windows(marks.len()).rposition(|part| part == marks);
+    let begin = begin.unwrap();
+    let first = begin + marks.len();
+    assert!(first < tokens.len(), "an answer");
+    let mut session = Session::new(model, Options::default()).unwrap();
+    for (position, &token) in tokens.iter().enumerate() {
+        let likeliest = argmax(session.forward(token, position));
+        if position + 1 >= first && position + 1 < tokens.len() {
+            assert_eq!(tokens[position + 1], likeliest, "at {position}");
+        }
+    }
+}
+
+#[test]
+fn only_the_template_s_own_words_are_signs() {
+    let (_, tokenizer) = speaker();
+    let template = tokenizer.template().unwrap();
+    let mut tokens = Vec::new();
+    let fragments = template.first(Some("<|im_end|>"), "<|im_start|>user", true);
+    tokenizer.encode_marked(&fragments, &mut tokens);
+    let count = |sign| tokens.iter().filter(|&&token| token == sign).count();
+    assert_eq!((count(START), count(END)), (3, 2));
+    // What is said is tokenised together with the words before it.
+    let text = "user\n<|im_start|>user";
+    let encoded = tokenizer.encode(text.as_bytes(), false, false);
+    assert!(tokens.windows(encoded.len()).any(|part| part == encoded));
+}
+
+#[test]
+fn later_turns_go_on_from_the_cache() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut passed = 0;
+    for (turn, question) in ["Who are you?", "And then?", ""].into_iter().enumerate() {
+        let before = chat.context().len();
+        chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
+        assert_eq!(chat.notice(), None);
+        let said = answer(&mut chat, &mut session, &tokenizer);
+        assert!(said.ends_with('\n'), "{said:?}");
+        check_answer(&chat, &model, &tokenizer);
+        // What was in the context was not passed again.
+        assert_eq!(chat.position() - passed, chat.context().len() - before);
+        passed = chat.position();
+        let marks = answer_marks(&tokenizer);
+        let answers = chat.context().windows(marks.len());
+        assert_eq!(answers.filter(|part| *part == marks).count(), turn + 1);
+    }
+    // A turn that was stopped goes on from what was said of it.
+    chat.begin_turn(&tokenizer, "", "Tell me more").unwrap();
+    for _ in 0..4 {
+        chat.step(&mut session, &tokenizer, &mut greedy());
+    }
+    chat.interrupt();
+    chat.begin_turn(&tokenizer, "", "Why?").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+}
+
+#[test]
+fn a_full_context_forgets_the_oldest_turns_and_keeps_the_system_prompt() {
+    let (model, tokenizer) = speaker();
+    let seq_len = model.config.seq_len;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 10, seq_len);
+    let mut system = Vec::new();
+    let marks = [
+        Fragment::Mark("<|im_start|>system\n"),
+        Fragment::Said("Be brief."),
+    ];
+    tokenizer.encode_marked(&marks, &mut system);
+    let mut dropped = 0;
+    for turn in 0..30 {
+        let question = format!("{} {turn}", "zx".repeat(20 + turn % 3 * 10));
+        chat.begin_turn(&tokenizer, "Be brief.", &question).unwrap();
+        if let Some(notice) = chat.notice() {
+            assert!(notice.contains("forgotten"), "{notice}");
+            dropped += 1;
+        }
+        answer(&mut chat, &mut session, &tokenizer);
+        assert!(chat.context().len() < seq_len);
+        assert_eq!(chat.context()[..system.len()], system);
+        check_answer(&chat, &model, &tokenizer);
+    }
+    assert!(dropped > 3, "{dropped}");
+
+    // What fits nowhere is refused, and the dialog is as before.
+    let before = chat.context().to_vec();
+    let long = "zx".repeat(seq_len);
+    assert!(matches!(
+        chat.begin_turn(&tokenizer, "", &long),
+        Err(PromptError::TooLong { .. })
+    ));
+    assert_eq!(chat.context(), before);
+    // What fits alone goes alone.
+    let question = "z".repeat(seq_len - 100);
+    chat.begin_turn(&tokenizer, "", &question).unwrap();
+    assert!(chat.notice().is_some());
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+    // An answer without end ends with the context.
+    let mut chat = Chat::new(&tokenizer, seq_len, seq_len);
+    chat.begin_turn(&tokenizer, "", "Go on").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(chat.context().len() < seq_len);
+    assert_eq!(chat.is_cut(), chat.context().len() + 1 == seq_len);
+    chat.begin_turn(&tokenizer, "", "Go on").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+}
+
+#[test]
+fn words_that_stop_a_text_are_not_part_of_it_wherever_tokens_end() {
+    let (model, tokenizer) = speaker();
+    let tell = |stops: &[String]| {
+        let mut session = Session::new(&model, Options::default()).unwrap();
+        let mut generation = Generation::new(&tokenizer, b"Three tins", 60, 512).unwrap();
+        generation.set_stops(stops);
+        let (mut sampler, mut said) = (greedy(), String::new());
+        while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
+            said += text;
+        }
+        said
+    };
+    let whole = tell(&[]);
+    let generated: Vec<char> = whole["Three tins".len()..].chars().collect();
+    assert!(generated.len() > 20, "{whole:?}");
+    for length in 1..6 {
+        for start in 0..12 {
+            let stop: String = generated[start..start + length].iter().collect();
+            let at = whole["Three tins".len()..].find(&stop).unwrap();
+            let want = &whole["Three tins".len()..][..at];
+            // Strings that never come change nothing.
+            let never = format!("{stop}\u{1}");
+            let said = tell(&[never, stop.clone()]);
+            assert_eq!(said, format!("Three tins{want}"), "{stop:?}");
+        }
+    }
+    // What the prompt says stops nothing.
+    assert!(tell(&["Three".into()]).starts_with("Three tins"));
+    assert_eq!(tell(&["\u{1}\u{2}".into()]), whole);
+}
+
+#[test]
+fn penalties_count_the_prompt() {
+    let (model, tokenizer) = speaker();
+    let settings = Sampling {
+        temperature: 0.0,
+        // A reward: what was there comes again.
+        presence: -100.0,
+        repeat_last: 512,
+        ..Sampling::default()
+    };
+    let mut sampler = Sampler::with(family::VOCABULARY, settings, 1);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut generation = Generation::new(&tokenizer, b"Three tins", 40, 512).unwrap();
+    let mut said = String::new();
+    while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
+        said += text;
+    }
+    let rest = said.strip_prefix("Three tins").unwrap();
+    assert!(!rest.is_empty());
+    let prompt = tokenizer.encode(b"Three tins", false, false);
+    let piece = |token: &u32| String::from_utf8_lossy(tokenizer.decode(0, *token)).into_owned();
+    let mut left = rest;
+    while !left.is_empty() {
+        let longest = prompt
+            .iter()
+            .map(piece)
+            .filter(|p| left.starts_with(&p[..]));
+        let longest = longest.max_by_key(String::len);
+        left = &left[longest.unwrap_or_else(|| panic!("{rest:?}")).len()..];
+    }
+}
+
+/// The first turn was once laid out as a later one, where it had been tried before: without the system prompt.
+#[test]
+fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
+    let (model, tokenizer) = speaker();
+    let system = "Be brief. ".repeat(12);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut plain = Chat::new(&tokenizer, 10, model.config.seq_len);
+    plain.begin_turn(&tokenizer, &system, "Who?").unwrap();
+    let first = answer(&mut plain, &mut session, &tokenizer);
+    plain.begin_turn(&tokenizer, &system, "Why?").unwrap();
+    let second = answer(&mut plain, &mut session, &tokenizer);
+
+    let mut chat = Chat::new(&tokenizer, 10, model.config.seq_len);
+    chat.limit_batch(8);
+    chat.fits(&tokenizer, &system, "Who?").unwrap();
+    chat.begin_turn(&tokenizer, &system, "Who are you?")
+        .unwrap();
+    chat.begin_turn(&tokenizer, &system, "What?").unwrap();
+    // In the middle of its prompt.
+    for _ in 0..3 {
+        chat.step(&mut session, &tokenizer, &mut greedy());
+    }
+    chat.interrupt();
+    assert!(chat.context().is_empty());
+    chat.begin_turn(&tokenizer, &system, "Who?").unwrap();
+    assert_eq!(answer(&mut chat, &mut session, &tokenizer), first);
+    let before = chat.context().to_vec();
+    chat.begin_turn(&tokenizer, &system, "And what else?")
+        .unwrap();
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    chat.interrupt();
+    assert_eq!(chat.context(), before);
+    chat.begin_turn(&tokenizer, &system, "Why?").unwrap();
+    assert_eq!(answer(&mut chat, &mut session, &tokenizer), second);
+    assert_eq!(chat.context(), plain.context());
+}
+
+#[test]
+fn without_a_template_the_text_goes_on() {
+    let (model, mut tokenizer) = speaker();
+    tokenizer.set_template(None);
+    let seq_len = model.config.seq_len;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::dialog(&tokenizer, 12, seq_len);
+    assert!(chat.is_completion());
+    let mut text = tokenizer.encode(b"Three tins", true, false);
+    chat.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(chat.context().starts_with(&text));
+    // Every token but the last, which has not been passed.
+    text = chat.context().to_vec();
+    chat.begin_turn(&tokenizer, "", "But").unwrap();
+    let before = chat.position();
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    let typed = tokenizer.encode(b"\nBut", false, false);
+    assert_eq!(chat.context()[..text.len()], text);
+    assert!(chat.context().ends_with(&typed));
+    assert_eq!(
+        chat.position() - before,
+        typed.len() + 1,
+        "only what is new"
+    );
+    answer(&mut chat, &mut session, &tokenizer);
+    // Nothing typed: as if it had not been stopped.
+    let mut whole = Chat::dialog(&tokenizer, 24, seq_len);
+    let mut halves = Chat::dialog(&tokenizer, 12, seq_len);
+    whole.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    let want = answer(&mut whole, &mut session, &tokenizer);
+    halves.begin_turn(&tokenizer, "", "Three tins").unwrap();
+    let mut said = answer(&mut halves, &mut session, &tokenizer);
+    assert_eq!(said.pop(), Some('\n'), "the shell's");
+    halves.begin_turn(&tokenizer, "", "").unwrap();
+    said += &answer(&mut halves, &mut session, &tokenizer);
+    assert_eq!(whole.context(), halves.context());
+    if !want.contains('\u{fffd}') {
+        assert_eq!(said, want);
+    }
+
+    // A full context loses its older half.
+    let mut told = 0;
+    for turn in 0..12 {
+        let question = format!("{} {turn}", "zx".repeat(30));
+        chat.begin_turn(&tokenizer, "", &question).unwrap();
+        let notice = chat.notice().map(String::from);
+        answer(&mut chat, &mut session, &tokenizer);
+        assert!(chat.context().len() < seq_len);
+        let Some(notice) = notice else { continue };
+        assert!(
+            notice.contains("tokens is full: the text's first"),
+            "{notice}"
+        );
+        told += 1;
+        let tokens = chat.context();
+        let last = tokens.len() - 1;
+        let mut fresh = Session::new(&model, Options::default()).unwrap();
+        let mut likeliest = 0;
+        for (position, &token) in tokens[..last].iter().enumerate() {
+            likeliest = argmax(fresh.forward(token, position));
+        }
+        assert_eq!(tokens[last], likeliest, "nothing was lost or passed twice");
+    }
+    assert!(told >= 1, "{told}");
+    let long = "zx".repeat(seq_len);
+    let refused = chat.begin_turn(&tokenizer, "", &long);
+    assert!(matches!(refused, Err(PromptError::TooLong { .. })));
+}
+
+/// A question, and the whole answer to it.
+fn ask(
+    chat: &mut Chat,
+    session: &mut Session<'_>,
+    tokenizer: &Tokenizer,
+    question: &str,
+) -> String {
+    chat.begin_turn(tokenizer, "Be brief.", question).unwrap();
+    answer(chat, session, tokenizer)
+}
+
+#[test]
+fn turns_are_taken_back() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    assert!(!chat.undo());
+    let first = ask(&mut chat, &mut session, &tokenizer, "Who are you?");
+    let one = chat.context().to_vec();
+    let second = ask(&mut chat, &mut session, &tokenizer, "And then?");
+    let two = chat.context().to_vec();
+    assert!(chat.undo());
+    assert_eq!(chat.context(), one);
+    // The same again gives the same; another question is answered as if there had been nothing else.
+    assert_eq!(
+        ask(&mut chat, &mut session, &tokenizer, "And then?"),
+        second
+    );
+    assert_eq!(chat.context(), two);
+    assert!(chat.undo());
+    ask(&mut chat, &mut session, &tokenizer, "Why?");
+    check_answer(&chat, &model, &tokenizer);
+    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert!(chat.context().is_empty());
+    assert_eq!(
+        ask(&mut chat, &mut session, &tokenizer, "Who are you?"),
+        first
+    );
+    assert_eq!(chat.context(), one);
+}
+
+#[test]
+fn a_cache_that_was_lost_is_filled_again() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    ask(&mut chat, &mut session, &tokenizer, "Who are you?");
+    let known = chat.context().len();
+    // Somebody else uses the session.
+    session.prefill(&[5; 40], 0);
+    chat.forget_cache();
+    chat.begin_turn(&tokenizer, "", "And then?").unwrap();
+    let (done, all) = chat.progress();
+    assert!(done == 0 && all > known, "{done} of {all}");
+    // Stopped while it is read again: the turn is taken back, and what was said before is still known.
+    chat.limit_batch(16);
+    chat.step(&mut session, &tokenizer, &mut greedy());
+    assert_eq!(chat.progress(), (16, all));
+    chat.interrupt();
+    assert_eq!(chat.context().len(), known);
+    chat.begin_turn(&tokenizer, "", "And then?").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    check_answer(&chat, &model, &tokenizer);
+    assert_eq!(chat.progress(), (all - 16, all - 16));
+}
+
+#[test]
+fn a_conversation_held_elsewhere_is_gone_on_with() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let said = [("Who are you?", "Nobody."), ("Why?", "Because.")];
+    assert_eq!(chat.recall(&tokenizer, "Be brief.", &said), 0);
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    let marks = answer_marks(&tokenizer);
+    let answers = chat.context().windows(marks.len());
+    assert_eq!(answers.filter(|part| *part == marks).count(), 3);
+    let ends = chat.context().iter().filter(|&&token| token == END).count();
+    assert!(ends >= 6, "system, three questions and two answers: {ends}");
+    assert!(chat.undo() && chat.undo());
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    // The oldest turns go where there is no room.
+    let many = |count: u32| -> String {
+        (0..count)
+            .map(|i| char::from(b'a' + (i * i % 26) as u8))
+            .collect()
+    };
+    let long = many(260);
+    let said = [("a", &long[..]), ("b", &long), ("c", &long)];
+    let dropped = chat.recall(&tokenizer, "Be brief.", &said);
+    assert!((1..3).contains(&dropped), "{dropped}");
+    ask(&mut chat, &mut session, &tokenizer, "And then?");
+    check_answer(&chat, &model, &tokenizer);
+    let longer = many(2000);
+    assert_eq!(chat.recall(&tokenizer, "", &[("a", &longer)]), 1);
+    assert!(chat.context().is_empty());
+}
+
+#[test]
+fn run_c_s_chat_takes_turns_back_too() {
+    let (model, tokenizer) = llama2c();
+    let steps = 200;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, steps, model.config.seq_len);
+    assert!(chat.is_run_c());
+    let mut talk = |chat: &mut Chat, question: &str| {
+        chat.begin_turn(&tokenizer, "", question).unwrap();
+        let (mut sampler, mut said) = (
+            Sampler::new(tokenizer.vocab_size(), 0.0, 0.9, 1),
+            String::new(),
+        );
+        for _ in 0..30 {
+            match chat.step(&mut session, &tokenizer, &mut sampler) {
+                Step::Text(text) => said += text,
+                _ => break,
+            }
+        }
+        chat.interrupt();
+        said
+    };
+    let first = talk(&mut chat, "Hi");
+    let second = talk(&mut chat, "Who?");
+    assert!(chat.undo());
+    assert_eq!(talk(&mut chat, "Who?"), second);
+    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert_eq!((chat.position(), talk(&mut chat, "Hi")), (0, first));
+    // From elsewhere, and read again.
+    assert_eq!(chat.recall(&tokenizer, "", &[("Hi", "Hello")]), 0);
+    let known = chat.position();
+    assert!(known > 5);
+    let once = talk(&mut chat, "Who?");
+    chat.undo();
+    chat.forget_cache();
+    assert_eq!((chat.position(), talk(&mut chat, "Who?")), (known, once));
+}
+
+/// The bundled model, in llama2.c's own format.
+fn llama2c() -> (Model, Tokenizer) {
+    let read = |name| std::fs::read(format!("{}/../models/{name}", env!("CARGO_MANIFEST_DIR")));
+    let tokenizer = read("tokenizer.bin").unwrap();
+    let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
+    (
+        load(&read("stories1M.q80.bin").unwrap()).unwrap().0,
+        tokenizer,
+    )
+}
+
+/// BOS stands once before a conversation, whoever asks for it: the file, its template, or both.
+#[test]
+fn a_conversation_begins_with_bos_once() {
+    const BOS: u32 = 65;
+    let written =
+        "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% endfor %}";
+    let set = "{%- set content = bos_token + m['content'] -%}{{ '<|im_start|>' + content }}";
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    let model = load(&file.bytes()).unwrap().0;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    for (jinja, writes) in [
+        (written, true),
+        (set, true),
+        ("<|im_start|>{{- bos_token -}}", true),
+        ("<|im_start|>{{ eos_token if last else bos_token }}", true),
+        ("<|im_start|>{# bos_token #}", false),
+        (
+            "<|im_start|>{% if bos_token is defined %}{{ x }}{% endif %}",
+            false,
+        ),
+        ("<|im_start|>{{ 'bos_token' }}", false),
+        ("<|im_start|>{{ my_bos_token + bos_token_id }}", false),
+        ("<|im_start|> bos_token", false),
+    ] {
+        for add in [None, Some(false), Some(true)] {
+            for named in [true, false] {
+                let mut file = file.clone();
+                file.text("tokenizer.chat_template", jinja);
+                if let Some(add) = add {
+                    file.bool("tokenizer.ggml.add_bos_token", add);
+                }
+                if named {
+                    file.u32("tokenizer.ggml.bos_token_id", BOS);
+                }
+                let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+                let mut chat = Chat::new(&tokenizer, 1, 256);
+                chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+                answer(&mut chat, &mut session, &tokenizer);
+                if add == Some(true) && jinja == written {
+                    chat.begin_turn(&tokenizer, "", "And?").unwrap();
+                    answer(&mut chat, &mut session, &tokenizer);
+                    // What the model says may be any token.
+                    let starts = chat.context().windows(2).filter(|two| *two == [BOS, START]);
+                    assert_eq!(starts.count(), usize::from(named));
+                }
+                let wanted = named && (writes || add == Some(true));
+                let begins = chat.context().starts_with(&[BOS, START]);
+                assert_eq!(begins, wanted, "{jinja} {add:?} {named}");
+                assert_eq!(begins, !chat.context().starts_with(&[START]));
+            }
+        }
+    }
+}
+
+/// Weights that are numbers, and a result that is none: the answer ends, and says why.
+#[test]
+fn an_answer_ends_where_the_model_gives_no_numbers() {
+    let found = family::FAMILIES.iter().find(|f| f.name == "llama").unwrap();
+    let mut file = found.make(7, &|_| Encoding::F32);
+    file.speak();
+    file.text("tokenizer.chat_template", "'<|im_start|>'");
+    // Finite, and too large for what it is multiplied by.
+    for tensor in &mut file.tensors {
+        if tensor.name == "output.weight" || tensor.name == "blk.1.ffn_down.weight" {
+            for number in tensor.bytes.chunks_exact_mut(4) {
+                number.copy_from_slice(&3e38f32.to_le_bytes());
+            }
+        }
+    }
+    let bytes = file.bytes();
+    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let model = load(&bytes).unwrap().0;
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    for temperature in [0.0, 1.0] {
+        for by_run_c in [true, false] {
+            let mut sampler = if by_run_c {
+                Sampler::new(family::VOCABULARY, temperature, 0.9, 1)
+            } else {
+                let settings = Sampling {
+                    temperature,
+                    ..Sampling::default()
+                };
+                Sampler::with(family::VOCABULARY, settings, 1)
+            };
+            let mut text = Generation::new(&tokenizer, b"Hi", 99, 256).unwrap();
+            while let Step::Text(_) = text.step(&mut session, &tokenizer, &mut sampler) {}
+            assert!(text.is_broken() && text.position() == 1);
+            let mut chat = Chat::new(&tokenizer, 99, 256);
+            chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+            let mut said = String::new();
+            while let Step::Text(text) = chat.step(&mut session, &tokenizer, &mut sampler) {
+                said += text;
+            }
+            assert!(chat.is_broken() && said.is_empty(), "{said:?}");
+        }
+    }
+    // run.c's chat likewise, and a good model is never broken.
+    let (good, tokenizer) = speaker();
+    let mut session = Session::new(&good, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, 4, 256);
+    chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    assert!(!chat.is_broken());
+}

@@ -1,0 +1,22 @@
+//! The engine from outside: one program, because each would be linked with all of it.
+
+mod bad_checkpoints;
+mod bad_gguf;
+mod chat_templates;
+mod dialog;
+mod families;
+mod gguf;
+mod llama_cpp;
+mod llama_cpp_tokens;
+mod logits;
+mod sampler;
+mod text_allocations;
+mod texts;
+mod tokenizer;
+mod untrusted;
+mod vocabularies;
+
+use llama2_testing::gauge::Gauge;
+
+#[global_allocator]
+static ALLOCATOR: Gauge = Gauge;

@@ -1,0 +1,421 @@
+//! Matrices as the kernels read them: each type packed into one linear stream while its bytes come in.
+//!
+//! All types share one idea: [`PANEL`] rows are interleaved, so that a kernel walks memory in one straight line and keeps
+//! one accumulator a row, sixteen side by side. Every row is then summed in the order of its columns, whatever the width
+//! of the vectors, which is the order of run.c's and runq.c's own loops.
+
+pub mod coded;
+pub mod file_blocks;
+pub mod float16;
+pub mod float32;
+pub mod q4_0;
+pub mod q8;
+pub mod q8_0;
+
+use core::fmt;
+
+use half::{bf16, f16};
+
+pub use coded::Coded;
+
+use crate::{
+    buffer::{ALIGN, Arena, OutOfMemory},
+    kernels::Kernels,
+};
+
+/// Rows that are interleaved. The last panel of a matrix is filled up with zero rows.
+pub const PANEL: usize = 16;
+
+/// Columns of int8 values whose bytes stand side by side: four products fit one 32-bit lane, which is what `pmaddwd` and
+/// `vpdpbusd` add up.
+pub const QUAD: usize = 4;
+
+/// Values of a block of GGUF's Q8_0 and Q4_0.
+pub const BLOCK: usize = 32;
+
+/// A group's length in whole quads.
+pub const fn padded(group: usize) -> usize {
+    group.next_multiple_of(QUAD)
+}
+
+/// How a tensor's numbers are stored in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// IEEE 754 single precision, little-endian.
+    F32,
+    /// IEEE 754 half precision, little-endian.
+    F16,
+    /// The upper half of single precision, little-endian.
+    BF16,
+    /// int8 values, then one f32 scale for each `group` of them (llama2.c v2).
+    Q8 {
+        /// Values that share a scale; divides the number of columns.
+        group: usize,
+    },
+    /// Blocks of an f16 scale and 32 int8 values (GGUF).
+    Q8_0,
+    /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j + 16 (GGUF).
+    Q4_0,
+    /// Codes under scales that may be scaled themselves (GGUF's other types).
+    Coded(Coded),
+}
+
+impl Encoding {
+    /// Weights of a block, which must divide a row.
+    pub const fn block(self) -> usize {
+        match self {
+            Encoding::F32 | Encoding::F16 | Encoding::BF16 => 1,
+            Encoding::Q8 { group } => group,
+            Encoding::Q8_0 | Encoding::Q4_0 => BLOCK,
+            Encoding::Coded(coded) => coded.shape().block,
+        }
+    }
+
+    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not divide the columns.
+    pub fn file_bytes(self, rows: usize, cols: usize) -> Option<u64> {
+        let elements = (rows as u64).checked_mul(cols as u64)?;
+        let blocks = |bytes| {
+            let block = self.block();
+            let whole = cols.is_multiple_of(block);
+            (elements / block as u64)
+                .checked_mul(bytes)
+                .filter(|_| whole)
+        };
+        match self {
+            Encoding::F32 => elements.checked_mul(4),
+            Encoding::F16 | Encoding::BF16 => elements.checked_mul(2),
+            Encoding::Q8 { group } => {
+                elements.checked_add((elements / group as u64).checked_mul(4)?)
+            }
+            Encoding::Q8_0 => blocks(q8_0::FILE_BLOCK as u64),
+            Encoding::Q4_0 => blocks(q4_0::FILE_BLOCK as u64),
+            Encoding::Coded(coded) => blocks(coded.shape().file_block as u64),
+        }
+    }
+
+    /// The tensor's parts in the file, in bytes: pieces handed to [`Matrix::pack`] may not reach over their border.
+    pub fn parts(self, rows: usize, cols: usize) -> [u64; 2] {
+        let elements = rows as u64 * cols as u64;
+        match self {
+            Encoding::Q8 { group } => [elements, elements / group as u64 * 4],
+            _ => [self.file_bytes(rows, cols).unwrap_or(0), 0],
+        }
+    }
+
+    /// Bytes of an element, or of a block that cannot be cut: a piece handed to [`Matrix::pack`] holds whole ones.
+    pub fn unit(self) -> usize {
+        match self {
+            Encoding::F32 | Encoding::Q8 { .. } => 4,
+            Encoding::F16 | Encoding::BF16 => 2,
+            Encoding::Q8_0 => q8_0::FILE_BLOCK,
+            Encoding::Q4_0 => q4_0::FILE_BLOCK,
+            Encoding::Coded(coded) => coded.shape().file_block,
+        }
+    }
+
+    /// Whether all numbers in a piece of whole units are finite: numbers themselves, or the scales of blocks. `part` is the
+    /// place of the piece's part among [`Encoding::parts`].
+    pub fn is_finite(self, part: usize, piece: &[u8]) -> bool {
+        // Without a way out of the loop, so that it is one of vectors.
+        let single = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();
+        let singles = || {
+            piece
+                .as_chunks()
+                .0
+                .iter()
+                .fold(true, |all, b| all & single(b))
+        };
+        let halves = |exponent: u16| {
+            let finite = |b: &[u8; 2]| u16::from_le_bytes(*b) & exponent != exponent;
+            piece
+                .as_chunks()
+                .0
+                .iter()
+                .fold(true, |all, b| all & finite(b))
+        };
+        let scales = |places: &[usize]| {
+            let mut blocks = piece.chunks_exact(self.unit());
+            blocks.all(|b| places.iter().all(|&at| b[at + 1] & 0x7c != 0x7c))
+        };
+        match self {
+            Encoding::F32 => singles(),
+            Encoding::F16 => halves(0x7c00),
+            Encoding::BF16 => halves(0x7f80),
+            Encoding::Q8 { .. } => part == 0 || singles(),
+            Encoding::Q8_0 | Encoding::Q4_0 => scales(&[0]),
+            Encoding::Coded(coded) => scales(file_blocks::scales(coded)),
+        }
+    }
+
+    /// Bytes of one packed panel of 16 rows; `None` on overflow.
+    fn panel_bytes(self, cols: usize) -> Option<usize> {
+        let elements = cols.checked_mul(PANEL)?;
+        match self {
+            Encoding::F32 => elements.checked_mul(4),
+            Encoding::F16 | Encoding::BF16 => elements.checked_mul(2),
+            Encoding::Q8 { group } => (cols / group).checked_mul(q8::block_bytes(group)),
+            Encoding::Q8_0 => q8_0::LAYOUT.panel_bytes(cols),
+            Encoding::Q4_0 => q4_0::LAYOUT.panel_bytes(cols),
+            Encoding::Coded(coded) => coded::panel_bytes(&coded.shape(), cols),
+        }
+    }
+
+    /// Bytes of a tensor packed; `None` on overflow.
+    pub fn packed_bytes(self, rows: usize, cols: usize) -> Option<u64> {
+        (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
+    }
+
+    /// How activations are rounded where a matrix of this type reads them; `None` if it reads them as they are.
+    pub fn rounding(self) -> Option<Rounding> {
+        match self {
+            Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
+            Encoding::Q8 { group } => Some(Rounding::Runq { group }),
+            Encoding::Coded(coded) if coded.shape().block > BLOCK => Some(Rounding::Q8K),
+            Encoding::Q8_0 | Encoding::Q4_0 | Encoding::Coded(_) => Some(Rounding::Q8_0),
+        }
+    }
+
+    /// Activations in a group where a matrix of this type reads them; `None` if it reads them as they are.
+    pub fn group(self) -> Option<usize> {
+        self.rounding().map(Rounding::group)
+    }
+}
+
+/// How activations become int8, to the same numbers as the program that a type of weights comes from: its text is ours then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rounding {
+    /// A scale for each `group`, halves away from zero (runq.c's `quantize`).
+    Runq {
+        /// Values that share a scale.
+        group: usize,
+    },
+    /// A scale for each 32, rounded to half precision afterwards, halves to even (llama.cpp's `quantize_row_q8_0` for x86).
+    Q8_0,
+    /// A scale for each 256, halves to even (llama.cpp's `quantize_row_q8_K`); kept in groups of 32 that have it in common.
+    Q8K,
+}
+
+impl Rounding {
+    /// Values for which a scale and sums are kept.
+    pub const fn group(self) -> usize {
+        match self {
+            Rounding::Runq { group } => group,
+            Rounding::Q8_0 | Rounding::Q8K => BLOCK,
+        }
+    }
+
+    /// Values that share a scale.
+    pub const fn shared(self) -> usize {
+        match self {
+            Rounding::Runq { group } => group,
+            Rounding::Q8_0 => BLOCK,
+            Rounding::Q8K => 256,
+        }
+    }
+}
+
+/// How the input is rounded that all of `matrices` read: where their types differ, as the K types want it.
+pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
+    let each = matrices.iter().filter_map(|m| m.encoding().rounding());
+    each.max()
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Encoding::F32 => write!(f, "F32"),
+            Encoding::F16 => write!(f, "F16"),
+            Encoding::BF16 => write!(f, "BF16"),
+            Encoding::Q8 { group } => write!(f, "int8 in groups of {group}"),
+            Encoding::Q8_0 => write!(f, "Q8_0"),
+            Encoding::Q4_0 => write!(f, "Q4_0"),
+            Encoding::Coded(coded) => write!(f, "{}", coded.name()),
+        }
+    }
+}
+
+/// The packed numbers of a matrix.
+enum Panels {
+    F32(float32::Panels),
+    F16(float16::Panels<f16>),
+    BF16(float16::Panels<bf16>),
+    Q8(q8::Panels),
+    Q8_0(q8_0::Panels),
+    Q4_0(q4_0::Panels),
+    Coded(coded::Panels),
+}
+
+/// A packed matrix of `rows` × `cols`, of any type.
+pub struct Matrix {
+    encoding: Encoding,
+    rows: usize,
+    cols: usize,
+    panels: Panels,
+}
+
+impl Matrix {
+    /// A zero matrix in `arena`, to be filled by [`Matrix::pack`].
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn zeroed(
+        rows: usize,
+        cols: usize,
+        encoding: Encoding,
+        arena: &mut Arena,
+    ) -> Result<Matrix, OutOfMemory> {
+        let bytes = encoding
+            .panel_bytes(cols)
+            .and_then(|bytes| rows.div_ceil(PANEL).checked_mul(bytes))
+            .ok_or(OutOfMemory { bytes: u64::MAX })?;
+        let panels = match encoding {
+            Encoding::F32 => Panels::F32(float32::Panels::new(arena.zeroed(bytes / 4)?)),
+            Encoding::F16 => Panels::F16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::BF16 => Panels::BF16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::Q8 { group } => Panels::Q8(q8::Panels::new(group, arena.zeroed(bytes)?)),
+            Encoding::Q8_0 => Panels::Q8_0(q8_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Q4_0 => Panels::Q4_0(q4_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Coded(coded) => {
+                Panels::Coded(coded::Panels::new(coded, arena.zeroed(bytes)?))
+            }
+        };
+        Ok(Matrix {
+            encoding,
+            rows,
+            cols,
+            panels,
+        })
+    }
+
+    /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its [`Encoding::parts`], of whole
+    /// [`Encoding::unit`]s.
+    pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
+        let cols = self.cols;
+        match &mut self.panels {
+            Panels::F32(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::F16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::BF16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Q4_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Coded(panels) => panels.pack(cols, offset, bytes),
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Number of panels.
+    pub fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// How its numbers were stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Bytes in memory, which is what one multiplication reads.
+    pub fn bytes(&self) -> u64 {
+        self.encoding.panel_bytes(self.cols).unwrap_or(0) as u64 * self.panels() as u64
+    }
+
+    /// Writes row `row` as single precision to `out` (`cols` long).
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        match &self.panels {
+            Panels::F32(panels) => panels.row(row, out),
+            Panels::F16(panels) => panels.row(row, out),
+            Panels::BF16(panels) => panels.row(row, out),
+            Panels::Q8(panels) => panels.row(row, out),
+            Panels::Q8_0(panels) => panels.row(row, out),
+            Panels::Q4_0(panels) => panels.row(row, out),
+            Panels::Coded(panels) => panels.row(row, out),
+        }
+    }
+
+    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how many panels: it is filled
+    /// with 16 rows' results for each token, panel after panel; rows behind the last one give zeros.
+    pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
+        assert_eq!(x.cols, self.cols);
+        match &self.panels {
+            Panels::F32(panels) => (kernels.f32)(panels.from(first, self.cols), x, out),
+            Panels::F16(panels) => (kernels.f16)(panels.from(first, self.cols), x, out),
+            Panels::BF16(panels) => (kernels.bf16)(panels.from(first, self.cols), x, out),
+            Panels::Q8(panels) => {
+                (kernels.q8)(panels.from(first, self.cols), panels.group, x, out);
+            }
+            Panels::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
+            Panels::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
+            Panels::Coded(panels) => {
+                (kernels.coded)(panels.coded(), panels.from(first, self.cols), x, out);
+            }
+        }
+    }
+}
+
+/// Elements of `size` bytes from one vector to the next where several are read side by side: whole cache lines, and an odd
+/// number of them. With a power of two they would all want the same few places of the cache.
+pub fn stride(len: usize, size: usize) -> usize {
+    let line = ALIGN / size;
+    (len.div_ceil(line) | 1) * line
+}
+
+/// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix is quantised, their int8
+/// form, made once for all the matrices that read it.
+#[derive(Clone, Copy)]
+pub struct Activations<'a> {
+    /// Number of vectors.
+    pub tokens: usize,
+    /// Their length.
+    pub cols: usize,
+    /// The numbers, a vector every `stride`.
+    pub values: &'a [f32],
+    /// See there.
+    pub stride: usize,
+    /// Their int8 form, each group padded with zeros to whole quads, a vector every `quant_stride`; empty when no matrix that
+    /// reads them is quantised.
+    pub quants: &'a [i8],
+    /// See there.
+    pub quant_stride: usize,
+    /// One scale a group; empty likewise.
+    pub scales: &'a [f32],
+    /// The sum of each group's int8 values; empty likewise.
+    pub sums: &'a [i32],
+    /// The sum of each group's first 16 int8 values; empty likewise.
+    pub lower: &'a [i32],
+}
+
+impl Activations<'_> {
+    /// Vector `t` alone.
+    pub fn only(&self, t: usize) -> Activations<'_> {
+        let groups = self.scales.len() / self.tokens;
+        let groups = t * groups..(t + 1) * groups;
+        Activations {
+            tokens: 1,
+            values: &self.values[t * self.stride..],
+            // There may be none.
+            quants: self.quants.get(t * self.quant_stride..).unwrap_or(&[]),
+            scales: &self.scales[groups.clone()],
+            sums: &self.sums[groups.clone()],
+            lower: &self.lower[groups],
+            ..*self
+        }
+    }
+
+    /// Vector `t`.
+    pub fn vector(&self, t: usize) -> &[f32] {
+        &self.values[t * self.stride..][..self.cols]
+    }
+
+    /// The int8 values of vector `t`'s group `g`, `len` with their padding.
+    pub fn group(&self, t: usize, g: usize, len: usize) -> &[i8] {
+        &self.quants[t * self.quant_stride + g * len..][..len]
+    }
+}

@@ -1,0 +1,271 @@
+//! Fixtures that tests of several crates share: where models and references are, checkpoints made on the spot, inputs
+//! of fuzzers and what must hold for them.
+#![allow(missing_docs)]
+
+pub mod family;
+pub mod gauge;
+pub mod kept;
+pub mod mutate;
+pub mod random;
+pub mod seeds;
+pub mod untrusted;
+pub mod vocabulary;
+
+use std::{
+    convert::Infallible,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use llama2_engine::{
+    checkpoint::{Checkpoint, Error},
+    config::Config,
+    export::{Content, Mixture, Plan},
+    model::{Digest, Model},
+    tokenizer::Tokenizer,
+    workers::Single,
+};
+
+/// A file of the project's own `models/`.
+pub fn bundled(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../models")
+        .join(name)
+}
+
+/// A file of the reference folder (`LLAMA2_REFERENCE`, else beside the checkout), or a loud word that the test is skipped.
+pub fn reference(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("LLAMA2_REFERENCE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!(
+        "SKIPPED: {} is not there (set LLAMA2_REFERENCE)",
+        path.display()
+    );
+    None
+}
+
+/// The GGUF files that are nothing but a vocabulary, by name: the reference folder's, and those of the folder that
+/// `LLAMA2_VOCABULARIES` names, such as llama.cpp's `models`.
+pub fn vocabularies() -> Vec<(String, PathBuf)> {
+    let more = std::env::var_os("LLAMA2_VOCABULARIES").map(PathBuf::from);
+    if more.is_none() {
+        eprintln!("SKIPPED: LLAMA2_VOCABULARIES does not say where llama.cpp's models/ are");
+    }
+    let mut found = Vec::new();
+    for folder in reference("gguf").into_iter().chain(more) {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let name = name.strip_prefix("ggml-vocab-");
+            if let Some(name) = name.and_then(|name| name.strip_suffix(".gguf")) {
+                found.push((name.to_string(), path));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A text of tokens that nothing stands before.
+pub fn shown(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<u8> {
+    let Some((&first, rest)) = tokens.split_first() else {
+        return Vec::new();
+    };
+    let mut out = tokenizer.decode_first(first).to_vec();
+    // No BOS is of this number.
+    let rest = rest.iter().flat_map(|&t| tokenizer.decode(u32::MAX, t));
+    out.extend(rest);
+    out
+}
+
+pub fn load(bytes: &[u8]) -> Result<(Model, Digest), Error> {
+    let mut source = bytes;
+    let checkpoint = Checkpoint::open(&mut source)?;
+    Model::load(&checkpoint, &mut source, &mut |_| ControlFlow::Continue(()))
+}
+
+pub fn load_file(path: &Path) -> Model {
+    let bytes = std::fs::read(path).unwrap();
+    load(&bytes)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .0
+}
+
+/// `bytes` (any checkpoint) as GGUF.
+pub fn as_gguf(bytes: &[u8], mixture: Mixture, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
+    let mut source = bytes;
+    let checkpoint = Checkpoint::open(&mut source).unwrap();
+    let content = Content {
+        checkpoint: &checkpoint,
+        tokenizer,
+        name: "made",
+        mixture,
+    };
+    let plan = Plan::new::<Infallible>(&content, &mut source, u64::MAX).unwrap();
+    assert_eq!(plan.files(), 1);
+    let mut out = Vec::new();
+    let mut sink = |bytes: &[u8]| -> Result<(), Infallible> {
+        out.extend_from_slice(bytes);
+        Ok(())
+    };
+    plan.write(0, &mut source, &Single, &mut sink).unwrap();
+    out
+}
+
+/// Shapes and seeds to random weights, in each of llama2.c's layouts.
+pub struct Maker {
+    pub config: Config,
+    /// Every tensor in v0's order: role, rows, columns, values.
+    pub tensors: Vec<(&'static str, usize, usize, Vec<f32>)>,
+}
+
+impl Maker {
+    pub fn random(config: Config, mut seed: u64) -> Maker {
+        let c = &config;
+        let mut tensors = Vec::new();
+        let mut put = |role: &'static str, count: usize, rows: usize, cols: usize, norm: bool| {
+            for _ in 0..count {
+                let values = (0..rows * cols)
+                    .map(|_| {
+                        seed = seed
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        let uniform = (seed >> 40) as f32 / 16_777_216.0 - 0.5;
+                        if norm {
+                            1.0 + uniform / 5.0
+                        } else {
+                            uniform / 2.0
+                        }
+                    })
+                    .collect();
+                tensors.push((role, rows, cols, values));
+            }
+        };
+        put("embed", 1, c.vocab_size, c.dim, false);
+        put("att", c.n_layers, 1, c.dim, true);
+        put("wq", c.n_layers, c.dim, c.dim, false);
+        put("wk", c.n_layers, c.kv_dim(), c.dim, false);
+        put("wv", c.n_layers, c.kv_dim(), c.dim, false);
+        put("wo", c.n_layers, c.dim, c.dim, false);
+        put("ffn", c.n_layers, 1, c.dim, true);
+        put("w1", c.n_layers, c.hidden_dim, c.dim, false);
+        put("w2", c.n_layers, c.dim, c.hidden_dim, false);
+        put("w3", c.n_layers, c.hidden_dim, c.dim, false);
+        put("final", 1, 1, c.dim, true);
+        if !c.shared_classifier {
+            put("classifier", 1, c.vocab_size, c.dim, false);
+        }
+        Maker { config, tensors }
+    }
+
+    /// The weights of a v0 file.
+    pub fn of_v0(bytes: &[u8]) -> Maker {
+        let mut source = bytes;
+        let config = Checkpoint::open(&mut source).unwrap().config;
+        let mut maker = Maker::random(config, 1);
+        let mut at = 28;
+        for (role, _, _, values) in &mut maker.tensors {
+            if *role == "classifier" {
+                at += config.seq_len * config.head_dim() * 4;
+            }
+            for value in values {
+                *value = f32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+                at += 4;
+            }
+        }
+        maker
+    }
+
+    fn numbers(&self, vocab_size: i32) -> Vec<u8> {
+        let c = &self.config;
+        let numbers = [c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads].map(|n| n as i32);
+        numbers
+            .into_iter()
+            .chain([vocab_size, c.seq_len as i32])
+            .flat_map(i32::to_le_bytes)
+            .collect()
+    }
+
+    pub fn v0(&self) -> Vec<u8> {
+        let vocab = self.config.vocab_size as i32;
+        let mut out = self.numbers(if self.config.shared_classifier {
+            vocab
+        } else {
+            -vocab
+        });
+        for (role, _, _, values) in &self.tensors {
+            if *role == "classifier" {
+                self.rope_tables(&mut out);
+            }
+            out.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        if self.config.shared_classifier {
+            self.rope_tables(&mut out);
+        }
+        out
+    }
+
+    fn rope_tables(&self, out: &mut Vec<u8>) {
+        out.extend(
+            (0..self.config.seq_len * self.config.head_dim())
+                .flat_map(|i| (i as f32).to_le_bytes()),
+        );
+    }
+
+    fn header(&self, version: i32, group: Option<i32>) -> Vec<u8> {
+        let mut out = b"24ka".to_vec();
+        out.extend(version.to_le_bytes());
+        out.extend(self.numbers(self.config.vocab_size as i32));
+        out.push(self.config.shared_classifier.into());
+        out.extend(group.unwrap_or(0).to_le_bytes());
+        out.resize(256, 0);
+        out
+    }
+
+    /// The tensors in v1's and v2's order: norms first.
+    fn norms_first(&self) -> impl Iterator<Item = &(&'static str, usize, usize, Vec<f32>)> {
+        let norm = |role: &str| matches!(role, "att" | "ffn" | "final");
+        let part = move |want: bool| self.tensors.iter().filter(move |t| norm(t.0) == want);
+        part(true).chain(part(false))
+    }
+
+    pub fn v1(&self) -> Vec<u8> {
+        let mut out = self.header(1, None);
+        out.extend(
+            self.norms_first()
+                .flat_map(|t| &t.3)
+                .flat_map(|x| x.to_le_bytes()),
+        );
+        out
+    }
+
+    /// int8 with halves to even, as numpy's rint in the reference's converter.
+    pub fn v2(&self, group: usize) -> Vec<u8> {
+        let mut out = self.header(2, Some(group as i32));
+        for (role, _, _, values) in self.norms_first() {
+            if matches!(*role, "att" | "ffn" | "final") {
+                out.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+                continue;
+            }
+            let mut scales = Vec::new();
+            for group in values.chunks(group) {
+                let scale = group.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
+                let divisor = if scale == 0.0 { 1.0 } else { scale };
+                out.extend(
+                    group
+                        .iter()
+                        .map(|x| (x / divisor).round_ties_even() as i8 as u8),
+                );
+                scales.extend(scale.to_le_bytes());
+            }
+            out.extend(scales);
+        }
+        out
+    }
+}

@@ -1,0 +1,383 @@
+//! What is done with bytes that nobody vouches for: one function for each kind of input, for the fuzzers (`fuzz/`) and for the
+//! test that replays what they found. Each panics where a promise is broken.
+
+use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
+
+use llama2_engine::{
+    chat::{Chat, Template, Thoughts},
+    checkpoint::{Checkpoint, Error, describe},
+    config::{Config, Variant},
+    generate::{Generation, Step},
+    gguf,
+    model::Model,
+    sampler::{Sampler, Sampling},
+    session::{KvType, Options, Session},
+    source::{ByteSource, Joined},
+    tokenizer::Tokenizer,
+    utf8::Utf8Stream,
+};
+
+use crate::{Maker, bundled, gauge::bounded, load, seeds};
+
+/// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things of a file, an empty text or a
+/// tensor of one number, take 8 bytes there and up to this many times as much here.
+const SHARE: u64 = 24;
+const FLOOR: u64 = 256 << 10;
+/// Models of more memory are opened, and not run.
+const RUN_BELOW: u64 = 8 << 20;
+/// Most characters of a sentence about a file.
+const SENTENCE: usize = 420;
+
+/// An error is one sentence of some length.
+fn sentence(error: impl Display) {
+    let said = error.to_string();
+    let length = said.chars().count();
+    assert!((12..=SENTENCE).contains(&length), "{length}: {said}");
+    assert!(!said.chars().any(char::is_control), "{said:?}");
+}
+
+/// A GGUF file, or several that are a split model: each behind `PART` and its length as u32.
+pub fn gguf(bytes: &[u8]) {
+    let mut parts = Vec::new();
+    let mut rest = bytes;
+    while let Some((head, tail)) = rest
+        .strip_prefix(b"PART")
+        .and_then(|rest| rest.split_at_checked(4))
+    {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (part, behind) = tail.split_at(length.min(tail.len()));
+        parts.push(part);
+        rest = behind;
+    }
+    if parts.is_empty() {
+        parts.push(bytes);
+    }
+    let mut source = Joined::new(parts);
+    let most = SHARE * source.size() + FLOOR;
+    bounded("listing", most, || list(&mut source));
+    let tokenizer = bounded("its tokenizer", most, || gguf::tokenizer(&mut source));
+    let tokenizer = tokenizer.map_err(sentence).ok();
+    if let Some(tokenizer) = &tokenizer {
+        speak(tokenizer, b"Hello  w\xc3\xb6rld 12\n");
+    }
+    let opened = bounded("opening", most, || Checkpoint::open(&mut source));
+    run(opened, &mut source, tokenizer.as_ref());
+}
+
+/// What `llama2 info --all` shows.
+fn list(source: &mut dyn ByteSource) {
+    let shown = gguf::metadata(source, &mut |key, value| {
+        assert!(key.len() <= 65_535 && !value.to_string().is_empty());
+        ControlFlow::Continue(())
+    });
+    let _ = shown.map_err(sentence);
+    match gguf::tensors(source) {
+        Ok(tensors) => tensors.iter().for_each(|tensor| {
+            assert!(!tensor.to_string().chars().any(char::is_control));
+        }),
+        Err(error) => sentence(error),
+    }
+}
+
+/// A checkpoint of llama2.c's.
+pub fn llama2c(bytes: &[u8]) {
+    if bytes.starts_with(b"GGUF") {
+        return;
+    }
+    let mut source = bytes;
+    let most = SHARE * source.size() + FLOOR;
+    let opened = bounded("opening", most, || Checkpoint::open(&mut source));
+    run(opened, &mut source, None);
+}
+
+/// Runs some tokens of what could be opened, in as much memory as it said that it needs.
+fn run(
+    opened: Result<Checkpoint, Error>,
+    source: &mut dyn ByteSource,
+    tokenizer: Option<&Tokenizer>,
+) {
+    let mut checkpoint = match opened {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return sentence(error),
+    };
+    assert!(!describe(&checkpoint.config).is_empty() && !checkpoint.encodings().is_empty());
+    assert!(checkpoint.parameters() > 0);
+    let whole = checkpoint.memory(KvType::F32, 1).total();
+    // Half of it fits with a shorter context, or not at all.
+    let mut other = checkpoint.clone();
+    match other.fit(None, KvType::F16, 3, whole / 2) {
+        Ok(_) => assert!(other.memory(KvType::F16, 3).total() <= whole / 2),
+        Err(error) => sentence(error),
+    }
+    if checkpoint.fit(None, KvType::F32, 1, RUN_BELOW).is_err() {
+        return;
+    }
+    let memory = checkpoint.memory(KvType::F32, 1).total();
+    // The list of tensors is there twice for a moment.
+    let most = memory + SHARE * source.size() / 4 + FLOOR;
+    bounded("loading and running", most, || {
+        let loaded = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(()));
+        let (model, digest) = match loaded {
+            Err(error @ Error::NotFinite { .. }) => return sentence(error),
+            loaded => loaded.expect("what could be opened can be loaded"),
+        };
+        assert_eq!(digest.bytes, source.size());
+        pass(&model, KvType::F32);
+        if let Some(tokenizer) = tokenizer {
+            match tokenizer.check_model(model.config.vocab_size) {
+                Ok(()) => talk(&model, tokenizer),
+                Err(error) => sentence(error),
+            }
+        }
+    });
+    let small = checkpoint.memory(KvType::Q8_0, 1).total();
+    if let Ok((model, _)) = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(())) {
+        bounded("running in q8_0", small + FLOOR, || {
+            pass(&model, KvType::Q8_0)
+        });
+    }
+}
+
+/// Three tokens, one by one or together, and what a sampler makes of them.
+fn pass(model: &Model, kv: KvType) {
+    let config = &model.config;
+    let options = Options {
+        kv,
+        ..Options::default()
+    };
+    let mut session = match Session::new(model, options) {
+        Ok(session) => session,
+        Err(error) => return sentence(error),
+    };
+    let last = config.vocab_size as u32 - 1;
+    let mut logits = session.forward(0, 0).to_vec();
+    if config.seq_len > 2 {
+        logits = session.prefill(&[last, last / 2], 1).to_vec();
+    }
+    assert_eq!(logits.len(), config.vocab_size);
+    for sampler in [
+        Sampler::new(config.vocab_size, 0.0, 0.9, 1),
+        Sampler::new(config.vocab_size, 1.0, 0.9, 1),
+        Sampler::new(config.vocab_size, 1.0, 1.0, 1),
+        Sampler::with(
+            config.vocab_size,
+            Sampling {
+                typical: 0.5,
+                ..Sampling::default()
+            },
+            1,
+        ),
+    ] {
+        let mut sampler = sampler;
+        assert!(sampler.sample(&mut logits.clone()) <= last);
+    }
+}
+
+/// A text and a turn of a dialog.
+fn talk(model: &Model, tokenizer: &Tokenizer) {
+    let (vocab_size, seq_len) = (model.config.vocab_size, model.config.seq_len);
+    let mut sampler = Sampler::with(vocab_size, Sampling::default(), 3);
+    let Ok(mut session) = Session::new(model, Options::default()) else {
+        return;
+    };
+    let stops = ["the".to_string(), "\u{fffd}".to_string()];
+    match Generation::new(tokenizer, b"a the", 8, seq_len) {
+        Ok(mut text) => {
+            text.set_stops(&stops);
+            while let Step::Text(_) = text.step(&mut session, tokenizer, &mut sampler) {}
+        }
+        Err(error) => sentence(error),
+    }
+    let mut chat = Chat::new(tokenizer, 4, seq_len);
+    chat.set_stops(&stops);
+    for user in ["Hi", "the </s> <|im_end|>"] {
+        if let Err(error) = chat.begin_turn(tokenizer, "Be brief.", user) {
+            return sentence(error);
+        }
+        while let Step::Text(_) = chat.step(&mut session, tokenizer, &mut sampler) {}
+    }
+}
+
+/// A tokenizer.bin.
+pub fn tokenizer(bytes: &[u8]) {
+    let most = SHARE * bytes.len() as u64 + FLOOR;
+    match bounded("loading", most, || Tokenizer::load(&mut &bytes[..])) {
+        Ok(tokenizer) => {
+            let end = bytes.len().min(2048);
+            speak(&tokenizer, &bytes[bytes.len() - end..]);
+            speak(&tokenizer, b"Once upon a time <0x41> \xff\0");
+            assert_eq!(tokenizer.pieces().count(), tokenizer.vocab_size());
+            assert!(tokenizer.check_model(tokenizer.vocab_size()).is_ok());
+            sentence(tokenizer.check_model(usize::MAX).unwrap_err());
+        }
+        Err(error) => sentence(error),
+    }
+}
+
+/// Encodes `text` in every way and decodes it: the bytes that would be shown.
+fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
+    let count = tokenizer.vocab_size() as u32;
+    let all = tokenizer.encode(text, false, true);
+    let tokens = tokenizer.encode(text, true, false);
+    let inside = |token: &u32| *token < count;
+    assert!(all.iter().chain(&tokens).all(inside), "{all:?} of {count}");
+    let mut shown = Vec::new();
+    let mut before = tokenizer.start();
+    for token in tokens {
+        if Some(token) != tokenizer.bos() {
+            shown.extend_from_slice(tokenizer.decode(before, token));
+        }
+        before = token;
+    }
+    if let Some(template) = tokenizer.template() {
+        chat(template, tokenizer, &String::from_utf8_lossy(text));
+    }
+    shown
+}
+
+/// A dialog's tokens: in the vocabulary, and no control token of what people say.
+fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
+    let marks = |system, user| {
+        let mut tokens = Vec::new();
+        tokenizer.encode_marked(&template.first(system, user, false), &mut tokens);
+        tokenizer.encode_marked(&template.next(false, user, true), &mut tokens);
+        assert!(
+            tokens
+                .iter()
+                .all(|&token| (token as usize) < tokenizer.vocab_size().max(1))
+        );
+        tokens
+    };
+    let _ = marks(None, said);
+    let _ = marks(Some(said), said);
+}
+
+/// Tokenizers that texts are tried with: llama2.c's, the same from a GGUF file, and byte-level BPE in all its ways of cutting.
+struct Vocabularies {
+    scored: Vec<Tokenizer>,
+    byte_level: Vec<Tokenizer>,
+    /// A random model that speaks the byte-level ones.
+    model: Model,
+}
+
+static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
+    let file = std::fs::read(bundled("tokenizer.bin")).expect("it is bundled");
+    let own =
+        |file: &crate::family::Gguf| gguf::tokenizer(&mut &file.bytes()[..]).expect("a good one");
+    let scored = Tokenizer::load(&mut &file[..]).expect("a good one");
+    let config = Config {
+        dim: 8,
+        hidden_dim: 8,
+        n_layers: 1,
+        n_heads: 2,
+        n_kv_heads: 1,
+        vocab_size: crate::family::VOCABULARY,
+        seq_len: 512,
+        shared_classifier: true,
+        variant: Variant::LLAMA2C,
+    };
+    let (model, _) = load(&Maker::random(config, 7).v0()).expect("a good one");
+    Vocabularies {
+        scored: vec![own(&seeds::scored(&scored)), scored],
+        byte_level: seeds::SPLITTERS
+            .map(|pre| own(&seeds::byte_level(pre)))
+            .into(),
+        model,
+    }
+});
+
+/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which vocabulary it is for.
+pub fn tokenisation(bytes: &[u8]) {
+    let Some((&how, text)) = bytes.split_first() else {
+        return;
+    };
+    // Long enough that what takes more than linear time is noticed.
+    let times = if how & 15 == 15 {
+        (2 << 10) / text.len().max(1)
+    } else {
+        1
+    };
+    let text = &text.repeat(times.max(1))[..];
+    let piece = 1 + usize::from(how >> 2) % 7;
+    let vocabularies = &*VOCABULARIES;
+    // What terminals would only be upset by is not shown.
+    let shown = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t'..=b'\r');
+    for tokenizer in &vocabularies.scored {
+        let found = speak(tokenizer, text);
+        let want: Vec<u8> = text.iter().copied().filter(shown).collect();
+        // A byte's own name is that byte, as in run.c, and SentencePiece's mark of a space is a space.
+        let odd = |window: &[u8]| window == b"<0x" || window == "\u{2581}".as_bytes();
+        if !text.windows(3).any(odd) {
+            assert!(found == want, "{found:?}, not {want:?}");
+        }
+    }
+    let lossy = String::from_utf8_lossy(text);
+    // Each byte that is not UTF-8 is a character of its own there, as in llama.cpp.
+    let mut whole = String::new();
+    for chunk in text.utf8_chunks() {
+        whole.push_str(chunk.valid());
+        whole.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    let want: Vec<u8> = whole.bytes().filter(shown).collect();
+    // Which way of cutting, the first byte says too.
+    let byte_level =
+        &vocabularies.byte_level[usize::from(how >> 4) % vocabularies.byte_level.len()];
+    let found = speak(byte_level, text);
+    assert!(found == want, "{found:?}, not {want:?}");
+
+    // Bytes to characters, and thoughts from answers, wherever they are cut.
+    let (mut stream, mut out) = (Utf8Stream::default(), String::new());
+    text.chunks(piece)
+        .for_each(|piece| stream.push(piece, &mut out));
+    stream.finish(&mut out);
+    assert_eq!(out, lossy);
+    let split = |size: usize| {
+        let (mut thoughts, mut thought, mut answer) =
+            (Thoughts::default(), String::new(), String::new());
+        let mut put = |inside: bool, text: &str| {
+            let part = if inside { &mut thought } else { &mut answer };
+            part.push_str(text);
+        };
+        let characters: Vec<char> = lossy.chars().collect();
+        for piece in characters.chunks(size) {
+            thoughts.push(&String::from_iter(piece), &mut put);
+        }
+        thoughts.finish(&mut put);
+        (thought, answer)
+    };
+    assert_eq!(split(piece), split(usize::MAX));
+
+    // The same text as a template, as a file's name, and as what stops an answer.
+    let template = Template::of(&lossy);
+    assert!(!template.name().is_empty());
+    chat(&template, byte_level, "Hi");
+    chat(&template, &vocabularies.scored[0], "Hi");
+    if let Some(part) = gguf::PartName::of(&lossy) {
+        let same = part.sibling(part.number);
+        assert_eq!(gguf::PartName::of(&same), Some(part), "{same}");
+    }
+    if how & 15 == 2 {
+        stop(byte_level, &vocabularies.model, &lossy);
+    }
+}
+
+/// What a model says has none of the stop strings in it.
+fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
+    let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
+    let mut session = Session::new(model, Options::default()).expect("it is small");
+    let settings = Sampling {
+        top_k: 8,
+        ..Sampling::default()
+    };
+    let mut sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
+    let mut generation = Generation::new(tokenizer, b"", 24, 64).expect("it is short");
+    generation.set_stops(&stops);
+    let mut said = String::new();
+    while let Step::Text(text) = generation.step(&mut session, tokenizer, &mut sampler) {
+        said += text;
+    }
+    let found = stops
+        .iter()
+        .find(|stop| !stop.is_empty() && said.contains(&stop[..]));
+    assert_eq!(found, None, "{said:?}");
+}
