@@ -8,9 +8,9 @@ use clap::{
 };
 use clap_complete::Shell;
 use llama2_console::nearest::nearest;
+use llama2_convert::Mixture;
 use llama2_engine::{
     bench::Format,
-    export::Mixture,
     matrix::{Coded, Encoding},
     sampler::{Knob, Wishes, parse_bias},
     session::KvType,

@@ -10,9 +10,11 @@ use indicatif::ProgressBar;
 use llama2_console::{terminal::plain, width};
 use llama2_engine::{
     bench::{
-        Bench, Format, READING, Reader, Report, Stage, Subject, Test, Work, gigahertz, statistics,
+        Bench, Format, READING, Reader, Report, Stage, Subject, Test, Work, gigahertz, positions,
+        statistics,
     },
     checkpoint::Error,
+    context::Memory,
     kernels::Features,
     model::Model,
     units::{Bytes, short},
@@ -95,21 +97,15 @@ fn report(
     threads: &[usize],
     machine: &Machine,
 ) -> Result<Report, Failure> {
-    let mut opened = load::open(path)?;
-    // As much context as the tests need, like llama-bench, however long or short the model's own is.
+    let opened = load::open(path)?;
     let tests = tests(args);
     if tests.is_empty() {
         return Err(Failure::Usage(
             "-p and -n are 0: there is nothing to measure".into(),
         ));
     }
-    let made_for = opened.checkpoint.config.seq_len;
-    let needed = tests.iter().map(Test::context).max().unwrap_or(1);
-    opened.checkpoint.config.seq_len = needed;
-    let memory = opened
-        .checkpoint
-        .memory(machine.kv, machine.threads.count());
-    memory
+    let (kv, workers) = (machine.kv, machine.threads.count());
+    Memory::of(&opened.checkpoint, positions(&tests), kv, workers)
         .check(load::available_memory().unwrap_or(u64::MAX))
         .map_err(|error| Failure::about(&opened.name, error))?;
     let name = opened.name.display().to_string();
@@ -119,7 +115,6 @@ fn report(
         file: &name,
         size,
         parameters,
-        made_for,
         repetitions: args.repetitions,
     };
     measure(&model, &measured, &tests, threads, machine)
@@ -130,8 +125,6 @@ pub struct Measured<'a> {
     pub file: &'a str,
     pub size: u64,
     pub parameters: u64,
-    /// Positions that the model was made for; it has those that the tests need.
-    pub made_for: usize,
     pub repetitions: usize,
 }
 
@@ -152,7 +145,7 @@ pub fn measure(
         size: measured.size,
         parameters: measured.parameters,
         bytes_per_token: model.bytes_per_token(),
-        context: (model.config.seq_len, measured.made_for),
+        context: (positions(tests), model.config.seq_len),
         kernels: kernels.title,
         kv: machine.kv,
         pages: page_size(address).unwrap_or_else(|| "?".into()),

@@ -3,7 +3,9 @@
 use std::{io::Write, ops::ControlFlow, path::Path};
 
 use llama2_engine::{
+    chat::Template,
     checkpoint::Format,
+    context::Memory,
     gguf,
     session::KvType,
     units::{Bytes, Grouped, Quoted},
@@ -15,7 +17,7 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     let mut opened = load::open(args.checkpoint.as_deref())?;
     let own_words = own_words(&mut opened)?;
     let c = &opened.checkpoint.config;
-    let memory = opened.checkpoint.memory(KvType::F32, 1);
+    let memory = Memory::whole(&opened.checkpoint, KvType::F32);
     let classifier = if c.shared_classifier {
         "tied to the embedding"
     } else {
@@ -155,7 +157,7 @@ fn tokenizer(
                 Grouped(found.tokenizer.vocab_size() as u64),
                 found.tokenizer.longest_piece()
             );
-            let template = match found.tokenizer.template() {
+            let template = match Template::of_tokenizer(&found.tokenizer) {
                 Some(template) if template.is_known() => template.name(),
                 Some(_) => "of no family that is known: chatml's is taken",
                 None => "none: it goes on from a text",

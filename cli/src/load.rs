@@ -7,8 +7,8 @@ use std::{
 
 use indicatif::ProgressBar;
 use llama2_engine::{
-    checkpoint::{Checkpoint, Context, Format},
-    gguf,
+    checkpoint::{Checkpoint, Format},
+    context::Context,
     model::{Model, Progress},
     source::ByteSource,
     tokenizer::Tokenizer,
@@ -64,16 +64,16 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
-/// Sets the context to what was asked for, or to what there is memory for: what the system tells of, and `spare` bytes more.
+/// Finds the context: what was asked for, or what there is memory for: what the system tells of, and `spare` bytes more.
 pub fn fit(
-    opened: &mut Opened,
+    opened: &Opened,
     machine: &Machine,
     wanted: Option<usize>,
     spare: u64,
 ) -> Result<Context, Failure> {
     let free = available_memory().map_or(u64::MAX, |free| free.saturating_add(spare));
     let workers = machine.threads.count();
-    let fitted = opened.checkpoint.fit(wanted, machine.kv, workers, free);
+    let fitted = Context::fit(&opened.checkpoint, wanted, machine.kv, workers, free);
     fitted.map_err(|error| Failure::about(&opened.name, error))
 }
 
@@ -159,7 +159,7 @@ fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
     if !matches!(opened.format, Format::Gguf { .. }) {
         return Ok(None);
     }
-    let tokenizer = gguf::tokenizer(&mut *source).map_err(|error| {
+    let tokenizer = Tokenizer::from_gguf(&mut *source).map_err(|error| {
         Failure::about(checkpoint, format!("{error} (-z names a tokenizer.bin)"))
     })?;
     Ok(Some(Vocabulary {

@@ -3,6 +3,7 @@
 use std::{sync::OnceLock, time::Instant};
 
 use llama2_engine::{
+    context::Context,
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
     tune,
@@ -94,9 +95,10 @@ impl Machine {
         self.kernels
     }
 
-    /// Options for a session.
-    pub fn options(&self) -> Options<'_> {
+    /// Options for a session in `context`.
+    pub fn options(&self, context: &Context) -> Options<'_> {
         Options {
+            positions: Some(context.positions()),
             kernels: self.kernels,
             workers: &self.threads,
             threads: self.count,

@@ -19,14 +19,13 @@ use crate::{
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
     let machine = Machine::new(&args.machine)?;
-    let mut opened = load::open(args.checkpoint.as_deref())?;
-    load::fit(&mut opened, &machine, args.context, 0)?;
+    let opened = load::open(args.checkpoint.as_deref())?;
+    let context = load::fit(&opened, &machine, args.context, 0)?;
     let config = opened.checkpoint.config;
     let vocabulary = load::tokenizer(args.tokenizer.as_deref(), args.checkpoint.as_deref())?;
     vocabulary.check_model(config.vocab_size)?;
     vocabulary.warn();
-    let context = config.seq_len;
-    if context < 2 {
+    if context.positions() < 2 {
         return Err(Failure::about(
             &vocabulary.name,
             "a context of one position foresees nothing",
@@ -46,12 +45,12 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     }
 
     let model = load::load(opened)?;
-    let mut session = Session::new(&model, machine.options())
+    let mut session = Session::new(&model, machine.options(&context))
         .map_err(|error| Failure::Input(error.to_string()))?;
     let bar = progress::of("measuring", &args.file, tokens.len() as u64, Unit::Tokens);
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
-    for window in tokens.chunks(context - 1) {
+    for window in tokens.chunks(context.positions() - 1) {
         // Where texts begin with nothing, the window's first token foresees the second.
         let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
         for (pos, &next) in window.iter().enumerate() {

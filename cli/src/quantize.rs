@@ -2,11 +2,8 @@
 
 use std::io::{BufWriter, Write};
 
-use llama2_engine::{
-    checkpoint::Format,
-    export::{self, Content, Plan},
-    units::Bytes,
-};
+use llama2_convert::{Content, Plan};
+use llama2_engine::{checkpoint::Format, units::Bytes};
 
 use crate::{
     args::{ConvertArgs, NumberType, QuantizeArgs},
@@ -86,8 +83,8 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
         name: &name,
         mixture: args.number_type.mixture(),
     };
-    let refused = |error: export::Error<std::io::Error>| match error {
-        export::Error::Write(error) => output::refused(&args.output, &error),
+    let refused = |error: llama2_convert::Error<std::io::Error>| match error {
+        llama2_convert::Error::Write(error) => output::refused(&args.output, &error),
         error => Failure::about(&args.input, error),
     };
     let plan = Plan::new(&content, source, u64::MAX).map_err(refused)?;
@@ -105,7 +102,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
     let written = if as_gguf {
         plan.write(0, source, &threads, &mut sink)
     } else {
-        export::v2(checkpoint, source, &threads, &mut sink)
+        llama2_convert::v2(checkpoint, source, &threads, &mut sink)
     };
     bar.finish_and_clear();
     written.map_err(refused)?;

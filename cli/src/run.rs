@@ -96,8 +96,8 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     }
     let quiet = request.quiet;
     let machine = Machine::new(request.machine)?;
-    let mut opened = load::open(request.checkpoint)?;
-    let context = load::fit(&mut opened, &machine, request.context, 0)?;
+    let opened = load::open(request.checkpoint)?;
+    let context = load::fit(&opened, &machine, request.context, 0)?;
     let (format, config) = (opened.checkpoint.format, opened.checkpoint.config);
     let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;
@@ -108,17 +108,17 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         settings.mode = settings::Mode::Generate;
     }
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let task = Task::new(settings, &tokenizer, format, config.seq_len).map_err(refused)?;
+    let task = Task::new(settings, &tokenizer, format, context.positions()).map_err(refused)?;
     let drawing = task.drawing(settings);
     drawing
         .check(config.vocab_size)
         .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
-    for remark in task.remarks(settings, config.seq_len) {
+    for remark in task.remarks(settings, context.positions()) {
         say(format_args!("llama2: {remark}"));
     }
 
     let name = opened.name.clone();
-    let chats = matches!(format, Format::Gguf { .. }) && tokenizer.template().is_some();
+    let chats = matches!(format, Format::Gguf { .. }) && tokenizer.chat_template().is_some();
     if chats && settings.mode == settings::Mode::Generate && !quiet {
         let name = failure::name(&name);
         say(format_args!(
@@ -126,8 +126,8 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         ));
     }
     let model = load::load(opened)?;
-    let mut session =
-        Session::new(&model, machine.options()).map_err(|error| Failure::about(&name, error))?;
+    let mut session = Session::new(&model, machine.options(&context))
+        .map_err(|error| Failure::about(&name, error))?;
     if !quiet {
         say(format_args!("context: {context}"));
     }
@@ -149,7 +149,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
                 .map_or_else(|| lines.beginning(), |p| Ok(Some(p)))?
             {
                 settings.prompt = Some(begin);
-                let task = Task::new(settings, &tokenizer, format, config.seq_len);
+                let task = Task::new(settings, &tokenizer, format, context.positions());
                 if let Task::Story(generation, _) = task.map_err(refused)? {
                     generate(generation, &mut session, &tokenizer, &mut sampler, quiet)?;
                 }

@@ -5,13 +5,8 @@ use std::{
     path::PathBuf,
 };
 
-use llama2_engine::{
-    checkpoint::Format,
-    export::{self, Content, Mixture, Plan},
-    gguf::PartName,
-    units::Bytes,
-    workers::Single,
-};
+use llama2_convert::{Content, Mixture, Plan};
+use llama2_engine::{checkpoint::Format, gguf::PartName, units::Bytes, workers::Single};
 
 use crate::{
     args::SplitArgs,
@@ -36,7 +31,7 @@ pub fn split(args: &SplitArgs) -> Result<(), Failure> {
         name: "",
         mixture: Mixture::Same,
     };
-    let refused = |error: export::Error<io::Error>| about(&error);
+    let refused = |error: llama2_convert::Error<io::Error>| about(&error);
     let plan = Plan::new(&content, source, args.size).map_err(refused)?;
     if plan.files() == 1 {
         return Err(about(&format!(
@@ -67,7 +62,7 @@ pub fn split(args: &SplitArgs) -> Result<(), Failure> {
             writer.write_all(bytes)
         });
         written.map_err(|error| match error {
-            export::Error::Write(error) => output::refused(path, &error),
+            llama2_convert::Error::Write(error) => output::refused(path, &error),
             error => refused(error),
         })?;
         let flushed = writer.flush();

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub use checkpoint::gguf;
 pub use llama2_tensor::{buffer, kernels, math, matrix, quantize};
 
 pub mod bench;
@@ -16,9 +17,8 @@ mod cache;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
-pub mod export;
+pub mod context;
 pub mod generate;
-pub mod gguf;
 pub mod model;
 mod quants;
 mod rope;

@@ -63,16 +63,19 @@ pub struct Options<'w> {
     pub threads: Threads,
     /// What keys and values are kept in.
     pub kv: KvType,
+    /// Length of its context; `None` for the model's own, which it may exceed where numbers alone matter (benchmarks).
+    pub positions: Option<usize>,
 }
 
 impl Default for Options<'_> {
-    /// This core's best kernels, the calling core alone, keys and values in single precision.
+    /// This core's best kernels, the calling core alone, keys and values in single precision, the model's own context.
     fn default() -> Self {
         Options {
             kernels: kernels::best(Features::of_this_core()),
             workers: &Single,
             threads: Threads::Fixed(1),
             kv: KvType::F32,
+            positions: None,
         }
     }
 }
@@ -100,6 +103,8 @@ pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
 /// One conversation's state.
 pub struct Session<'m> {
     model: &'m Model,
+    /// The model's shape, with the length of this session's context.
+    config: Config,
     kernels: &'static Kernels,
     workers: &'m dyn Workers,
     team: Team,
@@ -137,7 +142,11 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(model: &'m Model, options: Options<'m>) -> Result<Session<'m>, Error> {
-        let c = &model.config;
+        let config = Config {
+            seq_len: options.positions.unwrap_or(model.config.seq_len),
+            ..model.config
+        };
+        let c = &config;
         let workers = options.workers.count();
         let rows = rows(workers);
         let head_dim = c.head_dim();
@@ -189,12 +198,18 @@ impl<'m> Session<'m> {
             angles: Angles::new(c, BATCH, &model.rope_factors)?,
             logits: arena.zeroed(c.vocab_size)?,
             cache: Cache::new(c, options.kv)?,
+            config,
         })
     }
 
     /// The model under it.
     pub fn model(&self) -> &'m Model {
         self.model
+    }
+
+    /// Length of its context in positions.
+    pub fn positions(&self) -> usize {
+        self.config.seq_len
     }
 
     /// Its kernels.
@@ -246,7 +261,7 @@ impl<'m> Session<'m> {
 
     /// Passes at most [`BATCH`] tokens; the logits of the last one, if they are wanted.
     pub(crate) fn pass(&mut self, tokens: &[u32], pos: usize, want_logits: bool) {
-        let c = &self.model.config;
+        let c = &self.config;
         assert!(tokens.iter().all(|&token| (token as usize) < c.vocab_size));
         assert!(tokens.len() <= BATCH && pos + tokens.len() <= c.seq_len);
         let pass = Pass {

@@ -38,7 +38,7 @@ impl Task {
             return Ok(Task::Story(generation, steps));
         }
         // A checkpoint of llama2.c cannot say how its model was taught to chat: it is taken for Llama 2's, as by run.c.
-        let run_c = !matches!(format, Format::Gguf { .. }) && tokenizer.template().is_none();
+        let run_c = !matches!(format, Format::Gguf { .. }) && tokenizer.chat_template().is_none();
         let steps = settings.steps_for(seq_len, !run_c);
         let mut chat = if run_c {
             Chat::new(tokenizer, steps, seq_len)

@@ -5,6 +5,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use llama2_engine::chat::Template;
 
 use llama2_console::{
     commands::{Change, Command, find},
@@ -112,7 +113,7 @@ impl Talk<'_, '_, '_> {
             chat.set_thinking(settings.think != Think::Off);
         }
         if matches!(command, Command::Think(Some(_))) {
-            let thinks = self.loaded.tokenizer.template().map(|t| t.thinks());
+            let thinks = Template::of_tokenizer(self.loaded.tokenizer).map(|t| t.thinks());
             if thinks == Some(false) && self.state.settings.think == Think::Off {
                 self.warn("the model's chat template cannot say not to think");
             }
@@ -267,7 +268,7 @@ impl Talk<'_, '_, '_> {
         for (name, what) in self.loaded.about {
             row(name, what.clone());
         }
-        let template = match self.loaded.tokenizer.template() {
+        let template = match Template::of_tokenizer(self.loaded.tokenizer) {
             Some(template) => template.name().to_string(),
             None => "none".to_string(),
         };

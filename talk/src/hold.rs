@@ -55,7 +55,7 @@ pub struct Loaded<'a, 'm> {
 impl Loaded<'_, '_> {
     /// Positions of its context.
     pub(crate) fn seq_len(&self) -> usize {
-        self.session.model().config.seq_len
+        self.session.positions()
     }
 
     /// Whether a pass over its weights takes so long that people see it.
@@ -276,13 +276,13 @@ impl Talk<'_, '_, '_> {
     pub fn tells(&self) -> bool {
         match self.state.mode.or(self.state.usual) {
             Some(mode) => mode == Mode::Generate,
-            None => self.loaded.tokenizer.template().is_none(),
+            None => self.loaded.tokenizer.chat_template().is_none(),
         }
     }
 
     /// Whether llama.cpp's defaults hold: in a dialog that is not run.c's.
     pub fn is_dialog(&self) -> bool {
-        let run_c = self.loaded.tokenizer.template().is_none()
+        let run_c = self.loaded.tokenizer.chat_template().is_none()
             && !matches!(self.loaded.format, Format::Gguf { .. });
         !self.tells() && !run_c
     }

@@ -6,7 +6,12 @@ use alloc::{
 };
 
 use llama2_engine::{
-    checkpoint::Checkpoint, matrix::Encoding, session::KvType, source::ByteSource, units::Bytes,
+    checkpoint::{Checkpoint, Error},
+    context::Context,
+    matrix::Encoding,
+    session::KvType,
+    source::ByteSource,
+    units::Bytes,
 };
 
 use crate::host::Offer;
@@ -49,7 +54,7 @@ pub fn look(
     };
     match Checkpoint::open(source) {
         Ok(checkpoint) => {
-            describe(&mut offer, checkpoint.clone(), room);
+            describe(&mut offer, &checkpoint, room);
             (offer, Some(checkpoint))
         }
         Err(error) => {
@@ -60,13 +65,17 @@ pub fn look(
 }
 
 /// Tells what a model is, what it needs with as much of its context as there is room for, and whether there is as much.
-pub fn describe(offer: &mut Offer, mut checkpoint: Checkpoint, room: Room) {
-    offer.kind = kind(&checkpoint);
+pub fn describe(offer: &mut Offer, checkpoint: &Checkpoint, room: Room) {
+    offer.kind = kind(checkpoint);
     // A number of positions that it does not have is no reason to refuse it here.
     let own = checkpoint.config.seq_len;
     let context = room.context.map(|wanted| wanted.clamp(1, own));
-    let fitted = checkpoint.fit(context, room.kv, room.workers, room.free);
-    offer.needs = checkpoint.memory(room.kv, room.workers).total();
+    let fitted = Context::fit(checkpoint, context, room.kv, room.workers, room.free);
+    offer.needs = match &fitted {
+        Ok(context) => context.memory().total(),
+        Err(Error::Memory { needed, .. }) => *needed,
+        Err(_) => 0,
+    };
     if fitted.is_err() {
         offer.trouble = Some(format!(
             "needs {}, but {} are free",

@@ -7,6 +7,7 @@ pub mod gauge;
 pub mod kept;
 pub mod mutate;
 pub mod random;
+pub mod scoped;
 pub mod seeds;
 pub mod untrusted;
 pub mod vocabulary;
@@ -17,10 +18,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use llama2_convert::{Content, Mixture, Plan};
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     config::Config,
-    export::{Content, Mixture, Plan},
     model::{Digest, Model},
     tokenizer::Tokenizer,
     workers::Single,

@@ -7,6 +7,7 @@ use llama2_engine::{
     chat::{Chat, Template, Thoughts},
     checkpoint::{Checkpoint, Error, describe},
     config::{Config, Variant},
+    context::{Context, Memory},
     generate::{Generation, Step},
     gguf,
     model::Model,
@@ -55,7 +56,7 @@ pub fn gguf(bytes: &[u8]) {
     let mut source = Joined::new(parts);
     let most = SHARE * source.size() + FLOOR;
     bounded("listing", most, || list(&mut source));
-    let tokenizer = bounded("its tokenizer", most, || gguf::tokenizer(&mut source));
+    let tokenizer = bounded("its tokenizer", most, || Tokenizer::from_gguf(&mut source));
     let tokenizer = tokenizer.map_err(sentence).ok();
     if let Some(tokenizer) = &tokenizer {
         speak(tokenizer, b"Hello  w\xc3\xb6rld 12\n");
@@ -96,23 +97,22 @@ fn run(
     source: &mut dyn ByteSource,
     tokenizer: Option<&Tokenizer>,
 ) {
-    let mut checkpoint = match opened {
+    let checkpoint = match opened {
         Ok(checkpoint) => checkpoint,
         Err(error) => return sentence(error),
     };
     assert!(!describe(&checkpoint.config).is_empty() && !checkpoint.encodings().is_empty());
     assert!(checkpoint.parameters() > 0);
-    let whole = checkpoint.memory(KvType::F32, 1).total();
+    let whole = Memory::whole(&checkpoint, KvType::F32).total();
     // Half of it fits with a shorter context, or not at all.
-    let mut other = checkpoint.clone();
-    match other.fit(None, KvType::F16, 3, whole / 2) {
-        Ok(_) => assert!(other.memory(KvType::F16, 3).total() <= whole / 2),
+    match Context::fit(&checkpoint, None, KvType::F16, 3, whole / 2) {
+        Ok(context) => assert!(context.memory().total() <= whole / 2),
         Err(error) => sentence(error),
     }
-    if checkpoint.fit(None, KvType::F32, 1, RUN_BELOW).is_err() {
+    let Ok(context) = Context::fit(&checkpoint, None, KvType::F32, 1, RUN_BELOW) else {
         return;
-    }
-    let memory = checkpoint.memory(KvType::F32, 1).total();
+    };
+    let (positions, memory) = (context.positions(), context.memory().total());
     // The list of tensors is there twice for a moment.
     let most = memory + SHARE * source.size() / 4 + FLOOR;
     bounded("loading and running", most, || {
@@ -122,28 +122,28 @@ fn run(
             loaded => loaded.expect("what could be opened can be loaded"),
         };
         assert_eq!(digest.bytes, source.size());
-        pass(&model, KvType::F32);
+        pass(&model, KvType::F32, positions);
         if let Some(tokenizer) = tokenizer {
             match tokenizer.check_model(model.config.vocab_size) {
-                Ok(()) => talk(&model, tokenizer),
+                Ok(()) => talk(&model, tokenizer, positions),
                 Err(error) => sentence(error),
             }
         }
     });
-    let small = checkpoint.memory(KvType::Q8_0, 1).total();
+    let small = Memory::of(&checkpoint, positions, KvType::Q8_0, 1).total();
     if let Ok((model, _)) = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(())) {
         bounded("running in q8_0", small + FLOOR, || {
-            pass(&model, KvType::Q8_0)
+            pass(&model, KvType::Q8_0, positions)
         });
     }
 }
 
 /// Three tokens, one by one or together, and what a sampler makes of them.
-fn pass(model: &Model, kv: KvType) {
+fn pass(model: &Model, kv: KvType, positions: usize) {
     let config = &model.config;
     let options = Options {
         kv,
-        ..Options::default()
+        ..with(positions)
     };
     let mut session = match Session::new(model, options) {
         Ok(session) => session,
@@ -151,7 +151,7 @@ fn pass(model: &Model, kv: KvType) {
     };
     let last = config.vocab_size as u32 - 1;
     let mut logits = session.forward(0, 0).to_vec();
-    if config.seq_len > 2 {
+    if positions > 2 {
         logits = session.prefill(&[last, last / 2], 1).to_vec();
     }
     assert_eq!(logits.len(), config.vocab_size);
@@ -173,11 +173,18 @@ fn pass(model: &Model, kv: KvType) {
     }
 }
 
+fn with(positions: usize) -> Options<'static> {
+    Options {
+        positions: Some(positions),
+        ..Options::default()
+    }
+}
+
 /// A text and a turn of a dialog.
-fn talk(model: &Model, tokenizer: &Tokenizer) {
-    let (vocab_size, seq_len) = (model.config.vocab_size, model.config.seq_len);
+fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
+    let (vocab_size, seq_len) = (model.config.vocab_size, positions);
     let mut sampler = Sampler::with(vocab_size, Sampling::default(), 3);
-    let Ok(mut session) = Session::new(model, Options::default()) else {
+    let Ok(mut session) = Session::new(model, with(positions)) else {
         return;
     };
     let stops = ["the".to_string(), "\u{fffd}".to_string()];
@@ -229,8 +236,8 @@ fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
         }
         before = token;
     }
-    if let Some(template) = tokenizer.template() {
-        chat(template, tokenizer, &String::from_utf8_lossy(text));
+    if let Some(template) = Template::of_tokenizer(tokenizer) {
+        chat(&template, tokenizer, &String::from_utf8_lossy(text));
     }
     shown
 }
@@ -262,8 +269,9 @@ struct Vocabularies {
 
 static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
     let file = std::fs::read(bundled("tokenizer.bin")).expect("it is bundled");
-    let own =
-        |file: &crate::family::Gguf| gguf::tokenizer(&mut &file.bytes()[..]).expect("a good one");
+    let own = |file: &crate::family::Gguf| {
+        Tokenizer::from_gguf(&mut &file.bytes()[..]).expect("a good one")
+    };
     let scored = Tokenizer::load(&mut &file[..]).expect("a good one");
     let config = Config {
         dim: 8,

@@ -11,9 +11,11 @@ use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types
 use llama2_efi::{choose::is_model, options::Options};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
-    gguf::{self, PartName},
+    context::Memory,
+    gguf::PartName,
     session::KvType,
     source::{ByteSource, Joined, ReadError},
+    tokenizer::Tokenizer,
 };
 use sha2::{Digest, Sha256};
 
@@ -57,11 +59,11 @@ impl Files {
             let about = || model.display().to_string();
             let checkpoint = Checkpoint::open(&mut source).with_context(about)?;
             if let (Format::Gguf { .. }, None) = (checkpoint.format, &self.tokenizer) {
-                gguf::tokenizer(&mut source)
+                Tokenizer::from_gguf(&mut source)
                     .map_err(anyhow::Error::msg)
                     .with_context(about)?;
             }
-            let memory = checkpoint.memory(KvType::F32, 1).total();
+            let memory = Memory::whole(&checkpoint, KvType::F32).total();
             most = (source.size().max(most.0), memory.max(most.1));
         }
         Ok(most)

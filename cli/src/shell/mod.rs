@@ -19,6 +19,7 @@ use llama2_efi::{config, options::Options};
 use llama2_engine::{
     bench::{Report, Test, Work},
     checkpoint::Format,
+    context::Context,
     model::Model,
     session::Session,
     settings,
@@ -115,8 +116,7 @@ struct Ready {
     name: String,
     opened: Opened,
     tokenizer: Tokenizer,
-    /// Bytes of memory that it takes.
-    needs: u64,
+    context: Context,
     about: Vec<(String, String)>,
 }
 
@@ -132,19 +132,17 @@ struct Kitchen<'a> {
 impl Kitchen<'_> {
     /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the system tells of.
     fn prepare(&self, path: Option<&Path>, spare: u64) -> Result<Ready, Failure> {
-        let mut opened = load::open(path)?;
+        let opened = load::open(path)?;
         let is_first = path == self.first.as_deref();
         // What was asked for was asked for the first model.
         let own = opened.checkpoint.config.seq_len;
         let wanted = self
             .context
             .filter(|&context| is_first || (1..=own).contains(&context));
-        let context = load::fit(&mut opened, self.machine, wanted, spare)?;
+        let context = load::fit(&opened, self.machine, wanted, spare)?;
         let named = self.tokenizer.as_deref().filter(|_| is_first);
         let vocabulary = load::tokenizer(named, path)?;
         vocabulary.check_model(opened.checkpoint.config.vocab_size)?;
-        let workers = self.machine.workers();
-        let memory = opened.checkpoint.memory(self.machine.kv, workers);
         let about = [
             ("format", opened.checkpoint.format.to_string()),
             ("type", offer::kind(&opened.checkpoint)),
@@ -152,7 +150,10 @@ impl Kitchen<'_> {
                 "parameters",
                 Grouped(opened.checkpoint.parameters()).to_string(),
             ),
-            ("needs", format!("{} of memory", Bytes(memory.total()))),
+            (
+                "needs",
+                format!("{} of memory", Bytes(context.memory().total())),
+            ),
             ("positions", context.to_string()),
         ];
         let file = path.and_then(Path::file_name);
@@ -163,7 +164,7 @@ impl Kitchen<'_> {
                 None => opened.name.display().to_string(),
             },
             tokenizer: vocabulary.tokenizer,
-            needs: memory.total(),
+            context,
             about: about.map(|(name, what)| (name.to_string(), what)).into(),
             opened,
         })
@@ -233,10 +234,10 @@ fn work(
         ))
     })?;
     loop {
-        computer.runs(served.path.as_deref(), served.needs);
+        computer.runs(served.path.as_deref(), served.context.memory().total());
         let is_gguf = matches!(served.format, Format::Gguf { .. });
         state.usual = is_gguf.then_some(settings::Mode::Chat);
-        let mut session = Session::new(&model, kitchen.machine.options())
+        let mut session = Session::new(&model, kitchen.machine.options(&served.context))
             .map_err(|error| Failure::about(Path::new(&served.name), error))?;
         let loaded = Loaded {
             id: &id_of(served.path.as_deref()),
@@ -250,12 +251,12 @@ fn work(
             Next::Exit | Next::Reboot | Next::Shutdown | Next::Firmware => return Ok(()),
             Next::Bench => {
                 drop(session);
-                bench(&mut model, &served, kitchen.machine, &mut screen)?;
+                bench(&model, &served, kitchen.machine, &mut screen)?;
             }
             Next::Model(id) => {
                 let path = (id != BUNDLED).then(|| PathBuf::from(&id));
                 // Refused while the old one is still there.
-                match kitchen.prepare(path.as_deref(), served.needs) {
+                match kitchen.prepare(path.as_deref(), served.context.memory().total()) {
                     Ok(ready) => {
                         drop(session);
                         drop(model);
@@ -303,7 +304,7 @@ struct Served {
     name: String,
     tokenizer: Tokenizer,
     format: Format,
-    needs: u64,
+    context: Context,
     size: u64,
     parameters: u64,
     about: Vec<(String, String)>,
@@ -315,7 +316,7 @@ fn serve(ready: Ready) -> Result<(Served, Model), Failure> {
         name: ready.name,
         tokenizer: ready.tokenizer,
         format: ready.opened.checkpoint.format,
-        needs: ready.needs,
+        context: ready.context,
         size: ready.opened.size(),
         parameters: ready.opened.checkpoint.parameters(),
         about: ready.about,
@@ -328,21 +329,16 @@ const REPETITIONS: usize = 3;
 
 /// `/bench`: llama-bench's two tests with the model that is in memory.
 fn bench(
-    model: &mut Model,
+    model: &Model,
     served: &Served,
     machine: &Machine,
     screen: &mut Screen,
 ) -> Result<(), Failure> {
     let tests = [Work::Prompt(512), Work::Generate(128)].map(|work| Test { work, depth: 0 });
-    let made_for = model.config.seq_len;
-    let needed = tests.iter().map(Test::context).max().unwrap_or(1);
-    // As llama-bench does it; the conversation has its own length again afterwards.
-    model.config.seq_len = made_for.max(needed);
     let subject = measure::Measured {
         file: &served.name,
         size: served.size,
         parameters: served.parameters,
-        made_for,
         repetitions: REPETITIONS,
     };
     screen.show(
@@ -359,7 +355,6 @@ fn bench(
         interrupt::end();
         outcome
     })?;
-    model.config.seq_len = made_for;
     match outcome {
         Ok(report) => {
             let mut text = String::new();

@@ -110,7 +110,7 @@ impl Market<'_> {
             }
         };
         let is_gguf = matches!(checkpoint.format, Format::Gguf { .. });
-        offer::describe(&mut offer, checkpoint, self.room());
+        offer::describe(&mut offer, &checkpoint, self.room());
         if offer.trouble.is_none() && !is_gguf {
             // A tokenizer that was named for it is known to be there.
             let missing = load::find_tokenizer(path).err();
@@ -129,7 +129,7 @@ impl Market<'_> {
             free: self.free,
             ..Offer::default()
         };
-        offer::describe(&mut offer, opened.checkpoint, self.room());
+        offer::describe(&mut offer, &opened.checkpoint, self.room());
         Some(offer)
     }
 }

@@ -9,7 +9,8 @@ use llama2_efi::{
     options::{Exit, Hook, Options as Wishes},
 };
 use llama2_engine::{
-    checkpoint::{self, Checkpoint, Context, Error},
+    checkpoint::{self, Checkpoint, Error},
+    context::Context,
     kernels::{self, Kernels},
     model::Model,
     session::{Options, Session},
@@ -134,8 +135,6 @@ struct Ready {
     size: u64,
     checkpoint: Checkpoint,
     context: Context,
-    /// Bytes of memory that it takes in all.
-    needed: u64,
     tokenizer: Tokenizer,
     weights: Model,
 }
@@ -146,7 +145,7 @@ impl Shelf<'_> {
     fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
         let name = pair.model.name.clone();
         let about = |error: &dyn Display| format!("{name}: {error}");
-        let mut checkpoint = match pair.checkpoint.take() {
+        let checkpoint = match pair.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?,
         };
@@ -160,16 +159,14 @@ impl Shelf<'_> {
                 .context
                 .map(|wanted| wanted.min(checkpoint.config.seq_len)),
         };
-        let context = checkpoint
-            .fit(wanted, kv, self.crew.count(), free)
+        let context = Context::fit(&checkpoint, wanted, kv, self.crew.count(), free)
             .map_err(|error| about(&error))?;
         if context.is_short() {
             complain("warning", &format!("a context of {context}"));
         }
-        let needed = checkpoint.memory(kv, self.crew.count()).total();
         let tokenizer = pair.load_tokenizer(&checkpoint)?;
         if let Some(settings) = settings {
-            let seq_len = checkpoint.config.seq_len;
+            let seq_len = context.positions();
             let task = Task::new(settings, &tokenizer, checkpoint.format, seq_len)
                 .map_err(|error| about(&error))?;
             task.drawing(settings)
@@ -187,7 +184,6 @@ impl Shelf<'_> {
             name,
             checkpoint,
             context,
-            needed,
             tokenizer,
             weights,
         })
@@ -201,23 +197,22 @@ impl Shelf<'_> {
                 .options
                 .threads
                 .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
-            kv: self.options.kv.unwrap_or_default(),
+            kv: ready.context.kv(),
+            positions: Some(ready.context.positions()),
         };
         Session::new(&ready.weights, computing).map_err(|error| format!("{}: {error}", ready.name))
     }
 
-    fn bench(&self, ready: &mut Ready) -> Result<(), String> {
-        let own = ready.weights.config.seq_len;
+    fn bench(&self, ready: &Ready) -> Result<(), String> {
         let file = (ready.name.as_str(), ready.size);
         let measured = bench::run(
             file,
             &ready.checkpoint,
-            &mut ready.weights,
+            &ready.weights,
             self.crew,
             self.kernels,
             self.options,
         );
-        ready.weights.config.seq_len = own;
         measured.map_err(|error| format!("{}: {error}", ready.name))
     }
 
@@ -237,7 +232,7 @@ impl Shelf<'_> {
             ready => ready?,
         };
         let config = &ready.checkpoint.config;
-        let (seq_len, vocab_size) = (config.seq_len, config.vocab_size);
+        let (seq_len, vocab_size) = (ready.context.positions(), config.vocab_size);
         let task = Task::new(
             &settings,
             &ready.tokenizer,
@@ -255,7 +250,7 @@ impl Shelf<'_> {
         let mut session = self.session(&ready)?;
         say(&format!(
             "Memory: {} for the model and its context, {} free",
-            Bytes(ready.needed),
+            Bytes(ready.context.memory().total()),
             Bytes(memory::size().free)
         ));
         let (seed, source) = settings
@@ -320,11 +315,8 @@ impl Shelf<'_> {
             };
             first = false;
             detail(&format!("Context: {}", ready.context));
-            say(&format!(
-                "Context: {} tokens\n",
-                ready.checkpoint.config.seq_len
-            ));
-            machine.taken = ready.needed;
+            say(&format!("Context: {} tokens\n", ready.context.positions()));
+            machine.taken = ready.context.memory().total();
             let (id, next) = self.hold(ready, &mut state, machine)?;
             machine.taken = 0;
             let Some(next) = next else {
@@ -421,7 +413,10 @@ impl Ready {
             ("type", offer::kind(&self.checkpoint)),
             ("file", format!("{} bytes", Grouped(self.size))),
             ("shape", checkpoint::describe(config)),
-            ("needs", format!("{} of memory", Bytes(self.needed))),
+            (
+                "needs",
+                format!("{} of memory", Bytes(self.context.memory().total())),
+            ),
         ]
         .map(|(name, what)| (name.into(), what))
         .into()

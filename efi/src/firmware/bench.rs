@@ -7,7 +7,7 @@ use core::ops::ControlFlow;
 use llama2_console::front::{Bottom, Front};
 use llama2_efi::{cores::Way, options::Options};
 use llama2_engine::{
-    bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, statistics::mean},
+    bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, positions, statistics::mean},
     checkpoint::{Checkpoint, Error},
     kernels::Kernels,
     model::Model,
@@ -37,7 +37,7 @@ const READING: u64 = 500_000_000;
 pub fn run(
     (file, size): (&str, u64),
     checkpoint: &Checkpoint,
-    model: &mut Model,
+    model: &Model,
     crew: &'static Crew,
     kernels: &'static Kernels,
     options: &Options,
@@ -69,10 +69,6 @@ pub fn run(
     ];
     let rows = (works.len() * threads.len()) as u64;
     let tests = works.map(|work| Test { work, depth: 0 });
-    let made_for = model.config.seq_len;
-    let needed = tests.iter().map(Test::context).max().unwrap_or(0);
-    model.config.seq_len = made_for.max(needed);
-
     let kv = options.kv.unwrap_or_default();
     let subject = Subject {
         file: file.into(),
@@ -80,7 +76,7 @@ pub fn run(
         size,
         parameters: checkpoint.parameters(),
         bytes_per_token: model.bytes_per_token(),
-        context: (model.config.seq_len, made_for),
+        context: (positions(&tests), model.config.seq_len),
         kernels: kernels.title,
         kv,
         pages: cpu::page_size(model.final_norm.as_ptr().addr())

@@ -488,7 +488,7 @@ impl Pair {
         let vocab_size = checkpoint.config.vocab_size;
         if let (Format::Gguf { .. }, false) = (checkpoint.format, self.named) {
             let name = &self.model.name;
-            let own = gguf::tokenizer(&mut *self.model.bytes).map_err(|error| {
+            let own = Tokenizer::from_gguf(&mut *self.model.bytes).map_err(|error| {
                 format!("{name}: {error}; name a tokenizer.bin in {}", config::NAME)
             })?;
             own.check_model(vocab_size)

@@ -63,6 +63,12 @@ impl Test {
     }
 }
 
+/// Length of the context in which all of `tests` are run, like llama-bench's: as long as they need, however long or short
+/// the model's own is.
+pub fn positions(tests: &[Test]) -> usize {
+    tests.iter().map(Test::context).max().unwrap_or(1)
+}
+
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.work {
@@ -207,7 +213,8 @@ impl Bench<'_> {
         let mut outcomes = Vec::new();
         for &threads in threads {
             for test in tests {
-                let outcome = self.one(*test, threads, reader.as_ref(), progress)?;
+                let outcome =
+                    self.one(*test, positions(tests), threads, reader.as_ref(), progress)?;
                 ask(progress, Stage::Done(&outcome))?;
                 outcomes.push(outcome);
             }
@@ -218,6 +225,7 @@ impl Bench<'_> {
     fn one(
         &self,
         mut test: Test,
+        positions: usize,
         threads: usize,
         reader: Option<&Reader>,
         progress: Watcher<'_>,
@@ -228,6 +236,7 @@ impl Bench<'_> {
             workers: self.workers,
             threads: Threads::Fixed(threads),
             kv: self.kv,
+            positions: Some(positions),
         };
         let mut session = Session::new(self.model, options)?;
         let tokens = random_tokens(test.context(), self.model.config.vocab_size);

@@ -38,7 +38,7 @@ impl Chat {
     /// A dialog in a context of `seq_len`, in the tokenizer's template. `steps` are the most tokens of an answer there; where
     /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
     pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
-        if tokenizer.template().is_none() && tokenizer.is_llama2c() {
+        if tokenizer.chat_template().is_none() && tokenizer.is_llama2c() {
             let chat = llama2c::Chat::new(tokenizer, steps, seq_len);
             return Chat(Kind::Llama2c(Box::new(chat)));
         }
@@ -47,7 +47,7 @@ impl Chat {
 
     /// The same for a model that is not llama2.c's: without a template, what the user says is a text that the model goes on from.
     pub fn dialog(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
-        let template = tokenizer.template().cloned();
+        let template = Template::of_tokenizer(tokenizer);
         let dialog = dialog::Dialog::new(tokenizer, template, steps, seq_len);
         Chat(Kind::Dialog(Box::new(dialog)))
     }

@@ -10,17 +10,7 @@ use super::{
     layouts::{Layout, Trim},
     signs,
 };
-
-/// A piece of a conversation before it is made of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fragment<'a> {
-    /// The template's own words, control tokens among them.
-    Mark(&'a str),
-    /// What somebody said: text and nothing else.
-    Said(&'a str),
-    /// The token that ends a text.
-    End,
-}
+use crate::tokenizer::{Fragment, Tokenizer};
 
 /// What becomes of an empty system prompt that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +45,11 @@ impl Template {
     /// The template that a file's Jinja program is. Takes time in proportion to its length, whatever it is.
     pub fn of(jinja: &str) -> Template {
         signs::read(jinja)
+    }
+
+    /// The template of a tokenizer's file, if that has one.
+    pub fn of_tokenizer(tokenizer: &Tokenizer) -> Option<Template> {
+        tokenizer.chat_template().map(Template::of)
     }
 
     /// The family's name.

@@ -190,7 +190,7 @@ impl Checkpoint {
     }
 
     /// The tensors of the same model in a file of one of llama2.c's formats.
-    pub(crate) fn laid_out_as(&self, format: Format) -> Vec<Tensor> {
+    pub fn laid_out_as(&self, format: Format) -> Vec<Tensor> {
         let other = Checkpoint {
             format,
             config: self.config,

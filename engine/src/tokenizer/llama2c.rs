@@ -104,7 +104,7 @@ pub(super) fn of(
         adds_eos: true,
         // BOS stands between texts: the model has finished one.
         ends: alloc::vec![BOS],
-        template: None,
+        chat_template: None,
         warnings: Vec::new(),
     })
 }

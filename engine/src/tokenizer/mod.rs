@@ -6,6 +6,7 @@
 mod bpe;
 mod classes;
 mod error;
+mod gguf;
 mod llama2c;
 mod merge;
 mod special;
@@ -23,10 +24,7 @@ use words::Words;
 
 pub(crate) use llama2c::{LARGEST_FILE, LONGEST_PIECE};
 
-use crate::{
-    chat::template::{Fragment, Template},
-    source::ByteSource,
-};
+use crate::source::ByteSource;
 
 /// Beginning of sequence, in llama2.c's vocabulary.
 pub const BOS: u32 = 1;
@@ -55,10 +53,21 @@ pub struct Tokenizer {
     adds_eos: bool,
     /// What ends a text or a turn.
     ends: Vec<u32>,
-    /// How its model was taught to chat.
-    template: Option<Template>,
+    /// How its model was taught to chat: a Jinja program.
+    chat_template: Option<String>,
     /// What its user should know: sentences.
     warnings: Vec<String>,
+}
+
+/// A piece of a conversation before it is made of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fragment<'a> {
+    /// A template's own words, control tokens among them.
+    Mark(&'a str),
+    /// Words that somebody said: text and nothing else.
+    Said(&'a str),
+    /// The token that ends a text.
+    End,
 }
 
 /// How texts become tokens.
@@ -90,6 +99,14 @@ impl Tokenizer {
         llama2c::load(source)
     }
 
+    /// Reads and checks the tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's.
+    ///
+    /// # Errors
+    /// A sentence without the file's name.
+    pub fn from_gguf(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
+        gguf::load(source)
+    }
+
     /// The tokenizer of a vocabulary, such as a GGUF file has it.
     ///
     /// # Errors
@@ -114,9 +131,9 @@ impl Tokenizer {
         self.ends.contains(&token)
     }
 
-    /// How its model was taught to chat, if its file says so.
-    pub fn template(&self) -> Option<&Template> {
-        self.template.as_ref()
+    /// The Jinja program that lays out conversations, if its file has one (`tokenizer.chat_template`).
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// What its user should know of it: sentences.
@@ -124,9 +141,9 @@ impl Tokenizer {
         &self.warnings
     }
 
-    /// Sets the template.
-    pub fn set_template(&mut self, template: Option<Template>) {
-        self.template = template;
+    /// Sets the chat template.
+    pub fn set_chat_template(&mut self, jinja: Option<String>) {
+        self.chat_template = jinja;
     }
 
     /// Whether it is llama2.c's kind: its model was made by llama2.c, and its texts are run.c's.

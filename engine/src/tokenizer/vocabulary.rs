@@ -303,7 +303,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         eos: ids.eos.or(ends.first().copied()).unwrap_or_default(),
         adds_eos: v.add_eos.unwrap_or(false) && ids.eos.is_some(),
         ends,
-        template: None,
+        chat_template: None,
         warnings,
     };
     let begins = match v.merging {

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
     config::{Config, Variant},
+    context::Memory,
     model::Model,
     session::KvType,
     source::{ByteSource, ReadError},
@@ -256,7 +257,7 @@ fn numbers_that_are_none() {
 
 #[test]
 fn too_little_memory_is_said_before_anything_is_read() {
-    let memory = open(&small().v0()).unwrap().memory(KvType::F32, 1);
+    let memory = Memory::whole(&open(&small().v0()).unwrap(), KvType::F32);
     assert!(memory.check(memory.total()).is_ok());
     assert!(matches!(
         memory.check(memory.total() - 1),
@@ -374,9 +375,10 @@ fn mutated_headers_never_panic() {
             Ok(checkpoint) => {
                 opened += 1;
                 assert!(
-                    checkpoint.memory(KvType::F32, 1).total() > 0 && checkpoint.parameters() > 0
+                    Memory::whole(&checkpoint, KvType::F32).total() > 0
+                        && checkpoint.parameters() > 0
                 );
-                if checkpoint.memory(KvType::F32, 1).total() < 1 << 24 {
+                if Memory::whole(&checkpoint, KvType::F32).total() < 1 << 24 {
                     load(&bytes).unwrap();
                 }
             }

@@ -30,7 +30,7 @@ fn refusal(bytes: &[u8]) -> String {
 
 /// The sentence that refuses a file's tokenizer.
 fn wordless(file: &Gguf) -> String {
-    let said = gguf::tokenizer(&mut &file.bytes()[..])
+    let said = Tokenizer::from_gguf(&mut &file.bytes()[..])
         .err()
         .expect("it was taken");
     assert!(

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use llama2_engine::chat::template::{Fragment, Template};
+use llama2_engine::{chat::Template, tokenizer::Fragment};
 
 /// What differs from Jinja2's rendering, and why it stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,14 +1,13 @@
 //! Conversations in a model's own template: what is kept of them, what is dropped, and what stops an answer.
 
 use llama2_engine::{
-    chat::{Chat, template::Fragment},
+    chat::{Chat, Template},
     generate::{Generation, PromptError, Step},
-    gguf,
     matrix::Encoding,
     model::Model,
     sampler::{Sampler, Sampling, argmax},
     session::{Options, Session},
-    tokenizer::Tokenizer,
+    tokenizer::{Fragment, Tokenizer},
 };
 use llama2_testing::{family, load};
 
@@ -25,7 +24,7 @@ fn speaker() -> (Model, Tokenizer) {
         "{{'<|im_start|>' + message['role']}} enable_thinking <think>",
     );
     let bytes = file.bytes();
-    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
     (load(&bytes).unwrap().0, tokenizer)
 }
 
@@ -73,7 +72,7 @@ fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
 #[test]
 fn only_the_template_s_own_words_are_signs() {
     let (_, tokenizer) = speaker();
-    let template = tokenizer.template().unwrap();
+    let template = Template::of_tokenizer(&tokenizer).unwrap();
     let mut tokens = Vec::new();
     let fragments = template.first(Some("<|im_end|>"), "<|im_start|>user", true);
     tokenizer.encode_marked(&fragments, &mut tokens);
@@ -272,7 +271,7 @@ fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
 #[test]
 fn without_a_template_the_text_goes_on() {
     let (model, mut tokenizer) = speaker();
-    tokenizer.set_template(None);
+    tokenizer.set_chat_template(None);
     let seq_len = model.config.seq_len;
     let mut session = Session::new(&model, Options::default()).unwrap();
     let mut chat = Chat::dialog(&tokenizer, 12, seq_len);
@@ -524,7 +523,7 @@ fn a_conversation_begins_with_bos_once() {
                 if named {
                     file.u32("tokenizer.ggml.bos_token_id", BOS);
                 }
-                let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+                let tokenizer = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
                 let mut chat = Chat::new(&tokenizer, 1, 256);
                 chat.begin_turn(&tokenizer, "", "Hi").unwrap();
                 answer(&mut chat, &mut session, &tokenizer);
@@ -560,7 +559,7 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
         }
     }
     let bytes = file.bytes();
-    let tokenizer = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
     let model = load(&bytes).unwrap().0;
     let mut session = Session::new(&model, Options::default()).unwrap();
     for temperature in [0.0, 1.0] {

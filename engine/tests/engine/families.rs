@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
+    context::{Context, Memory},
     gguf,
     kernels::{self, Features},
     matrix::Encoding,
     model::Model,
     session::{KvType, Options, Session},
     source::Joined,
+    tokenizer::Tokenizer,
     units::Grouped,
 };
 use llama2_testing::{
@@ -183,17 +185,13 @@ fn a_context_is_what_memory_allows() {
     file.u32("llama.context_length", 100_000);
     let checkpoint = Checkpoint::open(&mut &file.bytes()[..]).unwrap();
     let need = |positions: usize, kv| {
-        let mut checkpoint = checkpoint.clone();
-        checkpoint
-            .fit(Some(positions), kv, 2, u64::MAX)
-            .map(|_| checkpoint.memory(kv, 2).total())
+        let context = Context::fit(&checkpoint, Some(positions), kv, 2, u64::MAX);
+        context.map(|context| context.memory().total())
     };
     for kv in KvType::ALL {
         let fitted = |free| {
-            let mut checkpoint = checkpoint.clone();
-            checkpoint
-                .fit(None, kv, 2, free)
-                .map(|_| checkpoint.config.seq_len)
+            let context = Context::fit(&checkpoint, None, kv, 2, free);
+            context.map(|context| context.positions())
         };
         assert_eq!(fitted(u64::MAX), Ok(100_000));
         assert_eq!(fitted(need(100_000, kv).unwrap()), Ok(100_000));
@@ -251,7 +249,7 @@ fn mutated_files_never_panic() {
             let mut source = Joined::new(parts.iter().map(|part| &part[..]).collect());
             match Checkpoint::open(&mut source) {
                 Ok(checkpoint) => {
-                    let needed = checkpoint.memory(KvType::F16, 2).total();
+                    let needed = Memory::whole(&checkpoint, KvType::F16).total();
                     if needed < 1 << 26 {
                         let loaded = Model::load(&checkpoint, &mut source, &mut |_| {
                             ControlFlow::Continue(())
@@ -262,7 +260,7 @@ fn mutated_files_never_panic() {
                 }
                 Err(error) => assert!(error.to_string().len() > 10),
             }
-            match gguf::tokenizer(&mut source) {
+            match Tokenizer::from_gguf(&mut source) {
                 Ok(tokenizer) => assert!(!tokenizer.encode(b"a <b> 12 tin", true, true).is_empty()),
                 Err(error) => assert!(error.len() > 10),
             }

@@ -1,10 +1,10 @@
 //! GGUF: written and read back, the numbers of the checkpoint it came from, and every lie in a header refused in a sentence.
 
+use llama2_convert::Mixture;
 use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
     config::{Config, Variant},
-    export::Mixture,
-    gguf,
+    context::Memory,
     matrix::Encoding,
     session::{KvType, Options, Session},
     tokenizer::Tokenizer,
@@ -102,7 +102,7 @@ fn the_tokenizer_comes_back() {
     let tokenizer = std::fs::read(bundled("tokenizer.bin")).unwrap();
     let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
     let file = as_gguf(&model, Mixture::Pure(Encoding::Q8_0), Some(&tokenizer));
-    let found = gguf::tokenizer(&mut &file[..]).unwrap();
+    let found = Tokenizer::from_gguf(&mut &file[..]).unwrap();
     assert_eq!(found.vocab_size(), tokenizer.vocab_size());
     // Its texts are run.c's, and end where run.c's end.
     assert!(found.is_llama2c() && found.is_end(1) && !found.is_end(2));
@@ -332,7 +332,7 @@ fn mutations_never_panic() {
     let mut check = |bytes: &[u8]| match Checkpoint::open(&mut &bytes[..]) {
         Ok(checkpoint) => {
             opened += 1;
-            if checkpoint.memory(KvType::F32, 1).total() < 1 << 24 {
+            if Memory::whole(&checkpoint, KvType::F32).total() < 1 << 24 {
                 // Other bytes may be taken for the numbers than those that were written as such.
                 let loaded = load(bytes).map(drop);
                 let is_fine = matches!(loaded, Ok(()) | Err(Error::NotFinite { .. }));

@@ -9,8 +9,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use llama2_convert as convert;
 use llama2_engine::{
-    export,
     matrix::{Coded, Encoding},
     session::{Options, Session},
     tokenizer::Tokenizer,
@@ -213,7 +213,7 @@ fn real_models_say_what_llama_cpp_says() {
         let words = Tokenizer::load(&mut &words[..]).unwrap();
         let made = |mixture| as_gguf(&bytes, mixture, Some(&words));
 
-        let file = made(export::Mixture::Pure(Encoding::F32));
+        let file = made(convert::Mixture::Pure(Encoding::F32));
         let (loaded, _) = load(&file).unwrap();
         let mut session = Session::new(&loaded, Options::default()).unwrap();
         let mut text = vec![1];
@@ -227,10 +227,10 @@ fn real_models_say_what_llama_cpp_says() {
         println!("worst of {name} in F32: none, {TEXT} likeliest tokens are llama.cpp's");
 
         for (mixture, bound) in [
-            (export::Mixture::Pure(Encoding::F16), 5e-3),
-            (export::Mixture::Pure(Encoding::Q8_0), 2e-2),
-            (export::Mixture::Pure(Encoding::Q4_0), 2e-2),
-            (export::Mixture::Q4KM, 2e-2),
+            (convert::Mixture::Pure(Encoding::F16), 5e-3),
+            (convert::Mixture::Pure(Encoding::Q8_0), 2e-2),
+            (convert::Mixture::Pure(Encoding::Q4_0), 2e-2),
+            (convert::Mixture::Q4KM, 2e-2),
         ] {
             let file = made(mixture);
             let (loaded, _) = load(&file).unwrap();

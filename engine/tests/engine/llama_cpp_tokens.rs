@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use llama2_engine::{chat::template::Fragment, gguf, tokenizer::Tokenizer};
+use llama2_engine::tokenizer::{Fragment, Tokenizer};
 use llama2_testing::{
     family::letter,
     shown, vocabularies,
@@ -109,7 +109,7 @@ struct Case {
 
 impl Case {
     fn tokenizer(&self) -> Tokenizer {
-        gguf::tokenizer(&mut &self.file[..]).unwrap()
+        Tokenizer::from_gguf(&mut &self.file[..]).unwrap()
     }
 
     fn is_sign(&self, token: u32) -> bool {
@@ -327,7 +327,7 @@ fn by_ranks() -> Vec<Case> {
 fn real() -> Vec<Case> {
     let known = vocabularies().into_iter().filter_map(|(name, path)| {
         let file = std::fs::read(path).unwrap();
-        let tokenizer = gguf::tokenizer(&mut &file[..]).ok()?;
+        let tokenizer = Tokenizer::from_gguf(&mut &file[..]).ok()?;
         let count = tokenizer.vocab_size();
         let some = (0..count as u32).step_by(count / 200);
         let some = some.map(|token| tokenizer.decode(u32::MAX, token));

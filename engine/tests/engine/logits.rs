@@ -3,6 +3,7 @@
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     config::{Config, Variant},
+    context::Memory,
     kernels::{self, Features, Kernels},
     model::Model,
     session::{BATCH, KvType, Options, Session},
@@ -357,11 +358,11 @@ fn memory_is_what_is_allocated() {
     let rows_24 = 48 + 2 * (2 * 32 + 2 * 16 + 2 * 48);
     let norms = (2 * 2 + 1) * 24 * 4;
     assert_eq!(
-        checkpoint.memory(KvType::F32, 1).weights,
+        Memory::whole(&checkpoint, KvType::F32).weights,
         rows_24 * 24 * 2 + 2 * 32 * 36 * 2 + norms
     );
     assert_eq!(
-        checkpoint.memory(KvType::F32, 1).kv_cache,
+        Memory::whole(&checkpoint, KvType::F32).kv_cache,
         2 * 12 * (16 + 16) * 4 + 16
     );
     assert_eq!(

@@ -1,10 +1,6 @@
 //! Tokenizers from GGUF files against llama.cpp's own test vectors.
 
-use llama2_engine::{
-    chat::template::Fragment,
-    gguf,
-    tokenizer::{Error, Ids, Merging, Tokenizer, Vocabulary},
-};
+use llama2_engine::tokenizer::{Error, Fragment, Ids, Merging, Tokenizer, Vocabulary};
 use llama2_testing::{
     family::{Gguf, letter},
     shown, vocabularies,
@@ -19,7 +15,7 @@ fn llama_cpps_own_vectors() {
     for (name, path) in vocabularies() {
         let beside = |end: &str| std::fs::read_to_string(format!("{}{end}", path.display()));
         let file = std::fs::read(&path).unwrap();
-        let tokenizer = match gguf::tokenizer(&mut &file[..]) {
+        let tokenizer = match Tokenizer::from_gguf(&mut &file[..]) {
             Ok(tokenizer) => tokenizer,
             Err(error) => {
                 assert!(
@@ -208,7 +204,7 @@ fn many_own_words_take_no_time() {
     }
     made.grow(&['a', 'b', 'c', '<', '|'], 300, &mut random, false);
     let file = made.file(false).bytes();
-    let tokenizer = gguf::tokenizer(&mut &file[..]).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&mut &file[..]).unwrap();
     for unit in ["a", "ab", " ", "<|", "a1<|77|> ", "abababac", "\u{65e5}"] {
         let text = unit.repeat((1 << 18) / unit.len());
         let plain = tokenizer.encode(text.as_bytes(), true, true);
@@ -253,7 +249,7 @@ fn a_conversation_in_scores() {
     file.u32("tokenizer.ggml.eos_token_id", made.id("</s>"));
     file.bool("tokenizer.ggml.add_eos_token", true);
     let cut = |file: &Gguf, fragments: &[Fragment<'_>]| -> Vec<String> {
-        let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
         let mut tokens = Vec::new();
         tokenizer.encode_marked(fragments, &mut tokens);
         let words = tokens.iter().map(|&t| made.words[t as usize].clone());
@@ -277,7 +273,7 @@ fn a_conversation_in_scores() {
     assert_eq!(cut(&file, &[Mark("</"), Said("s>")]), want);
     file.bool("tokenizer.ggml.add_space_prefix", false);
     assert_eq!(cut(&file, &[Mark("<s>a")]), ["<s>", "a"]);
-    let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
     let tokens = tokenizer.encode(b" a", true, true);
     assert_eq!(tokens, ["<s>", a, "</s>"].map(|word| made.id(word)));
     assert_eq!(tokenizer.decode(tokens[0], tokens[1]), b" a");
@@ -299,7 +295,7 @@ fn ends_are_llama_cpps() {
         let mut file = made.file(false);
         file.u32("tokenizer.ggml.eos_token_id", 1);
         set(&mut file);
-        let tokenizer = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
         let found = (0..made.words.len()).filter(|&t| tokenizer.is_end(t as u32));
         found.map(|token| made.words[token].clone()).collect()
     };
@@ -331,11 +327,11 @@ fn bad_metadata_are_refused_in_a_sentence() {
     made.bytes();
     made.add("<unk>", 2, 0.0);
     let good = made.file(false);
-    assert!(gguf::tokenizer(&mut &good.bytes()[..]).is_ok());
+    assert!(Tokenizer::from_gguf(&mut &good.bytes()[..]).is_ok());
     let refused = |set: &dyn Fn(&mut Gguf), wanted: &str| {
         let mut file = good.clone();
         set(&mut file);
-        let error = gguf::tokenizer(&mut &file.bytes()[..]).err().unwrap();
+        let error = Tokenizer::from_gguf(&mut &file.bytes()[..]).err().unwrap();
         assert!(error.contains(wanted), "{error}");
         assert!(error.lines().count() == 1, "{error}");
     };
@@ -447,7 +443,7 @@ fn named_tokens_outside_of_the_vocabulary_are_passed_over() {
     let count = made.words.len() as u32;
     let (scored, ranked) = (made.file(false), Tiny::new(&[]));
     let key = |name: &str| format!("tokenizer.ggml.{name}_token_id");
-    let plain = gguf::tokenizer(&mut &scored.bytes()[..]).unwrap();
+    let plain = Tokenizer::from_gguf(&mut &scored.bytes()[..]).unwrap();
     assert_eq!((plain.begin(), plain.is_end(2)), (Some(1), true));
     assert!(plain.warnings().is_empty());
     let names = [
@@ -465,7 +461,7 @@ fn named_tokens_outside_of_the_vocabulary_are_passed_over() {
             let bytes = value.to_le_bytes();
             let width = if matches!(kind, 4 | 5) { 4 } else { 8 };
             file.set(&key(name), kind, &bytes[..width]);
-            let found = gguf::tokenizer(&mut &file.bytes()[..]).unwrap();
+            let found = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
             let [said] = found.warnings() else {
                 panic!("{name}: {:?}", found.warnings());
             };
@@ -522,7 +518,7 @@ fn words_that_are_not_utf_8_are_bytes() {
     // Two that are one where U+FFFD stands for what is not UTF-8.
     let bytes = latin(&made.file(false).bytes(), b"caf?", b"caf\xe9");
     let bytes = latin(&bytes, b"caf!", b"caf\xe8");
-    let scored = gguf::tokenizer(&mut &bytes[..]).unwrap();
+    let scored = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
     let last = made.words.len() as u32 - 1;
     assert_eq!(scored.decode_first(last - 1), b"caf\xe9");
     assert_eq!(scored.decode_first(last), b"caf\xe8");

@@ -14,7 +14,6 @@ use llama2_console::{
 };
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
-    gguf,
     matrix::Encoding,
     model::Model,
     session::{Options, Session},
@@ -397,7 +396,7 @@ fn changed(
     Known {
         name,
         model,
-        tokenizer: gguf::tokenizer(&mut &bytes[..]).unwrap(),
+        tokenizer: Tokenizer::from_gguf(&mut &bytes[..]).unwrap(),
         format,
     }
 }

@@ -20,7 +20,6 @@ use llama2_engine::{
         statistics::{TOLERANCE, change},
     },
     checkpoint::Checkpoint,
-    session::KvType,
 };
 use serde_json::Value;
 
@@ -432,7 +431,7 @@ fn bytes_per_token(model: &Path, answer: &Answer) -> u64 {
 fn checkpoint_bytes(model: &Path) -> Option<u64> {
     let bytes = std::fs::read(model).ok()?;
     let checkpoint = Checkpoint::open(&mut &bytes[..]).ok()?;
-    let weights = checkpoint.memory(KvType::F32, 1).weights;
+    let weights = checkpoint.weight_bytes();
     let c = &checkpoint.config;
     let embedding = (c.vocab_size * c.dim) as u64;
     let own = weights * embedding / checkpoint.parameters().max(1);

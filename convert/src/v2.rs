@@ -1,7 +1,7 @@
 //! llama2.c's int8 (v2), which runq.c reads.
 
 use super::{Error, Sink, rows::Converter};
-use crate::{
+use llama2_engine::{
     checkpoint::{Checkpoint, Format, Tensor},
     config::Variant,
     source::ByteSource,

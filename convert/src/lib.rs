@@ -1,4 +1,7 @@
 //! Writes a checkpoint anew: as GGUF, in one file or several, or as llama2.c's int8 (v2), whatever it was.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
 
 mod gguf;
 mod metadata;
@@ -13,9 +16,8 @@ pub use gguf::{Content, MOST_FILES, Plan};
 pub use mixture::Mixture;
 pub use v2::v2;
 
-use crate::{
+use llama2_engine::{
     buffer::OutOfMemory,
-    gguf as format,
     matrix::Encoding,
     source::ReadError,
     units::{Bytes, Grouped},
@@ -27,7 +29,7 @@ pub enum Error<W> {
     /// The old file could not be read.
     Read(ReadError),
     /// The old file's metadata could not be.
-    Gguf(format::Error),
+    Gguf(llama2_engine::gguf::Error),
     /// The new file could not be written.
     Write(W),
     /// A tensor with numbers that are none, or are infinite.

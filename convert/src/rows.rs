@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Error, Sink};
-use crate::{
+use llama2_engine::{
     buffer::Buffer,
     checkpoint::Tensor,
     matrix::Encoding,
@@ -19,7 +19,7 @@ const PIECE: usize = 1 << 20;
 const COPIED: usize = 1 << 20;
 
 /// Converts tensors.
-pub(super) struct Converter<'a> {
+pub(crate) struct Converter<'a> {
     source: &'a mut dyn ByteSource,
     workers: &'a dyn Workers,
     team: Team,
@@ -29,7 +29,7 @@ pub(super) struct Converter<'a> {
 }
 
 impl<'a> Converter<'a> {
-    pub(super) fn new(source: &'a mut dyn ByteSource, workers: &'a dyn Workers) -> Self {
+    pub(crate) fn new(source: &'a mut dyn ByteSource, workers: &'a dyn Workers) -> Self {
         Converter {
             source,
             team: Team::new(workers.count()),
@@ -41,7 +41,7 @@ impl<'a> Converter<'a> {
 
     /// Writes one tensor in `encoding`, all of whose numbers must be finite, before and after. The bytes of one that is of this
     /// type already stay as they are.
-    pub(super) fn write<W>(
+    pub(crate) fn write<W>(
         &mut self,
         tensor: &Tensor,
         encoding: Encoding,
@@ -178,14 +178,10 @@ fn check<W>(tensor: &Tensor, part: usize, piece: &[u8]) -> Result<(), Error<W>> 
 
 #[cfg(test)]
 mod tests {
-    use llama2_testing::random::Random;
+    use llama2_testing::{random::Random, scoped::Scoped};
 
     use super::*;
-    use crate::{
-        checkpoint::Role,
-        matrix::Coded,
-        workers::{Single, tests::Scoped},
-    };
+    use llama2_engine::{checkpoint::Role, matrix::Coded, workers::Single};
 
     #[test]
     fn any_number_of_workers_writes_the_same_bytes() {

@@ -3,14 +3,15 @@
 use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
 
-use super::{
-    Error,
-    metadata::{Array, Entries, FLOAT, Failure, Reader, STRING, Value, believable, first, walk},
-};
+use super::{Ids, LARGEST_FILE, LONGEST_PIECE, Merging, Tokenizer, Vocabulary};
 use crate::{
-    chat::Template,
+    checkpoint::gguf::{
+        Error,
+        metadata::{
+            Array, Entries, FLOAT, Failure, Reader, STRING, Value, believable, first, walk,
+        },
+    },
     source::ByteSource,
-    tokenizer::{Ids, LARGEST_FILE, LONGEST_PIECE, Merging, Tokenizer, Vocabulary},
     units::Quoted,
 };
 
@@ -25,11 +26,8 @@ const TEMPLATE: &str = "tokenizer.chat_template";
 const U32: u32 = 4;
 const I32: u32 = 5;
 
-/// The tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's.
-///
-/// # Errors
-/// A sentence without the file's name.
-pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
+/// Reads and checks the tokenizer of a GGUF file.
+pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
     let sentence = |failure| match failure {
         Failure::Read(error) => format!("{error}"),
         Failure::File(error) => format!("{error}"),
@@ -46,7 +44,7 @@ pub fn tokenizer(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
     let mut made = made.map_err(|error| format!("its tokenizer {error}"))?;
     // A template of a megabyte, or one that is no text, is none.
     if let Ok(Some(jinja)) = entries.text(TEMPLATE) {
-        made.set_template(Some(Template::of(jinja)));
+        made.set_chat_template(Some(jinja.into()));
     }
     Ok(made)
 }

@@ -9,22 +9,21 @@
 //! what is really there.
 
 mod error;
-mod metadata;
+pub(crate) mod metadata;
 mod shape;
 mod split;
 mod tensors;
-mod tokenizer;
 mod types;
 
 pub use error::Error;
 pub use metadata::{Array, Value, metadata};
 pub use split::PartName;
 pub use tensors::{Listed, tensors};
-pub use tokenizer::tokenizer;
 pub use types::number;
 
-pub(crate) use metadata::raw_entries;
-pub(crate) use tensors::{name, open};
+pub use metadata::raw_entries;
+
+pub(crate) use tensors::open;
 
 /// `GGUF`.
-pub(crate) const MAGIC: [u8; 4] = *b"GGUF";
+pub const MAGIC: [u8; 4] = *b"GGUF";

@@ -2,24 +2,24 @@
 
 use alloc::{format, vec::Vec};
 
-use crate::{checkpoint::Checkpoint, tokenizer::Tokenizer};
+use llama2_engine::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 
 /// Metadata as the file has them.
 #[derive(Default)]
-pub(super) struct Entries {
-    pub(super) count: u64,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Entries {
+    pub(crate) count: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A length and that many bytes.
-pub(super) fn text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text);
 }
 
 impl Entries {
     /// An entry that is whole.
-    pub(super) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.count += 1;
         self.bytes.extend(bytes);
     }
@@ -32,20 +32,20 @@ impl Entries {
     }
 
     /// All of `other`.
-    pub(super) fn append(&mut self, other: &Entries) {
+    pub(crate) fn append(&mut self, other: &Entries) {
         self.count += other.count;
         self.bytes.extend(&other.bytes);
     }
 
-    pub(super) fn u16(&mut self, key: &str, value: u16) {
+    pub(crate) fn u16(&mut self, key: &str, value: u16) {
         self.entry(key, 2, &value.to_le_bytes());
     }
 
-    pub(super) fn i32(&mut self, key: &str, value: i32) {
+    pub(crate) fn i32(&mut self, key: &str, value: i32) {
         self.entry(key, 5, &value.to_le_bytes());
     }
 
-    pub(super) fn u32(&mut self, key: &str, value: u32) {
+    pub(crate) fn u32(&mut self, key: &str, value: u32) {
         self.entry(key, 4, &value.to_le_bytes());
     }
 
@@ -68,7 +68,7 @@ impl Entries {
 }
 
 /// What llama.cpp must know of the model.
-pub(super) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entries) {
+pub(crate) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entries) {
     let c = &checkpoint.config;
     entries.text("general.architecture", "llama");
     entries.text("general.name", name);
@@ -92,7 +92,7 @@ pub(super) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entrie
 }
 
 /// llama2.c's vocabulary in SentencePiece's words.
-pub(super) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
+pub(crate) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
     const MARK: &str = "\u{2581}";
     let has_bytes = tokenizer.has_bytes();
     // Vocabularies of characters may have a letter in the place of BOS and EOS. run.c begins and

@@ -1,6 +1,6 @@
 //! Of which types the matrices of a new file are.
 
-use crate::{
+use llama2_engine::{
     checkpoint::{Role, Tensor},
     config::Config,
     matrix::{Coded, Encoding},
@@ -21,7 +21,7 @@ pub enum Mixture {
 impl Mixture {
     /// The type of a tensor: the mixture's, or where a block of it does not divide the rows the nearest one that fits, as
     /// llama.cpp chooses it.
-    pub(super) fn of(self, tensor: &Tensor, config: &Config) -> Encoding {
+    pub(crate) fn of(self, tensor: &Tensor, config: &Config) -> Encoding {
         let wanted = match self {
             _ if tensor.role.is_vector() => return Encoding::F32,
             Mixture::Same => match tensor.encoding {
@@ -60,7 +60,7 @@ impl Mixture {
     }
 
     /// `general.file_type` (`enum llama_ftype`); `None`: that of the file.
-    pub(super) fn number(self) -> Option<u32> {
+    pub(crate) fn number(self) -> Option<u32> {
         Some(match self {
             Mixture::Pure(Encoding::F32) => 0,
             Mixture::Pure(Encoding::F16) => 1,

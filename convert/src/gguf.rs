@@ -8,7 +8,7 @@ use super::{
     mixture::Mixture,
     rows::Converter,
 };
-use crate::{
+use llama2_engine::{
     checkpoint::{self, Checkpoint, Format, Tensor},
     gguf,
     matrix::Encoding,
@@ -69,7 +69,7 @@ impl Plan {
             let alone = total(described, data);
             if alone > most {
                 return Err(Error::Tensor {
-                    name: gguf::name(tensor.role, tensor.layer),
+                    name: tensor.name(),
                     bytes: alone,
                     most,
                 });
@@ -140,7 +140,7 @@ impl Plan {
         head.append(&mut entries.bytes);
         let mut offset = 0u64;
         for (tensor, encoding) in tensors {
-            text(&mut head, gguf::name(tensor.role, tensor.layer).as_bytes());
+            text(&mut head, tensor.name().as_bytes());
             let dimensions: &[usize] = if tensor.role.is_vector() {
                 &[tensor.cols]
             } else {
@@ -164,7 +164,7 @@ const SPLIT_ENTRIES: u64 = (8 + 8 + 4 + 2) + (8 + 11 + 4 + 2) + (8 + 19 + 4 + 4)
 
 /// Bytes of a tensor's description, two dimensions at most.
 fn described_bytes(tensor: &Tensor) -> u64 {
-    let name: String = gguf::name(tensor.role, tensor.layer);
+    let name: String = tensor.name();
     8 + name.len() as u64 + 4 + 2 * 8 + 4 + 8
 }
 

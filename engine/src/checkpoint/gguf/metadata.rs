@@ -89,9 +89,9 @@ impl fmt::Display for Value {
     }
 }
 
-pub(super) const STRING: u32 = 8;
+pub(crate) const STRING: u32 = 8;
 const ARRAY: u32 = 9;
-pub(super) const FLOAT: u32 = 6;
+pub(crate) const FLOAT: u32 = 6;
 
 /// Bytes of a value of a type; `None` for texts, arrays and unknown ones.
 fn value_size(kind: u32) -> Option<u64> {
@@ -105,7 +105,7 @@ fn value_size(kind: u32) -> Option<u64> {
 }
 
 /// Either a medium's failure or the file's.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Read(ReadError),
     File(Error),
 }
@@ -126,10 +126,10 @@ impl From<Failure> for checkpoint::Error {
 }
 
 /// A source read from front to back through a window.
-pub(super) struct Reader<'s> {
+pub(crate) struct Reader<'s> {
     source: &'s mut dyn ByteSource,
     /// Where it is.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// Where it ends.
     end: u64,
     window: Vec<u8>,
@@ -140,7 +140,7 @@ pub(super) struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(source: &'s mut dyn ByteSource, range: Range<u64>) -> Self {
+    pub(crate) fn new(source: &'s mut dyn ByteSource, range: Range<u64>) -> Self {
         Reader {
             source,
             at: range.start,
@@ -222,7 +222,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `len` bytes, which are there.
-    pub(super) fn long(&mut self, len: u64) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn long(&mut self, len: u64) -> Result<Vec<u8>, Failure> {
         let mut out = Vec::new();
         let mut left = len as usize;
         while left > 0 {
@@ -234,7 +234,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A text as it stands in the file: nothing but what reads it can tell whether it must be UTF-8.
-    pub(super) fn text(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn text(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Failure> {
         let len = self.length(what, most)?;
         self.long(len)
     }
@@ -322,13 +322,13 @@ pub(super) fn lossy(bytes: Vec<u8>) -> String {
 }
 
 /// The file that begins the source: all of it, or the first part of a split model.
-pub(super) fn first(source: &dyn ByteSource) -> Range<u64> {
+pub(crate) fn first(source: &dyn ByteSource) -> Range<u64> {
     0..source.borders().first().copied().unwrap_or(source.size())
 }
 
 /// Goes through the metadata of the file at `range`: calls `entry` with each key, value and place. Returns the reader behind
 /// them, the version and the number of tensors.
-pub(super) fn walk<'s>(
+pub(crate) fn walk<'s>(
     source: &'s mut dyn ByteSource,
     range: Range<u64>,
     entry: &mut dyn FnMut(String, Value, Range<u64>) -> Result<(), Error>,
@@ -364,7 +364,10 @@ pub(super) fn walk<'s>(
 }
 
 /// Calls `take` with each key and the bytes of its whole entry.
-pub(crate) fn raw_entries(
+///
+/// # Errors
+/// [`checkpoint::Error`], the first thing that is wrong.
+pub fn raw_entries(
     source: &mut dyn ByteSource,
     take: &mut dyn FnMut(&str, &[u8]),
 ) -> Result<(), checkpoint::Error> {
@@ -400,7 +403,7 @@ pub fn metadata(
 
 /// Whether `found` of something is at most the `most` that any model has: what is kept in memory has a bound of its own beside
 /// the file's size.
-pub(super) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
+pub(crate) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
     if found > most {
         return Err(Error::TooMany { what, found, most });
     }
@@ -409,7 +412,7 @@ pub(super) fn believable(what: &'static str, found: u64, most: u64) -> Result<()
 
 /// The metadata that the engine reads.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(crate) struct Entries {
     values: BTreeMap<String, Value>,
     /// Bytes of their keys and texts.
     bytes: u64,
@@ -417,7 +420,7 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Keeps what is of use; arrays are only their places.
-    pub(super) fn keep(&mut self, key: String, value: Value) -> Result<(), Error> {
+    pub(crate) fn keep(&mut self, key: String, value: Value) -> Result<(), Error> {
         let group = key.split('.').next().unwrap_or_default();
         let known = ["general", "tokenizer", "split"].contains(&group)
             || ARCHITECTURES.iter().any(|known| known.name == group);
@@ -442,7 +445,7 @@ impl Entries {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
     }
 
@@ -473,7 +476,7 @@ impl Entries {
         Ok(())
     }
 
-    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Bool(x)) => Ok(Some(*x)),
@@ -484,7 +487,7 @@ impl Entries {
         }
     }
 
-    pub(super) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {
+    pub(crate) fn unsigned(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Unsigned(x)) => Ok(Some(*x)),
@@ -516,7 +519,7 @@ impl Entries {
         }
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Text(Some(text))) => Ok(Some(text)),
@@ -541,7 +544,7 @@ impl Entries {
             })
     }
 
-    pub(super) fn array(&self, key: &str) -> Result<Array, Error> {
+    pub(crate) fn array(&self, key: &str) -> Result<Array, Error> {
         match self.get(key) {
             None => Err(Error::Missing { key: key.into() }),
             Some(Value::Array(array)) => Ok(*array),

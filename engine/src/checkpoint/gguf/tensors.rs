@@ -248,39 +248,6 @@ struct Named {
     offset: u64,
 }
 
-/// What a llama's tensors are for, by their names.
-const ROLES: [(&str, Role); 15] = [
-    ("attn_norm.weight", Role::AttentionNorm),
-    ("attn_q.weight", Role::Wq),
-    ("attn_k.weight", Role::Wk),
-    ("attn_v.weight", Role::Wv),
-    ("attn_output.weight", Role::Wo),
-    ("ffn_norm.weight", Role::FfnNorm),
-    ("ffn_gate.weight", Role::W1),
-    ("ffn_down.weight", Role::W2),
-    ("ffn_up.weight", Role::W3),
-    ("attn_q.bias", Role::Bq),
-    ("attn_k.bias", Role::Bk),
-    ("attn_v.bias", Role::Bv),
-    ("attn_output.bias", Role::Bo),
-    ("attn_q_norm.weight", Role::QNorm),
-    ("attn_k_norm.weight", Role::KNorm),
-];
-
-/// The name of a tensor.
-pub(crate) fn name(role: Role, layer: usize) -> String {
-    match role {
-        Role::Embedding => "token_embd.weight".into(),
-        Role::FinalNorm => "output_norm.weight".into(),
-        Role::Classifier => "output.weight".into(),
-        Role::RopeFactors => "rope_freqs.weight".into(),
-        _ => {
-            let found = ROLES.iter().find(|(_, known)| *known == role);
-            format!("blk.{layer}.{}", found.map_or("", |(name, _)| name))
-        }
-    }
-}
-
 impl Named {
     fn read(reader: &mut Reader<'_>) -> Result<Named, Failure> {
         let name = lossy(reader.text("a tensor's name", LONGEST_NAME)?);
@@ -309,26 +276,10 @@ impl Named {
         })
     }
 
-    /// What it is for, and in which layer.
-    fn role(&self) -> Option<(Role, usize)> {
-        match &self.name[..] {
-            "token_embd.weight" => return Some((Role::Embedding, 0)),
-            "output_norm.weight" => return Some((Role::FinalNorm, 0)),
-            "output.weight" => return Some((Role::Classifier, 0)),
-            "rope_freqs.weight" => return Some((Role::RopeFactors, 0)),
-            _ => (),
-        }
-        let (layer, name) = self.name.strip_prefix("blk.")?.split_once('.')?;
-        let (_, role) = ROLES.iter().find(|(known, _)| *known == name)?;
-        // As it is written: "007" is another name.
-        let number: usize = layer.parse().ok()?;
-        (format!("{number}") == layer).then_some((*role, number))
-    }
-
     /// The tensor that it is in a model of `config`, in the file `part`.
     fn place(&self, config: &Config, part: &Part) -> Result<Tensor, Error> {
         let name = &self.name;
-        let (role, layer) = self.role().ok_or_else(|| Error::Unsupported {
+        let (role, layer) = Role::named(name).ok_or_else(|| Error::Unsupported {
             what: format!("it has a tensor {}", Quoted(name)),
         })?;
         let (rows, cols) = role.shape(config);
@@ -396,36 +347,31 @@ fn whole(
     config: &Config,
     tensors: &mut [Tensor],
 ) -> Result<(), Error> {
-    let name = |tensor: &Tensor| name(tensor.role, tensor.layer);
     tensors.sort_unstable_by_key(|t| (t.role, t.layer));
     if let Some(pair) = tensors
         .windows(2)
         .find(|pair| (pair[0].role, pair[0].layer) == (pair[1].role, pair[1].layer))
     {
         return Err(Error::Twice {
-            name: name(&pair[0]),
+            name: pair[0].name(),
         });
     }
     // Each at most once, so that counting tells whether all are there.
-    let missing = |key: &str| Err(Error::Missing { key: key.into() });
-    for (role, key) in [
-        (Role::Embedding, "token_embd.weight"),
-        (Role::FinalNorm, "output_norm.weight"),
-    ] {
-        if !tensors.iter().any(|t| t.role == role) {
-            return missing(key);
-        }
-    }
-    for (key, role) in ROLES {
-        if role.is_extra() && !architecture.needs.contains(&role) {
-            continue;
-        }
+    let is_needed = |role: &Role| match role {
+        // Without a classifier it is the embedding.
+        Role::RopeTables | Role::Classifier => false,
+        role => !role.is_extra() || architecture.needs.contains(role),
+    };
+    for role in Role::ALL.into_iter().filter(is_needed) {
+        let count = if role.in_layers() { config.n_layers } else { 1 };
         let there = tensors.iter().filter(|t| t.role == role);
-        if let Some((layer, _)) = (0..config.n_layers)
+        if let Some((layer, _)) = (0..count)
             .zip(there.map(|t| Some(t.layer)).chain(core::iter::repeat(None)))
             .find(|(layer, there)| *there != Some(*layer))
         {
-            return missing(&format!("blk.{layer}.{key}"));
+            return Err(Error::Missing {
+                key: role.name(layer),
+            });
         }
     }
     tensors.sort_unstable_by_key(|t| t.offset);
@@ -434,8 +380,8 @@ fn whole(
         .find(|pair| pair[0].offset + pair[0].file_bytes() > pair[1].offset)
     {
         return Err(Error::Overlap {
-            a: name(&pair[0]),
-            b: name(&pair[1]),
+            a: pair[0].name(),
+            b: pair[1].name(),
         });
     }
     Ok(())
