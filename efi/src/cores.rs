@@ -76,7 +76,7 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
 
 /// How the workers are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum DispatchMode {
     /// There is the boot processor alone, for this reason.
     Alone(String),
     /// The others work beside it.
@@ -86,18 +86,23 @@ pub enum Way {
 }
 
 /// The banner's words about cores.
-pub fn words(way: &Way, choice: &Choice, workers: usize, wanted: Option<usize>) -> String {
+pub fn words(
+    mode: &DispatchMode,
+    choice: &Choice,
+    workers: usize,
+    wanted: Option<usize>,
+) -> String {
     let all = choice.all;
     let upto = if wanted.is_some() { "" } else { "up to " };
-    let mut words = match way {
-        Way::Alone(why) if why.is_empty() => format!("1 of {all} used"),
-        Way::Alone(why) => format!("1 of {all} used ({why})"),
-        Way::Together => format!("{upto}{workers} of {all} used"),
-        Way::Elsewhere => {
+    let mut words = match mode {
+        DispatchMode::Alone(why) if why.is_empty() => format!("1 of {all} used"),
+        DispatchMode::Alone(why) => format!("1 of {all} used ({why})"),
+        DispatchMode::Together => format!("{upto}{workers} of {all} used"),
+        DispatchMode::Elsewhere => {
             format!("{upto}{workers} of {all} used, and the first one to show what they make")
         }
     };
-    if wanted.is_none() && choice.cores < choice.usable && !matches!(way, Way::Alone(_)) {
+    if wanted.is_none() && choice.cores < choice.usable && !matches!(mode, DispatchMode::Alone(_)) {
         words.push_str("; one thread of each core");
     }
     words
@@ -161,18 +166,24 @@ mod tests {
     #[test]
     fn what_the_banner_says() {
         let four = machine(&[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]);
-        let say = |way: &Way, wanted| {
+        let say = |mode: &DispatchMode, wanted| {
             let choice = choose(&four, wanted);
-            words(way, &choice, choice.others.len() + 1, wanted)
+            words(mode, &choice, choice.others.len() + 1, wanted)
         };
         assert_eq!(
-            say(&Way::Together, None),
+            say(&DispatchMode::Together, None),
             "up to 2 of 4 used; one thread of each core"
         );
-        assert_eq!(say(&Way::Alone(String::new()), Some(1)), "1 of 4 used");
-        assert_eq!(say(&Way::Together, Some(4)), "4 of 4 used");
         assert_eq!(
-            say(&Way::Alone("the firmware has no MP Services".into()), None),
+            say(&DispatchMode::Alone(String::new()), Some(1)),
+            "1 of 4 used"
+        );
+        assert_eq!(say(&DispatchMode::Together, Some(4)), "4 of 4 used");
+        assert_eq!(
+            say(
+                &DispatchMode::Alone("the firmware has no MP Services".into()),
+                None
+            ),
             "1 of 4 used (the firmware has no MP Services)"
         );
     }

@@ -6,14 +6,18 @@
 extern crate alloc;
 
 pub mod acpi;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+pub mod arch;
 pub mod choose;
 pub mod command_line;
 pub mod config;
 pub mod cores;
-pub mod crew;
 pub mod options;
-pub mod processor;
 pub mod ring;
 pub mod scan;
 pub mod screen;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+pub mod stack;
 pub mod trouble;
+pub mod try_lock;
+pub mod work_queue;

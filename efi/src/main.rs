@@ -27,7 +27,7 @@ static SBAT_SECTION: [u8; SBAT.len()] = match SBAT.as_bytes().first_chunk() {
 #[cfg(target_os = "uefi")]
 #[uefi::entry]
 fn main() -> uefi::Status {
-    use firmware::{app, clock, terminal};
+    use firmware::{app, clock, power, terminal};
 
     // The firmware would reset the machine after five minutes. Where it has no watchdog there is nothing to switch off.
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
@@ -40,7 +40,7 @@ fn main() -> uefi::Status {
             false
         }
     };
-    let status = terminal::end(told);
+    let status = power::end(told);
     // Safety: the application is over, and nothing of it is left that could refer to the crew.
     unsafe { firmware::discharge() };
     status

@@ -23,13 +23,13 @@ use llama2_engine::{
 use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
 
 use super::{
+    ap_pool::ApPool,
     banner, bench, clock,
-    cores::Crew,
     files::Volumes,
     find::{self, Pair},
     keyboard, load,
     machine::Machine,
-    memory, power, random, shell, show, store,
+    memory, panic, power, random, shell, show, store,
     terminal::{self, Terminal, complain, detail, say},
     wishes,
 };
@@ -61,22 +61,22 @@ pub fn run() -> Result<(), String> {
     if let Some(layout) = options.keyboard {
         keyboard::set_layout(layout);
     }
-    let crew = Crew::gather(options.threads, options.hook());
+    let pool = ApPool::gather(options.threads, options.hook(), panic::fail);
     if options.hook() == Some(Hook::NoRename) {
         store::refuse_renames();
     }
     let kernels = match options.kernels {
-        None => kernels::best(crew.features()),
-        Some(name) => kernels::named(name, crew.features())
+        None => kernels::best(pool.features()),
+        Some(name) => kernels::named(name, pool.features())
             .map_err(|error| format!("kernels \"{name}\": {error}"))?,
     };
-    banner::show_crew(crew, kernels);
-    if let Some(wanted) = options.threads.filter(|&wanted| wanted > crew.count()) {
+    banner::show_crew(pool, kernels);
+    if let Some(wanted) = options.threads.filter(|&wanted| wanted > pool.count()) {
         complain(
             "warning",
             &format!(
                 "{wanted} threads are more than can work here: taking {}",
-                crew.count()
+                pool.count()
             ),
         );
     }
@@ -90,12 +90,12 @@ pub fn run() -> Result<(), String> {
 
     let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
     let shelf = Shelf {
-        crew,
+        pool,
         kernels,
         options: &options,
     };
     let mut machine = Machine {
-        crew,
+        pool,
         volumes: &mut volumes,
         options: &options,
         taken: 0,
@@ -119,7 +119,7 @@ pub fn run() -> Result<(), String> {
 
 /// What every model is run with.
 struct Shelf<'a> {
-    crew: &'static Crew,
+    pool: &'static ApPool,
     kernels: &'static Kernels,
     options: &'a Wishes,
 }
@@ -161,12 +161,12 @@ impl Shelf<'_> {
                 .map(|wanted| wanted.min(checkpoint.config.seq_len)),
         };
         let context = checkpoint
-            .fit(wanted, kv, self.crew.count(), free)
+            .fit(wanted, kv, self.pool.count(), free)
             .map_err(|error| about(&error))?;
         if context.is_short() {
             complain("warning", &format!("a context of {context}"));
         }
-        let needed = checkpoint.memory(kv, self.crew.count()).total();
+        let needed = checkpoint.memory(kv, self.pool.count()).total();
         let tokenizer = pair.load_tokenizer(&checkpoint)?;
         if let Some(settings) = settings {
             let seq_len = checkpoint.config.seq_len;
@@ -196,7 +196,7 @@ impl Shelf<'_> {
     fn session<'m>(&self, ready: &'m Ready) -> Result<Session<'m>, String> {
         let computing = Options {
             kernels: self.kernels,
-            workers: self.crew,
+            workers: self.pool,
             threads: self
                 .options
                 .threads
@@ -213,7 +213,7 @@ impl Shelf<'_> {
             file,
             &ready.checkpoint,
             &mut ready.weights,
-            self.crew,
+            self.pool,
             self.kernels,
             self.options,
         );

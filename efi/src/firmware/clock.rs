@@ -7,7 +7,10 @@ use core::{
     time::Duration,
 };
 
-use llama2_efi::acpi::{self, Timer};
+use llama2_efi::{
+    acpi::{self, Timer},
+    arch::{self, ticks},
+};
 use uefi::{
     boot::{self, Tpl},
     system,
@@ -25,44 +28,18 @@ static RATE: AtomicU64 = AtomicU64::new(0);
 /// The timer that the counter is measured against, with a look at both at the start.
 static BESIDE: Global<Option<(Timer, Look)>> = Global::new(None);
 
-/// The processor's counter.
-#[cfg(target_arch = "x86_64")]
-pub fn ticks() -> u64 {
-    // Safety: every x86-64 processor has a time stamp counter, and firmware leaves CR4.TSD clear.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// The processor's counter.
-#[cfg(target_arch = "aarch64")]
-pub fn ticks() -> u64 {
-    let ticks;
-    // Safety: the virtual counter may be read at every exception level that UEFI runs at.
-    unsafe { core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack)) };
-    ticks
-}
-
-/// Ticks a millisecond, against the firmware's delay, where there is no better timer. The shortest of three counts: a delay that is interrupted (by
-/// firmware's own interrupts, by a virtual machine's host) is too long, never too short.
-#[cfg(target_arch = "x86_64")]
+/// Ticks a millisecond: what the architecture tells, else against the firmware's delay, where there is no better timer. The shortest of three counts: a
+/// delay that is interrupted (by firmware's own interrupts, by a virtual machine's host) is too long, never too short.
 fn measure() -> u64 {
     const DELAY: u64 = 10;
-    let counts = core::array::from_fn::<u64, 3, _>(|_| {
-        let before = ticks();
-        boot::stall(Duration::from_millis(DELAY));
-        ticks().wrapping_sub(before)
-    });
-    counts.into_iter().fold(u64::MAX, u64::min) / DELAY
-}
-
-/// Ticks a millisecond, as the architecture tells.
-#[cfg(target_arch = "aarch64")]
-fn measure() -> u64 {
-    let frequency: u64;
-    // Safety: the counter's frequency may be read at every exception level that UEFI runs at.
-    unsafe {
-        core::arch::asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack));
-    }
-    frequency / 1000
+    arch::ticks_per_millisecond().unwrap_or_else(|| {
+        let counts = core::array::from_fn::<u64, 3, _>(|_| {
+            let before = ticks();
+            boot::stall(Duration::from_millis(DELAY));
+            ticks().wrapping_sub(before)
+        });
+        counts.into_iter().fold(u64::MAX, u64::min) / DELAY
+    })
 }
 
 /// Both counters at one moment.
@@ -80,15 +57,11 @@ impl Look {
     }
 
     /// The closest of a few looks: the firmware's interrupts, or a virtual machine's host, may come in between.
-    #[cfg(target_arch = "x86_64")]
     fn at(timer: Timer) -> Look {
         let looks = core::array::from_fn::<(u64, Look), 5, _>(|_| {
             let before = ticks();
-            let value: u32;
-            // Safety: reading this port changes nothing; the firmware's tables say that it is the timer's.
-            unsafe {
-                core::arch::asm!("in eax, dx", out("eax") value, in("dx") timer.port, options(nomem, nostack))
-            };
+            // Safety: the firmware's tables say that this port is the timer's, which reading does not change; applications run at privilege level 0.
+            let value = unsafe { arch::read_port(timer.port) }.unwrap_or(0);
             let took = ticks().wrapping_sub(before);
             let look = Look {
                 timer: value,
@@ -102,18 +75,14 @@ impl Look {
             .unwrap_or(looks[0])
             .1
     }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn at(_: Timer) -> Look {
-        Look {
-            timer: 0,
-            ticks: ticks(),
-        }
-    }
 }
 
 /// The machine's ACPI timer, if its tables tell of one.
 fn timer() -> Option<Timer> {
+    // Nothing has to be measured where the architecture tells.
+    if arch::ticks_per_millisecond().is_some() {
+        return None;
+    }
     let address = system::with_config_table(|entries| {
         let known = [ConfigTableEntry::ACPI2_GUID, ConfigTableEntry::ACPI_GUID];
         let mut found = known
@@ -147,13 +116,8 @@ fn timer() -> Option<Timer> {
 /// Starts the clock.
 pub fn start() {
     const SHORT: Duration = Duration::from_millis(2);
-    let timer = if cfg!(target_arch = "x86_64") {
-        timer()
-    } else {
-        None
-    };
     // A timer that stands is none.
-    let beside = timer.and_then(|timer| {
+    let beside = timer().and_then(|timer| {
         let first = Look::at(timer);
         boot::stall(SHORT);
         first

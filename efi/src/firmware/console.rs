@@ -18,8 +18,6 @@ use uefi::{
 };
 use uefi_raw::protocol::console::SimpleTextOutputProtocol;
 
-use super::terminal;
-
 /// Columns and rows where the firmware does not say; every console has them.
 const LEAST: (usize, usize) = (80, 25);
 
@@ -123,16 +121,20 @@ fn colour(style: Style) -> Color {
     }
 }
 
-/// The firmware's text console as a console of places. Showing a long text takes a while: the serial line is looked at in between.
+/// The firmware's text console as a console of places. Showing a long text takes a while, in which others have something to do.
 #[derive(Debug)]
 pub struct Text {
     style: Style,
+    between: fn(),
 }
 
 impl Text {
-    /// The console, of which there is one.
-    pub const fn new() -> Text {
-        Text { style: Style::Info }
+    /// The console, of which there is one. `between` is called between any two rows of a text.
+    pub const fn new(between: fn()) -> Text {
+        Text {
+            style: Style::Info,
+            between,
+        }
     }
 }
 
@@ -183,8 +185,7 @@ impl Console for Text {
     fn print(&mut self, text: &str) {
         for row in text.split_inclusive('\n') {
             write(row);
-            // What is typed meanwhile.
-            terminal::listen();
+            (self.between)();
         }
     }
 

@@ -4,29 +4,26 @@ use alloc::{format, string::String};
 
 use uefi::{
     Status, cstr16,
-    proto::media::file::{File, FileAttribute, FileMode, RegularFile},
+    proto::media::file::{Directory, File, FileAttribute, FileMode, RegularFile},
 };
-
-use super::files::Volume;
 
 /// An open log.
 pub struct Log(RegularFile);
 
 impl Log {
-    /// Opens the log on a volume for appending, and makes it if it is not there.
+    /// Opens the log in a volume's root for appending, and makes it if it is not there.
     ///
     /// # Errors
     /// A sentence about the volume.
-    pub fn open(volume: &mut Volume) -> Result<Log, String> {
+    pub fn open(root: &mut Directory, name: &str) -> Result<Log, String> {
         let refused = |name: &str, status: Status| {
             format!("LLAMA2.LOG cannot be written on {name} ({status:?}); going on without it")
         };
-        let opened = volume.root.open(
+        let opened = root.open(
             cstr16!("\\LLAMA2.LOG"),
             FileMode::CreateReadWrite,
             FileAttribute::empty(),
         );
-        let name = &volume.name;
         let handle = opened.map_err(|error| refused(name, error.status()))?;
         let mut file = handle
             .into_regular_file()

@@ -1,6 +1,6 @@
 //! The machine as a conversation needs it: who makes a reply, where files are, what there is to be told.
 //!
-//! A reply is made by whoever the crew says: the boot processor, which shows it itself, or another core, which passes it on through a ring and
+//! A reply is made by whoever the pool says: the boot processor, which shows it itself, or another core, which passes it on through a ring and
 //! calls no firmware.
 
 use alloc::{
@@ -8,30 +8,31 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{
-    cell::Cell,
-    sync::atomic::{
-        AtomicBool, AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+use core::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 use llama2_console::commands::Place;
-use llama2_efi::{config, cores::Way, options::Options, ring::Ring};
+use llama2_efi::{
+    arch, config, cores::DispatchMode, options::Options, ring::Ring, try_lock::TryLock,
+};
 use llama2_engine::{bench::gigahertz, generate::TopToken, units::Bytes, workers::Workers};
 use llama2_talk::{
     host::{Audience, Host, Offer, Progress},
     offer::Room,
 };
 
-use super::{banner, clock, cores::Crew, cpu, files::Volumes, find, memory, panic, random, store};
+use super::{
+    ap_pool::ApPool, banner, clock, files::Volumes, find, keyboard, memory, panic, random, store,
+};
 
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
 
 /// The machine.
 pub struct Machine<'a> {
-    pub crew: &'static Crew,
+    pub pool: &'static ApPool,
     pub volumes: &'a mut Volumes,
     pub options: &'a Options,
     /// Bytes that the running model has, which another one could have instead.
@@ -46,7 +47,7 @@ impl Machine<'_> {
         Room {
             context: self.options.context,
             kv: self.options.kv.unwrap_or_default(),
-            workers: self.crew.count(),
+            workers: self.pool.count(),
             free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
         }
     }
@@ -65,10 +66,10 @@ impl Host for Machine<'_> {
         &mut self,
         threads: Option<usize>,
         audience: &mut dyn Audience,
-        work: &mut dyn FnMut(&mut dyn Audience),
+        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
     ) {
-        let threads = threads.unwrap_or_else(|| self.crew.count());
-        perform(self.crew, threads, audience, work);
+        let threads = threads.unwrap_or_else(|| self.pool.count());
+        perform(self.pool, threads, audience, work);
     }
 
     fn models(&mut self) -> Vec<Offer> {
@@ -109,8 +110,8 @@ impl Host for Machine<'_> {
     fn about(&mut self) -> Vec<(String, String)> {
         let memory = memory::size();
         let mut about = Vec::from([
-            ("cores".to_string(), self.crew.words()),
-            ("processor".to_string(), cpu::name()),
+            ("cores".to_string(), self.pool.words()),
+            ("processor".to_string(), arch::name()),
             ("firmware".to_string(), banner::firmware()),
             (
                 "memory".to_string(),
@@ -135,7 +136,7 @@ struct Mailbox {
     stop: AtomicBool,
     begun: AtomicBool,
     /// Written before `begun`, read after it.
-    top: Cell<Option<TopToken>>,
+    top: TryLock<Option<TopToken>>,
     /// How far it is: read, to read, made, context; nothing yet until `reported`.
     progress: [AtomicUsize; 4],
     reported: AtomicBool,
@@ -154,7 +155,7 @@ impl Mailbox {
 
 /// The mailbox's other end. Allocates nothing and calls no firmware.
 struct Sender<'a> {
-    crew: &'a Crew,
+    pool: &'a ApPool,
     mailbox: &'a Mailbox,
 }
 
@@ -168,7 +169,7 @@ impl Audience for Sender<'_> {
         self.mailbox.reported.store(true, Release);
         let mut rest = self.mailbox.ring.push(text);
         while !rest.is_empty() {
-            self.crew.check();
+            self.pool.check();
             core::hint::spin_loop();
             rest = self.mailbox.ring.push(rest);
         }
@@ -176,7 +177,7 @@ impl Audience for Sender<'_> {
     }
 
     fn begin(&mut self, top: Option<TopToken>) {
-        self.mailbox.top.set(top);
+        self.mailbox.top.with(|place| *place = top);
         self.mailbox.begun.store(true, Release);
     }
 
@@ -198,7 +199,8 @@ impl Receiver<'_> {
     fn collect(&mut self) {
         if !self.begun && self.mailbox.begun.load(Acquire) {
             self.begun = true;
-            self.audience.begin(self.mailbox.top.get());
+            self.audience
+                .begin(self.mailbox.top.with(|top| *top).flatten());
         }
         // Until the first pass is over the audience knows better how much there is to read.
         if self.mailbox.reported.load(Acquire) {
@@ -214,26 +216,26 @@ impl Receiver<'_> {
 
 /// Has `work` make a reply, with at most `threads` workers, and `audience` hear it.
 fn perform(
-    crew: &Crew,
+    pool: &ApPool,
     threads: usize,
     audience: &mut dyn Audience,
-    work: &mut dyn FnMut(&mut dyn Audience),
+    work: &mut (dyn FnMut(&mut dyn Audience) + Send),
 ) {
-    if *crew.way() != Way::Elsewhere {
+    if *pool.mode() != DispatchMode::Elsewhere {
         work(audience);
-        crew.rest();
+        pool.rest();
         return;
     }
     let mailbox = Mailbox {
         ring: Ring::new(RING),
         stop: AtomicBool::new(false),
         begun: AtomicBool::new(false),
-        top: Cell::new(None),
+        top: TryLock::new(None),
         progress: [const { AtomicUsize::new(0) }; 4],
         reported: AtomicBool::new(false),
     };
     let mut sender = Sender {
-        crew,
+        pool,
         mailbox: &mailbox,
     };
     let mut receiver = Receiver {
@@ -242,9 +244,11 @@ fn perform(
         begun: false,
         text: String::new(),
     };
-    let made = crew.elsewhere(threads, &mut || work(&mut sender), &mut || {
+    keyboard::watch(true);
+    let made = pool.elsewhere(threads, &mut || work(&mut sender), &mut || {
         receiver.collect();
     });
+    keyboard::watch(false);
     receiver.collect();
     if let Err(why) = made {
         panic::fail(format_args!("error: {why}; set threads = 1"));

@@ -12,12 +12,11 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use llama2_efi::stack::is_elsewhere;
 use uefi::{
     boot::{self, AllocateType},
     mem::memory_map::{MemoryMap, MemoryType},
 };
-
-use super::cores;
 
 /// Memory that stays the firmware's: its drivers allocate while they read.
 pub const RESERVE: u64 = 8 << 20;
@@ -52,7 +51,7 @@ pub fn last_failed() -> usize {
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // The firmware may not be called there, and the engine's steps have no need to: this would be a mistake of ours.
-        if cores::is_elsewhere() {
+        if is_elsewhere() {
             return ptr::null_mut();
         }
         let start = allocate(layout);
@@ -63,7 +62,7 @@ unsafe impl GlobalAlloc for Firmware {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let Some(start) = NonNull::new(pointer).filter(|_| !cores::is_elsewhere()) else {
+        let Some(start) = NonNull::new(pointer).filter(|_| !is_elsewhere()) else {
             return;
         };
         // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the three ways.

@@ -1,13 +1,12 @@
 //! The application: one file for each thing that the firmware gives, and `app` that puts them together.
 
+mod ap_pool;
 pub mod app;
 mod banner;
 mod bench;
 pub mod clock;
 mod console;
-mod cores;
-pub use cores::discharge;
-mod cpu;
+pub use ap_pool::discharge;
 mod files;
 mod find;
 mod frame;
@@ -18,14 +17,14 @@ mod log;
 mod machine;
 mod memory;
 mod panic;
-mod power;
+pub mod power;
 mod random;
 mod serial;
 mod shell;
 mod show;
-mod stack;
 mod store;
 pub mod terminal;
+mod timer;
 mod wishes;
 
 /// The application's name and version.

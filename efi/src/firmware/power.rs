@@ -1,4 +1,4 @@
-//! The ways out that end the machine's run: again, off, or into the firmware's setup.
+//! The ways out: back to the firmware, or the machine again, off, or into the firmware's setup.
 
 use alloc::{format, string::String};
 use core::{convert::Infallible, time::Duration};
@@ -9,7 +9,7 @@ use uefi::{
     table,
 };
 
-use llama2_efi::options::AGAIN;
+use llama2_efi::options::{AGAIN, Exit};
 
 use super::{console, terminal};
 
@@ -18,6 +18,30 @@ const SUPPORTED: &CStr16 = cstr16!("OsIndicationsSupported");
 const WANTED: &CStr16 = cstr16!("OsIndications");
 /// Enter setup.
 const BOOT_TO_FW_UI: u64 = 1;
+
+/// The end of every run: the key prompt where one is wanted, the last line, and the way out.
+pub fn end(told: bool) -> Status {
+    let exit = terminal::exit();
+    if exit == Exit::Key {
+        // Before the prompt is shown, not after it: whoever reads it may answer at once.
+        while terminal::key().is_some() {}
+        terminal::say(if told {
+            "Done! Press any key to exit."
+        } else {
+            "Press any key to exit."
+        });
+        terminal::wait_for_key();
+    }
+    terminal::leave(told);
+    if exit == Exit::Shutdown {
+        reset(ResetType::SHUTDOWN);
+    }
+    if told {
+        Status::SUCCESS
+    } else {
+        Status::ABORTED
+    }
+}
 
 /// Starts the machine anew.
 pub fn reboot() -> ! {

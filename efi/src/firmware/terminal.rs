@@ -24,15 +24,13 @@ use llama2_console::{
 use llama2_efi::options::Exit;
 use llama2_engine::units::{SENTENCE, short};
 use uefi::{
-    Event, Status,
+    Event,
     boot::{self, EventType, TimerTrigger, Tpl},
     proto::console::text::Color,
-    runtime::ResetType,
 };
 
 use super::{
-    NAME, clock, console, files::Volume, global::Global, keyboard, log::Log, power, serial::Serial,
-    shell,
+    NAME, clock, console, global::Global, keyboard, log::Log, serial::Serial, shell, timer::Timer,
 };
 
 /// Where a pair's second half begins.
@@ -78,14 +76,14 @@ static LINE: Global<Line> = Global::new(Line {
 });
 
 /// Has the line listened to while something goes on; whether it does.
-static TIMER: Global<Option<Event>> = Global::new(None);
+static TIMER: Global<Option<Timer>> = Global::new(None);
 static TIMED: AtomicBool = AtomicBool::new(false);
 
 /// Keys that came while something else was going on.
 static AHEAD: Global<Ahead> = Global::new(Ahead::new());
 
 /// The screen as the firmware's console.
-static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new()));
+static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new(listen)));
 
 /// A front that keeps a picture, which comes onto the screen now and then.
 pub trait Picture: Front {
@@ -137,12 +135,10 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
 /// for keys that came all at once.
 pub fn interactive(wanted: bool) {
     TIMER.with(|timer| {
-        // It must not outlive the application.
-        if let Some(timer) = timer.take() {
-            let _ = boot::close_event(timer);
-        }
+        *timer = None;
         if wanted {
-            *timer = every(LISTENED, on_time);
+            // Safety: `on_time` uses globals alone, through checked borrows.
+            *timer = unsafe { Timer::every(LISTENED, on_time, None) };
         }
         TIMED.store(timer.is_some(), Relaxed);
     });
@@ -175,23 +171,6 @@ pub fn interactive(wanted: bool) {
                 AHEAD.with(|ahead| ahead.press(key));
             }
             None => boot::stall(Duration::from_micros(500)),
-        }
-    }
-}
-
-/// A timer that calls `f` from now on, where the firmware has one.
-fn every(
-    period: Duration,
-    f: unsafe extern "efiapi" fn(Event, Option<NonNull<c_void>>),
-) -> Option<Event> {
-    let kind = EventType::TIMER | EventType::NOTIFY_SIGNAL;
-    // Safety: `on_time`, the only `f` there is, uses globals alone, through checked borrows.
-    let timer = unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(f), None) }.ok()?;
-    match boot::set_timer(&timer, TimerTrigger::Periodic(period)) {
-        Ok(()) => Some(timer),
-        Err(_) => {
-            let _ = boot::close_event(timer);
-            None
         }
     }
 }
@@ -415,24 +394,15 @@ pub fn record(line: &str) {
     });
 }
 
-/// Decides about the log: on a volume, with what was said so far, or none.
-///
-/// # Errors
-/// A sentence, if it cannot be opened.
-pub fn keep_log(volume: Option<&mut Volume>) -> Result<(), String> {
-    let opened = volume.map(Log::open).transpose();
-    let (opened, failed) = match opened {
-        Ok(opened) => (opened, Ok(())),
-        Err(sentence) => (None, Err(sentence)),
-    };
+/// Decides about the log: this one, with what was said so far, or none.
+pub fn keep_log(log: Option<Log>) {
     RECORD.with(|record| {
         let kept = core::mem::replace(record, Record::None);
-        if let (Some(mut log), Record::Kept(text)) = (opened, kept) {
+        if let (Some(mut log), Record::Kept(text)) = (log, kept) {
             log.write(&format!("---- {NAME}\n{text}"));
             *record = Record::Open(log);
         }
     });
-    failed
 }
 
 /// Takes in what came over the serial line, before the firmware's small queue is full.
@@ -561,30 +531,6 @@ pub fn exit() -> Exit {
         .unwrap_or_default()
 }
 
-/// The end of every run: the key prompt where one is wanted, the last line, and the way out.
-pub fn end(told: bool) -> Status {
-    let exit = exit();
-    if exit == Exit::Key {
-        // Before the prompt is shown, not after it: whoever reads it may answer at once.
-        while key().is_some() {}
-        say(if told {
-            "Done! Press any key to exit."
-        } else {
-            "Press any key to exit."
-        });
-        wait_for_key();
-    }
-    leave(told);
-    if exit == Exit::Shutdown {
-        power::reset(ResetType::SHUTDOWN);
-    }
-    if told {
-        Status::SUCCESS
-    } else {
-        Status::ABORTED
-    }
-}
-
 /// Says the last line, by which `xtask` knows the exit status, and gives everything back to the firmware.
 pub fn leave(told: bool) {
     show_on(None);
@@ -636,7 +582,7 @@ pub fn last_words(message: fmt::Arguments<'_>) {
     // Nothing of the picture is called any more, not even to free it.
     if let Some(picture) = PICTURE.with(Option::take).flatten() {
         core::mem::forget(picture);
-        console::Text::new().clear();
+        console::Text::new(listen).clear();
     }
     console::set_colour(Color::LightRed, Color::Black);
     while key().is_some() {}

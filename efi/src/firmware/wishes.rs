@@ -6,6 +6,7 @@ use llama2_efi::{config, options::Options};
 
 use super::{
     files::{Found, Volumes},
+    log::Log,
     terminal::{self, complain, say},
 };
 
@@ -80,7 +81,13 @@ fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Options) {
             "no volume of our own to write LLAMA2.LOG on; going on without it",
         );
     }
-    if let Err(sentence) = terminal::keep_log(volume) {
+    let opened = volume.map(|volume| Log::open(&mut volume.root, &volume.name));
+    let (log, refused) = match opened.transpose() {
+        Ok(log) => (log, None),
+        Err(sentence) => (None, Some(sentence)),
+    };
+    terminal::keep_log(log);
+    if let Some(sentence) = refused {
         complain("warning", &sentence);
     }
 }

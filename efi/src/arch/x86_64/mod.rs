@@ -1,22 +1,44 @@
-//! What the processor is and can do, and its vector units switched on.
+//! x86-64: the processor's name, vector units, pages, counter and ports.
 //!
 //! # Quirks
 //! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every other core.
 //! EDK2's EmulatorPkg runs applications in an ordinary process, where privileged instructions fault: there we only look.
 
-use alloc::{string::String, vec::Vec};
+mod cpuid;
+mod switch;
 
-#[cfg(target_arch = "x86_64")]
+use alloc::{string::String, vec::Vec};
 use core::arch::{
     asm,
-    x86_64::{__cpuid, __cpuid_count},
+    x86_64::{__cpuid, __cpuid_count, _rdtsc},
 };
 
-#[cfg(target_arch = "x86_64")]
-use llama2_efi::processor::{self, Registers};
+use cpuid::Registers;
+pub use switch::{back_to, call_on};
+
+/// The counter's ticks.
+pub fn ticks() -> u64 {
+    // Safety: every x86-64 processor has a time stamp counter, and firmware leaves CR4.TSD clear.
+    unsafe { _rdtsc() }
+}
+
+/// Ticks of the counter a millisecond, where the architecture tells: here they have to be measured.
+pub fn ticks_per_millisecond() -> Option<u64> {
+    None
+}
+
+/// Reads four bytes from a port; `None` where the architecture has no ports.
+///
+/// # Safety
+/// Reading this port changes nothing, and the caller is at privilege level 0.
+pub unsafe fn read_port(port: u16) -> Option<u32> {
+    let value;
+    // Safety: as the caller says.
+    unsafe { asm!("in eax, dx", out("eax") value, in("dx") port, options(nomem, nostack)) };
+    Some(value)
+}
 
 /// The processor's name.
-#[cfg(target_arch = "x86_64")]
 pub fn name() -> String {
     if __cpuid(0x8000_0000).eax < 0x8000_0004 {
         return "unnamed x86-64".into();
@@ -25,10 +47,9 @@ pub fn name() -> String {
         let found = __cpuid(leaf);
         [found.eax, found.ebx, found.ecx, found.edx]
     });
-    processor::name(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+    cpuid::name(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
 }
 
-#[cfg(target_arch = "x86_64")]
 fn registers() -> Registers {
     let leaves = __cpuid(0).eax;
     let mut registers = Registers {
@@ -46,7 +67,6 @@ fn registers() -> Registers {
 
 /// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the arithmetic's rounding as
 /// it is at power-on, as UEFI wants it. May be called again. Runs on any core; allocates nothing.
-#[cfg(target_arch = "x86_64")]
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
@@ -77,7 +97,6 @@ pub fn switch_on_vectors() {
 
 /// Empties the upper halves of the vector registers where `wide` says that they may have been used: SSE code, such as the
 /// firmware's, is slow beside full ones.
-#[cfg(target_arch = "x86_64")]
 pub fn rest_vectors(wide: bool) {
     if wide {
         // Safety: AVX is switched on, for its kernels are in use; no function keeps anything in the upper halves over a
@@ -90,7 +109,6 @@ pub fn rest_vectors(wide: bool) {
 
 /// The size of the page that an address is on, in words; `None` where the page tables cannot be looked into (Intel SDM volume
 /// 3, 4.5).
-#[cfg(target_arch = "x86_64")]
 pub fn page_size(address: usize) -> Option<&'static str> {
     const LA57: u64 = 1 << 12;
     const PRESENT: u64 = 1;
@@ -122,7 +140,6 @@ pub fn page_size(address: usize) -> Option<&'static str> {
 }
 
 /// Whether privileged instructions may be used.
-#[cfg(target_arch = "x86_64")]
 fn is_privileged() -> bool {
     let cs: u16;
     // Safety: the code segment's selector may be read at every level.
@@ -131,7 +148,6 @@ fn is_privileged() -> bool {
 }
 
 /// XCR0. Only where OSXSAVE is set.
-#[cfg(target_arch = "x86_64")]
 fn extended_state() -> u64 {
     let (low, high): (u32, u32);
     // Safety: the caller has seen to OSXSAVE; reading changes nothing.
@@ -142,7 +158,6 @@ fn extended_state() -> u64 {
 }
 
 /// A random number from the processor, if it makes any.
-#[cfg(target_arch = "x86_64")]
 pub fn random() -> Option<u64> {
     if __cpuid(1).ecx & 1 << 30 == 0 {
         return None;
@@ -156,30 +171,4 @@ pub fn random() -> Option<u64> {
         };
         (ok == 1 && number != u64::MAX && number != 0).then_some(number)
     })
-}
-
-/// The processor's name.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn name() -> String {
-    "AArch64".into()
-}
-
-/// There is nothing to switch on.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn switch_on_vectors() {}
-
-/// There is nothing to empty.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn rest_vectors(_wide: bool) {}
-
-/// Not looked up here.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn page_size(_address: usize) -> Option<&'static str> {
-    None
-}
-
-/// A random number from the processor, if it makes any.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn random() -> Option<u64> {
-    None
 }
