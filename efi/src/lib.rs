@@ -8,16 +8,17 @@ extern crate alloc;
 pub mod acpi;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 pub mod arch;
-pub mod choose;
 pub mod command_line;
 pub mod config;
 pub mod cores;
+pub mod file_error;
+pub mod model_names;
 pub mod options;
+pub mod progress;
 pub mod ring;
-pub mod scan;
-pub mod screen;
+pub mod scan_code;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 pub mod stack;
-pub mod trouble;
 pub mod try_lock;
+pub mod ucs2;
 pub mod work_queue;

@@ -24,12 +24,13 @@ use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once}
 
 use super::{
     ap_pool::ApPool,
-    banner, bench, clock,
+    banner, bench, clock, display,
     files::Volumes,
-    find::{self, Pair},
-    keyboard, load,
-    machine::Machine,
-    memory, panic, power, random, shell, show, store,
+    keyboard, load, memory,
+    models::{self, Pair},
+    panic,
+    platform::UefiPlatform,
+    power, random, save, shell,
     terminal::{self, Terminal, complain, detail, say},
     wishes,
 };
@@ -63,7 +64,7 @@ pub fn run() -> Result<(), String> {
     }
     let pool = ApPool::gather(options.threads, options.hook(), panic::fail);
     if options.hook() == Some(Hook::NoRename) {
-        store::refuse_renames();
+        save::refuse_renames();
     }
     let kernels = match options.kernels {
         None => kernels::best(pool.features()),
@@ -85,7 +86,7 @@ pub fn run() -> Result<(), String> {
         complain("warning", &said);
     }
     if let Some(path) = &options.prompt_file {
-        settings.prompt = Some(find::prompt(&mut volumes, path)?);
+        settings.prompt = Some(models::prompt(&mut volumes, path)?);
     }
 
     let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
@@ -94,7 +95,7 @@ pub fn run() -> Result<(), String> {
         kernels,
         options: &options,
     };
-    let mut machine = Machine {
+    let mut machine = UefiPlatform {
         pool,
         volumes: &mut volumes,
         options: &options,
@@ -102,15 +103,15 @@ pub fn run() -> Result<(), String> {
         thorough: false,
     };
     if options.bench == Some(true) {
-        let pair = find::choose(machine.volumes, &options)?;
+        let pair = models::choose(machine.volumes, &options)?;
         let mut ready = shelf.load(pair, None)?;
         return shelf.bench(&mut ready);
     }
     if !stays {
-        let pair = find::choose(machine.volumes, &options)?;
+        let pair = models::choose(machine.volumes, &options)?;
         return shelf.tell(pair, settings, &mut machine);
     }
-    show::begin(&options)?;
+    display::begin(&options)?;
     shelf.talk(settings, &mut machine)?;
     // Who leaves has pressed a key.
     terminal::end_with(options.exit.unwrap_or(Exit::Return));
@@ -181,7 +182,7 @@ impl Shelf<'_> {
             error => about(&error),
         })?;
         Ok(Ready {
-            called: find::called_inside(&pair.model.id, &mut *pair.model.bytes),
+            called: models::called_inside(&pair.model.id, &mut *pair.model.bytes),
             id: pair.model.id.clone(),
             size: pair.model.bytes.size(),
             name,
@@ -226,7 +227,7 @@ impl Shelf<'_> {
         &self,
         pair: Pair,
         settings: Settings,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
     ) -> Result<(), String> {
         let ready = match self.load(pair, Some(&settings)) {
             // Not an error: the user wants to leave.
@@ -288,7 +289,7 @@ impl Shelf<'_> {
     }
 
     /// Conversations with one model after another, until their user leaves.
-    fn talk(&self, settings: Settings, machine: &mut Machine<'_>) -> Result<(), String> {
+    fn talk(&self, settings: Settings, machine: &mut UefiPlatform<'_>) -> Result<(), String> {
         let mut state = State::new(settings, self.options.mode);
         let mut wanted = self.first(machine, &mut state.ahead);
         machine.thorough = true;
@@ -331,7 +332,7 @@ impl Shelf<'_> {
                 return Ok(());
             };
             before = Some(id);
-            wanted = find::open(machine.volumes, &next);
+            wanted = models::open(machine.volumes, &next);
         }
     }
 
@@ -340,7 +341,7 @@ impl Shelf<'_> {
         &self,
         mut ready: Ready,
         state: &mut State,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
     ) -> Result<(String, Option<String>), String> {
         loop {
             let about = ready.about();
@@ -367,9 +368,9 @@ impl Shelf<'_> {
     }
 
     /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
-    fn first(&self, machine: &mut Machine<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
+    fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
         let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
-        if nothing_named && find::count(machine.volumes) > 1 {
+        if nothing_named && models::count(machine.volumes) > 1 {
             let offers = machine.models();
             let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
             let clock = machine.clock();
@@ -382,10 +383,10 @@ impl Shelf<'_> {
                 &mut Terminal,
             );
             if let Some(chosen) = chosen.or(taken) {
-                return find::open(machine.volumes, &offers[chosen].id);
+                return models::open(machine.volumes, &offers[chosen].id);
             }
         }
-        find::choose(machine.volumes, self.options)
+        models::choose(machine.volumes, self.options)
     }
 
     /// Another model, when one could not be had: the one before, or what is chosen; `None` if nothing is.
@@ -394,20 +395,20 @@ impl Shelf<'_> {
     /// There is none that could be.
     fn other(
         &self,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
         before: Option<String>,
         ahead: &mut Ahead,
     ) -> Result<Option<Result<Pair, String>>, String> {
         if let Some(id) = before {
-            say(&format!("Going back to {}.", find::called(&id)));
-            return Ok(Some(find::open(machine.volumes, &id)));
+            say(&format!("Going back to {}.", models::called(&id)));
+            return Ok(Some(models::open(machine.volumes, &id)));
         }
         let offers = machine.models();
         let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
         let taken = taken.ok_or("there is no model that this machine could run")?;
         let clock = machine.clock();
         let chosen = menu::choose(&offers, taken, None, clock, ahead, &mut Terminal);
-        Ok(chosen.map(|chosen| find::open(machine.volumes, &offers[chosen].id)))
+        Ok(chosen.map(|chosen| models::open(machine.volumes, &offers[chosen].id)))
     }
 }
 

@@ -10,7 +10,7 @@ use core::{
 };
 
 use llama2_console::{front::Style, grid::Screen, places::Console};
-use llama2_efi::screen;
+use llama2_efi::ucs2;
 use uefi::{
     CStr16, Status,
     proto::console::text::{Color, Output},
@@ -93,7 +93,7 @@ pub fn columns() -> usize {
 /// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth stopping for.
 pub fn write(text: &str) {
     with_output(|output| {
-        screen::ucs2(text, &mut |piece| {
+        ucs2::ucs2(text, &mut |piece| {
             if let Ok(piece) = CStr16::from_u16_with_nul(piece) {
                 let _ = output.output_string(piece);
             }

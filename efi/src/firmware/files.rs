@@ -19,7 +19,7 @@ use alloc::{
 };
 use core::ops::Range;
 
-use llama2_efi::choose::{Entry, FOLDERS, normalise};
+use llama2_efi::model_names::{Entry, FOLDERS, normalise};
 use llama2_engine::{
     buffer::Buffer,
     source::{ByteSource, ReadError},

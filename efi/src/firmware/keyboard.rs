@@ -18,7 +18,7 @@ use llama2_console::{
     keys::{Given, Key, Modifiers},
     layout::{Keyboard, LAYOUTS, Layout},
 };
-use llama2_efi::scan;
+use llama2_efi::scan_code;
 use uefi::{Handle, Status, boot::ScopedProtocol, proto::unsafe_protocol, table};
 use uefi_raw::protocol::console::{
     InputKey, KeyData, KeyShiftState, KeyState, SimpleTextInputExProtocol, SimpleTextInputProtocol,
@@ -149,8 +149,8 @@ fn stroke() -> Option<Stroke> {
         match unsafe { ((*input).read_key_stroke_ex)(input, &mut data) } {
             Status::SUCCESS => {
                 let KeyData { key, key_state } = data;
-                let modifiers = scan::modifiers(key_state.key_shift_state.bits());
-                return Some((scan::key(key.scan_code, key.unicode_char), modifiers));
+                let modifiers = scan_code::modifiers(key_state.key_shift_state.bits());
+                return Some((scan_code::key(key.scan_code, key.unicode_char), modifiers));
             }
             Status::NOT_READY => return None,
             _ => PLAIN.store(true, Relaxed),
@@ -161,7 +161,7 @@ fn stroke() -> Option<Stroke> {
     // Safety: as above.
     let status = unsafe { ((*input).read_key_stroke)(input, &mut key) };
     (status == Status::SUCCESS).then(|| {
-        let key = scan::key(key.scan_code, key.unicode_char);
+        let key = scan_code::key(key.scan_code, key.unicode_char);
         (key, Modifiers::default())
     })
 }

@@ -24,14 +24,14 @@ use llama2_talk::{
 };
 
 use super::{
-    ap_pool::ApPool, banner, clock, files::Volumes, find, keyboard, memory, panic, random, store,
+    ap_pool::ApPool, banner, clock, files::Volumes, keyboard, memory, models, panic, random, save,
 };
 
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
 
 /// The machine.
-pub struct Machine<'a> {
+pub struct UefiPlatform<'a> {
     pub pool: &'static ApPool,
     pub volumes: &'a mut Volumes,
     pub options: &'a Options,
@@ -41,7 +41,7 @@ pub struct Machine<'a> {
     pub thorough: bool,
 }
 
-impl Machine<'_> {
+impl UefiPlatform<'_> {
     /// What a model can have.
     pub fn room(&self) -> Room {
         Room {
@@ -53,7 +53,7 @@ impl Machine<'_> {
     }
 }
 
-impl Host for Machine<'_> {
+impl Host for UefiPlatform<'_> {
     fn place(&self) -> Place {
         Place::Boot
     }
@@ -77,26 +77,26 @@ impl Host for Machine<'_> {
         if self.thorough {
             self.volumes.connect_everything();
         }
-        find::offers(self.volumes, room)
+        models::offers(self.volumes, room)
     }
 
     fn conversations(&mut self) -> Result<Vec<String>, String> {
-        store::list()
+        save::list()
     }
 
     fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String> {
-        store::read(name, most)
+        save::read(name, most)
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<String, String> {
-        store::write(name, bytes)
+        save::write(name, bytes)
     }
 
     fn configuration(&mut self) -> Result<String, String> {
-        if !store::exists(config::NAME) {
+        if !save::exists(config::NAME) {
             return Ok(String::new());
         }
-        let bytes = store::read(config::NAME, config::LARGEST)?;
+        let bytes = save::read(config::NAME, config::LARGEST)?;
         // What cannot be understood is not to be written into.
         let about = |error: String| format!("{}: {error}", config::NAME);
         config::parse(&bytes).map_err(about)?;
@@ -104,7 +104,7 @@ impl Host for Machine<'_> {
     }
 
     fn configure(&mut self, text: &str) -> Result<String, String> {
-        store::write(config::NAME, text.as_bytes())
+        save::write(config::NAME, text.as_bytes())
     }
 
     fn about(&mut self) -> Vec<(String, String)> {

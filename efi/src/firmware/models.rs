@@ -10,8 +10,8 @@ use core::ops::ControlFlow;
 
 use llama2_console::text;
 use llama2_efi::{
-    choose::{self, TOKENIZERS, normalise},
     config,
+    model_names::{self, TOKENIZERS, normalise},
     options::Options,
 };
 use llama2_engine::{
@@ -198,7 +198,7 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     let mut places: Vec<(String, Place)> = Vec::new();
     for (index, volume) in volumes.list.iter_mut().enumerate() {
         let (entries, _) = volume.entries();
-        for entry in choose::models(&entries) {
+        for entry in model_names::models(&entries) {
             let path = entry.path();
             let is_new = places.iter().all(|(id, _)| !id.eq_ignore_ascii_case(&path));
             let id = match is_new {
@@ -375,7 +375,7 @@ fn beside(volumes: &mut Volumes, index: usize, model: &str) -> Option<Source> {
     let order = core::iter::once(index).chain((0..volumes.list.len()).filter(|&i| i != index));
     for index in order {
         let volume = &mut volumes.list[index];
-        for folder in core::iter::once(folder).chain(choose::FOLDERS) {
+        for folder in core::iter::once(folder).chain(model_names::FOLDERS) {
             for name in TOKENIZERS {
                 let path = format!("{folder}{name}");
                 // What cannot be opened is not there, for a file that nobody named.
