@@ -1,4 +1,5 @@
-//! Which of a machine's processors work: one thread of each physical core, unless more are asked for.
+//! Which of a machine's processors work: one thread of each physical core, unless more are asked
+//! for.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -7,9 +8,9 @@ use alloc::{format, string::String, vec::Vec};
 pub struct Processor {
     /// Its number among the firmware's.
     pub number: usize,
-    /// Whether the application runs on it.
+    /// True for the one that the application runs on.
     pub is_boot: bool,
-    /// Whether it is enabled and healthy.
+    /// True if enabled and healthy.
     pub usable: bool,
     /// Package, core in it, thread in that.
     pub place: (u32, u32, u32),
@@ -28,10 +29,12 @@ pub struct Choice {
     pub all: usize,
 }
 
-/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical core.
+/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical
+/// core.
 ///
 /// # Quirks
-/// Firmware that gives the same place to two processors does not know where they are: each then counts as a core.
+/// Firmware that gives the same place to two processors does not know where they are: each then
+/// counts as a core.
 pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     let usable: Vec<&Processor> = processors
         .iter()
@@ -74,14 +77,14 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     }
 }
 
-/// How the workers are reached.
+/// The way in which the workers are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DispatchMode {
     /// There is the boot processor alone, for this reason.
     Alone(String),
     /// The others work beside it.
     Together,
-    /// It waits, and shows what the others make.
+    /// The boot processor waits, and shows what the others make.
     Elsewhere,
 }
 

@@ -1,4 +1,5 @@
-//! Text from one core to another: a ring that one side fills and the other empties, without waiting in it.
+//! Text from one core to another: a ring that one side fills and the other empties, without waiting
+//! in it.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::sync::atomic::{

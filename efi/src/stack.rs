@@ -16,7 +16,7 @@ use crate::arch;
 
 /// Bytes. The deepest that was seen in use is 5 KiB (a panic's message; the arithmetic takes 4).
 const SIZE: usize = 64 << 10;
-/// What the lowest bytes hold as long as nobody has come so far.
+/// The lowest bytes of a stack that was large enough.
 const CANARY: u128 = 0x6c6c_616d_6132_6566;
 /// Elements of one stack.
 const LEN: usize = SIZE / size_of::<u128>();
@@ -44,8 +44,8 @@ unsafe impl Sync for Stacks {}
 static ANNOUNCED: AtomicPtr<UnsafeCell<u128>> = AtomicPtr::new(ptr::null_mut());
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether the caller is on one of the stacks that were announced: on a core other than the boot
-/// processor, which may call no firmware.
+/// True where the caller is on one of the stacks that were announced: on a core other than the
+/// boot processor, which may call no firmware.
 pub fn is_elsewhere() -> bool {
     let here = 0u8;
     let first = ANNOUNCED.load(Relaxed).addr();
@@ -78,7 +78,7 @@ impl Stacks {
         Some(distance / SIZE).filter(|&index| index < self.states.len())
     }
 
-    /// Whether somebody is on one of them.
+    /// True while somebody is on one of them.
     pub fn are_in_use(&self) -> bool {
         self.states.iter().any(|state| state.taken.load(Acquire))
     }

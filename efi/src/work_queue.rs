@@ -60,7 +60,7 @@ impl Word {
     }
 }
 
-/// How far the work is that was delegated.
+/// States of delegated work.
 mod state {
     pub const NONE: u8 = 0;
     pub const LEFT: u8 = 1;
@@ -97,7 +97,7 @@ pub struct WorkQueue {
     give_up: GiveUp,
 }
 
-/// Who leads: the one that there is.
+/// The leader of a queue, of which there is one at a time.
 pub struct Leader<'q>(&'q WorkQueue);
 
 impl Drop for Leader<'_> {
@@ -160,8 +160,8 @@ impl WorkQueue {
         usize::from(self.word().stay)
     }
 
-    /// Works as part `part`, from 1, until it may go, or the queue is broken. At once where somebody
-    /// works as this part already.
+    /// Works as part `part`, from 1, until it may go, or the queue is broken. At once where
+    /// somebody works as this part already.
     pub fn serve(&self, part: usize) {
         let seat = part.checked_sub(1).and_then(|seat| self.seats.get(seat));
         let Some(Alone(seat)) = seat.filter(|seat| !seat.0.taken.swap(true, Acquire)) else {
@@ -202,7 +202,7 @@ impl WorkQueue {
         self.broken.0.store(true, Release);
     }
 
-    /// Whether it is broken.
+    /// True once [`break_up`](WorkQueue::break_up) was called.
     pub fn is_broken(&self) -> bool {
         self.broken.0.load(Acquire)
     }
@@ -228,7 +228,7 @@ impl WorkQueue {
     }
 
     /// Leaves `work` here for one other core, calls `meanwhile`, and returns when neither goes on.
-    /// Whether somebody took the work, and did it. One at a time is left: another is refused.
+    /// True if somebody took the work, and did it. One at a time is left: another is refused.
     pub fn delegate(&self, mut work: Work<'_>, meanwhile: impl FnOnce()) -> bool {
         /// Takes the work back, or waits until it is done, however `meanwhile` ends.
         struct Left<'q>(&'q WorkQueue);

@@ -4,6 +4,8 @@
 use alloc::string::String;
 use core::arch::asm;
 
+use llama2_engine::kernels::Features;
+
 /// The processor's name.
 pub fn name() -> String {
     "AArch64".into()
@@ -13,7 +15,7 @@ pub fn name() -> String {
 pub fn switch_on_vectors() {}
 
 /// Does nothing: there are no upper halves to be emptied.
-pub fn rest_vectors(_wide: bool) {}
+pub fn rest_vectors(_: Features) {}
 
 /// The size of the page that an address is on, in words; it is not looked up here.
 pub fn page_size(_address: usize) -> Option<&'static str> {

@@ -1,12 +1,14 @@
 //! The processor's other cores, by the Platform Initialization specification's MP Services.
 //!
-//! Calling a core takes the firmware 10 to 40 ms, so it stays for a whole reply: it waits at the [`WorkQueue`] for one job
-//! after another. Between replies the cores are the firmware's again, and before the application ends all are back.
+//! Calling a core takes the firmware 10 to 40 ms, so it stays for a whole reply: it waits at the
+//! [`WorkQueue`] for one job after another. Between replies the cores are the firmware's again, and
+//! before the application ends all are back.
 //!
 //! # Quirks
-//! The specification lets firmware refuse calls that return at once when it has got as far as booting (EDK2's EmulatorPkg
-//! does, OVMF does not). Then the cores are called with a call that returns when all are done: the reply is made on one of
-//! *them*, and the boot processor, which waits in the firmware, shows it from a timer's interrupt.
+//! The specification lets firmware refuse calls that return at once when it has got as far as
+//! booting (EDK2's EmulatorPkg does, OVMF does not). Then the cores are called with a call that
+//! returns when all are done: the reply is made on one of *them*, and the boot processor, which
+//! waits in the firmware, shows it from a timer's interrupt.
 //!
 //! The order in which cores arrive differs from call to call: what a core does goes by its number.
 
@@ -39,12 +41,13 @@ use uefi::{
 
 use super::{clock, global::Global, shell::open, timer::Timer};
 
-/// Milliseconds that cores may take to come, and to go. A machine with fewer real cores than it shows takes its time.
+/// Milliseconds that cores may take to come, and to go. A machine with fewer real cores than it
+/// shows takes its time.
 const PATIENCE: u64 = 20_000;
 /// Between two looks of the boot processor at what the others make, where it only shows it.
 const TICK: Duration = Duration::from_millis(30);
 
-/// What those who come are to do.
+/// Orders for the cores that come.
 mod duty {
     /// Switch their vectors on and tell what they have.
     pub const TELL: u8 = 0;
@@ -61,7 +64,7 @@ pub type Fail = fn(fmt::Arguments<'_>) -> !;
 struct Slot {
     /// The firmware's number of it.
     number: usize,
-    /// What it has, as of its last visit.
+    /// Its vector units, as of its last visit.
     features: TryLock<Features>,
     came: AtomicBool,
 }
@@ -69,10 +72,8 @@ struct Slot {
 /// The firmware's MP Services.
 struct Services(NonNull<MpServices>);
 
-// Safety: the firmware keeps the protocol as long as it runs. The specification has WhoAmI be called
-// on every core; all else is not called on another core than the boot processor's.
-unsafe impl Send for Services {}
-// Safety: as above.
+// Safety: the firmware keeps the protocol as long as it runs. The specification has WhoAmI be
+// called on every core; `call_all`, the only other function, refuses all but the boot processor.
 unsafe impl Sync for Services {}
 
 impl Services {
@@ -106,7 +107,7 @@ pub struct ApPool {
     wanted: Option<usize>,
     hook: Option<Hook>,
     fail: Fail,
-    /// What each core of the pool has.
+    /// Vector units that each core of the pool has.
     features: Features,
     queue: WorkQueue,
     duty: AtomicU8,
@@ -127,7 +128,8 @@ fn enlist(pool: Box<ApPool>) -> &'static ApPool {
     pool.stacks.announce();
     let pool = Box::into_raw(pool);
     POOL.store(pool, Release);
-    // Safety: from a box, and only `recall`, whose callers know of no reference, makes it one again.
+    // Safety: from a box, and only `recall`, whose callers know of no reference, makes it one
+    // again.
     unsafe { &*pool }
 }
 
@@ -164,7 +166,7 @@ struct Cut {
     len: usize,
 }
 
-/// What the first panic on another core said.
+/// The message of the first panic on another core.
 static MESSAGE: TryLock<Cut> = TryLock::new(Cut {
     bytes: [0; 400],
     len: 0,
@@ -202,7 +204,8 @@ pub fn give_in(words: fmt::Arguments<'_>) {
     }
 }
 
-/// What whoever waits at a broken queue does.
+/// Ends the waiting at a broken queue: another core goes back to the firmware, and the boot
+/// processor shows the message.
 extern "C" fn give_up() -> ! {
     let fail = current().map(|pool| {
         // Safety: as in `give_in`.
@@ -281,9 +284,7 @@ impl ApPool {
                     let missing = pool.missing();
                     if missing.is_empty() {
                         for slot in &pool.slots {
-                            let told = slot.features.with(|features| *features);
-                            let told = told.unwrap_or(Features::BASE);
-                            pool.features = pool.features.intersect(told);
+                            pool.features = pool.features.intersect(slot.features());
                         }
                         return enlist(pool);
                     }
@@ -347,12 +348,12 @@ impl ApPool {
         enlist(ApPool::new(None, mode, choice, wanted, None, fail))
     }
 
-    /// What every core of the pool has.
+    /// Vector units that each core of the pool has.
     pub fn features(&self) -> Features {
         self.features
     }
 
-    /// How the others are reached.
+    /// The way in which the others are reached.
     pub fn mode(&self) -> &DispatchMode {
         &self.mode
     }
@@ -387,7 +388,8 @@ impl ApPool {
         missing.map(|slot| slot.number).collect()
     }
 
-    /// Calls the first `invited` cores. With an event, returns at once; without, when all have gone.
+    /// Calls the first `invited` cores. With an event, returns at once; without, when all have
+    /// gone.
     fn call(&self, duty: u8, invited: usize, event: Option<&Event>) -> Result<(), Status> {
         let services = self.services.as_ref().ok_or(Status::NOT_STARTED)?;
         self.duty.store(duty, Relaxed);
@@ -426,12 +428,13 @@ impl ApPool {
         called
     }
 
-    /// Whether cores have been called, and not been seen off.
+    /// True while cores are called, and not seen off.
     fn is_called(&self) -> bool {
         self.event.with(|event| event.is_some()) != Some(false)
     }
 
-    /// Waits until all cores are back at the firmware, which they must be on their way to. Not all: they did not in time.
+    /// Waits until all cores are back at the firmware, which they must be on their way to. Not all:
+    /// they did not in time.
     fn see_off(&self) -> bool {
         let Some(event) = self.event.with(Option::take).flatten() else {
             return true;
@@ -507,8 +510,8 @@ impl ApPool {
         }
     }
 
-    /// Where the boot processor cannot work itself: calls `work` on another core, with `threads`
-    /// workers there, and meanwhile `tick` on this one, from an interrupt, every [`TICK`].
+    /// Calls `work` on another core, with `threads` workers there, where the boot processor cannot
+    /// work itself, and meanwhile `tick` on this one, from an interrupt, every [`TICK`].
     ///
     /// # Errors
     /// If nobody came to do it; nothing has been done then.
@@ -553,8 +556,8 @@ impl ApPool {
     }
 }
 
-// Safety: a reply is led by one core, and every part of it is another core's, which `WorkQueue` waits
-// for; `wait` looks at the word before it returns.
+// Safety: a reply is led by one core, and every part of it is another core's, which `WorkQueue`
+// waits for; `wait` looks at the word before it returns.
 unsafe impl Workers for ApPool {
     fn count(&self) -> usize {
         match self.mode {
@@ -600,7 +603,7 @@ unsafe impl Workers for ApPool {
             self.queue.check();
             panic!("nobody is here");
         }
-        arch::rest_vectors(self.features.has_avx2());
+        arch::rest_vectors(self.features);
     }
 
     fn wait(&self, word: &AtomicU32, seen: u32) {
@@ -615,6 +618,11 @@ impl Slot {
             features: TryLock::new(Features::BASE),
             came: AtomicBool::new(false),
         }
+    }
+
+    fn features(&self) -> Features {
+        let told = self.features.with(|features| *features);
+        told.unwrap_or(Features::BASE)
     }
 }
 
@@ -642,11 +650,9 @@ fn list(services: &MpServices) -> Vec<Processor> {
 struct Visit {
     pool: &'static ApPool,
     index: usize,
-    /// Whether AVX may have been used.
-    wide: AtomicBool,
 }
 
-/// What the firmware calls on every enabled core.
+/// Called by the firmware on every enabled core.
 extern "efiapi" fn arrive(_: *mut c_void) {
     let Some(pool) = current() else { return };
     let Some(number) = pool.services.as_ref().and_then(Services::who_am_i) else {
@@ -656,22 +662,16 @@ extern "efiapi" fn arrive(_: *mut c_void) {
     let Some(index) = invited.into_iter().position(|slot| slot.number == number) else {
         return;
     };
-    let visit = Visit {
-        pool,
-        index,
-        wide: AtomicBool::new(false),
-    };
-    pool.stacks.call(index, attend, &visit);
-    arch::rest_vectors(visit.wide.load(Relaxed));
+    pool.stacks.call(index, attend, &Visit { pool, index });
+    arch::rest_vectors(pool.slots[index].features());
 }
 
-/// What a core does here, on its own stack.
+/// Does what a core comes for, on its own stack.
 extern "efiapi" fn attend(visit: &Visit) {
-    let &Visit { pool, index, .. } = visit;
+    let &Visit { pool, index } = visit;
     let slot = &pool.slots[index];
     arch::switch_on_vectors();
     let features = Features::of_this_core();
-    visit.wide.store(features.has_avx2(), Relaxed);
     slot.features.with(|told| *told = features);
     slot.came.store(true, Release);
     // Each time anew: the firmware may have reset the core.

@@ -1,4 +1,5 @@
-//! The main job, from top to bottom: banner, wishes, a model, and what is done with it until its user leaves.
+//! The main job, from top to bottom: banner, wishes, a model, and what is done with it until its
+//! user leaves.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
@@ -38,7 +39,8 @@ use super::{
 /// Seconds until the first model of the menu is taken.
 const COUNTDOWN: u64 = 10;
 
-/// Runs the application. How it ends is told to the terminal as soon as it is known, for errors end so, too.
+/// Runs the application. How it ends is told to the terminal as soon as it is known, for errors end
+/// so, too.
 ///
 /// # Errors
 /// The sentence to show.
@@ -142,8 +144,8 @@ struct Ready {
 }
 
 impl Shelf<'_> {
-    /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are looked at before the weights are read: a mistake
-    /// should not cost their loading.
+    /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are
+    /// looked at before the weights are read: a mistake should not cost their loading.
     fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
         let name = pair.model.name.clone();
         let about = |error: &dyn Display| format!("{name}: {error}");
@@ -336,7 +338,8 @@ impl Shelf<'_> {
         }
     }
 
-    /// Talks with a model until its user leaves, or wants another one. Gives its name in menus, and the other's.
+    /// Talks with a model until its user leaves, or wants another one. Gives its name in menus, and
+    /// the other's.
     fn hold(
         &self,
         mut ready: Ready,
@@ -367,7 +370,8 @@ impl Shelf<'_> {
         }
     }
 
-    /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
+    /// The model to begin with: the one that was named; where there are several, the one that is
+    /// chosen from a menu.
     fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
         let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
         if nothing_named && models::count(machine.volumes) > 1 {
@@ -389,7 +393,8 @@ impl Shelf<'_> {
         models::choose(machine.volumes, self.options)
     }
 
-    /// Another model, when one could not be had: the one before, or what is chosen; `None` if nothing is.
+    /// Another model, when one could not be had: the one before, or what is chosen; `None` if
+    /// nothing is.
     ///
     /// # Errors
     /// There is none that could be.

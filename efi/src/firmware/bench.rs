@@ -1,5 +1,5 @@
-//! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own table, so that it can be
-//! measured with and without its operating system.
+//! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own
+//! table, so that it can be measured with and without its operating system.
 
 use alloc::{format, string::String, vec};
 use core::ops::ControlFlow;
@@ -29,7 +29,8 @@ const REPETITIONS: usize = 5;
 const SECONDS: u64 = 15;
 const READING: u64 = 500_000_000;
 
-/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be another one afterwards.
+/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be
+/// another one afterwards.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

@@ -1,8 +1,10 @@
 //! The firmware's text console: the screen.
 //!
 //! # Quirks
-//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for all screens together.
-//! - A line feed in the last row moves everything up; no row's last column is written, since consoles disagree about the cursor behind it.
+//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for
+//!   all screens together.
+//! - A line feed in the last row moves everything up; no row's last column is written, since
+//!   consoles disagree about the cursor behind it.
 
 use core::{
     ptr::NonNull,
@@ -34,14 +36,16 @@ fn output() -> Option<NonNull<SimpleTextOutputProtocol>> {
 /// The screen through uefi's wrapper.
 fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     let output = output()?.cast::<Output>();
-    // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f` below comes back here.
+    // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f`
+    // below comes back here.
     Some(f(unsafe { &mut *output.as_ptr() }))
 }
 
 /// Takes the screen over; `clear` empties it.
 pub fn open(clear: bool) {
     if let Some(output) = output() {
-        // Safety: the firmware's console and, where it is not null, its description; both are only read.
+        // Safety: the firmware's console and, where it is not null, its description; both are only
+        // read.
         let mode = unsafe { (*output.as_ptr()).mode.as_ref() };
         FOUND_COLOURS.store(mode.map_or(-1, |mode| mode.attribute), Relaxed);
     }
@@ -71,7 +75,8 @@ fn size() -> (usize, usize) {
     let ask = || {
         let output = output()?.as_ptr();
         let (mut columns, mut rows) = (0, 0);
-        // Safety: the firmware's console and, where it is not null, its description; the call only writes the two numbers.
+        // Safety: the firmware's console and, where it is not null, its description; the call only
+        // writes the two numbers.
         let status = unsafe {
             let mode = usize::try_from((*output).mode.as_ref()?.mode).ok()?;
             ((*output).query_mode)(output, mode, &mut columns, &mut rows)
@@ -90,7 +95,8 @@ pub fn columns() -> usize {
     size().0
 }
 
-/// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth stopping for.
+/// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth
+/// stopping for.
 pub fn write(text: &str) {
     with_output(|output| {
         ucs2::ucs2(text, &mut |piece| {
@@ -121,7 +127,8 @@ fn colour(style: Style) -> Color {
     }
 }
 
-/// The firmware's text console as a console of places. Showing a long text takes a while, in which others have something to do.
+/// The firmware's text console as a console of places. Showing a long text takes a while, in which
+/// others have something to do.
 #[derive(Debug)]
 pub struct Text {
     style: Style,
@@ -169,7 +176,8 @@ impl Screen for Text {
 impl Console for Text {
     fn place(&self) -> (usize, usize) {
         let ask = || {
-            // Safety: the firmware's console and, where it is not null, its description; both are only read.
+            // Safety: the firmware's console and, where it is not null, its description; both are
+            // only read.
             let mode = unsafe { (*output()?.as_ptr()).mode.as_ref()? };
             let number = |place: i32| usize::try_from(place).unwrap_or(0);
             Some((number(mode.cursor_column), number(mode.cursor_row)))

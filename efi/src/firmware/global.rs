@@ -3,12 +3,13 @@
 use llama2_efi::{stack::is_elsewhere, try_lock::TryLock};
 
 /// A value that only the boot processor reaches, and there one user at a time: what the firmware's
-/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken, and
-/// lets it be. The task priority level would keep them off, too, but the firmware wants keyboards to
-/// be read at the lowest one, and while a serial line is slow its other drivers should go on.
+/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken,
+/// and lets it be. The task priority level would keep them off, too, but the firmware wants
+/// keyboards to be read at the lowest one, and while a serial line is slow its other drivers should
+/// go on.
 pub struct Global<T>(TryLock<Here<T>>);
 
-/// What may not go to another core, such as the firmware's protocols.
+/// A value that may not go to another core, such as the firmware's protocols.
 struct Here<T>(T);
 
 // Safety: it does not go anywhere: `Global::with` gives it to the boot processor alone.

@@ -1,11 +1,14 @@
-//! The machine's own keyboard: the firmware's keys with what was held down, as the configured layout prints them.
+//! The machine's own keyboard: the firmware's keys with what was held down, as the configured
+//! layout prints them.
 //!
 //! # Quirks
-//! - Every firmware driver reports a US keyboard's characters, whatever is plugged in (EDK2 has a keyboard layout protocol, which only its own
-//!   setup can set): hence the layouts.
-//! - The extended protocol may report modifiers by themselves, as keys without code and character, if somebody has switched that on: they are
-//!   left out. So nothing has to be switched off, which would set the lights of Caps Lock and its like, too.
-//! - Some firmware has the extended protocol not on the console's handle, or fails every call of it: then the simple one is asked.
+//! - Every firmware driver reports a US keyboard's characters, whatever is plugged in (EDK2 has a
+//!   keyboard layout protocol, which only its own setup can set): hence the layouts.
+//! - The extended protocol may report modifiers by themselves, as keys without code and character,
+//!   if somebody has switched that on: they are left out. So nothing has to be switched off, which
+//!   would set the lights of Caps Lock and its like, too.
+//! - Some firmware has the extended protocol not on the console's handle, or fails every call of
+//!   it: then the simple one is asked.
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{
@@ -28,7 +31,7 @@ use super::{global::Global, shell::open};
 
 static LAYOUT: Global<Keyboard> = Global::new(Keyboard::new(&LAYOUTS[0]));
 
-/// Whether the extended protocol has failed.
+/// True once the extended protocol has failed.
 static PLAIN: AtomicBool = AtomicBool::new(false);
 
 /// Takes this to be printed on the keys from now on.
@@ -54,13 +57,14 @@ pub fn read() -> Option<Given> {
 /// A key, `None` for a modifier alone, and what was held down.
 type Stroke = (Option<Key>, Modifiers);
 
-/// Whether the firmware tells of keys instead of being asked; whether it has; the others that were
-/// pressed meanwhile.
+/// True while the firmware tells of keys instead of being asked.
 static WATCHED: AtomicBool = AtomicBool::new(false);
+/// True when it has told of one.
 static TOLD: AtomicBool = AtomicBool::new(false);
+/// Other keys that were pressed meanwhile.
 static KEPT: Global<VecDeque<Stroke>> = Global::new(VecDeque::new());
 
-/// What the firmware was asked to tell of, and who was asked.
+/// The notifications that were asked for, and the keyboard.
 static WATCH: Global<Option<Watch>> = Global::new(None);
 
 struct Watch {
@@ -133,19 +137,20 @@ pub fn watch(wanted: bool) {
     }
 }
 
-/// What the firmware calls when a key is pressed that [`watch`] has named.
+/// Called by the firmware when a key is pressed that [`watch`] has named.
 unsafe extern "efiapi" fn tell(_: *const KeyData) -> Status {
     TOLD.store(true, Relaxed);
     Status::SUCCESS
 }
 
-/// What was pressed, if anything was.
+/// The next stroke that the firmware has, if it has one.
 fn stroke() -> Option<Stroke> {
     let mut extended = (!PLAIN.load(Relaxed)).then(extended).flatten();
     if let Some(input) = extended.as_mut().and_then(|input| input.get_mut()) {
         let input = &raw mut input.0;
         let mut data = KeyData::default();
-        // Safety: the firmware's keyboard, valid until ExitBootServices; the call only writes the key.
+        // Safety: the firmware's keyboard, valid until ExitBootServices; the call only writes the
+        // key.
         match unsafe { ((*input).read_key_stroke_ex)(input, &mut data) } {
             Status::SUCCESS => {
                 let KeyData { key, key_state } = data;

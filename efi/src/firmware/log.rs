@@ -1,4 +1,5 @@
-//! `LLAMA2.LOG`: each stage as it is reached, written through at once. On a laptop that hangs it is the only witness.
+//! `LLAMA2.LOG`: each stage as it is reached, written through at once. On a laptop that hangs it is
+//! the only witness.
 
 use alloc::{format, string::String};
 
@@ -33,7 +34,8 @@ impl Log {
         Ok(Log(file))
     }
 
-    /// Appends lines and sees to it that they reach the medium. A volume that fails now is not worth stopping for.
+    /// Appends lines and sees to it that they reach the medium. A volume that fails now is not
+    /// worth stopping for.
     pub fn write(&mut self, text: &str) {
         self.write_piece(&text.replace('\n', "\r\n"));
     }

@@ -1,4 +1,5 @@
-//! The application: one file for each thing that the firmware gives, and `app` that puts them together.
+//! The application: one file for each thing that the firmware gives, and `app` that puts them
+//! together.
 
 mod ap_pool;
 pub mod app;

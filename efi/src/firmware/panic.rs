@@ -1,5 +1,5 @@
-//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the firmware. uefi's own
-//! handler would power off.
+//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the
+//! firmware. uefi's own handler would power off.
 
 use core::{
     fmt,
@@ -34,8 +34,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     ))
 }
 
-/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware, the message is shown, a key is
-/// waited for, and a machine that was to switch itself off does.
+/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware,
+/// the message is shown, a key is waited for, and a machine that was to switch itself off does.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
     keyboard::watch(false);
     // A panic inside of this function leaves at once.

@@ -1,7 +1,8 @@
-//! The machine as a conversation needs it: who makes a reply, where files are, what there is to be told.
+//! The machine as a conversation needs it: who makes a reply, where files are, what there is to be
+//! told.
 //!
-//! A reply is made by whoever the pool says: the boot processor, which shows it itself, or another core, which passes it on through a ring and
-//! calls no firmware.
+//! A reply is made by whoever the pool says: the boot processor, which shows it itself, or another
+//! core, which passes it on through a ring and calls no firmware.
 
 use alloc::{
     format,
@@ -37,12 +38,13 @@ pub struct UefiPlatform<'a> {
     pub options: &'a Options,
     /// Bytes that the running model has, which another one could have instead.
     pub taken: u64,
-    /// Whether models are looked for on drives, too, that the firmware has left asleep; starting those takes time.
+    /// True if models are looked for on drives, too, that the firmware has left asleep; starting
+    /// those takes time.
     pub thorough: bool,
 }
 
 impl UefiPlatform<'_> {
-    /// What a model can have.
+    /// Memory and workers that a model can have.
     pub fn room(&self) -> Room {
         Room {
             context: self.options.context,
@@ -137,7 +139,7 @@ struct Mailbox {
     begun: AtomicBool,
     /// Written before `begun`, read after it.
     top: TryLock<Option<TopToken>>,
-    /// How far it is: read, to read, made, context; nothing yet until `reported`.
+    /// Tokens read, to read, made, and in the context; nothing yet until `reported`.
     progress: [AtomicUsize; 4],
     reported: AtomicBool,
 }
@@ -186,7 +188,7 @@ impl Audience for Sender<'_> {
     }
 }
 
-/// What has arrived on the other side.
+/// The end of the mailbox on the boot processor.
 struct Receiver<'a> {
     mailbox: &'a Mailbox,
     audience: &'a mut dyn Audience,

@@ -13,7 +13,8 @@ use llama2_efi::options::{AGAIN, Exit};
 
 use super::{console, terminal};
 
-/// What the firmware can do at its next start, and what it is asked to do then (specification 2.10, section 8.5.4).
+/// The variables of what the firmware can do at its next start, and what it is asked to do then
+/// (specification 2.10, section 8.5.4).
 const SUPPORTED: &CStr16 = cstr16!("OsIndicationsSupported");
 const WANTED: &CStr16 = cstr16!("OsIndications");
 /// Enter setup.
@@ -100,13 +101,13 @@ fn number(name: &CStr16) -> Result<Option<u64>, String> {
 /// Resets the machine, once everything is closed.
 ///
 /// # Quirks
-/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware without a way to
-/// switch off does return.
+/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware
+/// without a way to switch off does return.
 pub fn reset(kind: ResetType) -> ! {
     type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
     if let Some(table) = table::system_table_raw() {
-        // Safety: the firmware's own tables, valid for good. The two function types differ in the result only, and a
-        // function that may return is what the firmware's is.
+        // Safety: the firmware's own tables, valid for good. The two function types differ in the
+        // result only, and a function that may return is what the firmware's is.
         unsafe {
             let reset = (*table.as_ref().runtime_services).reset_system;
             let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());

@@ -1,24 +1,29 @@
 //! Files that we write: conversations and `LLAMA2.CFG`, whole or not at all.
 //!
-//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people look first; no folder has to be made. The volume is the
-//! one that we were started from, if it can be written, else the first that can. Reading asks the volumes in the same order, so that what was
-//! written last is found.
+//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people
+//! look first; no folder has to be made. The volume is the one that we were started from, if it can
+//! be written, else the first that can. Reading asks the volumes in the same order, so that what
+//! was written last is found.
 //!
-//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes), read back, and takes the place of the old one only then.
-//! Where the firmware refuses to rename, it is written once more under its name, and the `.TMP` file stays until that one is whole: if the medium goes wrong
-//! meanwhile, the text is in the `.TMP` file, and the sentence says so.
+//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes),
+//! read back, and takes the place of the old one only then. Where the firmware refuses to rename,
+//! it is written once more under its name, and the `.TMP` file stays until that one is whole: if
+//! the medium goes wrong meanwhile, the text is in the `.TMP` file, and the sentence says so.
 //!
 //! Volumes are looked up at each call, since drives come and go while somebody talks.
 //!
 //! # Quirks
 //! What EDK2's FAT driver does (OVMF 2022.11 under QEMU):
-//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of it; once the temporary file is deleted, as many bytes
-//!   are free as before.
-//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by WRITE_PROTECTED when a file is made.
-//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's virtio driver waits for ever for one that is
-//!   gone; virtio drives are not pulled out.
-//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be opened at all.
-//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not the medium's.
+//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of
+//!   it; once the temporary file is deleted, as many bytes are free as before.
+//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by
+//!   WRITE_PROTECTED when a file is made.
+//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's
+//!   virtio driver waits for ever for one that is gone; virtio drives are not pulled out.
+//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be
+//!   opened at all.
+//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not
+//!   the medium's.
 
 use alloc::{format, string::String, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -152,8 +157,8 @@ pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
     Err(format!("{name} cannot be read: {trouble}"))
 }
 
-/// Writes a file, in place of one of this name, and gives the name of the volume that it is on. Whoever calls this has asked whether another one may
-/// be written over.
+/// Writes a file, in place of one of this name, and gives the name of the volume that it is on.
+/// Whoever calls this has asked whether another one may be written over.
 ///
 /// # Errors
 /// A sentence: why not. The volume is then as it was, or the sentence says what is different.
@@ -256,7 +261,8 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileErro
     Ok(())
 }
 
-/// Writes a file that is not there under its own name, without another one in between. What could not be written whole goes.
+/// Writes a file that is not there under its own name, without another one in between. What could
+/// not be written whole goes.
 fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let made = open(volume, name, FileMode::CreateReadWrite)?;
     let mut file = made.ok_or(FileError::Missing)?;

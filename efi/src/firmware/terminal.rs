@@ -1,7 +1,10 @@
-//! Everything that people see and type, on screen and serial line alike, and the application's ending.
+//! Everything that people see and type, on screen and serial line alike, and the application's
+//! ending.
 //!
-//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line, which is a terminal of 80 columns without colours, and
-//! to the screen, which is the firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes the same ways.
+//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line,
+//! which is a terminal of 80 columns without colours, and to the screen, which is the firmware's
+//! text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes
+//! the same ways.
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
 use core::{
@@ -39,8 +42,8 @@ const PAIR: usize = 13;
 const WIRE: (usize, usize) = (80, 24);
 /// Keys that are decoded ahead. The rest waits in the serial line's buffer, and in the firmware's.
 const DECODED: usize = 256;
-/// Milliseconds after its last byte during which the serial line is watched without sleep: a paste follows something typed, and the firmware's queue
-/// is full within 3 ms.
+/// Milliseconds after its last byte during which the serial line is watched without sleep: a paste
+/// follows something typed, and the firmware's queue is full within 3 ms.
 const WATCHED: u64 = 60_000;
 /// Milliseconds within which a terminal says how wide it is; one behind a network may be later.
 const ANSWERED: u64 = 150;
@@ -87,7 +90,8 @@ static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::
 
 /// A front that keeps a picture, which comes onto the screen now and then.
 pub trait Picture: Front {
-    /// Brings what has changed onto the screen. It is called whenever keys are looked for, and may find that it is too early.
+    /// Brings what has changed onto the screen. It is called whenever keys are looked for, and may
+    /// find that it is too early.
     fn draw(&mut self);
 }
 
@@ -114,10 +118,12 @@ pub fn open() {
     SCREEN.with(Places::measure);
 }
 
-/// What has been said so far, for a picture that comes later; `None` once it is known that none does.
+/// What has been said so far, for a picture that comes later; `None` once it is known that none
+/// does.
 static EARLY: Global<Option<Vec<(Style, String)>>> = Global::new(Some(Vec::new()));
 
-/// From now on the screen shows this picture; without one it is the firmware's console again, which is emptied.
+/// From now on the screen shows this picture; without one it is the firmware's console again, which
+/// is emptied.
 pub fn show_on(picture: Option<Box<dyn Picture>>) {
     let was = PICTURE
         .with(|place| core::mem::replace(place, picture))
@@ -130,8 +136,9 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
     }
 }
 
-/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they are. The serial line's cursor is at a line's
-/// beginning. The line is listened to all the time: a token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
+/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they
+/// are. The serial line's cursor is at a line's beginning. The line is listened to all the time: a
+/// token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
 /// for keys that came all at once.
 pub fn interactive(wanted: bool) {
     TIMER.with(|timer| {
@@ -160,7 +167,8 @@ pub fn interactive(wanted: bool) {
         }
         false
     });
-    // What comes first may be a menu, which is to be as wide as it may. Keys that come meanwhile are for it.
+    // What comes first may be a menu, which is to be as wide as it may. Keys that come meanwhile
+    // are for it.
     let start = clock::milliseconds();
     while asked == Some(true)
         && LINE.with(|line| !line.measured) == Some(true)
@@ -175,7 +183,8 @@ pub fn interactive(wanted: bool) {
     }
 }
 
-/// Listens, in the middle of whatever goes on; while somebody else uses the line, who listens then himself, it does nothing. It asks for no memory.
+/// Listens, in the middle of whatever goes on; while somebody else uses the line, who listens then
+/// himself, it does nothing. It asks for no memory.
 unsafe extern "efiapi" fn on_time(_: Event, _: Option<NonNull<c_void>>) {
     listen();
 }
@@ -444,7 +453,8 @@ fn pressed() -> Option<Key> {
     .flatten()
 }
 
-/// The next key of keyboard or serial line, if there is one; keys that came while something else was going on are the first.
+/// The next key of keyboard or serial line, if there is one; keys that came while something else
+/// was going on are the first.
 pub fn key() -> Option<Key> {
     AHEAD.with(Ahead::take).flatten().or_else(pressed)
 }
@@ -462,8 +472,8 @@ pub fn stopped() -> bool {
     false
 }
 
-/// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a timer, and nothing has come over the serial line
-/// for a while.
+/// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a
+/// timer, and nothing has come over the serial line for a while.
 pub fn rest(milliseconds: u64) {
     const NAP: u64 = 10;
     on_picture(&mut |picture| picture.draw());
@@ -531,7 +541,8 @@ pub fn exit() -> Exit {
         .unwrap_or_default()
 }
 
-/// Says the last line, by which `xtask` knows the exit status, and gives everything back to the firmware.
+/// Says the last line, by which `xtask` knows the exit status, and gives everything back to the
+/// firmware.
 pub fn leave(told: bool) {
     show_on(None);
     say(if told {
@@ -552,7 +563,8 @@ fn close() {
     console::close();
 }
 
-/// Shows a message without the heap, waits for a key (where nobody may be there, for a while) and gives everything back.
+/// Shows a message without the heap, waits for a key (where nobody may be there, for a while) and
+/// gives everything back.
 pub fn last_words(message: fmt::Arguments<'_>) {
     struct Direct;
     impl fmt::Write for Direct {

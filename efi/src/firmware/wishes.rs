@@ -18,7 +18,8 @@ struct File {
     bytes: alloc::vec::Vec<u8>,
 }
 
-/// The command line's wishes over the configuration file's, if there is one. How the run ends is told to the terminal as soon as it is known.
+/// The command line's wishes over the configuration file's, if there is one. How the run ends is
+/// told to the terminal as soon as it is known.
 ///
 /// # Errors
 /// A sentence, if there is a file and it will not do.
@@ -33,7 +34,8 @@ pub fn wishes(volumes: &mut Volumes, line: Options) -> Result<Options, String> {
         keep_log(volumes, own, &line);
         return Ok(line);
     };
-    // What can be understood of a file that is not right still says how to end and whether to keep a log.
+    // What can be understood of a file that is not right still says how to end and whether to keep
+    // a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
     terminal::end_with(partly.exit.unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);

@@ -1,8 +1,9 @@
 //! x86-64: the processor's name, vector units, pages, counter and ports.
 //!
 //! # Quirks
-//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every other core.
-//! EDK2's EmulatorPkg runs applications in an ordinary process, where privileged instructions fault: there we only look.
+//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every
+//! other core. EDK2's EmulatorPkg runs applications in an ordinary process, where privileged
+//! instructions fault: there we only look.
 
 mod cpuid;
 mod switch;
@@ -12,6 +13,8 @@ use core::arch::{
     asm,
     x86_64::{__cpuid, __cpuid_count, _rdtsc},
 };
+
+use llama2_engine::kernels::Features;
 
 use cpuid::Registers;
 pub use switch::{back_to, call_on};
@@ -65,20 +68,22 @@ fn registers() -> Registers {
     registers
 }
 
-/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the arithmetic's rounding as
-/// it is at power-on, as UEFI wants it. May be called again. Runs on any core; allocates nothing.
+/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the
+/// arithmetic's rounding as it is at power-on, as UEFI wants it. May be called again. Runs on any
+/// core; allocates nothing.
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
-    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes for granted.
+    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes
+    // for granted.
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, readonly)) };
     let registers = registers();
     if !registers.can_switch_on() || !is_privileged() {
         return;
     }
     let cr4: u64;
-    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It changes nothing
-    // for code that does not use XSAVE.
+    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It
+    // changes nothing for code that does not use XSAVE.
     unsafe {
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
         if cr4 & OSXSAVE_IN_CR4 == 0 {
@@ -88,27 +93,28 @@ pub fn switch_on_vectors() {
     let state = extended_state();
     let wanted = state | registers.wanted_state();
     if wanted != state {
-        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is taken away.
+        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is
+        // taken away.
         unsafe {
             asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
         }
     }
 }
 
-/// Empties the upper halves of the vector registers where `wide` says that they may have been used: SSE code, such as the
-/// firmware's, is slow beside full ones.
-pub fn rest_vectors(wide: bool) {
-    if wide {
-        // Safety: AVX is switched on, for its kernels are in use; no function keeps anything in the upper halves over a
-        // call.
+/// Empties the upper halves of the vector registers on a core that has `features`, and may have used
+/// them: SSE code, such as the firmware's, is slow beside full ones.
+pub fn rest_vectors(features: Features) {
+    if features.has_avx2() {
+        // Safety: AVX is there and switched on, or nobody had these features; no function keeps anything in the
+        // upper halves over a call.
         unsafe {
             asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
         }
     }
 }
 
-/// The size of the page that an address is on, in words; `None` where the page tables cannot be looked into (Intel SDM volume
-/// 3, 4.5).
+/// The size of the page that an address is on, in words; `None` where the page tables cannot be
+/// looked into (Intel SDM volume 3, 4.5).
 pub fn page_size(address: usize) -> Option<&'static str> {
     const LA57: u64 = 1 << 12;
     const PRESENT: u64 = 1;
@@ -139,7 +145,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     None
 }
 
-/// Whether privileged instructions may be used.
+/// True where privileged instructions may be used.
 fn is_privileged() -> bool {
     let cs: u16;
     // Safety: the code segment's selector may be read at every level.
@@ -165,7 +171,8 @@ pub fn random() -> Option<u64> {
     // Ten attempts, as Intel advises. Some old AMD processors say yes and give nothing but ones.
     (0..10).find_map(|_| {
         let (number, ok): (u64, u8);
-        // Safety: the processor says that it has the instruction, which changes these two registers and the flags.
+        // Safety: the processor says that it has the instruction, which changes these two registers
+        // and the flags.
         unsafe {
             asm!("rdrand {}", "setc {}", out(reg) number, out(reg_byte) ok, options(nomem, nostack))
         };

@@ -1,6 +1,7 @@
 //! Calls on another stack, and a way off it from anywhere.
 
-/// Takes back the registers that a callee keeps in this calling convention (Microsoft's), and returns.
+/// Takes back the registers that a callee keeps in this calling convention (Microsoft's), and
+/// returns.
 macro_rules! restore {
     () => {
         "movaps xmm6, [rsp]
@@ -73,7 +74,8 @@ pub unsafe extern "efiapi" fn call_on(
 /// Goes to the end of a [`call_on`].
 ///
 /// # Safety
-/// Nobody needs what the frames on the other stack hold any more. `way_back` is what [`call_on`] has stored, and its frame still stands.
+/// Nobody needs what the frames on the other stack hold any more. `way_back` is what [`call_on`]
+/// has stored, and its frame still stands.
 #[unsafe(naked)]
 pub unsafe extern "efiapi" fn back_to(way_back: usize) -> ! {
     core::arch::naked_asm!("mov rsp, rcx", restore!())
