@@ -1,5 +1,5 @@
-//! The ACPI timer, a counter of 3.579545 MHz that every PC has: where it is, and how fast another counter runs beside it
-//! (ACPI specification 6.5, sections 4.8.3.3 and 5.2).
+//! The ACPI timer, a counter of 3.579545 MHz that every PC has: where it is, and how fast another
+//! counter runs beside it (ACPI specification 6.5, sections 4.8.3.3 and 5.2).
 
 /// Counts of the timer a second.
 const FREQUENCY: u128 = 3_579_545;
@@ -28,7 +28,8 @@ pub fn length(header: &[u8; 8]) -> usize {
     number::<4>(header, 4).unwrap_or(0) as usize
 }
 
-/// The addresses of the tables that the root table has (`XSDT`, or the older `RSDT`); empty if it is neither.
+/// The addresses of the tables that the root table has (`XSDT`, or the older `RSDT`); empty if it
+/// is neither.
 pub fn tables(root: &[u8]) -> impl Iterator<Item = u64> {
     let width = match root.get(..4) {
         Some(b"XSDT") => 8,
@@ -68,8 +69,9 @@ pub fn timer(table: &[u8]) -> Option<Timer> {
 }
 
 impl Timer {
-    /// Ticks a millisecond of another counter that has counted `ticks` while this one went from `from` to `to`, perhaps several times
-    /// round; `about` is what is known already, to a percent or so; `None`: it went less than once round. `None` if that cannot be.
+    /// Ticks a millisecond of another counter that has counted `ticks` while this one went from
+    /// `from` to `to`, perhaps several times round; `about` is what is known already, to a percent
+    /// or so; `None`: it went less than once round. `None` if that cannot be.
     pub fn rate(&self, from: u32, to: u32, ticks: u64, about: Option<u64>) -> Option<u64> {
         let round = 1 << self.bits;
         let rest = u128::from(to.wrapping_sub(from)) % round;

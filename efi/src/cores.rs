@@ -1,4 +1,5 @@
-//! Which of a machine's processors work: one thread of each physical core, unless more are asked for.
+//! Which of a machine's processors work: one thread of each physical core, unless more are asked
+//! for.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -7,9 +8,9 @@ use alloc::{format, string::String, vec::Vec};
 pub struct Processor {
     /// Its number among the firmware's.
     pub number: usize,
-    /// Whether the application runs on it.
+    /// True for the one that the application runs on.
     pub is_boot: bool,
-    /// Whether it is enabled and healthy.
+    /// True if enabled and healthy.
     pub usable: bool,
     /// Package, core in it, thread in that.
     pub place: (u32, u32, u32),
@@ -28,10 +29,12 @@ pub struct Choice {
     pub all: usize,
 }
 
-/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical core.
+/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical
+/// core.
 ///
 /// # Quirks
-/// Firmware that gives the same place to two processors does not know where they are: each then counts as a core.
+/// Firmware that gives the same place to two processors does not know where they are: each then
+/// counts as a core.
 pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     let usable: Vec<&Processor> = processors
         .iter()
@@ -74,30 +77,35 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     }
 }
 
-/// How the workers are reached.
+/// The way in which the workers are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum DispatchMode {
     /// There is the boot processor alone, for this reason.
     Alone(String),
     /// The others work beside it.
     Together,
-    /// It waits, and shows what the others make.
+    /// The boot processor waits, and shows what the others make.
     Elsewhere,
 }
 
 /// The banner's words about cores.
-pub fn words(way: &Way, choice: &Choice, workers: usize, wanted: Option<usize>) -> String {
+pub fn words(
+    mode: &DispatchMode,
+    choice: &Choice,
+    workers: usize,
+    wanted: Option<usize>,
+) -> String {
     let all = choice.all;
     let upto = if wanted.is_some() { "" } else { "up to " };
-    let mut words = match way {
-        Way::Alone(why) if why.is_empty() => format!("1 of {all} used"),
-        Way::Alone(why) => format!("1 of {all} used ({why})"),
-        Way::Together => format!("{upto}{workers} of {all} used"),
-        Way::Elsewhere => {
+    let mut words = match mode {
+        DispatchMode::Alone(why) if why.is_empty() => format!("1 of {all} used"),
+        DispatchMode::Alone(why) => format!("1 of {all} used ({why})"),
+        DispatchMode::Together => format!("{upto}{workers} of {all} used"),
+        DispatchMode::Elsewhere => {
             format!("{upto}{workers} of {all} used, and the first one to show what they make")
         }
     };
-    if wanted.is_none() && choice.cores < choice.usable && !matches!(way, Way::Alone(_)) {
+    if wanted.is_none() && choice.cores < choice.usable && !matches!(mode, DispatchMode::Alone(_)) {
         words.push_str("; one thread of each core");
     }
     words
@@ -161,18 +169,24 @@ mod tests {
     #[test]
     fn what_the_banner_says() {
         let four = machine(&[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]);
-        let say = |way: &Way, wanted| {
+        let say = |mode: &DispatchMode, wanted| {
             let choice = choose(&four, wanted);
-            words(way, &choice, choice.others.len() + 1, wanted)
+            words(mode, &choice, choice.others.len() + 1, wanted)
         };
         assert_eq!(
-            say(&Way::Together, None),
+            say(&DispatchMode::Together, None),
             "up to 2 of 4 used; one thread of each core"
         );
-        assert_eq!(say(&Way::Alone(String::new()), Some(1)), "1 of 4 used");
-        assert_eq!(say(&Way::Together, Some(4)), "4 of 4 used");
         assert_eq!(
-            say(&Way::Alone("the firmware has no MP Services".into()), None),
+            say(&DispatchMode::Alone(String::new()), Some(1)),
+            "1 of 4 used"
+        );
+        assert_eq!(say(&DispatchMode::Together, Some(4)), "4 of 4 used");
+        assert_eq!(
+            say(
+                &DispatchMode::Alone("the firmware has no MP Services".into()),
+                None
+            ),
             "1 of 4 used (the firmware has no MP Services)"
         );
     }

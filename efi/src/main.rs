@@ -7,7 +7,8 @@ extern crate alloc;
 #[cfg(target_os = "uefi")]
 mod firmware;
 
-/// What Secure Boot's shim can revoke this file by (its SBAT.md): component, generation, vendor, package, version, where to turn.
+/// What Secure Boot's shim can revoke this file by (its SBAT.md): component, generation, vendor,
+/// package, version, where to turn.
 #[cfg(target_os = "uefi")]
 const SBAT: &str = concat!(
     "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n",
@@ -27,9 +28,10 @@ static SBAT_SECTION: [u8; SBAT.len()] = match SBAT.as_bytes().first_chunk() {
 #[cfg(target_os = "uefi")]
 #[uefi::entry]
 fn main() -> uefi::Status {
-    use firmware::{app, clock, terminal};
+    use firmware::{app, clock, power, terminal};
 
-    // The firmware would reset the machine after five minutes. Where it has no watchdog there is nothing to switch off.
+    // The firmware would reset the machine after five minutes. Where it has no watchdog there is
+    // nothing to switch off.
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
     clock::start();
     terminal::open();
@@ -40,8 +42,8 @@ fn main() -> uefi::Status {
             false
         }
     };
-    let status = terminal::end(told);
-    // Safety: the application is over, and nothing of it is left that could refer to the crew.
+    let status = power::end(told);
+    // Safety: the application is over, and nothing of it is left that could refer to the pool.
     unsafe { firmware::discharge() };
     status
 }

@@ -81,7 +81,7 @@ pub trait Host {
         &mut self,
         threads: Option<usize>,
         audience: &mut dyn Audience,
-        work: &mut dyn FnMut(&mut dyn Audience),
+        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
     );
 
     /// The models that can be had now.

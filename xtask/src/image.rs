@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
-use llama2_efi::{choose::is_model, options::Options};
+use llama2_efi::{model_names::is_model, options::Options};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Memory,

@@ -1,4 +1,5 @@
 //! `cargo xtask`: all that a Makefile would do badly.
+#![forbid(unsafe_code)]
 
 mod bench;
 mod boots;

@@ -118,7 +118,7 @@ impl Host for Computer<'_> {
         &mut self,
         _threads: Option<usize>,
         audience: &mut dyn Audience,
-        work: &mut dyn FnMut(&mut dyn Audience),
+        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
     ) {
         work(audience);
     }

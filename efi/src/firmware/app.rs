@@ -1,4 +1,5 @@
-//! The main job, from top to bottom: banner, wishes, a model, and what is done with it until its user leaves.
+//! The main job, from top to bottom: banner, wishes, a model, and what is done with it until its
+//! user leaves.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
@@ -24,13 +25,14 @@ use llama2_engine::{
 use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
 
 use super::{
-    banner, bench, clock,
-    cores::Crew,
+    ap_pool::ApPool,
+    banner, bench, clock, display,
     files::Volumes,
-    find::{self, Pair},
-    keyboard, load,
-    machine::Machine,
-    memory, power, random, shell, show, store,
+    keyboard, load, memory,
+    models::{self, Pair},
+    panic,
+    platform::UefiPlatform,
+    power, random, save, shell,
     terminal::{self, Terminal, complain, detail, say},
     wishes,
 };
@@ -38,7 +40,8 @@ use super::{
 /// Seconds until the first model of the menu is taken.
 const COUNTDOWN: u64 = 10;
 
-/// Runs the application. How it ends is told to the terminal as soon as it is known, for errors end so, too.
+/// Runs the application. How it ends is told to the terminal as soon as it is known, for errors end
+/// so, too.
 ///
 /// # Errors
 /// The sentence to show.
@@ -62,22 +65,22 @@ pub fn run() -> Result<(), String> {
     if let Some(layout) = options.keyboard {
         keyboard::set_layout(layout);
     }
-    let crew = Crew::gather(options.threads, options.hook());
+    let pool = ApPool::gather(options.threads, options.hook(), panic::fail);
     if options.hook() == Some(Hook::NoRename) {
-        store::refuse_renames();
+        save::refuse_renames();
     }
     let kernels = match options.kernels {
-        None => kernels::best(crew.features()),
-        Some(name) => kernels::named(name, crew.features())
+        None => kernels::best(pool.features()),
+        Some(name) => kernels::named(name, pool.features())
             .map_err(|error| format!("kernels \"{name}\": {error}"))?,
     };
-    banner::show_crew(crew, kernels);
-    if let Some(wanted) = options.threads.filter(|&wanted| wanted > crew.count()) {
+    banner::show_crew(pool, kernels);
+    if let Some(wanted) = options.threads.filter(|&wanted| wanted > pool.count()) {
         complain(
             "warning",
             &format!(
                 "{wanted} threads are more than can work here: taking {}",
-                crew.count()
+                pool.count()
             ),
         );
     }
@@ -86,32 +89,32 @@ pub fn run() -> Result<(), String> {
         complain("warning", &said);
     }
     if let Some(path) = &options.prompt_file {
-        settings.prompt = Some(find::prompt(&mut volumes, path)?);
+        settings.prompt = Some(models::prompt(&mut volumes, path)?);
     }
 
     let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
     let shelf = Shelf {
-        crew,
+        pool,
         kernels,
         options: &options,
     };
-    let mut machine = Machine {
-        crew,
+    let mut machine = UefiPlatform {
+        pool,
         volumes: &mut volumes,
         options: &options,
         taken: 0,
         thorough: false,
     };
     if options.bench == Some(true) {
-        let pair = find::choose(machine.volumes, &options)?;
+        let pair = models::choose(machine.volumes, &options)?;
         let mut ready = shelf.load(pair, None)?;
         return shelf.bench(&mut ready);
     }
     if !stays {
-        let pair = find::choose(machine.volumes, &options)?;
+        let pair = models::choose(machine.volumes, &options)?;
         return shelf.tell(pair, settings, &mut machine);
     }
-    show::begin(&options)?;
+    display::begin(&options)?;
     shelf.talk(settings, &mut machine)?;
     // Who leaves has pressed a key.
     terminal::end_with(options.exit.unwrap_or(Exit::Return));
@@ -120,7 +123,7 @@ pub fn run() -> Result<(), String> {
 
 /// What every model is run with.
 struct Shelf<'a> {
-    crew: &'static Crew,
+    pool: &'static ApPool,
     kernels: &'static Kernels,
     options: &'a Wishes,
 }
@@ -140,8 +143,8 @@ struct Ready {
 }
 
 impl Shelf<'_> {
-    /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are looked at before the weights are read: a mistake
-    /// should not cost their loading.
+    /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are
+    /// looked at before the weights are read: a mistake should not cost their loading.
     fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
         let name = pair.model.name.clone();
         let about = |error: &dyn Display| format!("{name}: {error}");
@@ -159,7 +162,7 @@ impl Shelf<'_> {
                 .context
                 .map(|wanted| wanted.min(checkpoint.config.seq_len)),
         };
-        let context = Context::fit(&checkpoint, wanted, kv, self.crew.count(), free)
+        let context = Context::fit(&checkpoint, wanted, kv, self.pool.count(), free)
             .map_err(|error| about(&error))?;
         if context.is_short() {
             complain("warning", &format!("a context of {context}"));
@@ -178,7 +181,7 @@ impl Shelf<'_> {
             error => about(&error),
         })?;
         Ok(Ready {
-            called: find::called_inside(&pair.model.id, &mut *pair.model.bytes),
+            called: models::called_inside(&pair.model.id, &mut *pair.model.bytes),
             id: pair.model.id.clone(),
             size: pair.model.bytes.size(),
             name,
@@ -192,7 +195,7 @@ impl Shelf<'_> {
     fn session<'m>(&self, ready: &'m Ready) -> Result<Session<'m>, String> {
         let computing = Options {
             kernels: self.kernels,
-            workers: self.crew,
+            workers: self.pool,
             threads: self
                 .options
                 .threads
@@ -209,7 +212,7 @@ impl Shelf<'_> {
             file,
             &ready.checkpoint,
             &ready.weights,
-            self.crew,
+            self.pool,
             self.kernels,
             self.options,
         );
@@ -221,7 +224,7 @@ impl Shelf<'_> {
         &self,
         pair: Pair,
         settings: Settings,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
     ) -> Result<(), String> {
         let ready = match self.load(pair, Some(&settings)) {
             // Not an error: the user wants to leave.
@@ -283,7 +286,7 @@ impl Shelf<'_> {
     }
 
     /// Conversations with one model after another, until their user leaves.
-    fn talk(&self, settings: Settings, machine: &mut Machine<'_>) -> Result<(), String> {
+    fn talk(&self, settings: Settings, machine: &mut UefiPlatform<'_>) -> Result<(), String> {
         let mut state = State::new(settings, self.options.mode);
         let mut wanted = self.first(machine, &mut state.ahead);
         machine.thorough = true;
@@ -323,16 +326,17 @@ impl Shelf<'_> {
                 return Ok(());
             };
             before = Some(id);
-            wanted = find::open(machine.volumes, &next);
+            wanted = models::open(machine.volumes, &next);
         }
     }
 
-    /// Talks with a model until its user leaves, or wants another one. Gives its name in menus, and the other's.
+    /// Talks with a model until its user leaves, or wants another one. Gives its name in menus, and
+    /// the other's.
     fn hold(
         &self,
         mut ready: Ready,
         state: &mut State,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
     ) -> Result<(String, Option<String>), String> {
         loop {
             let about = ready.about();
@@ -358,10 +362,11 @@ impl Shelf<'_> {
         }
     }
 
-    /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
-    fn first(&self, machine: &mut Machine<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
+    /// The model to begin with: the one that was named; where there are several, the one that is
+    /// chosen from a menu.
+    fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
         let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
-        if nothing_named && find::count(machine.volumes) > 1 {
+        if nothing_named && models::count(machine.volumes) > 1 {
             let offers = machine.models();
             let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
             let clock = machine.clock();
@@ -374,32 +379,33 @@ impl Shelf<'_> {
                 &mut Terminal,
             );
             if let Some(chosen) = chosen.or(taken) {
-                return find::open(machine.volumes, &offers[chosen].id);
+                return models::open(machine.volumes, &offers[chosen].id);
             }
         }
-        find::choose(machine.volumes, self.options)
+        models::choose(machine.volumes, self.options)
     }
 
-    /// Another model, when one could not be had: the one before, or what is chosen; `None` if nothing is.
+    /// Another model, when one could not be had: the one before, or what is chosen; `None` if
+    /// nothing is.
     ///
     /// # Errors
     /// There is none that could be.
     fn other(
         &self,
-        machine: &mut Machine<'_>,
+        machine: &mut UefiPlatform<'_>,
         before: Option<String>,
         ahead: &mut Ahead,
     ) -> Result<Option<Result<Pair, String>>, String> {
         if let Some(id) = before {
-            say(&format!("Going back to {}.", find::called(&id)));
-            return Ok(Some(find::open(machine.volumes, &id)));
+            say(&format!("Going back to {}.", models::called(&id)));
+            return Ok(Some(models::open(machine.volumes, &id)));
         }
         let offers = machine.models();
         let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
         let taken = taken.ok_or("there is no model that this machine could run")?;
         let clock = machine.clock();
         let chosen = menu::choose(&offers, taken, None, clock, ahead, &mut Terminal);
-        Ok(chosen.map(|chosen| find::open(machine.volumes, &offers[chosen].id)))
+        Ok(chosen.map(|chosen| models::open(machine.volumes, &offers[chosen].id)))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use alloc::{format, string::String};
 
+use llama2_efi::arch;
 use llama2_engine::{bench::gigahertz, kernels::Kernels, units::Bytes};
 use uefi::system;
 
 use super::{
-    NAME, clock,
-    cores::Crew,
-    cpu, memory,
+    NAME,
+    ap_pool::ApPool,
+    clock, memory,
     shell::text,
     terminal::{say, say_pair, title},
 };
@@ -17,7 +18,7 @@ use super::{
 pub fn show() {
     title(&format!("{NAME}: a language model with nothing underneath"));
     say_pair("firmware", &firmware());
-    say_pair("processor", &cpu::name());
+    say_pair("processor", &arch::name());
     let memory = memory::size();
     say_pair(
         "memory",
@@ -38,8 +39,8 @@ pub fn firmware() -> String {
 }
 
 /// Says what will compute.
-pub fn show_crew(crew: &Crew, kernels: &Kernels) {
-    say_pair("cores", &crew.words());
+pub fn show_crew(pool: &ApPool, kernels: &Kernels) {
+    say_pair("cores", &pool.words());
     let clock = gigahertz(clock::nanoseconds);
     let clock = clock.map_or(String::new(), |ghz| format!(", {ghz:.2} GHz effective"));
     say_pair("kernels", &format!("{}{clock}", kernels.title));

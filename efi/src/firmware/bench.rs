@@ -1,11 +1,11 @@
-//! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own table, so that it can be
-//! measured with and without its operating system.
+//! `bench`: how fast this machine runs the model with nothing underneath, in `llama2 bench`'s own
+//! table, so that it can be measured with and without its operating system.
 
 use alloc::{format, string::String, vec};
 use core::ops::ControlFlow;
 
 use llama2_console::front::{Bottom, Front};
-use llama2_efi::{cores::Way, options::Options};
+use llama2_efi::{arch, cores::DispatchMode, options::Options};
 use llama2_engine::{
     bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, positions, statistics::mean},
     checkpoint::{Checkpoint, Error},
@@ -15,9 +15,8 @@ use llama2_engine::{
 };
 
 use super::{
-    clock,
-    cores::Crew,
-    cpu, memory,
+    ap_pool::ApPool,
+    clock, memory,
     terminal::{self, Terminal, complain, say},
 };
 
@@ -30,7 +29,8 @@ const REPETITIONS: usize = 5;
 const SECONDS: u64 = 15;
 const READING: u64 = 500_000_000;
 
-/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be another one afterwards.
+/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be
+/// another one afterwards.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -38,13 +38,13 @@ pub fn run(
     (file, size): (&str, u64),
     checkpoint: &Checkpoint,
     model: &Model,
-    crew: &'static Crew,
+    pool: &'static ApPool,
     kernels: &'static Kernels,
     options: &Options,
 ) -> Result<(), Error> {
     // A token at a time through calls that return at the end would measure the firmware.
-    let blocking = *crew.way() == Way::Elsewhere;
-    let workers: &dyn Workers = if blocking { &Single } else { crew };
+    let blocking = *pool.mode() == DispatchMode::Elsewhere;
+    let workers: &dyn Workers = if blocking { &Single } else { pool };
     if blocking {
         complain(
             "warning",
@@ -79,17 +79,17 @@ pub fn run(
         context: (positions(&tests), model.config.seq_len),
         kernels: kernels.title,
         kv,
-        pages: cpu::page_size(model.final_norm.as_ptr().addr())
+        pages: arch::page_size(model.final_norm.as_ptr().addr())
             .unwrap_or("?")
             .into(),
-        processor: cpu::name(),
+        processor: arch::name(),
     };
     let bench = Bench {
         model,
         kernels,
         workers,
         kv,
-        features: crew.features(),
+        features: pool.features(),
         // Sessions and the firmware need some as well.
         spare: memory::size().free / 2,
         clock: clock::nanoseconds,
@@ -124,7 +124,7 @@ pub fn run(
             ControlFlow::Continue(())
         }
     });
-    crew.rest();
+    pool.rest();
     note("");
     Terminal.bottom(Bottom::Nothing);
     let outcomes = match measured {

@@ -1,8 +1,10 @@
 //! The firmware's text console: the screen.
 //!
 //! # Quirks
-//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for all screens together.
-//! - A line feed in the last row moves everything up; no row's last column is written, since consoles disagree about the cursor behind it.
+//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for
+//!   all screens together.
+//! - A line feed in the last row moves everything up; no row's last column is written, since
+//!   consoles disagree about the cursor behind it.
 
 use core::{
     ptr::NonNull,
@@ -10,15 +12,13 @@ use core::{
 };
 
 use llama2_console::{front::Style, grid::Screen, places::Console};
-use llama2_efi::screen;
+use llama2_efi::ucs2;
 use uefi::{
     CStr16, Status,
     proto::console::text::{Color, Output},
     table,
 };
 use uefi_raw::protocol::console::SimpleTextOutputProtocol;
-
-use super::terminal;
 
 /// Columns and rows where the firmware does not say; every console has them.
 const LEAST: (usize, usize) = (80, 25);
@@ -36,14 +36,16 @@ fn output() -> Option<NonNull<SimpleTextOutputProtocol>> {
 /// The screen through uefi's wrapper.
 fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     let output = output()?.cast::<Output>();
-    // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f` below comes back here.
+    // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f`
+    // below comes back here.
     Some(f(unsafe { &mut *output.as_ptr() }))
 }
 
 /// Takes the screen over; `clear` empties it.
 pub fn open(clear: bool) {
     if let Some(output) = output() {
-        // Safety: the firmware's console and, where it is not null, its description; both are only read.
+        // Safety: the firmware's console and, where it is not null, its description; both are only
+        // read.
         let mode = unsafe { (*output.as_ptr()).mode.as_ref() };
         FOUND_COLOURS.store(mode.map_or(-1, |mode| mode.attribute), Relaxed);
     }
@@ -73,7 +75,8 @@ fn size() -> (usize, usize) {
     let ask = || {
         let output = output()?.as_ptr();
         let (mut columns, mut rows) = (0, 0);
-        // Safety: the firmware's console and, where it is not null, its description; the call only writes the two numbers.
+        // Safety: the firmware's console and, where it is not null, its description; the call only
+        // writes the two numbers.
         let status = unsafe {
             let mode = usize::try_from((*output).mode.as_ref()?.mode).ok()?;
             ((*output).query_mode)(output, mode, &mut columns, &mut rows)
@@ -92,10 +95,11 @@ pub fn columns() -> usize {
     size().0
 }
 
-/// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth stopping for.
+/// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth
+/// stopping for.
 pub fn write(text: &str) {
     with_output(|output| {
-        screen::ucs2(text, &mut |piece| {
+        ucs2::ucs2(text, &mut |piece| {
             if let Ok(piece) = CStr16::from_u16_with_nul(piece) {
                 let _ = output.output_string(piece);
             }
@@ -123,16 +127,21 @@ fn colour(style: Style) -> Color {
     }
 }
 
-/// The firmware's text console as a console of places. Showing a long text takes a while: the serial line is looked at in between.
+/// The firmware's text console as a console of places. Showing a long text takes a while, in which
+/// others have something to do.
 #[derive(Debug)]
 pub struct Text {
     style: Style,
+    between: fn(),
 }
 
 impl Text {
-    /// The console, of which there is one.
-    pub const fn new() -> Text {
-        Text { style: Style::Info }
+    /// The console, of which there is one. `between` is called between any two rows of a text.
+    pub const fn new(between: fn()) -> Text {
+        Text {
+            style: Style::Info,
+            between,
+        }
     }
 }
 
@@ -167,7 +176,8 @@ impl Screen for Text {
 impl Console for Text {
     fn place(&self) -> (usize, usize) {
         let ask = || {
-            // Safety: the firmware's console and, where it is not null, its description; both are only read.
+            // Safety: the firmware's console and, where it is not null, its description; both are
+            // only read.
             let mode = unsafe { (*output()?.as_ptr()).mode.as_ref()? };
             let number = |place: i32| usize::try_from(place).unwrap_or(0);
             Some((number(mode.cursor_column), number(mode.cursor_row)))
@@ -183,8 +193,7 @@ impl Console for Text {
     fn print(&mut self, text: &str) {
         for row in text.split_inclusive('\n') {
             write(row);
-            // What is typed meanwhile.
-            terminal::listen();
+            (self.between)();
         }
     }
 

@@ -1,16 +1,19 @@
-//! Files on the machine's volumes: found by name whatever its case, read in pieces that real firmware can cope with.
+//! Files on the machine's volumes: found by name whatever its case, read in pieces that real
+//! firmware can cope with.
 //!
 //! # Quirks
-//! - Some firmware fails on reads of more than 1 MiB, some on buffers above 4 GiB: a read that fails is tried again in
-//!   pieces of 64 KiB through a buffer below.
-//! - EDK2's AHCI driver (OVMF 2022.11, tried with QEMU's blkdebug on q35) reports success for sectors that the drive
-//!   failed to read, and leaves the buffer as it was. So sectors are marked before they are read, and one that still has
-//!   its mark was not read. What EDK2's FAT driver takes through its cache, up to 64 KiB at both ends of a read, hides
-//!   the marks: reads overlap by as much, and only their middles are used. A second attempt in small pieces would get
-//!   what the cache has made of the failure.
-//! - Fast boot leaves drives without their drivers. File systems on disks that are up already are started always: under
-//!   OVMF that takes 5 ms. What is switched off altogether is started only when something that was named is not found, or
-//!   when we did not come from a disk: that takes 0.7 s under OVMF with a network card, and longer on real machines.
+//! - Some firmware fails on reads of more than 1 MiB, some on buffers above 4 GiB: a read that
+//!   fails is tried again in pieces of 64 KiB through a buffer below.
+//! - EDK2's AHCI driver (OVMF 2022.11, tried with QEMU's blkdebug on q35) reports success for
+//!   sectors that the drive failed to read, and leaves the buffer as it was. So sectors are marked
+//!   before they are read, and one that still has its mark was not read. What EDK2's FAT driver
+//!   takes through its cache, up to 64 KiB at both ends of a read, hides the marks: reads overlap
+//!   by as much, and only their middles are used. A second attempt in small pieces would get what
+//!   the cache has made of the failure.
+//! - Fast boot leaves drives without their drivers. File systems on disks that are up already are
+//!   started always: under OVMF that takes 5 ms. What is switched off altogether is started only
+//!   when something that was named is not found, or when we did not come from a disk: that takes
+//!   0.7 s under OVMF with a network card, and longer on real machines.
 
 use alloc::{
     format,
@@ -19,7 +22,7 @@ use alloc::{
 };
 use core::ops::Range;
 
-use llama2_efi::choose::{Entry, FOLDERS, normalise};
+use llama2_efi::model_names::{Entry, FOLDERS, normalise};
 use llama2_engine::{
     buffer::Buffer,
     source::{ByteSource, ReadError},
@@ -87,7 +90,8 @@ impl Volumes {
         volumes
     }
 
-    /// Whether the application was started from a disk, and not over the network or from the firmware itself.
+    /// Whether the application was started from a disk, and not over the network or from the
+    /// firmware itself.
     ///
     /// # Quirks
     /// iPXE makes a volume of what it has fetched, block device and all; its device path tells.
@@ -107,7 +111,8 @@ impl Volumes {
         })
     }
 
-    /// Starts the drivers of everything that is plugged in; says whether there may be new volumes now.
+    /// Starts the drivers of everything that is plugged in; says whether there may be new volumes
+    /// now.
     pub fn connect_everything(&mut self) -> bool {
         if self.all_connected {
             return false;
@@ -258,7 +263,8 @@ impl Volume {
         CString16::try_from(found.as_str()).ok()
     }
 
-    /// Names in a folder, with the sizes of files (`None`: a folder), and why there may be more than these.
+    /// Names in a folder, with the sizes of files (`None`: a folder), and why there may be more
+    /// than these.
     pub fn list(&mut self, folder: &str) -> (Vec<(String, Option<u64>)>, Option<Status>) {
         let mut names = Vec::new();
         let Ok(path) = CString16::try_from(folder) else {
@@ -291,7 +297,8 @@ impl Volume {
         (names, None)
     }
 
-    /// The files that a model may be chosen from, and a sentence about each folder that could not be read.
+    /// The files that a model may be chosen from, and a sentence about each folder that could not
+    /// be read.
     pub fn entries(&mut self) -> (Vec<Entry>, Vec<String>) {
         let (mut entries, mut troubles) = (Vec::new(), Vec::new());
         for folder in FOLDERS {
@@ -320,13 +327,15 @@ impl Volume {
     }
 }
 
-/// An open file, read in pieces of [`PIECE`] bytes from aligned places: drivers need no bounce buffers then.
+/// An open file, read in pieces of [`PIECE`] bytes from aligned places: drivers need no bounce
+/// buffers then.
 pub struct FileSource {
     file: RegularFile,
     size: u64,
     /// Where the firmware stands in it, if that is known.
     position: Option<u64>,
-    /// The piece that was read last, where it begins in the file, and the part of the file that is taken from it.
+    /// The piece that was read last, where it begins in the file, and the part of the file that is
+    /// taken from it.
     window: Option<Buffer<u8>>,
     window_at: u64,
     used: Range<u64>,

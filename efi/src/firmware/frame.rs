@@ -1,10 +1,12 @@
-//! The frame buffer, through the firmware's block transfers: written only, in the resolution that the firmware has chosen.
+//! The frame buffer, through the firmware's block transfers: written only, in the resolution that
+//! the firmware has chosen.
 //!
 //! # Quirks
-//! - Pixels are handed over by Blt, never written to the frame buffer's address: some modes have none (BltOnly), and EDK2's splitter shows one
-//!   transfer on every screen.
+//! - Pixels are handed over by Blt, never written to the frame buffer's address: some modes have
+//!   none (BltOnly), and EDK2's splitter shows one transfer on every screen.
 //! - Reading back is slow on real machines (the frame buffer is not cached) and is never done.
-//! - The console's own handle comes first: what is on it is what people look at. A graphics card whose output leads nowhere has the protocol too.
+//! - The console's own handle comes first: what is on it is what people look at. A graphics card
+//!   whose output leads nowhere has the protocol too.
 
 use uefi::{
     Handle, Status,
@@ -36,14 +38,16 @@ impl Frame {
     /// The console's screen, else the first that has a mode; `None` on machines without one.
     pub fn open() -> Option<Frame> {
         let console = || {
-            // Safety: the firmware's own table, valid until ExitBootServices, which is never called; the handle is null or the console's.
+            // Safety: the firmware's own table, valid until ExitBootServices, which is never
+            // called; the handle is null or the console's.
             unsafe { Handle::from_ptr(table::system_table_raw()?.as_ref().stdout_handle) }
         };
         let others = boot::find_handles::<GraphicsOutput>().unwrap_or_default();
         console().into_iter().chain(others).find_map(|handle| {
             let mut output = open::<GraphicsOutput>(handle)?;
             let raw = raw(&mut output)?;
-            // Safety: the firmware's protocol, which is open, and what it points to, where that is not null; all of it is only read.
+            // Safety: the firmware's protocol, which is open, and what it points to, where that is
+            // not null; all of it is only read.
             let mode = unsafe { (*raw).mode.as_ref()?.info.as_ref()? };
             let width = mode.horizontal_resolution as usize;
             let height = mode.vertical_resolution as usize;
@@ -60,8 +64,9 @@ impl Frame {
         (self.width, self.height)
     }
 
-    /// Brings a part of the screen's picture onto the screen. `pixels` are the whole picture's (0x00RRGGBB), row by row, `stride` of them each; what
-    /// of `rect` lies outside of picture or screen is left out. Whether the firmware took it.
+    /// Brings a part of the screen's picture onto the screen. `pixels` are the whole picture's
+    /// (0x00RRGGBB), row by row, `stride` of them each; what of `rect` lies outside of picture or
+    /// screen is left out. Whether the firmware took it.
     pub fn put(&mut self, rect: Rect, pixels: &[u32], stride: usize) -> bool {
         let rows = pixels.len().checked_div(stride).unwrap_or(0);
         let width = rect
@@ -76,8 +81,9 @@ impl Frame {
         let Some(raw) = raw(&mut self.output) else {
             return false;
         };
-        // Safety: the protocol is open. It only reads the pixels, in rows of `stride`, and the rectangle lies within the rows that are there. Its pixel is
-        // four bytes, blue, green, red and one that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
+        // Safety: the protocol is open. It only reads the pixels, in rows of `stride`, and the
+        // rectangle lies within the rows that are there. Its pixel is four bytes, blue, green, red
+        // and one that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
         let status = unsafe {
             ((*raw).blt)(
                 raw,
@@ -96,7 +102,8 @@ impl Frame {
     }
 }
 
-/// The protocol itself. uefi's wrapper panics where the firmware's mode has changed, and reads through a null description.
+/// The protocol itself. uefi's wrapper panics where the firmware's mode has changed, and reads
+/// through a null description.
 fn raw(output: &mut ScopedProtocol<GraphicsOutput>) -> Option<*mut GraphicsOutputProtocol> {
     Some((&raw mut *output.get_mut()?).cast())
 }

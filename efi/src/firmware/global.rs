@@ -1,25 +1,31 @@
 //! Variables of the whole application, which only the boot processor touches.
 
-use core::cell::{RefCell, RefMut};
+use llama2_efi::{stack::is_elsewhere, try_lock::TryLock};
 
-/// A value that is reached by one processor only, through checked borrows.
-pub struct Global<T>(RefCell<T>);
+/// A value that only the boot processor reaches, and there one user at a time: what the firmware's
+/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken,
+/// and lets it be. The task priority level would keep them off, too, but the firmware wants
+/// keyboards to be read at the lowest one, and while a serial line is slow its other drivers should
+/// go on.
+pub struct Global<T>(TryLock<Here<T>>);
 
-// Safety: other processors run the engine and what calls it, and nothing of that comes here. Of ours the firmware's interrupts call `cores::on_tick`, while
-// the rest of the application waits in the firmware, and `terminal::on_time`, whenever it likes: that one finds a value that is in use borrowed, and the one
-// that it interrupts finds the value as it was, for it is done before it returns.
-unsafe impl<T> Sync for Global<T> {}
+/// A value that may not go to another core, such as the firmware's protocols.
+struct Here<T>(T);
+
+// Safety: it does not go anywhere: `Global::with` gives it to the boot processor alone.
+unsafe impl<T> Send for Here<T> {}
 
 impl<T> Global<T> {
     pub const fn new(value: T) -> Self {
-        Global(RefCell::new(value))
+        Global(TryLock::new(Here(value)))
     }
 
-    /// Calls `f` with the value; `None` if it is being used already (a panic in the middle of printing).
+    /// Calls `f` with the value; `None` if it is being used already (an interrupt, a panic in the
+    /// middle of printing), and on other cores.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.0
-            .try_borrow_mut()
-            .ok()
-            .map(|mut value: RefMut<'_, T>| f(&mut value))
+        if is_elsewhere() {
+            return None;
+        }
+        self.0.with(|here| f(&mut here.0))
     }
 }

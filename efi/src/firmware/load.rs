@@ -3,7 +3,7 @@
 use alloc::format;
 use core::ops::ControlFlow;
 
-use llama2_efi::screen;
+use llama2_efi::progress;
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     model::{Model, Progress},
@@ -12,7 +12,7 @@ use llama2_engine::{
 
 use super::{
     clock,
-    find::Source,
+    models::Source,
     terminal::{self, detail},
 };
 
@@ -39,7 +39,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
         checkpoint,
         &mut *source.bytes,
         &mut |Progress { done, total }| {
-            let filled = screen::filled(done, total, WIDTH);
+            let filled = progress::filled(done, total, WIDTH);
             while sent < filled {
                 terminal::to_serial("#");
                 sent += 1;
@@ -49,11 +49,11 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
                 return ControlFlow::Continue(());
             }
             drawn = now;
-            let speed = screen::megabytes_per_second(done, now - start);
-            let percent = screen::filled(done, total, 100);
+            let speed = progress::megabytes_per_second(done, now - start);
+            let percent = progress::filled(done, total, 100);
             terminal::redraw(&format!(
                 "Loading {} {percent:3} % {speed}   ",
-                screen::bar(done, total, WIDTH)
+                progress::bar(done, total, WIDTH)
             ));
             if percent / 10 > recorded {
                 recorded = percent / 10;
@@ -74,7 +74,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
             "Clock: {rate} ticks a millisecond, {before} before"
         ));
     }
-    let speed = screen::megabytes_per_second(total, clock::microseconds() - start);
+    let speed = progress::megabytes_per_second(total, clock::microseconds() - start);
     detail(&format!(
         "Read {} bytes at {speed}, CRC-32 {:08x}",
         Grouped(digest.bytes),

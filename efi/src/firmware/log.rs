@@ -1,32 +1,30 @@
-//! `LLAMA2.LOG`: each stage as it is reached, written through at once. On a laptop that hangs it is the only witness.
+//! `LLAMA2.LOG`: each stage as it is reached, written through at once. On a laptop that hangs it is
+//! the only witness.
 
 use alloc::{format, string::String};
 
 use uefi::{
     Status, cstr16,
-    proto::media::file::{File, FileAttribute, FileMode, RegularFile},
+    proto::media::file::{Directory, File, FileAttribute, FileMode, RegularFile},
 };
-
-use super::files::Volume;
 
 /// An open log.
 pub struct Log(RegularFile);
 
 impl Log {
-    /// Opens the log on a volume for appending, and makes it if it is not there.
+    /// Opens the log in a volume's root for appending, and makes it if it is not there.
     ///
     /// # Errors
     /// A sentence about the volume.
-    pub fn open(volume: &mut Volume) -> Result<Log, String> {
+    pub fn open(root: &mut Directory, name: &str) -> Result<Log, String> {
         let refused = |name: &str, status: Status| {
             format!("LLAMA2.LOG cannot be written on {name} ({status:?}); going on without it")
         };
-        let opened = volume.root.open(
+        let opened = root.open(
             cstr16!("\\LLAMA2.LOG"),
             FileMode::CreateReadWrite,
             FileAttribute::empty(),
         );
-        let name = &volume.name;
         let handle = opened.map_err(|error| refused(name, error.status()))?;
         let mut file = handle
             .into_regular_file()
@@ -36,7 +34,8 @@ impl Log {
         Ok(Log(file))
     }
 
-    /// Appends lines and sees to it that they reach the medium. A volume that fails now is not worth stopping for.
+    /// Appends lines and sees to it that they reach the medium. A volume that fails now is not
+    /// worth stopping for.
     pub fn write(&mut self, text: &str) {
         self.write_piece(&text.replace('\n', "\r\n"));
     }

@@ -1,8 +1,9 @@
 //! Memory: the global allocator over the firmware's, and how much there is.
 //!
 //! # Quirks
-//! A big `AllocatePages` may fail though the memory is free, since firmware looks for it in one place only: the largest
-//! free region is then asked for by its address. The engine asks for a buffer a tensor, never for all at once.
+//! A big `AllocatePages` may fail though the memory is free, since firmware looks for it in one
+//! place only: the largest free region is then asked for by its address. The engine asks for a
+//! buffer a tensor, never for all at once.
 
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -12,12 +13,11 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use llama2_efi::stack::is_elsewhere;
 use uefi::{
     boot::{self, AllocateType},
     mem::memory_map::{MemoryMap, MemoryType},
 };
-
-use super::cores;
 
 /// Memory that stays the firmware's: its drivers allocate while they read.
 pub const RESERVE: u64 = 8 << 20;
@@ -35,7 +35,8 @@ struct Firmware;
 #[global_allocator]
 static ALLOCATOR: Firmware = Firmware;
 
-/// Whether a layout is served in pages; small ones with a wide alignment from the pool, with room to move.
+/// Whether a layout is served in pages; small ones with a wide alignment from the pool, with room
+/// to move.
 fn in_pages(layout: &Layout) -> bool {
     layout.size() >= LARGE || layout.align() > PAGE / 2
 }
@@ -48,11 +49,13 @@ pub fn last_failed() -> usize {
     FAILED.load(Relaxed)
 }
 
-// Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or unwinds.
+// Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or
+// unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // The firmware may not be called there, and the engine's steps have no need to: this would be a mistake of ours.
-        if cores::is_elsewhere() {
+        // The firmware may not be called there, and the engine's steps have no need to: this would
+        // be a mistake of ours.
+        if is_elsewhere() {
             return ptr::null_mut();
         }
         let start = allocate(layout);
@@ -63,10 +66,11 @@ unsafe impl GlobalAlloc for Firmware {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let Some(start) = NonNull::new(pointer).filter(|_| !cores::is_elsewhere()) else {
+        let Some(start) = NonNull::new(pointer).filter(|_| !is_elsewhere()) else {
             return;
         };
-        // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the three ways.
+        // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the
+        // three ways.
         let _ = unsafe {
             if in_pages(&layout) {
                 boot::free_pages(start, layout.size().div_ceil(PAGE))
@@ -98,7 +102,8 @@ fn allocate(layout: Layout) -> *mut u8 {
     }
     let behind = start.wrapping_add(size_of::<*mut u8>());
     let result = behind.wrapping_add(behind.align_offset(layout.align()));
-    // Safety: between `start` and `result` there is room for a pointer, and `result` is aligned to more than one.
+    // Safety: between `start` and `result` there is room for a pointer, and `result` is aligned to
+    // more than one.
     unsafe { result.cast::<*mut u8>().sub(1).write(start) };
     result
 }
@@ -108,7 +113,8 @@ fn pages(count: usize, align: usize) -> *mut u8 {
     if align > WIDEST_ALIGN {
         return ptr::null_mut();
     }
-    // Pages are at multiples of a page; for a wider alignment take more and give back what is before and behind.
+    // Pages are at multiples of a page; for a wider alignment take more and give back what is
+    // before and behind.
     let spare = align.div_ceil(PAGE) - 1;
     let Some(all) = count.checked_add(spare) else {
         return ptr::null_mut();
@@ -131,7 +137,8 @@ fn pages(count: usize, align: usize) -> *mut u8 {
 /// Frees the `count` pages at `start`, part of what `pages` was given.
 fn give_back(start: *mut u8, count: usize) {
     if let (Some(start), 1..) = (NonNull::new(start), count) {
-        // Safety: allocated by `pages` a moment ago, and no part of what it returns. UEFI frees parts of an allocation.
+        // Safety: allocated by `pages` a moment ago, and no part of what it returns. UEFI frees
+        // parts of an allocation.
         let _ = unsafe { boot::free_pages(start, count) };
     }
 }

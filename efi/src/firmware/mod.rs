@@ -1,31 +1,31 @@
-//! The application: one file for each thing that the firmware gives, and `app` that puts them together.
+//! The application: one file for each thing that the firmware gives, and `app` that puts them
+//! together.
 
+mod ap_pool;
 pub mod app;
 mod banner;
 mod bench;
 pub mod clock;
 mod console;
-mod cores;
-pub use cores::discharge;
-mod cpu;
+pub use ap_pool::discharge;
+mod display;
 mod files;
-mod find;
 mod frame;
 mod global;
 mod keyboard;
 mod load;
 mod log;
-mod machine;
 mod memory;
+mod models;
 mod panic;
-mod power;
+mod platform;
+pub mod power;
 mod random;
+mod save;
 mod serial;
 mod shell;
-mod show;
-mod stack;
-mod store;
 pub mod terminal;
+mod timer;
 mod wishes;
 
 /// The application's name and version.

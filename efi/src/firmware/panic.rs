@@ -1,5 +1,5 @@
-//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the firmware. uefi's own
-//! handler would power off.
+//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the
+//! firmware. uefi's own handler would power off.
 
 use core::{
     fmt,
@@ -12,7 +12,7 @@ use llama2_efi::options::Exit;
 use llama2_engine::units::Bytes;
 use uefi::{Status, boot, runtime::ResetType};
 
-use super::{cores, memory, power, terminal};
+use super::{ap_pool, keyboard, memory, power, terminal, timer};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -20,7 +20,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     // On another core, where no firmware may be called: the boot processor will say it.
-    cores::give_in(format_args!("{info}"));
+    ap_pool::give_in(format_args!("{info}"));
     let place = info.location().map_or("", |location| location.file());
     // Where the standard library ends up when the allocator has nothing left.
     if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
@@ -34,14 +34,17 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     ))
 }
 
-/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware, the message is shown, a key is
-/// waited for, and a machine that was to switch itself off does.
+/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware,
+/// the message is shown, a key is waited for, and a machine that was to switch itself off does.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
+    keyboard::watch(false);
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
-        cores::stop();
+        ap_pool::stop();
         terminal::last_words(message);
     }
+    // Whatever was not reached of the above: the firmware must not call what is about to go.
+    timer::stop_all();
     if terminal::exit() == Exit::Shutdown {
         power::reset(ResetType::SHUTDOWN);
     }

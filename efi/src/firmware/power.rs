@@ -1,4 +1,4 @@
-//! The ways out that end the machine's run: again, off, or into the firmware's setup.
+//! The ways out: back to the firmware, or the machine again, off, or into the firmware's setup.
 
 use alloc::{format, string::String};
 use core::{convert::Infallible, time::Duration};
@@ -9,15 +9,40 @@ use uefi::{
     table,
 };
 
-use llama2_efi::options::AGAIN;
+use llama2_efi::options::{AGAIN, Exit};
 
 use super::{console, terminal};
 
-/// What the firmware can do at its next start, and what it is asked to do then (specification 2.10, section 8.5.4).
+/// The variables of what the firmware can do at its next start, and what it is asked to do then
+/// (specification 2.10, section 8.5.4).
 const SUPPORTED: &CStr16 = cstr16!("OsIndicationsSupported");
 const WANTED: &CStr16 = cstr16!("OsIndications");
 /// Enter setup.
 const BOOT_TO_FW_UI: u64 = 1;
+
+/// The end of every run: the key prompt where one is wanted, the last line, and the way out.
+pub fn end(told: bool) -> Status {
+    let exit = terminal::exit();
+    if exit == Exit::Key {
+        // Before the prompt is shown, not after it: whoever reads it may answer at once.
+        while terminal::key().is_some() {}
+        terminal::say(if told {
+            "Done! Press any key to exit."
+        } else {
+            "Press any key to exit."
+        });
+        terminal::wait_for_key();
+    }
+    terminal::leave(told);
+    if exit == Exit::Shutdown {
+        reset(ResetType::SHUTDOWN);
+    }
+    if told {
+        Status::SUCCESS
+    } else {
+        Status::ABORTED
+    }
+}
 
 /// Starts the machine anew.
 pub fn reboot() -> ! {
@@ -76,13 +101,13 @@ fn number(name: &CStr16) -> Result<Option<u64>, String> {
 /// Resets the machine, once everything is closed.
 ///
 /// # Quirks
-/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware without a way to
-/// switch off does return.
+/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware
+/// without a way to switch off does return.
 pub fn reset(kind: ResetType) -> ! {
     type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
     if let Some(table) = table::system_table_raw() {
-        // Safety: the firmware's own tables, valid for good. The two function types differ in the result only, and a
-        // function that may return is what the firmware's is.
+        // Safety: the firmware's own tables, valid for good. The two function types differ in the
+        // result only, and a function that may return is what the firmware's is.
         unsafe {
             let reset = (*table.as_ref().runtime_services).reset_system;
             let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());

@@ -1,15 +1,16 @@
 //! A seed for who gave none: from the firmware, else the processor, else the clock.
 
+use llama2_efi::arch;
 use uefi::{boot, proto::rng::Rng};
 
-use super::{clock, cpu, shell::open};
+use super::shell::open;
 
 /// A seed that is not 0, and where it came from.
 pub fn seed() -> (u64, &'static str) {
     let drawn = firmware()
         .map(|seed| (seed, "drawn by the firmware"))
-        .or_else(|| cpu::random().map(|seed| (seed, "drawn by the processor")));
-    let (seed, source) = drawn.unwrap_or((clock::ticks(), "from the time stamp counter"));
+        .or_else(|| arch::random().map(|seed| (seed, "drawn by the processor")));
+    let (seed, source) = drawn.unwrap_or((arch::ticks(), "from the time stamp counter"));
     // Short, so that it can be typed again.
     ((seed % 1_000_000_000).max(1), source)
 }

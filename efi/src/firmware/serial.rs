@@ -1,12 +1,15 @@
 //! The serial line, raw: UTF-8 out, bytes in.
 //!
 //! # Quirks
-//! EDK2's terminal driver turns text to PC-ANSI ("Ünïcode" becomes "?n?code") and holds a lone Esc back for two seconds.
-//! Opening the port exclusively takes that driver off it; it is connected again by [`Serial::close`].
+//! EDK2's terminal driver turns text to PC-ANSI ("Ünïcode" becomes "?n?code") and holds a lone Esc
+//! back for two seconds. Opening the port exclusively takes that driver off it; it is connected
+//! again by [`Serial::close`].
 //!
-//! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) look at the port only while they are called, and keep 16 bytes besides the 16 of a 16550: at
-//! 115 200 baud they are full 2.8 ms after the last look. So the port is read between any two pieces that are written, and by a timer, into a buffer of our own.
-//! QEMU holds bytes back while the port is full; a real line loses them, unless both ends use RTS and CTS, or nobody looks away for so long.
+//! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) look at the port only while they are called,
+//! and keep 16 bytes besides the 16 of a 16550: at 115 200 baud they are full 2.8 ms after the last
+//! look. So the port is read between any two pieces that are written, and by a timer, into a buffer
+//! of our own. QEMU holds bytes back while the port is full; a real line loses them, unless both
+//! ends use RTS and CTS, or nobody looks away for so long.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -20,11 +23,13 @@ use uefi_raw::protocol::console::serial::{ControlBits, SerialIoProtocol};
 
 use super::clock;
 
-/// Bytes handed to the firmware at once; a 16550's queue holds 16, and as many may come in while they leave.
+/// Bytes handed to the firmware at once; a 16550's queue holds 16, and as many may come in while
+/// they leave.
 const PIECE: usize = 16;
 /// Bytes that may wait until they are read: a long paste.
 const ROOM: usize = 32 << 10;
-/// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow control waits.
+/// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow
+/// control waits.
 const PATIENCE: u64 = 2_000;
 
 /// An open port.
@@ -32,8 +37,8 @@ pub struct Serial {
     handle: Handle,
     port: ScopedProtocol<Port>,
     dead: bool,
-    /// Bytes that came in, with the milliseconds when they were seen. It never grows: a panic's message is sent without the heap, and the timer must not
-    /// ask for memory.
+    /// Bytes that came in, with the milliseconds when they were seen. It never grows: a panic's
+    /// message is sent without the heap, and the timer must not ask for memory.
     received: VecDeque<(u8, u32)>,
 }
 
@@ -60,7 +65,8 @@ impl Serial {
             .map_or(core::ptr::null_mut(), |port| (&raw mut *port).cast())
     }
 
-    /// Sends bytes. A line that takes none for a while is given up, so that nobody waits for it again.
+    /// Sends bytes. A line that takes none for a while is given up, so that nobody waits for it
+    /// again.
     pub fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {
             self.listen();
@@ -69,7 +75,8 @@ impl Serial {
             while !rest.is_empty() && !self.dead {
                 let raw = self.raw();
                 let mut sent = rest.len();
-                // Safety: `Port` is the protocol itself (transparent), open and exclusively ours; `sent` is `rest`'s length.
+                // Safety: `Port` is the protocol itself (transparent), open and exclusively ours;
+                // `sent` is `rest`'s length.
                 let status = unsafe { ((*raw).write)(raw, &mut sent, rest.as_ptr()) };
                 // On a time-out `sent` says how far it came; on other errors it may say anything.
                 let sent = match status {
@@ -128,7 +135,8 @@ impl Serial {
         (status == Status::SUCCESS && len == 1).then_some(byte)
     }
 
-    /// Gives the port back to the firmware's own driver, once the last byte has left: that driver resets the port.
+    /// Gives the port back to the firmware's own driver, once the last byte has left: that driver
+    /// resets the port.
     pub fn close(mut self) {
         let start = clock::milliseconds();
         while !self.dead && !self.is_drained() && clock::milliseconds() - start < PATIENCE {

@@ -1,4 +1,5 @@
-//! Where the application came from and what was typed behind its name: the image's own protocols and the UEFI Shell's.
+//! Where the application came from and what was typed behind its name: the image's own protocols
+//! and the UEFI Shell's.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -15,8 +16,8 @@ use uefi_raw::protocol::shell::ShellProtocol;
 
 /// Opens a protocol that others go on using, as applications do by the specification's GetProtocol.
 pub fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<ScopedProtocol<P>> {
-    // Safety: nothing in this application takes drivers or protocols away while one of these is open: `Serial::close`
-    // and `files::connect` only add drivers.
+    // Safety: nothing in this application takes drivers or protocols away while one of these is
+    // open: `Serial::close` and `files::connect` only add drivers.
     unsafe {
         boot::open_protocol::<P>(
             OpenProtocolParams {
@@ -33,8 +34,8 @@ pub fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<ScopedProtoco
 /// The firmware's text as ours.
 ///
 /// # Quirks
-/// uefi's own conversion panics on half a surrogate pair, and firmware passes through whatever a disk or a boot entry
-/// holds: a file named with an emoji is enough.
+/// uefi's own conversion panics on half a surrogate pair, and firmware passes through whatever a
+/// disk or a boot entry holds: a file named with an emoji is enough.
 pub fn text(text: &CStr16) -> String {
     String::from_utf16_lossy(text.to_u16_slice())
 }

@@ -1,7 +1,10 @@
-//! Everything that people see and type, on screen and serial line alike, and the application's ending.
+//! Everything that people see and type, on screen and serial line alike, and the application's
+//! ending.
 //!
-//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line, which is a terminal of 80 columns without colours, and
-//! to the screen, which is the firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes the same ways.
+//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line,
+//! which is a terminal of 80 columns without colours, and to the screen, which is the firmware's
+//! text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes
+//! the same ways.
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
 use core::{
@@ -24,15 +27,13 @@ use llama2_console::{
 use llama2_efi::options::Exit;
 use llama2_engine::units::{SENTENCE, short};
 use uefi::{
-    Event, Status,
+    Event,
     boot::{self, EventType, TimerTrigger, Tpl},
     proto::console::text::Color,
-    runtime::ResetType,
 };
 
 use super::{
-    NAME, clock, console, files::Volume, global::Global, keyboard, log::Log, power, serial::Serial,
-    shell,
+    NAME, clock, console, global::Global, keyboard, log::Log, serial::Serial, shell, timer::Timer,
 };
 
 /// Where a pair's second half begins.
@@ -41,8 +42,8 @@ const PAIR: usize = 13;
 const WIRE: (usize, usize) = (80, 24);
 /// Keys that are decoded ahead. The rest waits in the serial line's buffer, and in the firmware's.
 const DECODED: usize = 256;
-/// Milliseconds after its last byte during which the serial line is watched without sleep: a paste follows something typed, and the firmware's queue
-/// is full within 3 ms.
+/// Milliseconds after its last byte during which the serial line is watched without sleep: a paste
+/// follows something typed, and the firmware's queue is full within 3 ms.
 const WATCHED: u64 = 60_000;
 /// Milliseconds within which a terminal says how wide it is; one behind a network may be later.
 const ANSWERED: u64 = 150;
@@ -78,18 +79,19 @@ static LINE: Global<Line> = Global::new(Line {
 });
 
 /// Has the line listened to while something goes on; whether it does.
-static TIMER: Global<Option<Event>> = Global::new(None);
+static TIMER: Global<Option<Timer>> = Global::new(None);
 static TIMED: AtomicBool = AtomicBool::new(false);
 
 /// Keys that came while something else was going on.
 static AHEAD: Global<Ahead> = Global::new(Ahead::new());
 
 /// The screen as the firmware's console.
-static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new()));
+static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new(listen)));
 
 /// A front that keeps a picture, which comes onto the screen now and then.
 pub trait Picture: Front {
-    /// Brings what has changed onto the screen. It is called whenever keys are looked for, and may find that it is too early.
+    /// Brings what has changed onto the screen. It is called whenever keys are looked for, and may
+    /// find that it is too early.
     fn draw(&mut self);
 }
 
@@ -116,10 +118,12 @@ pub fn open() {
     SCREEN.with(Places::measure);
 }
 
-/// What has been said so far, for a picture that comes later; `None` once it is known that none does.
+/// What has been said so far, for a picture that comes later; `None` once it is known that none
+/// does.
 static EARLY: Global<Option<Vec<(Style, String)>>> = Global::new(Some(Vec::new()));
 
-/// From now on the screen shows this picture; without one it is the firmware's console again, which is emptied.
+/// From now on the screen shows this picture; without one it is the firmware's console again, which
+/// is emptied.
 pub fn show_on(picture: Option<Box<dyn Picture>>) {
     let was = PICTURE
         .with(|place| core::mem::replace(place, picture))
@@ -132,17 +136,16 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
     }
 }
 
-/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they are. The serial line's cursor is at a line's
-/// beginning. The line is listened to all the time: a token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
+/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they
+/// are. The serial line's cursor is at a line's beginning. The line is listened to all the time: a
+/// token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
 /// for keys that came all at once.
 pub fn interactive(wanted: bool) {
     TIMER.with(|timer| {
-        // It must not outlive the application.
-        if let Some(timer) = timer.take() {
-            let _ = boot::close_event(timer);
-        }
+        *timer = None;
         if wanted {
-            *timer = every(LISTENED, on_time);
+            // Safety: `on_time` uses globals alone, through checked borrows.
+            *timer = unsafe { Timer::every(LISTENED, on_time, None) };
         }
         TIMED.store(timer.is_some(), Relaxed);
     });
@@ -164,7 +167,8 @@ pub fn interactive(wanted: bool) {
         }
         false
     });
-    // What comes first may be a menu, which is to be as wide as it may. Keys that come meanwhile are for it.
+    // What comes first may be a menu, which is to be as wide as it may. Keys that come meanwhile
+    // are for it.
     let start = clock::milliseconds();
     while asked == Some(true)
         && LINE.with(|line| !line.measured) == Some(true)
@@ -179,24 +183,8 @@ pub fn interactive(wanted: bool) {
     }
 }
 
-/// A timer that calls `f` from now on, where the firmware has one.
-fn every(
-    period: Duration,
-    f: unsafe extern "efiapi" fn(Event, Option<NonNull<c_void>>),
-) -> Option<Event> {
-    let kind = EventType::TIMER | EventType::NOTIFY_SIGNAL;
-    // Safety: `on_time`, the only `f` there is, uses globals alone, through checked borrows.
-    let timer = unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(f), None) }.ok()?;
-    match boot::set_timer(&timer, TimerTrigger::Periodic(period)) {
-        Ok(()) => Some(timer),
-        Err(_) => {
-            let _ = boot::close_event(timer);
-            None
-        }
-    }
-}
-
-/// Listens, in the middle of whatever goes on; while somebody else uses the line, who listens then himself, it does nothing. It asks for no memory.
+/// Listens, in the middle of whatever goes on; while somebody else uses the line, who listens then
+/// himself, it does nothing. It asks for no memory.
 unsafe extern "efiapi" fn on_time(_: Event, _: Option<NonNull<c_void>>) {
     listen();
 }
@@ -415,24 +403,15 @@ pub fn record(line: &str) {
     });
 }
 
-/// Decides about the log: on a volume, with what was said so far, or none.
-///
-/// # Errors
-/// A sentence, if it cannot be opened.
-pub fn keep_log(volume: Option<&mut Volume>) -> Result<(), String> {
-    let opened = volume.map(Log::open).transpose();
-    let (opened, failed) = match opened {
-        Ok(opened) => (opened, Ok(())),
-        Err(sentence) => (None, Err(sentence)),
-    };
+/// Decides about the log: this one, with what was said so far, or none.
+pub fn keep_log(log: Option<Log>) {
     RECORD.with(|record| {
         let kept = core::mem::replace(record, Record::None);
-        if let (Some(mut log), Record::Kept(text)) = (opened, kept) {
+        if let (Some(mut log), Record::Kept(text)) = (log, kept) {
             log.write(&format!("---- {NAME}\n{text}"));
             *record = Record::Open(log);
         }
     });
-    failed
 }
 
 /// Takes in what came over the serial line, before the firmware's small queue is full.
@@ -474,7 +453,8 @@ fn pressed() -> Option<Key> {
     .flatten()
 }
 
-/// The next key of keyboard or serial line, if there is one; keys that came while something else was going on are the first.
+/// The next key of keyboard or serial line, if there is one; keys that came while something else
+/// was going on are the first.
 pub fn key() -> Option<Key> {
     AHEAD.with(Ahead::take).flatten().or_else(pressed)
 }
@@ -492,8 +472,8 @@ pub fn stopped() -> bool {
     false
 }
 
-/// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a timer, and nothing has come over the serial line
-/// for a while.
+/// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a
+/// timer, and nothing has come over the serial line for a while.
 pub fn rest(milliseconds: u64) {
     const NAP: u64 = 10;
     on_picture(&mut |picture| picture.draw());
@@ -561,31 +541,8 @@ pub fn exit() -> Exit {
         .unwrap_or_default()
 }
 
-/// The end of every run: the key prompt where one is wanted, the last line, and the way out.
-pub fn end(told: bool) -> Status {
-    let exit = exit();
-    if exit == Exit::Key {
-        // Before the prompt is shown, not after it: whoever reads it may answer at once.
-        while key().is_some() {}
-        say(if told {
-            "Done! Press any key to exit."
-        } else {
-            "Press any key to exit."
-        });
-        wait_for_key();
-    }
-    leave(told);
-    if exit == Exit::Shutdown {
-        power::reset(ResetType::SHUTDOWN);
-    }
-    if told {
-        Status::SUCCESS
-    } else {
-        Status::ABORTED
-    }
-}
-
-/// Says the last line, by which `xtask` knows the exit status, and gives everything back to the firmware.
+/// Says the last line, by which `xtask` knows the exit status, and gives everything back to the
+/// firmware.
 pub fn leave(told: bool) {
     show_on(None);
     say(if told {
@@ -606,7 +563,8 @@ fn close() {
     console::close();
 }
 
-/// Shows a message without the heap, waits for a key (where nobody may be there, for a while) and gives everything back.
+/// Shows a message without the heap, waits for a key (where nobody may be there, for a while) and
+/// gives everything back.
 pub fn last_words(message: fmt::Arguments<'_>) {
     struct Direct;
     impl fmt::Write for Direct {
@@ -636,7 +594,7 @@ pub fn last_words(message: fmt::Arguments<'_>) {
     // Nothing of the picture is called any more, not even to free it.
     if let Some(picture) = PICTURE.with(Option::take).flatten() {
         core::mem::forget(picture);
-        console::Text::new().clear();
+        console::Text::new(listen).clear();
     }
     console::set_colour(Color::LightRed, Color::Black);
     while key().is_some() {}

@@ -6,6 +6,7 @@ use llama2_efi::{config, options::Options};
 
 use super::{
     files::{Found, Volumes},
+    log::Log,
     terminal::{self, complain, say},
 };
 
@@ -17,7 +18,8 @@ struct File {
     bytes: alloc::vec::Vec<u8>,
 }
 
-/// The command line's wishes over the configuration file's, if there is one. How the run ends is told to the terminal as soon as it is known.
+/// The command line's wishes over the configuration file's, if there is one. How the run ends is
+/// told to the terminal as soon as it is known.
 ///
 /// # Errors
 /// A sentence, if there is a file and it will not do.
@@ -32,7 +34,8 @@ pub fn wishes(volumes: &mut Volumes, line: Options) -> Result<Options, String> {
         keep_log(volumes, own, &line);
         return Ok(line);
     };
-    // What can be understood of a file that is not right still says how to end and whether to keep a log.
+    // What can be understood of a file that is not right still says how to end and whether to keep
+    // a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
     terminal::end_with(partly.exit.unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);
@@ -80,7 +83,13 @@ fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Options) {
             "no volume of our own to write LLAMA2.LOG on; going on without it",
         );
     }
-    if let Err(sentence) = terminal::keep_log(volume) {
+    let opened = volume.map(|volume| Log::open(&mut volume.root, &volume.name));
+    let (log, refused) = match opened.transpose() {
+        Ok(log) => (log, None),
+        Err(sentence) => (None, Some(sentence)),
+    };
+    terminal::keep_log(log);
+    if let Some(sentence) = refused {
         complain("warning", &sentence);
     }
 }

@@ -300,7 +300,7 @@ impl Host for Machine {
         &mut self,
         _threads: Option<usize>,
         audience: &mut dyn Audience,
-        work: &mut dyn FnMut(&mut dyn Audience),
+        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
     ) {
         work(audience);
         // Cores that go home take their time, which is not the reply's.

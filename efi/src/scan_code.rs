@@ -1,8 +1,10 @@
-//! What the firmware's keys mean, before any layout: the codes of UEFI's simple text input (specification 2.10, table 12.2).
+//! What the firmware's keys mean, before any layout: the codes of UEFI's simple text input
+//! (specification 2.10, table 12.2).
 
 use llama2_console::keys::{Key, Modifiers};
 
-/// The key of a scan code and a UCS-2 character, either of which may be 0; `None` for a modifier alone.
+/// The key of a scan code and a UCS-2 character, either of which may be 0; `None` for a modifier
+/// alone.
 pub fn key(scan: u16, character: u16) -> Option<Key> {
     Some(match (scan, character) {
         (0, 0) => return None,

@@ -1,30 +1,35 @@
 //! Files that we write: conversations and `LLAMA2.CFG`, whole or not at all.
 //!
-//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people look first; no folder has to be made. The volume is the
-//! one that we were started from, if it can be written, else the first that can. Reading asks the volumes in the same order, so that what was
-//! written last is found.
+//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people
+//! look first; no folder has to be made. The volume is the one that we were started from, if it can
+//! be written, else the first that can. Reading asks the volumes in the same order, so that what
+//! was written last is found.
 //!
-//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes), read back, and takes the place of the old one only then.
-//! Where the firmware refuses to rename, it is written once more under its name, and the `.TMP` file stays until that one is whole: if the medium goes wrong
-//! meanwhile, the text is in the `.TMP` file, and the sentence says so.
+//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes),
+//! read back, and takes the place of the old one only then. Where the firmware refuses to rename,
+//! it is written once more under its name, and the `.TMP` file stays until that one is whole: if
+//! the medium goes wrong meanwhile, the text is in the `.TMP` file, and the sentence says so.
 //!
 //! Volumes are looked up at each call, since drives come and go while somebody talks.
 //!
 //! # Quirks
 //! What EDK2's FAT driver does (OVMF 2022.11 under QEMU):
-//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of it; once the temporary file is deleted, as many bytes
-//!   are free as before.
-//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by WRITE_PROTECTED when a file is made.
-//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's virtio driver waits for ever for one that is
-//!   gone; virtio drives are not pulled out.
-//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be opened at all.
-//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not the medium's.
+//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of
+//!   it; once the temporary file is deleted, as many bytes are free as before.
+//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by
+//!   WRITE_PROTECTED when a file is made.
+//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's
+//!   virtio driver waits for ever for one that is gone; virtio drives are not pulled out.
+//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be
+//!   opened at all.
+//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not
+//!   the medium's.
 
 use alloc::{format, string::String, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use llama2_console::filename;
-use llama2_efi::trouble::Trouble;
+use llama2_efi::file_error::FileError;
 use uefi::{
     CString16, Status, boot,
     proto::media::{
@@ -69,10 +74,10 @@ fn places() -> Vec<Place> {
 }
 
 /// Why there is no volume that could be opened.
-fn none() -> Trouble {
+fn none() -> FileError {
     match boot::find_handles::<SimpleFileSystem>() {
-        Ok(handles) if !handles.is_empty() => Trouble::Gone("its volume cannot be opened".into()),
-        _ => Trouble::NoVolume,
+        Ok(handles) if !handles.is_empty() => FileError::Gone("its volume cannot be opened".into()),
+        _ => FileError::NoVolume,
     }
 }
 
@@ -138,7 +143,7 @@ pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
     for Place { volume, .. } in &mut places {
         match volume.find(name)? {
             Found::Nothing => (),
-            Found::Folder => return Err(about(&volume.name, &Trouble::Folder)),
+            Found::Folder => return Err(about(&volume.name, &FileError::Folder)),
             Found::File(mut file) => {
                 let volume = &volume.name;
                 return file.read_all(most).map_err(|error| about(volume, &error));
@@ -147,13 +152,13 @@ pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
     }
     let trouble = match places.as_slice() {
         [] => none(),
-        _ => Trouble::Missing,
+        _ => FileError::Missing,
     };
     Err(format!("{name} cannot be read: {trouble}"))
 }
 
-/// Writes a file, in place of one of this name, and gives the name of the volume that it is on. Whoever calls this has asked whether another one may
-/// be written over.
+/// Writes a file, in place of one of this name, and gives the name of the volume that it is on.
+/// Whoever calls this has asked whether another one may be written over.
 ///
 /// # Errors
 /// A sentence: why not. The volume is then as it was, or the sentence says what is different.
@@ -163,7 +168,7 @@ pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
         match replace(&mut volume, name, bytes) {
             Ok(()) => return Ok(volume.name),
             // A volume that cannot be written, whether it said so or not: another one may be.
-            Err(trouble @ Trouble::WriteProtected) => {
+            Err(trouble @ FileError::WriteProtected) => {
                 first.get_or_insert((volume.name, trouble));
             }
             Err(trouble) => {
@@ -179,28 +184,28 @@ pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
 }
 
 /// What a status means for whoever wanted a file.
-fn of(status: Status) -> Trouble {
+fn of(status: Status) -> FileError {
     let word = format!("{status:?}");
     match status {
-        Status::WRITE_PROTECTED => Trouble::WriteProtected,
-        Status::ACCESS_DENIED => Trouble::Marked,
-        Status::NOT_FOUND => Trouble::Missing,
+        Status::WRITE_PROTECTED => FileError::WriteProtected,
+        Status::ACCESS_DENIED => FileError::Marked,
+        Status::NOT_FOUND => FileError::Missing,
         Status::NO_MEDIA | Status::MEDIA_CHANGED | Status::DEVICE_ERROR | Status::TIMEOUT => {
-            Trouble::Gone(word)
+            FileError::Gone(word)
         }
-        _ => Trouble::Other(word),
+        _ => FileError::Other(word),
     }
 }
 
 /// Writes a file on this volume.
-fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let temporary = filename::temporary(name);
     let old = open(volume, name, FileMode::Read)?;
     if let Some(mut old) = old {
         let info = old.get_boxed_info::<FileInfo>();
         let marked = |info: &FileInfo| info.attribute().contains(FileAttribute::READ_ONLY);
         if info.is_ok_and(|info| marked(&info)) {
-            return Err(Trouble::Marked);
+            return Err(FileError::Marked);
         }
     }
     if let Some(left) = open(volume, &temporary, FileMode::ReadWrite)? {
@@ -208,18 +213,18 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble>
     }
     let free = info(volume).map_or(0, |info| info.1);
     let full = |status: Status| match status {
-        Status::VOLUME_FULL => Trouble::Full(bytes.len() as u64, free),
+        Status::VOLUME_FULL => FileError::Full(bytes.len() as u64, free),
         status => of(status),
     };
     let mut file = open(volume, &temporary, FileMode::CreateReadWrite)
         .map_err(|trouble| match trouble {
             // The folder has no room for a name.
-            Trouble::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
-                Trouble::Full(bytes.len() as u64, free)
+            FileError::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
+                FileError::Full(bytes.len() as u64, free)
             }
             trouble => trouble,
         })?
-        .ok_or(Trouble::Missing)?;
+        .ok_or(FileError::Missing)?;
     let written = fill(&mut file, bytes).and_then(|same| {
         let old = if same {
             remove(volume, name)
@@ -233,19 +238,19 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble>
         failed => {
             // Nothing of it is to stay; on a drive that is gone there is nothing that could.
             let _ = file.delete();
-            return Err(failed.map_or_else(full, |_| Trouble::Changed));
+            return Err(failed.map_or_else(full, |_| FileError::Changed));
         }
     };
     if rename(&mut file, name).is_err() {
         // All of it is in the other file, which is closed by now or never.
         file = match write_again(volume, name, bytes) {
             Ok(()) => file,
-            Err(_) if had_old => return Err(Trouble::Left(temporary)),
+            Err(_) if had_old => return Err(FileError::Left(temporary)),
             Err(trouble) => {
                 let _ = file.delete();
                 return Err(match trouble {
-                    Trouble::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
-                        Trouble::Full(bytes.len() as u64, free)
+                    FileError::Other(word) if word == format!("{:?}", Status::VOLUME_FULL) => {
+                        FileError::Full(bytes.len() as u64, free)
                     }
                     trouble => trouble,
                 });
@@ -256,13 +261,14 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble>
     Ok(())
 }
 
-/// Writes a file that is not there under its own name, without another one in between. What could not be written whole goes.
-fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+/// Writes a file that is not there under its own name, without another one in between. What could
+/// not be written whole goes.
+fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let made = open(volume, name, FileMode::CreateReadWrite)?;
-    let mut file = made.ok_or(Trouble::Missing)?;
+    let mut file = made.ok_or(FileError::Missing)?;
     let trouble = match fill(&mut file, bytes) {
         Ok(true) => return Ok(()),
-        Ok(false) => Trouble::Changed,
+        Ok(false) => FileError::Changed,
         Err(status) => of(status),
     };
     let _ = file.delete();
@@ -270,8 +276,8 @@ fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), Trou
 }
 
 /// Opens a file in the root; `None` if there is none, an error if it is a folder.
-fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<RegularFile>, Trouble> {
-    let name = CString16::try_from(name).map_err(|_| Trouble::Missing)?;
+fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<RegularFile>, FileError> {
+    let name = CString16::try_from(name).map_err(|_| FileError::Missing)?;
     let opened = volume.root.open(&name, mode, FileAttribute::empty());
     let kind = match opened.map(|handle| handle.into_type()) {
         Err(error) if error.status() == Status::NOT_FOUND => return Ok(None),
@@ -280,7 +286,7 @@ fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<Regula
     };
     match kind {
         FileType::Regular(file) => Ok(Some(file)),
-        FileType::Dir(_) => Err(Trouble::Folder),
+        FileType::Dir(_) => Err(FileError::Folder),
     }
 }
 

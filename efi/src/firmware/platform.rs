@@ -1,58 +1,61 @@
-//! The machine as a conversation needs it: who makes a reply, where files are, what there is to be told.
+//! The machine as a conversation needs it: who makes a reply, where files are, what there is to be
+//! told.
 //!
-//! A reply is made by whoever the crew says: the boot processor, which shows it itself, or another core, which passes it on through a ring and
-//! calls no firmware.
+//! A reply is made by whoever the pool says: the boot processor, which shows it itself, or another
+//! core, which passes it on through a ring and calls no firmware.
 
 use alloc::{
     format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::{
-    cell::Cell,
-    sync::atomic::{
-        AtomicBool, AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+use core::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 use llama2_console::commands::Place;
-use llama2_efi::{config, cores::Way, options::Options, ring::Ring};
+use llama2_efi::{
+    arch, config, cores::DispatchMode, options::Options, ring::Ring, try_lock::TryLock,
+};
 use llama2_engine::{bench::gigahertz, generate::TopToken, units::Bytes, workers::Workers};
 use llama2_talk::{
     host::{Audience, Host, Offer, Progress},
     offer::Room,
 };
 
-use super::{banner, clock, cores::Crew, cpu, files::Volumes, find, memory, panic, random, store};
+use super::{
+    ap_pool::ApPool, banner, clock, files::Volumes, keyboard, memory, models, panic, random, save,
+};
 
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
 
 /// The machine.
-pub struct Machine<'a> {
-    pub crew: &'static Crew,
+pub struct UefiPlatform<'a> {
+    pub pool: &'static ApPool,
     pub volumes: &'a mut Volumes,
     pub options: &'a Options,
     /// Bytes that the running model has, which another one could have instead.
     pub taken: u64,
-    /// Whether models are looked for on drives, too, that the firmware has left asleep; starting those takes time.
+    /// True if models are looked for on drives, too, that the firmware has left asleep; starting
+    /// those takes time.
     pub thorough: bool,
 }
 
-impl Machine<'_> {
-    /// What a model can have.
+impl UefiPlatform<'_> {
+    /// Memory and workers that a model can have.
     pub fn room(&self) -> Room {
         Room {
             context: self.options.context,
             kv: self.options.kv.unwrap_or_default(),
-            workers: self.crew.count(),
+            workers: self.pool.count(),
             free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
         }
     }
 }
 
-impl Host for Machine<'_> {
+impl Host for UefiPlatform<'_> {
     fn place(&self) -> Place {
         Place::Boot
     }
@@ -65,10 +68,10 @@ impl Host for Machine<'_> {
         &mut self,
         threads: Option<usize>,
         audience: &mut dyn Audience,
-        work: &mut dyn FnMut(&mut dyn Audience),
+        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
     ) {
-        let threads = threads.unwrap_or_else(|| self.crew.count());
-        perform(self.crew, threads, audience, work);
+        let threads = threads.unwrap_or_else(|| self.pool.count());
+        perform(self.pool, threads, audience, work);
     }
 
     fn models(&mut self) -> Vec<Offer> {
@@ -76,26 +79,26 @@ impl Host for Machine<'_> {
         if self.thorough {
             self.volumes.connect_everything();
         }
-        find::offers(self.volumes, room)
+        models::offers(self.volumes, room)
     }
 
     fn conversations(&mut self) -> Result<Vec<String>, String> {
-        store::list()
+        save::list()
     }
 
     fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String> {
-        store::read(name, most)
+        save::read(name, most)
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<String, String> {
-        store::write(name, bytes)
+        save::write(name, bytes)
     }
 
     fn configuration(&mut self) -> Result<String, String> {
-        if !store::exists(config::NAME) {
+        if !save::exists(config::NAME) {
             return Ok(String::new());
         }
-        let bytes = store::read(config::NAME, config::LARGEST)?;
+        let bytes = save::read(config::NAME, config::LARGEST)?;
         // What cannot be understood is not to be written into.
         let about = |error: String| format!("{}: {error}", config::NAME);
         config::parse(&bytes).map_err(about)?;
@@ -103,14 +106,14 @@ impl Host for Machine<'_> {
     }
 
     fn configure(&mut self, text: &str) -> Result<String, String> {
-        store::write(config::NAME, text.as_bytes())
+        save::write(config::NAME, text.as_bytes())
     }
 
     fn about(&mut self) -> Vec<(String, String)> {
         let memory = memory::size();
         let mut about = Vec::from([
-            ("cores".to_string(), self.crew.words()),
-            ("processor".to_string(), cpu::name()),
+            ("cores".to_string(), self.pool.words()),
+            ("processor".to_string(), arch::name()),
             ("firmware".to_string(), banner::firmware()),
             (
                 "memory".to_string(),
@@ -135,8 +138,8 @@ struct Mailbox {
     stop: AtomicBool,
     begun: AtomicBool,
     /// Written before `begun`, read after it.
-    top: Cell<Option<TopToken>>,
-    /// How far it is: read, to read, made, context; nothing yet until `reported`.
+    top: TryLock<Option<TopToken>>,
+    /// Tokens read, to read, made, and in the context; nothing yet until `reported`.
     progress: [AtomicUsize; 4],
     reported: AtomicBool,
 }
@@ -154,7 +157,7 @@ impl Mailbox {
 
 /// The mailbox's other end. Allocates nothing and calls no firmware.
 struct Sender<'a> {
-    crew: &'a Crew,
+    pool: &'a ApPool,
     mailbox: &'a Mailbox,
 }
 
@@ -168,7 +171,7 @@ impl Audience for Sender<'_> {
         self.mailbox.reported.store(true, Release);
         let mut rest = self.mailbox.ring.push(text);
         while !rest.is_empty() {
-            self.crew.check();
+            self.pool.check();
             core::hint::spin_loop();
             rest = self.mailbox.ring.push(rest);
         }
@@ -176,7 +179,7 @@ impl Audience for Sender<'_> {
     }
 
     fn begin(&mut self, top: Option<TopToken>) {
-        self.mailbox.top.set(top);
+        self.mailbox.top.with(|place| *place = top);
         self.mailbox.begun.store(true, Release);
     }
 
@@ -185,7 +188,7 @@ impl Audience for Sender<'_> {
     }
 }
 
-/// What has arrived on the other side.
+/// The end of the mailbox on the boot processor.
 struct Receiver<'a> {
     mailbox: &'a Mailbox,
     audience: &'a mut dyn Audience,
@@ -198,7 +201,8 @@ impl Receiver<'_> {
     fn collect(&mut self) {
         if !self.begun && self.mailbox.begun.load(Acquire) {
             self.begun = true;
-            self.audience.begin(self.mailbox.top.get());
+            self.audience
+                .begin(self.mailbox.top.with(|top| *top).flatten());
         }
         // Until the first pass is over the audience knows better how much there is to read.
         if self.mailbox.reported.load(Acquire) {
@@ -214,26 +218,26 @@ impl Receiver<'_> {
 
 /// Has `work` make a reply, with at most `threads` workers, and `audience` hear it.
 fn perform(
-    crew: &Crew,
+    pool: &ApPool,
     threads: usize,
     audience: &mut dyn Audience,
-    work: &mut dyn FnMut(&mut dyn Audience),
+    work: &mut (dyn FnMut(&mut dyn Audience) + Send),
 ) {
-    if *crew.way() != Way::Elsewhere {
+    if *pool.mode() != DispatchMode::Elsewhere {
         work(audience);
-        crew.rest();
+        pool.rest();
         return;
     }
     let mailbox = Mailbox {
         ring: Ring::new(RING),
         stop: AtomicBool::new(false),
         begun: AtomicBool::new(false),
-        top: Cell::new(None),
+        top: TryLock::new(None),
         progress: [const { AtomicUsize::new(0) }; 4],
         reported: AtomicBool::new(false),
     };
     let mut sender = Sender {
-        crew,
+        pool,
         mailbox: &mailbox,
     };
     let mut receiver = Receiver {
@@ -242,9 +246,11 @@ fn perform(
         begun: false,
         text: String::new(),
     };
-    let made = crew.elsewhere(threads, &mut || work(&mut sender), &mut || {
+    keyboard::watch(true);
+    let made = pool.elsewhere(threads, &mut || work(&mut sender), &mut || {
         receiver.collect();
     });
+    keyboard::watch(false);
     receiver.collect();
     if let Err(why) = made {
         panic::fail(format_args!("error: {why}; set threads = 1"));

@@ -7,7 +7,7 @@ use llama2_engine::units::Grouped;
 
 /// What stood in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FileError {
     /// No volume at all.
     NoVolume,
     /// No room: bytes that were needed, and bytes that are free.
@@ -32,44 +32,44 @@ pub enum Trouble {
     Other(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::NoVolume => {
+            FileError::NoVolume => {
                 f.write_str("there is no volume; plug in a drive with a FAT file system")
             }
-            Trouble::Full(needed, free) => write!(
+            FileError::Full(needed, free) => write!(
                 f,
                 "it is full: {} bytes are needed and {} are free; delete a file, or choose another drive",
                 Grouped(*needed),
                 Grouped(*free)
             ),
-            Trouble::WriteProtected => {
+            FileError::WriteProtected => {
                 f.write_str("it is write-protected; unlock it, or plug in another drive")
             }
-            Trouble::Marked => {
+            FileError::Marked => {
                 f.write_str("that file is marked as read-only; take another name")
             }
-            Trouble::Folder => f.write_str("that is a folder; take another name"),
-            Trouble::Missing => f.write_str("there is no such file"),
-            Trouble::Gone(status) => write!(
+            FileError::Folder => f.write_str("that is a folder; take another name"),
+            FileError::Missing => f.write_str("there is no such file"),
+            FileError::Gone(status) => write!(
                 f,
                 "the drive does not answer ({status}); see that it is plugged in, and try again"
             ),
-            Trouble::TooLarge(size, most) => write!(
+            FileError::TooLarge(size, most) => write!(
                 f,
                 "it has {} bytes, but may have {} at most; is it the right file?",
                 Grouped(*size),
                 Grouped(*most)
             ),
-            Trouble::Changed => f.write_str(
+            FileError::Changed => f.write_str(
                 "what was read back is not what was written; the drive may be failing: take another one",
             ),
-            Trouble::Left(name) => write!(
+            FileError::Left(name) => write!(
                 f,
                 "the firmware does not rename files, and writing it again failed; everything is in {name} there: copy it"
             ),
-            Trouble::Other(status) => write!(f, "the firmware says {status}; try another drive"),
+            FileError::Other(status) => write!(f, "the firmware says {status}; try another drive"),
         }
     }
 }
@@ -82,20 +82,20 @@ mod tests {
     fn sentences_say_what_to_do() {
         for (trouble, words) in [
             (
-                Trouble::Full(5120, 512),
+                FileError::Full(5120, 512),
                 "5120 bytes are needed and 512 are free; delete",
             ),
-            (Trouble::WriteProtected, "write-protected; unlock it"),
+            (FileError::WriteProtected, "write-protected; unlock it"),
             (
-                Trouble::Gone("NO_MEDIA".into()),
+                FileError::Gone("NO_MEDIA".into()),
                 "(NO_MEDIA); see that it is plugged in",
             ),
             (
-                Trouble::TooLarge(2000, 1000),
+                FileError::TooLarge(2000, 1000),
                 "has 2000 bytes, but may have 1000",
             ),
-            (Trouble::Left("A.TMP".into()), "everything is in A.TMP"),
-            (Trouble::NoVolume, "plug in a drive"),
+            (FileError::Left("A.TMP".into()), "everything is in A.TMP"),
+            (FileError::NoVolume, "plug in a drive"),
         ] {
             let sentence = trouble.to_string();
             assert!(sentence.contains(words), "{sentence}");

@@ -40,8 +40,8 @@ pub fn is_model(name: &str) -> bool {
         || (name.ends_with(".GGUF") && PartName::of(&name).is_none_or(|part| part.number == 1))
 }
 
-/// The models among a volume's files, the first the one that is taken if nobody says another: `STORIES*.BIN` by name, `MODEL.BIN`, then `*.GGUF`,
-/// the root before `\MODELS`.
+/// The models among a volume's files, the first the one that is taken if nobody says another:
+/// `STORIES*.BIN` by name, `MODEL.BIN`, then `*.GGUF`, the root before `\MODELS`.
 pub fn models(entries: &[Entry]) -> Vec<&Entry> {
     let rank = |entry: &Entry| {
         let folder = FOLDERS.iter().position(|&folder| folder == entry.folder);

@@ -1,4 +1,5 @@
-//! What a conversation is shown on: the terminal as the conversation knows it, and the choice between a screen of our own and the firmware's console.
+//! The display of a conversation: the terminal as the conversation knows it, and the choice between
+//! a screen of our own and the firmware's console.
 
 use alloc::{
     boxed::Box,
@@ -89,7 +90,8 @@ impl Picture for Shown {
                 width: area.width,
                 height: area.height,
             };
-            // A frame buffer that takes nothing more is not worth stopping for: the serial line has it all.
+            // A frame buffer that takes nothing more is not worth stopping for: the serial line has
+            // it all.
             frame.put(rect, pixels, stride);
         });
     }

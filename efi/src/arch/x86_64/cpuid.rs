@@ -1,4 +1,4 @@
-//! What CPUID's numbers say: a processor's name, and what may be switched on.
+//! CPUID's numbers read: a processor's name, and what may be switched on.
 
 use alloc::{
     string::{String, ToString},
@@ -23,7 +23,8 @@ pub fn name(bytes: &[u8]) -> String {
     }
 }
 
-/// The registers that tell of vector units (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
+/// The registers that tell of vector units (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix
+/// E).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Registers {
     /// CPUID.1:ECX.
@@ -44,7 +45,8 @@ impl Registers {
         register & (1 << bit) != 0
     }
 
-    /// Whether the processor has AVX and a way to switch its state on. Without XSAVE, XSETBV is no instruction.
+    /// True if the processor has AVX and a way to switch its state on. Without XSAVE, XSETBV is no
+    /// instruction.
     pub fn can_switch_on(&self) -> bool {
         Self::has(self.leaf1_ecx, 26) && Self::has(self.leaf1_ecx, 28)
     }

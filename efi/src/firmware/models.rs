@@ -10,8 +10,8 @@ use core::ops::ControlFlow;
 
 use llama2_console::text;
 use llama2_efi::{
-    choose::{self, TOKENIZERS, normalise},
     config,
+    model_names::{self, TOKENIZERS, normalise},
     options::Options,
 };
 use llama2_engine::{
@@ -47,7 +47,8 @@ const BUNDLED_TOKENIZER_NAME: &str = "the tokenizer inside llama2.efi";
 /// Largest prompt file.
 const LARGEST_PROMPT: u64 = 1 << 20;
 
-/// The model's file, which is open; of a split model all its parts, which must lie in the same folder.
+/// The model's file, which is open; of a split model all its parts, which must lie in the same
+/// folder.
 fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Source, String> {
     let name = format!("{} on {}", short(path, PATH), volume.name);
     let Some(part) = PartName::of(path).filter(|part| part.count > 1) else {
@@ -186,19 +187,20 @@ fn bundled(tokenizer: Option<Source>) -> Pair {
     }
 }
 
-/// A model of a menu: its volume's place in the list and its path there; the one inside has neither.
+/// A model of a menu: its volume's place in the list and its path there; the one inside has
+/// neither.
 struct Place {
     index: usize,
     path: String,
 }
 
-/// All models on the volumes, the first the one that is taken if nobody says another. Those with a path that an earlier volume has too are called by
-/// their volume.
+/// All models on the volumes, the first the one that is taken if nobody says another. Those with a
+/// path that an earlier volume has too are called by their volume.
 fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     let mut places: Vec<(String, Place)> = Vec::new();
     for (index, volume) in volumes.list.iter_mut().enumerate() {
         let (entries, _) = volume.entries();
-        for entry in choose::models(&entries) {
+        for entry in model_names::models(&entries) {
             let path = entry.path();
             let is_new = places.iter().all(|(id, _)| !id.eq_ignore_ascii_case(&path));
             let id = match is_new {
@@ -212,7 +214,8 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     places
 }
 
-/// Whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi may do.
+/// Whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi may
+/// do.
 fn speaks_without(model: &Checkpoint) -> bool {
     let ours = || Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
     matches!(model.format, Format::Gguf { .. })
@@ -224,7 +227,8 @@ pub fn called(id: &str) -> String {
     file_name(id).to_string()
 }
 
-/// The same of a model whose file can be read: `MODEL.BIN` says nothing, and a GGUF file has a name of its own.
+/// The same of a model whose file can be read: `MODEL.BIN` says nothing, and a GGUF file has a name
+/// of its own.
 pub fn called_inside(id: &str, bytes: &mut dyn ByteSource) -> String {
     const ANY: &str = "MODEL.BIN";
     let mut own = None;
@@ -323,7 +327,8 @@ fn describe(model: &Source, others: &[String]) -> String {
     )
 }
 
-/// The first model with the usual names that can be opened, and what else there is. Nobody named it: what cannot be opened is said and passed over.
+/// The first model with the usual names that can be opened, and what else there is. Nobody named
+/// it: what cannot be opened is said and passed over.
 fn found(volumes: &mut Volumes) -> Option<Pair> {
     for volume in &mut volumes.list {
         for trouble in volume.entries().1 {
@@ -369,13 +374,14 @@ fn open_at(volume: &mut Volume, path: &str) -> Result<Source, String> {
     }
 }
 
-/// A tokenizer with a usual name: in the model's folder, then where models are looked for, then on the other volumes.
+/// A tokenizer with a usual name: in the model's folder, then where models are looked for, then on
+/// the other volumes.
 fn beside(volumes: &mut Volumes, index: usize, model: &str) -> Option<Source> {
     let folder = model.rfind('\\').map_or("\\", |end| &model[..=end]);
     let order = core::iter::once(index).chain((0..volumes.list.len()).filter(|&i| i != index));
     for index in order {
         let volume = &mut volumes.list[index];
-        for folder in core::iter::once(folder).chain(choose::FOLDERS) {
+        for folder in core::iter::once(folder).chain(model_names::FOLDERS) {
             for name in TOKENIZERS {
                 let path = format!("{folder}{name}");
                 // What cannot be opened is not there, for a file that nobody named.
@@ -392,8 +398,8 @@ fn beside(volumes: &mut Volumes, index: usize, model: &str) -> Option<Source> {
     None
 }
 
-/// A file that the user named: in the Shell's current folder, then from the root; on the volumes that are up, then on
-/// those that can be started.
+/// A file that the user named: in the Shell's current folder, then from the root; on the volumes
+/// that are up, then on those that can be started.
 fn named(volumes: &mut Volumes, path: &str) -> Result<Named, String> {
     let mut places = Vec::new();
     let relative = !path.trim_start().starts_with(['\\', '/']) && !path.contains(':');
@@ -479,8 +485,8 @@ pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
 }
 
 impl Pair {
-    /// Loads the tokenizer for the model: the one that was named, else a GGUF file's own, else the one that lies beside it;
-    /// where none goes with it, the one inside if it may do.
+    /// Loads the tokenizer for the model: the one that was named, else a GGUF file's own, else the
+    /// one that lies beside it; where none goes with it, the one inside if it may do.
     ///
     /// # Errors
     /// A sentence about the tokenizer, or about there being none.

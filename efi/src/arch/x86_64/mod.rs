@@ -1,22 +1,47 @@
-//! What the processor is and can do, and its vector units switched on.
+//! x86-64: the processor's name, vector units, pages, counter and ports.
 //!
 //! # Quirks
-//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every other core.
-//! EDK2's EmulatorPkg runs applications in an ordinary process, where privileged instructions fault: there we only look.
+//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every
+//! other core. EDK2's EmulatorPkg runs applications in an ordinary process, where privileged
+//! instructions fault: there we only look.
+
+mod cpuid;
+mod switch;
 
 use alloc::{string::String, vec::Vec};
-
-#[cfg(target_arch = "x86_64")]
 use core::arch::{
     asm,
-    x86_64::{__cpuid, __cpuid_count},
+    x86_64::{__cpuid, __cpuid_count, _rdtsc},
 };
 
-#[cfg(target_arch = "x86_64")]
-use llama2_efi::processor::{self, Registers};
+use llama2_engine::kernels::Features;
+
+use cpuid::Registers;
+pub use switch::{back_to, call_on};
+
+/// The counter's ticks.
+pub fn ticks() -> u64 {
+    // Safety: every x86-64 processor has a time stamp counter, and firmware leaves CR4.TSD clear.
+    unsafe { _rdtsc() }
+}
+
+/// Ticks of the counter a millisecond, where the architecture tells: here they have to be measured.
+pub fn ticks_per_millisecond() -> Option<u64> {
+    None
+}
+
+/// Reads four bytes from a port; `None` where the architecture has no ports.
+///
+/// # Safety
+/// Reading this port changes nothing, and the caller is at privilege level 0.
+pub unsafe fn read_port(port: u16) -> Option<u32> {
+    let value;
+    // Safety: as the caller says.
+    unsafe { asm!("in eax, dx", out("eax") value, in("dx") port, options(nomem, nostack)) };
+    Some(value)
+}
 
 /// The processor's name.
-#[cfg(target_arch = "x86_64")]
 pub fn name() -> String {
     if __cpuid(0x8000_0000).eax < 0x8000_0004 {
         return "unnamed x86-64".into();
@@ -25,10 +50,9 @@ pub fn name() -> String {
         let found = __cpuid(leaf);
         [found.eax, found.ebx, found.ecx, found.edx]
     });
-    processor::name(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+    cpuid::name(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
 }
 
-#[cfg(target_arch = "x86_64")]
 fn registers() -> Registers {
     let leaves = __cpuid(0).eax;
     let mut registers = Registers {
@@ -44,21 +68,22 @@ fn registers() -> Registers {
     registers
 }
 
-/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the arithmetic's rounding as
-/// it is at power-on, as UEFI wants it. May be called again. Runs on any core; allocates nothing.
-#[cfg(target_arch = "x86_64")]
+/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the
+/// arithmetic's rounding as it is at power-on, as UEFI wants it. May be called again. Runs on any
+/// core; allocates nothing.
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
-    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes for granted.
+    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes
+    // for granted.
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, readonly)) };
     let registers = registers();
     if !registers.can_switch_on() || !is_privileged() {
         return;
     }
     let cr4: u64;
-    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It changes nothing
-    // for code that does not use XSAVE.
+    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It
+    // changes nothing for code that does not use XSAVE.
     unsafe {
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
         if cr4 & OSXSAVE_IN_CR4 == 0 {
@@ -68,29 +93,28 @@ pub fn switch_on_vectors() {
     let state = extended_state();
     let wanted = state | registers.wanted_state();
     if wanted != state {
-        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is taken away.
+        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is
+        // taken away.
         unsafe {
             asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
         }
     }
 }
 
-/// Empties the upper halves of the vector registers where `wide` says that they may have been used: SSE code, such as the
-/// firmware's, is slow beside full ones.
-#[cfg(target_arch = "x86_64")]
-pub fn rest_vectors(wide: bool) {
-    if wide {
-        // Safety: AVX is switched on, for its kernels are in use; no function keeps anything in the upper halves over a
-        // call.
+/// Empties the upper halves of the vector registers on a core that has `features`, and may have used
+/// them: SSE code, such as the firmware's, is slow beside full ones.
+pub fn rest_vectors(features: Features) {
+    if features.has_avx2() {
+        // Safety: AVX is there and switched on, or nobody had these features; no function keeps anything in the
+        // upper halves over a call.
         unsafe {
             asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
         }
     }
 }
 
-/// The size of the page that an address is on, in words; `None` where the page tables cannot be looked into (Intel SDM volume
-/// 3, 4.5).
-#[cfg(target_arch = "x86_64")]
+/// The size of the page that an address is on, in words; `None` where the page tables cannot be
+/// looked into (Intel SDM volume 3, 4.5).
 pub fn page_size(address: usize) -> Option<&'static str> {
     const LA57: u64 = 1 << 12;
     const PRESENT: u64 = 1;
@@ -121,8 +145,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     None
 }
 
-/// Whether privileged instructions may be used.
-#[cfg(target_arch = "x86_64")]
+/// True where privileged instructions may be used.
 fn is_privileged() -> bool {
     let cs: u16;
     // Safety: the code segment's selector may be read at every level.
@@ -131,7 +154,6 @@ fn is_privileged() -> bool {
 }
 
 /// XCR0. Only where OSXSAVE is set.
-#[cfg(target_arch = "x86_64")]
 fn extended_state() -> u64 {
     let (low, high): (u32, u32);
     // Safety: the caller has seen to OSXSAVE; reading changes nothing.
@@ -142,7 +164,6 @@ fn extended_state() -> u64 {
 }
 
 /// A random number from the processor, if it makes any.
-#[cfg(target_arch = "x86_64")]
 pub fn random() -> Option<u64> {
     if __cpuid(1).ecx & 1 << 30 == 0 {
         return None;
@@ -150,36 +171,11 @@ pub fn random() -> Option<u64> {
     // Ten attempts, as Intel advises. Some old AMD processors say yes and give nothing but ones.
     (0..10).find_map(|_| {
         let (number, ok): (u64, u8);
-        // Safety: the processor says that it has the instruction, which changes these two registers and the flags.
+        // Safety: the processor says that it has the instruction, which changes these two registers
+        // and the flags.
         unsafe {
             asm!("rdrand {}", "setc {}", out(reg) number, out(reg_byte) ok, options(nomem, nostack))
         };
         (ok == 1 && number != u64::MAX && number != 0).then_some(number)
     })
-}
-
-/// The processor's name.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn name() -> String {
-    "AArch64".into()
-}
-
-/// There is nothing to switch on.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn switch_on_vectors() {}
-
-/// There is nothing to empty.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn rest_vectors(_wide: bool) {}
-
-/// Not looked up here.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn page_size(_address: usize) -> Option<&'static str> {
-    None
-}
-
-/// A random number from the processor, if it makes any.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn random() -> Option<u64> {
-    None
 }

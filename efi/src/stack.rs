@@ -1,0 +1,183 @@
+//! Stacks of our own for the other cores, and a way off them from anywhere: what firmware gives
+//! there is 32 KiB, or whatever it likes, and a core that cannot go on has to get back to the
+//! firmware all the same.
+
+use alloc::boxed::Box;
+use core::{
+    cell::UnsafeCell,
+    ptr,
+    sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use crate::arch;
+
+/// Bytes. The deepest that was seen in use is 5 KiB (a panic's message; the arithmetic takes 4).
+const SIZE: usize = 64 << 10;
+/// The lowest bytes of a stack that was large enough.
+const CANARY: u128 = 0x6c6c_616d_6132_6566;
+/// Elements of one stack.
+const LEN: usize = SIZE / size_of::<u128>();
+
+/// One stack's state.
+#[derive(Default)]
+struct State {
+    taken: AtomicBool,
+    /// The caller's stack pointer, while somebody is on this one.
+    way_back: AtomicUsize,
+}
+
+/// A stack for each of some cores, one behind another.
+pub struct Stacks {
+    memory: Box<[UnsafeCell<u128>]>,
+    states: Box<[State]>,
+}
+
+// Safety: each stack's memory is touched by who is on it alone (`call` sees to that), but for its
+// lowest element, which is not part of what is used; where it is, that is looked for, by a volatile
+// read.
+unsafe impl Sync for Stacks {}
+
+/// The stacks of [`Stacks::announce`]: an address tells who is on them, without any lock.
+static ANNOUNCED: AtomicPtr<UnsafeCell<u128>> = AtomicPtr::new(ptr::null_mut());
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// True where the caller is on one of the stacks that were announced: on a core other than the
+/// boot processor, which may call no firmware.
+pub fn is_elsewhere() -> bool {
+    let here = 0u8;
+    let first = ANNOUNCED.load(Relaxed).addr();
+    (&raw const here).addr().wrapping_sub(first) < BYTES.load(Relaxed)
+}
+
+impl Stacks {
+    /// So many fresh ones.
+    pub fn new(count: usize) -> Stacks {
+        let element = |i| UnsafeCell::new(if i % LEN == 0 { CANARY } else { 0 });
+        Stacks {
+            memory: (0..count * LEN).map(element).collect(),
+            states: (0..count).map(|_| State::default()).collect(),
+        }
+    }
+
+    /// Has [`is_elsewhere`] know these, instead of those before.
+    pub fn announce(&self) {
+        BYTES.store(0, Relaxed);
+        ANNOUNCED.store(self.memory.as_ptr().cast_mut(), Relaxed);
+        BYTES.store(self.states.len() * SIZE, Relaxed);
+    }
+
+    /// The number of the stack that the caller is on.
+    pub fn own(&self) -> Option<usize> {
+        let here = 0u8;
+        let distance = (&raw const here)
+            .addr()
+            .wrapping_sub(self.memory.as_ptr().addr());
+        Some(distance / SIZE).filter(|&index| index < self.states.len())
+    }
+
+    /// True while somebody is on one of them.
+    pub fn are_in_use(&self) -> bool {
+        self.states.iter().any(|state| state.taken.load(Acquire))
+    }
+
+    /// The number of one that was too small.
+    pub fn overflowed(&self) -> Option<usize> {
+        // Safety: the elements are there; whoever is on a stack may be writing, which is why the
+        // read is volatile: any value but the canary says the same.
+        (0..self.states.len())
+            .find(|&index| unsafe { self.memory[index * LEN].get().read_volatile() } != CANARY)
+    }
+
+    /// Calls `f(argument)` on stack `index`, and returns when it returns or calls
+    /// [`leave`](Stacks::leave). `false`, and nothing is called, where somebody is on it.
+    pub fn call<T>(&self, index: usize, f: extern "efiapi" fn(&T), argument: &T) -> bool {
+        let state = &self.states[index];
+        if state.taken.swap(true, Acquire) {
+            return false;
+        }
+        let memory = &self.memory[index * LEN..][..LEN];
+        let top = UnsafeCell::raw_get(memory.as_ptr_range().end).cast();
+        let argument = ptr::from_ref(argument).cast();
+        // Safety: the memory is ours, its end is a multiple of 16, and nobody else is on it; `f` is
+        // called with what it takes.
+        unsafe { arch::call_on(top, state.way_back.as_ptr(), f as *const (), argument) };
+        state.taken.store(false, Release);
+        true
+    }
+
+    /// Goes back to where [`call`](Stacks::call) was called, without dropping anything on the way.
+    /// Returns where the caller is on none of these stacks.
+    ///
+    /// # Safety
+    /// Nobody calls anything on this stack again while others still use what lies on it.
+    pub unsafe fn leave(&self) {
+        if let Some(index) = self.own() {
+            // Safety: the caller is on this stack, so `call_on` has put this address there, and its
+            // frame still stands.
+            unsafe { arch::back_to(self.states[index].way_back.load(Relaxed)) }
+        }
+    }
+}
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        if ptr::eq(ANNOUNCED.load(Relaxed), self.memory.as_ptr()) {
+            BYTES.store(0, Relaxed);
+        }
+    }
+}
+
+// Miri has no assembly.
+#[cfg(all(test, target_arch = "x86_64", not(miri)))]
+mod tests {
+    use super::*;
+
+    struct Visit {
+        stacks: Stacks,
+        calls: AtomicUsize,
+    }
+
+    extern "efiapi" fn visit(visit: &Visit) {
+        visit.calls.fetch_add(1, Relaxed);
+        assert_eq!(visit.stacks.own(), Some(1));
+        assert!(is_elsewhere() && visit.stacks.are_in_use());
+        assert!(!visit.stacks.call(1, self::visit, visit));
+        assert!(visit.stacks.call(0, nested, visit));
+        if visit.calls.load(Relaxed) > 2 {
+            // Safety: nobody uses what lies here.
+            unsafe { visit.stacks.leave() };
+            unreachable!("it is left");
+        }
+    }
+
+    extern "efiapi" fn nested(visit: &Visit) {
+        visit.calls.fetch_add(1, Relaxed);
+        assert_eq!(visit.stacks.own(), Some(0));
+    }
+
+    #[test]
+    fn calls_go_there_and_come_back_from_anywhere() {
+        let visit = Visit {
+            stacks: Stacks::new(2),
+            calls: AtomicUsize::new(0),
+        };
+        visit.stacks.announce();
+        for round in 1..5 {
+            assert!(visit.stacks.call(1, self::visit, &visit));
+            assert_eq!(visit.calls.load(Relaxed), 2 * round);
+        }
+        assert!(!is_elsewhere() && !visit.stacks.are_in_use());
+        assert_eq!(
+            (visit.stacks.own(), visit.stacks.overflowed()),
+            (None, None)
+        );
+        // Safety: this is on none of them.
+        unsafe { visit.stacks.leave() };
+        // Safety: nobody is on it.
+        unsafe { *visit.stacks.memory[LEN].get() = 1 };
+        assert_eq!(visit.stacks.overflowed(), Some(1));
+    }
+}

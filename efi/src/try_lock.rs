@@ -1,0 +1,75 @@
+//! A value that several cores share, or a program and the interrupts that come in between: nobody
+//! waits for it.
+
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Release},
+    },
+};
+
+/// A value for one at a time. Waiting would be for ever where an interrupt has come between, so
+/// whoever finds it taken is told so.
+pub struct TryLock<T> {
+    taken: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// Safety: only who has moved `taken` from false to true reaches the value, until he moves it back;
+// that may be one core after another, so the value must be `Send`.
+unsafe impl<T: Send> Sync for TryLock<T> {}
+
+impl<T> TryLock<T> {
+    /// A value that nobody has taken.
+    pub const fn new(value: T) -> TryLock<T> {
+        TryLock {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Calls `f` with the value; `None` if it is taken.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        /// Gives the value back, however `f` ends.
+        struct Taken<'a>(&'a AtomicBool);
+        impl Drop for Taken<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Release);
+            }
+        }
+        if self.taken.swap(true, Acquire) {
+            return None;
+        }
+        let _taken = Taken(&self.taken);
+        // Safety: `taken` was false, and nobody else comes here until it is again.
+        Some(f(unsafe { &mut *self.value.get() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_nobody_waits() {
+        let lock = TryLock::new(0);
+        assert_eq!(lock.with(|value| lock.with(|_| *value)), Some(None));
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            lock.with(|_| panic!("in the middle"));
+        }));
+        assert!(unwound.is_err());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        while lock.with(|value| *value += 1).is_none() {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(lock.with(|value| *value), Some(150));
+    }
+}
