@@ -3,6 +3,7 @@
 //! Machines that are shared change from minute to minute: only what ran side by side is compared,
 //! as ratios within a round, and a round counts only if memory was as fast after it as before and
 //! nobody else was at work.
+#![forbid(unsafe_code)]
 
 mod machine;
 mod peer;

@@ -1,4 +1,5 @@
 //! The boots: llama2.efi in QEMU, looked at over its serial line, on its screen and on its disks.
+#![forbid(unsafe_code)]
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../engine/tests/common/family.rs"]

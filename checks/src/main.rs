@@ -1,4 +1,5 @@
 //! `cargo xtask test`, `fuzz` and `inspect`: every check there is.
+#![forbid(unsafe_code)]
 
 mod fuzz;
 mod inspect;

@@ -1,5 +1,6 @@
 //! Builds, images, boots, fetches and installs llama2.efi: for `cargo xtask`, and for the tools
 //! that test and compare.
+#![forbid(unsafe_code)]
 
 pub mod arch;
 pub mod build;

@@ -1,4 +1,5 @@
 //! `cargo xtask`: all that a Makefile would do badly.
+#![forbid(unsafe_code)]
 
 use std::{
     ffi::OsString,
