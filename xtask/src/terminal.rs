@@ -2,12 +2,16 @@
 
 use std::{num::NonZeroU16, ops::Range};
 
+use llama2_engine::utf8::Utf8Stream;
 use vt100::{Callbacks, Parser, capture::RowContents};
 
 /// Taller than any line that is edited and wider than most replies, which nobody breaks: a row
 /// stays where it is.
 const ROWS: NonZeroU16 = NonZeroU16::new(200).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(2048).unwrap();
+/// The sign for bytes that are no text, which vt100 leaves out, and one for private use in its
+/// place.
+const BROKEN: [&str; 2] = ["\u{fffd}", "\u{f8ff}"];
 /// The sequence that empties a screen (ECMA-48, ED).
 const CLEAR: &[u8] = b"\x1b[2J";
 
@@ -15,6 +19,8 @@ const CLEAR: &[u8] = b"\x1b[2J";
 /// is a new sheet below them.
 pub struct Terminal {
     parser: Parser<Above>,
+    /// A character may come in two pieces.
+    characters: Utf8Stream,
     /// The last bytes that came.
     tail: [u8; CLEAR.len()],
     /// The lowest row of the screen that the cursor was in.
@@ -39,6 +45,7 @@ impl Default for Terminal {
     fn default() -> Terminal {
         Terminal {
             parser: Parser::new_with_callbacks(ROWS, COLUMNS, 0, Above::default()),
+            characters: Utf8Stream::default(),
             tail: Default::default(),
             lowest: 0,
         }
@@ -48,7 +55,9 @@ impl Default for Terminal {
 impl Terminal {
     /// Takes bytes of the line.
     pub fn take(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+        let mut text = String::new();
+        self.characters.push(bytes, &mut text);
+        for byte in text.replace(BROKEN[0], BROKEN[1]).bytes() {
             self.tail.rotate_left(1);
             self.tail[CLEAR.len() - 1] = byte;
             if self.tail == CLEAR {
@@ -89,10 +98,11 @@ impl Terminal {
 
     /// A row's text; of one that is not there, nothing.
     pub fn row(&self, row: usize) -> String {
-        match self.parser.callbacks().0.get(row) {
+        let text = match self.parser.callbacks().0.get(row) {
             Some(text) => text.clone(),
             None => self.on_screen(row - self.above()),
-        }
+        };
+        text.replace(BROKEN[1], BROKEN[0])
     }
 
     /// The text of these rows, each with a line's end.
@@ -124,6 +134,12 @@ mod tests {
         let mut terminal = Terminal::default();
         terminal.take("日e\u{301}\r\n".as_bytes());
         assert_eq!(terminal.row(0), "日e\u{301}");
+        terminal.take(b"\xffa");
+        assert_eq!(
+            (terminal.row(1), terminal.cursor()),
+            ("\u{fffd}a".into(), (1, 2))
+        );
+        terminal.take(b"\r\x1b[K");
         terminal.take("> 日本\x1b[2D\x1b[2D語".as_bytes());
         assert_eq!(terminal.row(1), "> 語本");
     }
