@@ -1,7 +1,7 @@
-//! Builds `llama2.efi` for a hard-float x86-64 UEFI target, derived from the compiler's own.
+//! Builds `llama2.efi` for a hard-float UEFI target, derived from the compiler's own.
 //!
-//! The stock target is soft-float: its scalar arithmetic calls library routines, two hundred times slower, and integer
-//! AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
+//! The stock target is soft-float: its scalar arithmetic calls library routines, two hundred times
+//! slower, and integer AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
 
 use std::{
     path::{Path, PathBuf},
@@ -11,17 +11,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    arch::Arch,
     shell::{check, output, root, target},
     toolchain::{self, Toolchain},
 };
 
-/// The stock target.
-const STOCK: &str = "x86_64-unknown-uefi";
-/// Ours, by the name of its file.
-const TARGET: &str = "x86_64-llama2-uefi";
-
 /// A built application.
 pub struct Built {
+    /// llama2.efi.
     pub efi: PathBuf,
     /// The linker's map of it: what was linked.
     pub map: PathBuf,
@@ -29,13 +26,19 @@ pub struct Built {
 
 /// Builds it.
 pub fn build() -> Result<Built> {
-    build_for(&hard_float, "llama2", "efi", &[])
+    build_for(&Arch::built().hard_float, "llama2", "efi", &[])
 }
 
 /// Builds it with the hooks that tests have it fail by, beside the one that people get.
 pub fn with_hooks() -> Result<PathBuf> {
     let features = ["--features", "test-hooks"];
-    build_for(&hard_float, "llama2-test-hooks", "efi-hooks", &features).map(|built| built.efi)
+    build_for(
+        &Arch::built().hard_float,
+        "llama2-test-hooks",
+        "efi-hooks",
+        &features,
+    )
+    .map(|built| built.efi)
 }
 
 /// Builds it for a target made from the stock one.
@@ -74,7 +77,7 @@ pub fn build_soft_float() -> Result<Built> {
 /// clippy over the application, with the very flags of its build.
 pub fn clippy() -> Result<Command> {
     let toolchain = toolchain::find()?;
-    let target_file = write_target(&toolchain, &hard_float, "llama2")?;
+    let target_file = write_target(&toolchain, &Arch::built().hard_float, "llama2")?;
     let mut cargo = cargo(&toolchain, "clippy", "efi", &target_file, &[])?;
     cargo.args(["--", "-D", "warnings"]);
     Ok(cargo)
@@ -106,8 +109,9 @@ fn cargo(
     if known.contains("json-target-spec") {
         cargo.arg("-Zjson-target-spec");
     }
-    // The same bytes in every folder: no folder names in panic messages, no time in the header, and no debug directory,
-    // which carries a hash over folder names though strip leaves nothing to debug.
+    // The same bytes in every folder: no folder names in panic messages, no time in the header, and
+    // no debug directory, which carries a hash over folder names though strip leaves nothing to
+    // debug.
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home =
         home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -130,18 +134,14 @@ fn cargo(
     Ok(cargo)
 }
 
-/// Lets the compiler use the vector registers that every x86-64 processor has.
-fn hard_float(spec: &mut serde_json::Map<String, serde_json::Value>) {
-    spec.remove("features");
-    spec.remove("rustc-abi");
-}
-
-/// Writes a target specification made from the stock one, so that it follows the compiler's changes.
+/// Writes a target specification made from the stock one, so that it follows the compiler's
+/// changes.
 fn write_target(
     toolchain: &Toolchain,
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
 ) -> Result<PathBuf> {
+    let arch = Arch::built();
     let mut rustc = toolchain.unstable_rustc();
     rustc.args([
         "-Z",
@@ -149,12 +149,13 @@ fn write_target(
         "--print",
         "target-spec-json",
         "--target",
-        STOCK,
+        arch.stock_target,
     ]);
     let printed = output(&mut rustc).with_context(|| {
         format!(
-            "{} does not tell its target {STOCK}",
-            toolchain.rustc.display()
+            "{} does not tell its target {}",
+            toolchain.rustc.display(),
+            arch.stock_target
         )
     })?;
     let mut spec = match serde_json::from_str(&printed)? {
@@ -164,9 +165,9 @@ fn write_target(
     change(&mut spec);
     std::fs::create_dir_all(target())?;
     let file = if name == "llama2" {
-        TARGET.to_owned()
+        arch.target.to_owned()
     } else {
-        format!("{TARGET}-{name}")
+        format!("{}-{name}", arch.target)
     };
     let path = target().join(format!("{file}.json"));
     let text = serde_json::to_string_pretty(&spec)?;

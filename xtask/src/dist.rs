@@ -1,5 +1,5 @@
-//! What is given to people: the application, by itself, in an image to write to a stick and in a .zip to unpack onto one; the command;
-//! checksums, licences.
+//! Files to give to people: the application, by itself, in an image to write to a stick and in a
+//! .zip to unpack onto one; the command; checksums, licences.
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +15,14 @@ use llama2_efi::options::Options;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    arch::Arch,
     build, config_file, fetch,
     image::{self, Content, Files},
     setup,
     shell::{check, output, root, target},
 };
 
+/// Makes all of it, in `target/dist`.
 pub fn dist() -> Result<()> {
     let built = build::build()?;
     let folder = target().join("dist");
@@ -40,9 +42,10 @@ pub fn dist() -> Result<()> {
     let licences = licences()?;
     fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), &licences)?;
     let config = config_file::text(&Options::default()).replace('\n', "\r\n");
-    // What any system unpacks onto a FAT32 stick; people read text files there in editors that want CR LF.
+    // What any system unpacks onto a FAT32 stick; people read text files there in editors that want
+    // CR LF.
     let stick = [
-        ("EFI/BOOT/BOOTX64.EFI", fs::read(&built.efi)?),
+        (Arch::built().boot_file, fs::read(&built.efi)?),
         ("LLAMA2.CFG", config.into_bytes()),
         ("LICENSE", fs::read(root().join("LICENSE"))?),
         ("THIRD-PARTY-LICENSES.txt", licences.into_bytes()),
@@ -155,7 +158,7 @@ fn linked() -> Result<Vec<String>> {
         "--package",
         "llama2-efi",
         "--target",
-        "x86_64-unknown-uefi",
+        Arch::built().stock_target,
         "--edges",
         "normal,no-proc-macro",
         "--prefix",
@@ -203,11 +206,13 @@ fn licences() -> Result<String> {
             include_str!("../licences/rust-mit.txt"),
         ),
         (
-            "Rust's compiler-builtins (MIT AND Apache-2.0 WITH LLVM-exception, https://github.com/rust-lang/compiler-builtins)",
+            "Rust's compiler-builtins (MIT AND Apache-2.0 WITH LLVM-exception, \
+             https://github.com/rust-lang/compiler-builtins)",
             include_str!("../licences/compiler-builtins.txt"),
         ),
         (
-            "Tables of Rust's core and of the crates unicode-* (Unicode-3.0, https://www.unicode.org)",
+            "Tables of Rust's core and of the crates unicode-* (Unicode-3.0, \
+             https://www.unicode.org)",
             include_str!("../licences/unicode-3.0.txt"),
         ),
     ] {
@@ -226,7 +231,8 @@ fn licences() -> Result<String> {
             let version = name.rsplit(" v").next().unwrap_or_default();
             let crate_name = name.split(' ').next().unwrap_or_default();
             text += &format!(
-                "Its source, unchanged: {repository}, and https://crates.io/crates/{crate_name}/{version}\n"
+                "Its source, unchanged: {repository}, and \
+                 https://crates.io/crates/{crate_name}/{version}\n"
             );
         }
         let folder = manifest.parent().context("a manifest lies in a folder")?;

@@ -15,6 +15,7 @@ use crate::{setup, shell::root};
 const HUB: &str = "https://huggingface.co/karpathy/tinyllamas/resolve/main";
 const LLAMA2_C: &str = "https://raw.githubusercontent.com/karpathy/llama2.c/master";
 
+/// Flags of `cargo xtask fetch`.
 #[derive(clap::Args)]
 pub struct FetchArgs {
     /// Which model
@@ -95,6 +96,7 @@ impl Name {
     }
 }
 
+/// Downloads a model and its tokenizer.
 pub fn fetch(args: &FetchArgs) -> Result<()> {
     setup::for_fetch()?;
     let folder = args
@@ -148,7 +150,8 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     let there = fs::metadata(&part).map_or(0, |metadata| metadata.len());
     if let Some(free) = free(folder).filter(|free| *free < item.size - there) {
         bail!(
-            "{}: needs {} bytes more, but its disk has {free} free; make room, or name another folder with -o",
+            "{}: needs {} bytes more, but its disk has {free} free; make room, or name another \
+             folder with -o",
             path.display(),
             item.size - there
         );
@@ -307,7 +310,8 @@ mod tests {
         url
     }
 
-    /// A server for `count` requests, which cuts its first answer after `cut` bytes; the requests' heads.
+    /// A server for `count` requests, which cuts its first answer after `cut` bytes; the requests'
+    /// heads.
     fn serve(
         body: &'static [u8],
         count: usize,

@@ -1,36 +1,18 @@
 //! `cargo xtask`: all that a Makefile would do badly.
 #![forbid(unsafe_code)]
 
-mod bench;
-mod boots;
-mod boots_chat;
-mod boots_console;
-mod boots_cores;
-mod boots_keys;
-mod boots_pictures;
-mod build;
-mod config_file;
-mod dialog;
-mod dist;
-mod fetch;
-mod fuzz;
-mod image;
-mod inspect;
-mod maker;
-mod oracle;
-mod paper;
-mod picture;
-mod qemu;
-mod run;
-mod setup;
-mod shell;
-mod test;
-mod toolchain;
-mod trial;
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
-use std::{path::PathBuf, process::ExitCode};
-
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use xtask::{
+    build, dist, fetch, image, run, setup,
+    shell::{ended, root},
+};
 
 /// Builds, images, boots, fetches and tests llama2.efi.
 #[derive(Parser)]
@@ -53,20 +35,26 @@ enum Task {
     /// Make what is given to people: llama2.efi, an image, checksums, licences.
     Dist,
     /// Build and run every test, boots included.
-    Test(test::TestArgs),
+    #[command(disable_help_flag = true)]
+    Test(Words),
     /// Compare our speed with other programs', interleaved round by round.
-    Bench(bench::BenchArgs),
+    #[command(disable_help_flag = true)]
+    Bench(Words),
     /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
-    Fuzz(fuzz::FuzzArgs),
+    #[command(disable_help_flag = true)]
+    Fuzz(Words),
     /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
-    Inspect {
-        /// The application.
-        efi: PathBuf,
-        /// The linker's map of it.
-        map: PathBuf,
-    },
+    #[command(disable_help_flag = true)]
+    Inspect(Words),
     /// Install what building and booting need, or say what to type.
     Setup,
+}
+
+/// Words to hand to another tool.
+#[derive(clap::Args)]
+struct Words {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
 }
 
 #[derive(clap::Args)]
@@ -88,22 +76,32 @@ fn main() -> ExitCode {
         Task::Run(args) => return run::run(&args),
         Task::Fetch(args) => fetch::fetch(&args),
         Task::Dist => dist::dist(),
-        Task::Bench(args) => bench::bench(&args),
-        Task::Fuzz(args) => fuzz::fuzz(&args),
-        Task::Test(args) => return test::test(&args),
-        Task::Inspect { efi, map } => inspect::inspect(&efi, &map).map(|found| println!("{found}")),
         Task::Setup => setup::everything(),
+        Task::Test(args) => return tool("checks", &["test"], &args),
+        Task::Fuzz(args) => return tool("checks", &["fuzz"], &args),
+        Task::Inspect(args) => return tool("checks", &["inspect"], &args),
+        Task::Bench(args) => return tool("bench-compare", &[], &args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
-        }
+    ended(done)
+}
+
+/// Builds and runs a tool that is a crate of its own: who only builds and boots does not wait for
+/// it.
+fn tool(package: &str, words: &[&str], args: &Words) -> ExitCode {
+    // In the folder of who calls: files are named from there.
+    let mut cargo = Command::new(setup::cargo());
+    cargo.args(["run", "--quiet", "--manifest-path"]);
+    cargo.arg(root().join("Cargo.toml"));
+    cargo.args(["--package", package, "--"]).args(words);
+    match cargo.args(&args.words).status() {
+        Ok(status) => status
+            .code()
+            .map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)),
+        Err(error) => ended(Err(error).context("cargo could not be started")),
     }
 }
 
-fn make_image(args: &ImageArgs) -> anyhow::Result<()> {
+fn make_image(args: &ImageArgs) -> Result<()> {
     args.files.needs()?;
     let built = build::build()?;
     let content = image::Content::gather(

@@ -1,4 +1,5 @@
-//! QEMU with a UEFI firmware: started, watched over its serial line, and ended without leaving the terminal raw.
+//! QEMU with a UEFI firmware: started, watched over its serial line, and ended without leaving the
+//! terminal raw.
 
 use std::{
     fs,
@@ -13,59 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use llama2_engine::utf8::Utf8Stream;
 
-use crate::{paper::Paper, picture::Picture};
+use crate::{arch::Arch, terminal::Terminal};
 
-/// What stands before a line in a conversation.
+/// The prompt of a conversation.
 pub const PROMPT: &str = "> ";
-
-/// A firmware image and its template of variables.
-pub struct Firmware {
-    code: PathBuf,
-    vars: PathBuf,
-}
-
-impl Firmware {
-    /// OVMF where the systems that we know put it.
-    pub fn find() -> Option<Firmware> {
-        const KNOWN: [(&str, &str); 7] = [
-            (
-                "/usr/share/OVMF/OVMF_CODE_4M.fd",
-                "/usr/share/OVMF/OVMF_VARS_4M.fd",
-            ),
-            (
-                "/usr/share/OVMF/OVMF_CODE.fd",
-                "/usr/share/OVMF/OVMF_VARS.fd",
-            ),
-            (
-                "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
-                "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
-            ),
-            (
-                "/usr/share/edk2/ovmf/OVMF_CODE.fd",
-                "/usr/share/edk2/ovmf/OVMF_VARS.fd",
-            ),
-            (
-                "/opt/homebrew/share/qemu/edk2-x86_64-code.fd",
-                "/opt/homebrew/share/qemu/edk2-i386-vars.fd",
-            ),
-            (
-                "/usr/local/share/qemu/edk2-x86_64-code.fd",
-                "/usr/local/share/qemu/edk2-i386-vars.fd",
-            ),
-            (
-                "C:\\Program Files\\qemu\\share\\edk2-x86_64-code.fd",
-                "C:\\Program Files\\qemu\\share\\edk2-i386-vars.fd",
-            ),
-        ];
-        let found = KNOWN
-            .into_iter()
-            .find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())?;
-        Some(Firmware {
-            code: found.0.into(),
-            vars: found.1.into(),
-        })
-    }
-}
 
 /// How instructions are run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -76,7 +28,7 @@ pub enum Accel {
     Kvm,
 }
 
-/// Where the guest's keys come from.
+/// The source of the guest's keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keys {
     /// This terminal.
@@ -92,10 +44,13 @@ pub struct Machine {
     pub disks: Vec<PathBuf>,
     /// MiB.
     pub memory: u64,
+    /// Number of processors.
     pub cpus: u32,
+    /// QEMU's name of their model.
     pub cpu: String,
     /// A window.
     pub display: bool,
+    /// The serial line's keys.
     pub keys: Keys,
     /// The first disk through QEMU's blkdebug, with this configuration file.
     pub blkdebug: Option<PathBuf>,
@@ -129,18 +84,20 @@ impl Machine {
 
     /// Starts it.
     pub fn start(&self, accel: Accel) -> Result<Guest> {
-        let firmware =
-            Firmware::find().context("no OVMF firmware; `cargo xtask setup` installs it")?;
+        let arch = Arch::built();
+        let (code, template) = arch
+            .find_firmware()
+            .context("no UEFI firmware for QEMU; `cargo xtask setup` installs it")?;
         let scratch = Scratch::new()?;
         let vars = scratch.0.join("vars.fd");
-        fs::copy(&firmware.vars, &vars).with_context(|| firmware.vars.display().to_string())?;
+        fs::copy(template, &vars).context(template)?;
         // A port that is free now.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
 
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = Command::new(arch.qemu);
         qemu.args([
             "-machine",
-            "q35",
+            arch.machine,
             "-accel",
             if accel == Accel::Kvm { "kvm" } else { "tcg" },
         ]);
@@ -154,7 +111,7 @@ impl Machine {
         ]);
         qemu.arg("-drive").arg(format!(
             "if=pflash,format=raw,readonly=on,file={}",
-            escape(&firmware.code)
+            escape(Path::new(code))
         ));
         qemu.arg("-drive")
             .arg(format!("if=pflash,format=raw,file={}", escape(&vars)));
@@ -191,7 +148,8 @@ impl Machine {
             None => "VGA".to_owned(),
         };
         qemu.args(["-vga", "none", "-device", &vga]);
-        // Ctrl-C is the guest's. With the multiplexer, Ctrl-A X ends a machine that hangs; in a pipe Ctrl-A is a byte.
+        // Ctrl-C is the guest's. With the multiplexer, Ctrl-A X ends a machine that hangs; in a
+        // pipe Ctrl-A is a byte.
         let mux = if self.keys == Keys::Terminal {
             "on"
         } else {
@@ -214,7 +172,7 @@ impl Machine {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("qemu-system-x86_64")?;
+            .context(arch.qemu)?;
 
         let (sender, serial) = channel();
         let mut stdout = child.stdout.take().context("QEMU's output")?;
@@ -242,10 +200,10 @@ impl Machine {
             filter: Filter::default(),
             text: String::new(),
             characters: Utf8Stream::default(),
-            paper: Paper::default(),
+            terminal: Terminal::default(),
             echo: None,
             accel,
-            _scratch: scratch,
+            scratch,
         })
     }
 
@@ -283,7 +241,7 @@ fn escape(path: &Path) -> String {
 pub enum End {
     /// The application said `llama2: exit N`.
     Exit(u8),
-    /// It did not within the time.
+    /// The time was over first.
     Timeout,
     /// Somebody ended QEMU first, or switched the machine off: it said nothing.
     Off,
@@ -303,13 +261,14 @@ pub struct Guest {
     pub text: String,
     /// A character may come in two pieces.
     characters: Utf8Stream,
-    /// The same with the escape sequences, as a terminal shows it.
-    pub paper: Paper,
-    /// Where to copy it to as it comes: with the escape sequences where keys come from a terminal.
+    /// All that came, as a terminal shows it.
+    pub terminal: Terminal,
+    /// A place to copy it to as it comes: with the escape sequences where keys come from a
+    /// terminal.
     pub echo: Option<Box<dyn Write + Send>>,
     /// How its instructions are run.
     pub accel: Accel,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Guest {
@@ -339,7 +298,7 @@ impl Guest {
                     let _ = echo.write_all(seen).and_then(|()| echo.flush());
                 }
                 self.characters.push(&text, &mut self.text);
-                self.paper.take(&bytes);
+                self.terminal.take(&bytes);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),
@@ -393,9 +352,9 @@ impl Guest {
 
     /// The row of a prompt that waits for a line, if it is the last row.
     pub fn prompt(&self) -> Option<usize> {
-        let (row, column) = self.paper.cursor();
-        let ready = column == PROMPT.len() && self.paper.row(row) == PROMPT;
-        (ready && row + 1 == self.paper.count()).then_some(row)
+        let (row, column) = self.terminal.cursor();
+        let ready = column == PROMPT.len() && self.terminal.row(row) == PROMPT;
+        (ready && row + 1 == self.terminal.count()).then_some(row)
     }
 
     /// Waits for the application's last line.
@@ -406,8 +365,8 @@ impl Guest {
             // On a terminal it may have taken the place of a prompt.
             None => {
                 let (_, rest) = guest.text.rsplit_once("llama2: exit ")?;
-                let mut rows = (0..guest.paper.count()).rev();
-                rows.find(|&row| guest.paper.row(row).starts_with("llama2: exit "))?;
+                let mut rows = (0..guest.terminal.count()).rev();
+                rows.find(|&row| guest.terminal.row(row).starts_with("llama2: exit "))?;
                 number(rest)
             }
         };
@@ -425,6 +384,11 @@ impl Guest {
             .context("the guest's keys come from the terminal")?;
         pipe.write_all(keys)?;
         Ok(pipe.flush()?)
+    }
+
+    /// A folder of this machine's own, which goes with it.
+    pub fn folder(&self) -> &Path {
+        &self.scratch.0
     }
 
     /// One command of QEMU's machine protocol, and its answer.
@@ -451,72 +415,11 @@ impl Guest {
         Ok(last)
     }
 
-    /// Pulls a USB drive out: the first is `drive0`.
-    pub fn unplug(&self, drive: &str) -> Result<()> {
-        let arguments = serde_json::json!({"id": drive});
-        self.qmp(serde_json::json!({"execute": "device_del", "arguments": arguments}))
-            .map(|_| ())
-    }
-
-    /// A picture of the screen.
-    pub fn picture(&self) -> Result<Picture> {
-        let file = self._scratch.0.join("screen.png");
-        self.screendump(&file)?;
-        Picture::read(&file)
-    }
-
-    /// Types a text on the machine's own keyboard, which is a US one.
-    pub fn type_text(&self, text: &str) -> Result<()> {
-        for letter in text.chars() {
-            self.press_together(&keys_of(letter)?)?;
-        }
-        Ok(())
-    }
-
-    /// Presses keys of the machine's own keyboard at once.
-    pub fn press_together(&self, keys: &[String]) -> Result<()> {
-        let keys: Vec<_> = keys
-            .iter()
-            .map(|key| serde_json::json!({"type": "qcode", "data": key}))
-            .collect();
-        let arguments = serde_json::json!({"keys": keys, "hold-time": 20});
-        self.qmp(serde_json::json!({"execute": "send-key", "arguments": arguments}))?;
-        // The next press would be part of this one.
-        std::thread::sleep(Duration::from_millis(60));
-        Ok(())
-    }
-
-    /// Presses a key and does not let go: once more each time that a keyboard would repeat it.
-    pub fn hold(&self, key: &str) -> Result<()> {
-        self.key_event(key, true)
-    }
-
-    /// Lets go of a key.
-    pub fn release(&self, key: &str) -> Result<()> {
-        self.key_event(key, false)
-    }
-
-    fn key_event(&self, key: &str, down: bool) -> Result<()> {
-        let key = serde_json::json!({"type": "qcode", "data": key});
-        let event = serde_json::json!({"type": "key", "data": {"down": down, "key": key}});
-        self.qmp(
-            serde_json::json!({"execute": "input-send-event", "arguments": {"events": [event]}}),
-        )
-        .map(|_| ())
-    }
-
     /// Saves a picture of the screen as PNG.
     pub fn screendump(&self, file: &Path) -> Result<()> {
         let file = std::path::absolute(file)?;
         let arguments = serde_json::json!({"filename": file, "format": "png"});
         self.qmp(serde_json::json!({"execute": "screendump", "arguments": arguments}))
-            .map(|_| ())
-    }
-
-    /// Presses a key of the machine's own keyboard.
-    pub fn press(&self, key: &str) -> Result<()> {
-        let keys = serde_json::json!([{"type": "qcode", "data": key}]);
-        self.qmp(serde_json::json!({"execute": "send-key", "arguments": {"keys": keys}}))
             .map(|_| ())
     }
 
@@ -548,46 +451,7 @@ impl Drop for Guest {
     }
 }
 
-/// QEMU's names of the keys that make a character on a US keyboard.
-fn keys_of(letter: char) -> Result<Vec<String>> {
-    const PLAIN: [(char, char, &str); 21] = [
-        ('1', '!', "1"),
-        ('2', '@', "2"),
-        ('3', '#', "3"),
-        ('4', '$', "4"),
-        ('5', '%', "5"),
-        ('6', '^', "6"),
-        ('7', '&', "7"),
-        ('8', '*', "8"),
-        ('9', '(', "9"),
-        ('0', ')', "0"),
-        ('-', '_', "minus"),
-        ('=', '+', "equal"),
-        ('[', '{', "bracket_left"),
-        (']', '}', "bracket_right"),
-        ('\\', '|', "backslash"),
-        (';', ':', "semicolon"),
-        ('\'', '"', "apostrophe"),
-        ('`', '~', "grave_accent"),
-        (',', '<', "comma"),
-        ('.', '>', "dot"),
-        ('/', '?', "slash"),
-    ];
-    let shifted = |key: &str| vec!["shift".to_owned(), key.to_owned()];
-    Ok(match letter {
-        'a'..='z' => vec![letter.to_string()],
-        'A'..='Z' => shifted(&letter.to_ascii_lowercase().to_string()),
-        ' ' => vec!["spc".to_owned()],
-        '\n' => vec!["ret".to_owned()],
-        _ => match PLAIN.iter().find(|key| key.0 == letter || key.1 == letter) {
-            Some((plain, _, key)) if *plain == letter => vec![(*key).to_owned()],
-            Some((_, _, key)) => shifted(key),
-            None => bail!("a US keyboard has no key for {letter:?}"),
-        },
-    })
-}
-
-/// Whether somebody is there to press a key.
+/// Says if somebody is there to press a key.
 pub fn somebody_types() -> bool {
     std::io::stdin().is_terminal()
 }
@@ -614,7 +478,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Takes escape sequences and carriage returns out of a stream of bytes (ECMA-48, and charset selections).
+/// Takes escape sequences and carriage returns out of a stream of bytes (ECMA-48, and charset
+/// selections).
 #[derive(Default)]
 struct Filter {
     state: State,
@@ -635,7 +500,8 @@ impl Filter {
     fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &byte in bytes {
             self.state = match (self.state, byte) {
-                // Inside a command string it may be the string's end; elsewhere a sequence begins, whatever was cut off.
+                // Inside a command string it may be the string's end; elsewhere a sequence begins,
+                // whatever was cut off.
                 (State::Command, 0x1b) => State::CommandEscape,
                 (_, 0x1b) => State::Escape,
                 (State::Plain, b'\r' | 0) => State::Plain,
@@ -643,8 +509,8 @@ impl Filter {
                     out.push(byte);
                     State::Plain
                 }
-                // CAN and SUB end any sequence. A line's end does too: no sequence holds one, and a string that is
-                // never ended must not swallow the story.
+                // CAN and SUB end any sequence. A line's end does too: no sequence holds one, and a
+                // string that is never ended must not swallow the story.
                 (_, 0x18 | 0x1a) => State::Plain,
                 (_, b'\n') => {
                     out.push(byte);
@@ -671,7 +537,9 @@ mod tests {
 
     #[test]
     fn escape_sequences_are_taken_out_however_they_are_cut() {
-        let bytes = "\x1b[2J\x1b[01;01H\x1b[=3hBds\x1b]0;title\x07Dxe\x1b(B: \x1b[0m日本\r\nend\x1b]x\x1b\\!\x1bc.\r\n".as_bytes();
+        let bytes = "\x1b[2J\x1b[01;01H\x1b[=3hBds\x1b]0;title\x07Dxe\x1b(B: \x1b[0m日本\r\n\
+            end\x1b]x\x1b\\!\x1bc.\r\n"
+            .as_bytes();
         for cut in 1..bytes.len() {
             let (mut filter, mut out) = (Filter::default(), Vec::new());
             bytes

@@ -23,10 +23,12 @@ const SLOW: u64 = 16 << 20;
 /// The machine ended without the application's last line.
 const VANISHED: u8 = 4;
 
+/// Flags of `cargo xtask run`.
 #[derive(clap::Args)]
 pub struct RunArgs {
-    /// For scripts: print the serial console without escape sequences, switch off at the end, and exit with the
-    /// application's status (0 or 1; 2 usage, 3 out of time, 4 the machine ended without a word)
+    /// For scripts: print the serial console without escape sequences, switch off at the end, and
+    /// exit with the application's status (0 or 1; 2 usage, 3 out of time, 4 the machine ended
+    /// without a word)
     #[arg(long)]
     headless: bool,
     #[command(flatten)]
@@ -49,7 +51,8 @@ pub struct RunArgs {
     /// Seconds until the machine is given up; 0: never [default: 1800 headless, else never]
     #[arg(long)]
     timeout: Option<u64>,
-    /// Save a picture of the screen when the application waits for its user, and switch the machine off
+    /// Save a picture of the screen when the application waits for its user, and switch the machine
+    /// off
     #[arg(long, value_name = "PNG")]
     screendump: Option<PathBuf>,
     /// Flags of `llama2 run`, put into the image's configuration
@@ -71,6 +74,7 @@ fn memory(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| "a size is a number of MiB, or ends in M or G".into())
 }
 
+/// Builds the application and boots it; the status is the application's.
 pub fn run(args: &RunArgs) -> ExitCode {
     let flags = match options(&args.flags) {
         Ok(options) => options,
@@ -164,7 +168,8 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
     let mut guest = machine.start_best(args.accel)?;
     if guest.accel == Accel::Tcg && bytes > SLOW {
         eprintln!(
-            "xtask: without KVM expect about {} s a token of this model; `llama2 chat` runs it a hundred times as fast",
+            "xtask: without KVM expect about {} s a token of this model; `llama2 chat` runs it a \
+             hundred times as fast",
             bytes.div_ceil(100 << 20)
         );
     }

@@ -1,11 +1,11 @@
-//! What must be installed: said, and as root on Debian done.
+//! Programs that must be installed: said, and as root on Debian done.
 
 use std::{ffi::OsString, process::Command};
 
 use anyhow::{Result, bail};
 
 use crate::{
-    qemu::Firmware,
+    arch::Arch,
     shell::{check, has, output},
     toolchain,
 };
@@ -18,12 +18,13 @@ pub fn everything() -> Result<()> {
 
 /// QEMU and a firmware for it.
 pub fn for_boots() -> Result<()> {
+    let arch = Arch::built();
     let mut missing = Vec::new();
-    if !has("qemu-system-x86_64") {
-        missing.push("qemu-system-x86");
+    if !has(arch.qemu) {
+        missing.push(arch.qemu_package);
     }
-    if Firmware::find().is_none() {
-        missing.push("ovmf");
+    if arch.find_firmware().is_none() {
+        missing.push(arch.firmware_package);
     }
     install(&missing, "booting in QEMU")
 }
@@ -54,7 +55,7 @@ pub fn for_lints() -> Result<()> {
     install(&packages, "linting")
 }
 
-/// Whether this is Debian 12, which has a new compiler under names of its own.
+/// Tells Debian 12, which has a new compiler under names of its own.
 pub fn is_debian_12() -> bool {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().any(|line| line == "VERSION_ID=\"12\"")
@@ -83,7 +84,8 @@ pub fn install(packages: &[&str], what_for: &str) -> Result<()> {
     }
     if output(Command::new("id").arg("-u")).as_deref() != Some("0") {
         bail!(
-            "{what_for} needs packages that are not installed; type this, then try again:\n  sudo apt-get update && sudo {line}"
+            "{what_for} needs packages that are not installed; type this, then try again:\n  sudo \
+             apt-get update && sudo {line}"
         );
     }
     eprintln!(

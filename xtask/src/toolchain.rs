@@ -1,7 +1,7 @@
 //! A compiler together with its standard library's source: rustup's, else Debian's.
 //!
-//! The hard-float target has no prebuilt `core` and `alloc`; they are built from source with the very compiler that the
-//! source belongs to.
+//! The hard-float target has no prebuilt `core` and `alloc`; they are built from source with the
+//! very compiler that the source belongs to.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,8 @@ use crate::{
     shell::{check, has, output},
 };
 
-/// Debian's packages for the second way: Debian 12 has a new compiler under these names (for its browsers), …
+/// Debian's packages for the second way: Debian 12 has a new compiler under these names (for its
+/// browsers), …
 const DEBIAN_WEB: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
 /// … others under the usual ones.
 const DEBIAN: [&str; 4] = ["rustc", "cargo", "rust-src", "lld"];
@@ -26,7 +27,7 @@ const LEAST: (u32, u32) = (1, 91);
 pub struct Toolchain {
     pub cargo: PathBuf,
     pub rustc: PathBuf,
-    /// Where it came from, in words.
+    /// Its origin, in words.
     pub origin: &'static str,
     /// The linker, where the compiler brings none.
     pub linker: Option<&'static str>,
@@ -64,7 +65,8 @@ pub fn find() -> Result<Toolchain> {
         }
         if has("rustup") {
             eprintln!(
-                "xtask: building the standard library needs its source: rustup component add rust-src"
+                "xtask: building the standard library needs its source: rustup component add \
+                 rust-src"
             );
             if check(Command::new("rustup").args(["component", "add", "rust-src"])).is_ok()
                 && let Some(own) = own()
@@ -86,8 +88,8 @@ pub fn find() -> Result<Toolchain> {
     match debian() {
         Some(debian) => Ok(debian),
         None => bail!(
-            "no compiler with its standard library's source: tried rustup's rust-src and Debian's {}; \
-             with a network, `rustup component add rust-src` is all it takes",
+            "no compiler with its standard library's source: tried rustup's rust-src and \
+             Debian's {}; with a network, `rustup component add rust-src` is all it takes",
             packages.join(", ")
         ),
     }

@@ -1,21 +1,22 @@
-//! A conversation with a machine over its serial line: lines typed at its prompt, and what is said to them.
+//! A conversation with a machine over its serial line: lines typed at its prompt, and what is said
+//! to them.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-
-use crate::{
-    paper::Paper,
+use xtask::{
     qemu::{Accel, End, Guest, Machine, PROMPT},
-    trial::{PATIENCE, Trial},
+    terminal::Terminal,
 };
+
+use crate::boot::{Boot, PATIENCE};
 
 /// A prompt behind which nothing comes for so long is one.
 const SETTLED: Duration = Duration::from_millis(80);
 
-/// A conversation under way. What was said is kept with the trial when it ends.
+/// A conversation under way. What was said is kept with the boot when it ends.
 pub struct Dialog<'t> {
-    trial: &'t mut Trial,
+    boot: &'t mut Boot,
     pub guest: Guest,
     /// The row of the last prompt.
     row: usize,
@@ -23,30 +24,30 @@ pub struct Dialog<'t> {
 
 impl Drop for Dialog<'_> {
     fn drop(&mut self) {
-        self.trial.serial.clone_from(&self.guest.text);
+        self.boot.serial.clone_from(&self.guest.text);
     }
 }
 
 impl<'t> Dialog<'t> {
     /// Starts a machine.
-    pub fn start(trial: &'t mut Trial, machine: &Machine) -> Result<Dialog<'t>> {
+    pub fn start(boot: &'t mut Boot, machine: &Machine) -> Result<Dialog<'t>> {
         Ok(Dialog {
-            trial,
+            boot,
             guest: machine.start(Accel::Tcg)?,
             row: 0,
         })
     }
 
     /// Waits until `found` is content with what a terminal shows.
-    pub fn until<T>(&mut self, what: &str, found: impl Fn(&Paper) -> Option<T>) -> Result<T> {
-        match self.guest.until(PATIENCE, |guest| found(&guest.paper)) {
+    pub fn until<T>(&mut self, what: &str, found: impl Fn(&Terminal) -> Option<T>) -> Result<T> {
+        match self.guest.until(PATIENCE, |guest| found(&guest.terminal)) {
             Ok(found) => Ok(found),
             Err(End::Gone(words)) => bail!("QEMU ended: {words}"),
             Err(End::Off) => bail!("the machine was switched off"),
             Err(_) => bail!(
                 "no {what} after {} s; the last row is {:?}",
                 PATIENCE.as_secs(),
-                self.guest.paper.row(self.guest.paper.cursor().0)
+                self.guest.terminal.row(self.guest.terminal.cursor().0)
             ),
         }
     }
@@ -54,30 +55,32 @@ impl<'t> Dialog<'t> {
     /// Waits until a row below the last prompt holds this.
     pub fn shows(&mut self, words: &str) -> Result<()> {
         let from = self.row;
-        self.until(words, |paper| {
-            let mut rows = from..paper.count();
-            rows.any(|row| paper.row(row).contains(words)).then_some(())
+        self.until(words, |terminal| {
+            let mut rows = from..terminal.count();
+            rows.any(|row| terminal.row(row).contains(words))
+                .then_some(())
         })
     }
 
-    /// Waits for a prompt with nothing behind it, and gives what came since the one before, which is the first row.
+    /// Waits for a prompt with nothing behind it, and gives what came since the one before, which
+    /// is the first row.
     pub fn prompt(&mut self) -> Result<String> {
         let before = self.row;
-        let ready = |paper: &Paper| {
-            let (row, column) = paper.cursor();
-            let ready = row > before && column == PROMPT.len() && paper.row(row) == PROMPT;
-            (ready && row + 1 == paper.count()).then_some(row)
+        let ready = |terminal: &Terminal| {
+            let (row, column) = terminal.cursor();
+            let ready = row > before && column == PROMPT.len() && terminal.row(row) == PROMPT;
+            (ready && row + 1 == terminal.count()).then_some(row)
         };
         let row = loop {
             let row = self.until("prompt", ready)?;
             // A loaded conversation has rows that begin so, and the line comes in pieces.
             let _ = self.guest.until(SETTLED, |_| None::<()>);
-            if ready(&self.guest.paper) == Some(row) {
+            if ready(&self.guest.terminal) == Some(row) {
                 break row;
             }
         };
         self.row = row;
-        Ok(self.guest.paper.text(before..row))
+        Ok(self.guest.terminal.text(before..row))
     }
 
     /// Presses keys.
@@ -88,8 +91,8 @@ impl<'t> Dialog<'t> {
     /// Waits until what is typed looks like this.
     pub fn typed(&mut self, line: &str) -> Result<()> {
         let want = format!("{PROMPT}{line}");
-        self.until(&format!("{want:?} in the last row"), |paper| {
-            (paper.row(paper.cursor().0) == want).then_some(())
+        self.until(&format!("{want:?} in the last row"), |terminal| {
+            (terminal.row(terminal.cursor().0) == want).then_some(())
         })
     }
 
@@ -126,8 +129,8 @@ impl<'t> Dialog<'t> {
     /// Waits for a row with these words, to which a reply comes without our typing it.
     pub fn begun_at(&mut self, words: &str) -> Result<()> {
         let from = self.row;
-        self.row = self.until(words, |paper| {
-            (from..paper.count()).find(|&row| paper.row(row).contains(words))
+        self.row = self.until(words, |terminal| {
+            (from..terminal.count()).find(|&row| terminal.row(row).contains(words))
         })?;
         Ok(())
     }
@@ -135,13 +138,14 @@ impl<'t> Dialog<'t> {
     /// Waits until at least so many bytes of a reply have come.
     pub fn comes(&mut self, bytes: usize) -> Result<()> {
         let from = self.row + 1;
-        self.until("reply", |paper| {
-            let text = paper.text(from..paper.count());
+        self.until("reply", |terminal| {
+            let text = terminal.text(from..terminal.count());
             (text.len() > bytes && !text.starts_with("reading ")).then_some(())
         })
     }
 
-    /// Presses a key in the middle of a reply, of which so many bytes have come, and gives what there is of it, and how long it took to stop.
+    /// Presses a key in the middle of a reply, of which so many bytes have come, and gives what
+    /// there is of it, and how long it took to stop.
     pub fn stop(
         &mut self,
         bytes: usize,
@@ -153,9 +157,9 @@ impl<'t> Dialog<'t> {
         std::thread::sleep(Duration::from_millis(110));
         let start = Instant::now();
         press(&mut self.guest)?;
-        self.until("summary of a reply that was stopped", |paper| {
-            let mut rows = from..paper.count();
-            rows.any(|row| is_summary(&paper.row(row))).then_some(())
+        self.until("summary of a reply that was stopped", |terminal| {
+            let mut rows = from..terminal.count();
+            rows.any(|row| is_summary(&terminal.row(row))).then_some(())
         })?;
         let took = start.elapsed();
         let said = self.prompt()?;
@@ -175,10 +179,10 @@ impl<'t> Dialog<'t> {
         self.keys("\r")?;
         // It may have ended before, and started again.
         let from = self.row;
-        let last = self.until("last line", |paper| {
-            let mut rows = from..paper.cursor().0;
-            let last = rows.find(|&row| paper.row(row).starts_with("llama2: exit "))?;
-            Some(paper.row(last))
+        let last = self.until("last line", |terminal| {
+            let mut rows = from..terminal.cursor().0;
+            let last = rows.find(|&row| terminal.row(row).starts_with("llama2: exit "))?;
+            Some(terminal.row(last))
         })?;
         ensure!(last == "llama2: exit 0", "it did not end well: {last}");
         Ok(())
@@ -212,7 +216,7 @@ impl Reply {
         bail!("there is no line about a reply in {said:?}")
     }
 
-    /// Whether it is this text, as far as every terminal shows it in one way.
+    /// Compares it with a text, as far as every terminal shows that in one way.
     pub fn is(&self, want: &str) -> Result<()> {
         let (told, want) = (printable(&self.text), printable(want));
         ensure!(told == want, "it said:\n{told}\nand not:\n{want}");
@@ -220,7 +224,7 @@ impl Reply {
     }
 }
 
-/// What of a text every terminal shows in one way.
+/// The characters of a text that every terminal shows in one way.
 pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -7,15 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-
-use crate::{
-    oracle::is_ci,
+use xtask::{
     setup,
     shell::{check, output, root, target},
-    test::Count,
 };
 
-/// A target, the bytes that its inputs have at most, and those of the inputs that are kept: they are in the repository.
+use crate::{oracle::is_ci, test::Count};
+
+/// A target, the bytes that its inputs have at most, and those of the inputs that are kept: they
+/// are in the repository.
 const TARGETS: [(&str, u32, usize); 9] = [
     ("gguf", 48 << 10, 96 << 10),
     ("llama2c", 8 << 10, 96 << 10),
@@ -56,7 +56,8 @@ fn is_installed() -> bool {
     output(cargo_fuzz(&["--version"]).stderr(Stdio::null())).is_some()
 }
 
-/// Says why nothing can be fuzzed here, unless something can be: Debian's compilers come without the sanitizer.
+/// Says why nothing can be fuzzed here, unless something can be: Debian's compilers come without
+/// the sanitizer.
 fn lacking() -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries = output(Command::new(rustc).args(["--print", "target-libdir"]));
@@ -74,7 +75,8 @@ fn lacking() -> Option<String> {
     None
 }
 
-/// Runs the target or all of them; the first input that breaks a promise ends it, and lies in `fuzz/artifacts`.
+/// Runs the target or all of them; the first input that breaks a promise ends it, and lies in
+/// `fuzz/artifacts`.
 pub fn fuzz(args: &FuzzArgs) -> Result<()> {
     if let Some(why) = lacking() {
         bail!(why);
@@ -134,7 +136,8 @@ pub fn shortly(asked: bool, count: &mut Count) {
     if !asked && !is_ci() {
         return count.skip(
             NAME,
-            "what they found is tested, and nothing looked for; this runs each for a while: cargo xtask test fuzz",
+            "what they found is tested, and nothing looked for; this runs each for a while: cargo \
+             xtask test fuzz",
         );
     }
     if is_ci() && !is_installed() {
@@ -165,7 +168,8 @@ pub fn shortly(asked: bool, count: &mut Count) {
     }
 }
 
-/// Executions and edges, from libFuzzer's last words. One that ran but did nothing is as broken as one that fails.
+/// Executions and edges, from libFuzzer's last words. One that ran but did nothing is as broken as
+/// one that fails.
 fn executions(said: &str) -> Result<String> {
     let after = |text: &str, what: &str| {
         let rest = &text[text.rfind(what)? + what.len()..];

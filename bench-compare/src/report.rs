@@ -9,7 +9,7 @@ use llama2_engine::bench::{
 };
 use serde_json::{Value, json};
 
-use super::{About, Cell, Round};
+use crate::{About, Cell, Round};
 
 /// Numbers of one program in one cell.
 #[derive(Debug, PartialEq)]
@@ -111,7 +111,8 @@ impl About {
     fn write_markdown(&self, cells: &[Cell], out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "| model | test | threads | program | t/s, median (min-max) | ours / it | of the limit | read GB/s | rounds |\n\
+            "| model | test | threads | program | t/s, median (min-max) | ours / it \
+             | of the limit | read GB/s | rounds |\n\
              | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
         )?;
         for cell in cells {
@@ -140,10 +141,12 @@ impl About {
         }
         writeln!(
             out,
-            "\nRatios are medians of round-by-round ratios: llama.cpp is compared with llama2 bench, and llama2.c, which picks and prints\n\
-             its tokens, with llama2 run, which does so too. The limit is the read rate of a working set as large as the weights of one\n\
-             token, by the same threads, before and after each round; rounds between which it changed by more than 5 %, or in which\n\
-             others used more than a twentieth of a processor, were dropped and repeated (up to three times as many rounds).\n\
+            "\nRatios are medians of round-by-round ratios: llama.cpp is compared with llama2 \
+             bench, and llama2.c, which picks and prints\nits tokens, with llama2 run, which \
+             does so too. The limit is the read rate of a working set as large as the weights \
+             of one\ntoken, by the same threads, before and after each round; rounds between \
+             which it changed by more than 5 %, or in which\nothers used more than a twentieth \
+             of a processor, were dropped and repeated (up to three times as many rounds).\n\
              A peer's share counts its own file's bytes.\n"
         )?;
         for (what, words) in &self.machine {

@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: our program and other people's, interleaved round by round on one machine.
 //!
-//! Machines that are shared change from minute to minute: only what ran side by side is compared, as ratios within a round,
-//! and a round counts only if memory was as fast after it as before and nobody else was at work.
+//! Machines that are shared change from minute to minute: only what ran side by side is compared,
+//! as ratios within a round, and a round counts only if memory was as fast after it as before and
+//! nobody else was at work.
+#![forbid(unsafe_code)]
 
 mod machine;
 mod peer;
@@ -10,10 +12,11 @@ mod report;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
 use llama2_engine::{
     bench::{
         Test, Work,
@@ -22,22 +25,25 @@ use llama2_engine::{
     checkpoint::Checkpoint,
 };
 use serde_json::Value;
-
-use crate::{
+use xtask::{
     setup,
-    shell::{check, root, target},
+    shell::{check, ended, root, target},
 };
+
 use peer::{Answer, Kind, Peer, Setup};
 
-#[derive(clap::Args)]
-#[command(after_help = HELP)]
-pub struct BenchArgs {
-    /// A model: one file for every program that can read it, or each program's own: ours=FILE,llama.cpp=FILE,llama2.c=FILE
-    #[arg(long = "model", required = true, value_name = "FILES", num_args = 1.., value_parser = Files::parse)]
+/// Compare our speed with other programs', interleaved round by round.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", after_help = HELP)]
+struct Args {
+    /// A model: one file for every program that can read it, or each program's own:
+    /// ours=FILE,llama.cpp=FILE,llama2.c=FILE
+    #[arg(long = "model", required = true, value_name = "FILES")]
+    #[arg(num_args = 1.., value_parser = Files::parse)]
     models: Vec<Files>,
 
-    /// A program to compare with: NAME=PATH or "NAME=PATH;VERSION AND FLAGS". A name begins with llama.cpp (the path of
-    /// llama-bench) or llama2.c (the path of run; runq beside it)
+    /// A program to compare with: NAME=PATH or "NAME=PATH;VERSION AND FLAGS". A name begins with
+    /// llama.cpp (the path of llama-bench) or llama2.c (the path of run; runq beside it)
     #[arg(long = "peer", value_name = "PEER", value_parser = Peer::parse)]
     peers: Vec<Peer>,
 
@@ -191,7 +197,8 @@ struct Cell {
     threads: usize,
     /// Names of the programs, ours first.
     programs: Vec<String>,
-    /// Which of them is ours that does the same work: run.c picks and prints its tokens, llama-bench does not.
+    /// Which of them is ours that does the same work: run.c picks and prints its tokens,
+    /// llama-bench does not.
     rivals: Vec<usize>,
     /// Bytes of weights that each goes through for a token; 0 where that is not known.
     bytes: Vec<u64>,
@@ -219,7 +226,11 @@ struct Runner<'a> {
     bytes: u64,
 }
 
-pub fn bench(args: &BenchArgs) -> Result<()> {
+fn main() -> ExitCode {
+    ended(compare(&Args::parse()))
+}
+
+fn compare(args: &Args) -> Result<()> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
     let llama2 = match &args.llama2 {
         Some(path) => path.clone(),
@@ -299,7 +310,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// What was compared, and where.
+/// The programs that were compared, and the machine.
 struct About {
     machine: Vec<(&'static str, String)>,
     peers: Vec<(String, Vec<String>)>,
@@ -423,11 +434,12 @@ fn bytes_per_token(model: &Path, answer: &Answer) -> u64 {
     if let Some(bytes) = answer.said["bytes_per_token"].as_u64() {
         return bytes;
     }
-    // llama-bench: all tensors. llama2.c: what the file holds, but for the embedding where the classifier is another matrix.
+    // llama-bench: all tensors. llama2.c: what the file holds, but for the embedding where the
+    // classifier is another matrix.
     answer.size.or_else(|| checkpoint_bytes(model)).unwrap_or(0)
 }
 
-/// The same of one of llama2.c's files.
+/// Bytes of weights that a decode step goes through in one of llama2.c's files.
 fn checkpoint_bytes(model: &Path) -> Option<u64> {
     let bytes = std::fs::read(model).ok()?;
     let checkpoint = Checkpoint::open(&mut &bytes[..]).ok()?;

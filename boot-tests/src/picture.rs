@@ -108,7 +108,8 @@ impl Picture {
             .collect()
     }
 
-    /// Pixels outside of `masks` that differ in any colour by more than `tolerance`, of all there are: a share from 0 to 1.
+    /// Pixels outside of `masks` that differ in any colour by more than `tolerance`, of all there
+    /// are: a share from 0 to 1.
     pub fn difference(&self, other: &Picture, masks: &[Area], tolerance: u8) -> Result<f64> {
         ensure!(
             (self.width, self.height) == (other.width, other.height),
@@ -130,8 +131,9 @@ impl Picture {
     }
 }
 
-/// Whether pictures that follow each other show one text that grows, in rows of so many pixels: none is empty, a row that stands in one stands in
-/// the next, or as many rows higher as all the others, but for the last two, which grow; and there is more of it in the end.
+/// Proves that pictures that follow each other show one text that grows, in rows of so many pixels:
+/// none is empty, a row that stands in one stands in the next, or as many rows higher as all the
+/// others, but for the last two, which grow; and there is more of it in the end.
 ///
 /// # Errors
 /// Which picture is not so.

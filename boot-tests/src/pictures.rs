@@ -1,42 +1,45 @@
-//! The boots that look at the screen: pictures compared with stored ones, and that nothing flickers while a story is told.
+//! The boots that look at the screen: pictures compared with stored ones, and that nothing flickers
+//! while a story is told.
 //!
-//! `LLAMA2_PICTURES=write` stores what is seen instead, in `xtask/pictures/`; look at it before it is committed.
+//! `LLAMA2_PICTURES=write` stores what is seen instead, in `boot-tests/pictures/`; look at it
+//! before it is committed.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail};
-
-use crate::{
-    boots::Check,
-    dialog::Dialog,
+use xtask::{
     image::From,
-    maker,
-    picture::{Area, Picture, steady},
     qemu::Machine,
     shell::{root, target},
-    trial::{Bench, Trial},
+};
+
+use crate::{
+    Check,
+    boot::{Boot, Suite},
+    dialog::Dialog,
+    fixtures,
+    hands::Hands,
+    picture::{Area, Picture, steady},
 };
 
 /// Levels of a colour by which a pixel may be off.
 const TOLERANCE: u8 = 8;
-/// Share of a picture's pixels, outside of masks, that may be off by more: at 800 x 600 that is about a letter.
+/// Share of a picture's pixels, outside of masks, that may be off by more: at 800 x 600 that is
+/// about a letter.
 const MOST: f64 = 0.0001;
 
 /// All of them, by name.
-pub fn boots() -> Vec<(&'static str, Check)> {
-    Vec::from([
-        (
-            "pictures: text, 800 x 600",
-            (|bench, trial| look(bench, trial, &TEXT, (800, 600))) as Check,
-        ),
-        ("pictures: full screen, 800 x 600", |bench, trial| {
-            look(bench, trial, &SCREEN, (800, 600))
-        }),
-        ("pictures: full screen, 1920 x 1080", |bench, trial| {
-            look(bench, trial, &WIDE, (1920, 1080))
-        }),
-    ])
-}
+pub const BOOTS: [(&str, Check); 3] = [
+    ("pictures: text, 800 x 600", |suite, boot| {
+        look(suite, boot, &TEXT, (800, 600))
+    }),
+    ("pictures: full screen, 800 x 600", |suite, boot| {
+        look(suite, boot, &SCREEN, (800, 600))
+    }),
+    ("pictures: full screen, 1920 x 1080", |suite, boot| {
+        look(suite, boot, &WIDE, (1920, 1080))
+    }),
+];
 
 /// A kind of display, and what is looked at on it.
 struct Display {
@@ -44,15 +47,16 @@ struct Display {
     name: &'static str,
     /// Pixels of a letter, and of a row of text.
     cell: (usize, usize),
-    /// Where text grows, in pixels: what is above it, and below it.
+    /// Pixels above the place where text grows, and below it.
     margins: (usize, usize),
     /// Rows at the bottom in which numbers stand.
     bar: usize,
-    /// Where in a menu the memory is told: the first row, and from which column on.
+    /// The place in a menu where memory is told: the first row, and from which column on.
     memory: (usize, usize),
 }
 
-/// The firmware's text console. Its letters are 8 x 19 pixels (EDK2's), its rows lie in the screen's middle.
+/// The firmware's text console. Its letters are 8 x 19 pixels (EDK2's), its rows lie in the
+/// screen's middle.
 const TEXT: Display = Display {
     name: "text",
     cell: (8, 19),
@@ -61,7 +65,8 @@ const TEXT: Display = Display {
     memory: (2, 49),
 };
 
-/// The whole screen: a row is empty above the text; below it are the frame, an empty row, and the status bar.
+/// The whole screen: a row is empty above the text; below it are the frame, an empty row, and the
+/// status bar.
 const SCREEN: Display = Display {
     name: "screen",
     cell: (8, 16),
@@ -70,7 +75,7 @@ const SCREEN: Display = Display {
     memory: (14, 56),
 };
 
-/// The same in larger letters.
+/// The whole screen in larger letters.
 const WIDE: Display = Display {
     name: "screen",
     cell: (12, 24),
@@ -90,7 +95,7 @@ impl Display {
         }
     }
 
-    /// What of a view hangs on the machine.
+    /// The parts of a view that hang on the machine.
     fn masks(&self, view: &View, width: usize, height: usize) -> Vec<Area> {
         let area = self.conversation(width, height);
         let rows = |first: usize, count: usize, column: usize| Area {
@@ -122,7 +127,7 @@ struct View {
     varies: Varies,
 }
 
-/// What hangs on the machine.
+/// A part of a view that hangs on the machine.
 #[derive(Clone, Copy)]
 enum Varies {
     Nothing,
@@ -218,27 +223,27 @@ fn error(dialog: &mut Dialog<'_>) -> Result<()> {
 
 /// Looks at all views in one boot, and at a story that grows.
 fn look(
-    bench: &Bench,
-    trial: &mut Trial,
+    suite: &Suite,
+    boot: &mut Boot,
     display: &Display,
     size: (u32, u32),
 ) -> Result<Option<String>> {
     let name = display.name;
     let config = format!("display = \"{name}\"\r\ntemperature = 0\r\nsteps = 24\r\n");
-    let big = bench.folder.join(format!("picture{}.bin", trial.number));
-    maker::hollow_checkpoint(&big, &maker::STORIES110M)?;
+    let big = suite.folder.join(format!("picture{}.bin", boot.number));
+    fixtures::hollow_checkpoint(&big, &fixtures::STORIES110M)?;
     let files = [
         ("STORIES0.BIN", From::File(big)),
-        ("STORIES1.BIN", From::File(bench.models("stories1M.bin"))),
-        ("TOKENIZER.BIN", From::File(bench.models("tokenizer.bin"))),
+        ("STORIES1.BIN", From::File(suite.models("stories1M.bin"))),
+        ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
     ];
-    let image = trial.image(bench, &config, &files)?;
+    let image = boot.image(suite, &config, &files)?;
     let machine = Machine {
         memory: 256,
         resolution: Some(size),
         ..Machine::new(&image)
     };
-    let mut dialog = Dialog::start(trial, &machine)?;
+    let mut dialog = Dialog::start(boot, &machine)?;
     dialog.shows("this one is taken in")?;
     dialog.keys("\r")?;
     dialog.prompt()?;
@@ -264,9 +269,9 @@ fn compare(display: &Display, view: &View, seen: &Picture) -> Result<String> {
         "{}-{}-{}x{}.png",
         display.name, view.name, seen.width, seen.height
     );
-    let stored = root().join("xtask/pictures").join(&file);
+    let stored = root().join("boot-tests/pictures").join(&file);
     if std::env::var("LLAMA2_PICTURES").is_ok_and(|wish| wish == "write") {
-        fs::create_dir_all(root().join("xtask/pictures"))?;
+        fs::create_dir_all(root().join("boot-tests/pictures"))?;
         seen.write(&stored)?;
         let bytes = fs::metadata(&stored)?.len();
         return Ok(format!("{file} written, {bytes} bytes"));

@@ -1,4 +1,5 @@
-//! The boots about conversations: what is answered, thought and forgotten in firmware, beside the host's command.
+//! The boots about conversations: what is answered, thought and forgotten in firmware, beside the
+//! host's command.
 
 use std::{
     fs,
@@ -9,19 +10,18 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use llama2_engine::matrix::{Coded, Encoding};
 use llama2_testing::family;
+use xtask::{image::From, qemu::Machine};
 
 use crate::{
+    boot::{Boot, Suite},
     dialog::{Dialog, Reply, printable},
-    image::From,
-    qemu::Machine,
-    trial::{Bench, Trial},
 };
 
 /// run.c's chat: Llama 2's template with the bundled model, and a line that has to be mended.
-pub fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+pub fn chat(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = format!("{CHAT}temperature = 0\nsteps = 60\n");
-    let image = trial.image(bench, &config, &[])?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let image = boot.image(suite, &config, &[])?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     let begun = dialog.prompt()?;
     let greeting = "stories1M is listening. Esc stops an answer, /help lists the commands.\n";
     ensure!(begun.contains(greeting), "it does not greet");
@@ -31,7 +31,7 @@ pub fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.leave("/exit")?;
     drop(dialog);
     let flags = ["-m", "chat", "-t", "0", "-n", "60", "-y", ""];
-    let host = bench.host(&[&flags[..], &["-i", "Who has a ball?"]].concat())?;
+    let host = suite.host(&[&flags[..], &["-i", "Who has a ball?"]].concat())?;
     let (_, want) = host.split_once("Assistant: ").context("no answer")?;
     // Behind it the host asks again.
     let want = want.strip_suffix("\nUser: \n").unwrap_or(want);
@@ -46,24 +46,25 @@ pub fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 /// A conversation that switches the machine off at its end.
 const CHAT: &str = "exit = \"shutdown\"\ndisplay = \"text\"\nmode = \"chat\"\n";
 
-/// Two turns with a model of K types that has a template of its own, with llama.cpp's samplers and defaults.
-pub fn own_template(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// Two turns with a model of K types that has a template of its own, with llama.cpp's samplers and
+/// defaults.
+pub fn own_template(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let file = speaker(Some("<|im_start|>"))?;
     two_turns(
-        bench,
-        trial,
+        suite,
+        boot,
         &file,
         "seed = 5\nsteps = 24\n",
         &["-s", "5", "-n", "24"],
     )?;
-    trial.says("  temperature 0.8, top-k 40, top-p 0.95, min-p 0.05\n")?;
-    trial.says("  5 (given)\n")?;
-    trial.says("Context: 512 tokens")?;
+    boot.says("  temperature 0.8, top-k 40, top-p 0.95, min-p 0.05\n")?;
+    boot.says("  5 (given)\n")?;
+    boot.says("Context: 512 tokens")?;
     Ok(None)
 }
 
 /// A model whose biases let it think aloud now and then, and a string that stops it across tokens.
-pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+pub fn thoughts(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let file = speaker(Some("<|im_start|>"))?;
     let biases = [THINK, THINK + 1].map(|token| format!("{token}=3"));
     let (one, other) = (&biases[0][..], &biases[1][..]);
@@ -78,8 +79,8 @@ pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         other,
     ];
     // What it says without one, to find a string to stop it.
-    let name = model(bench, trial, &file)?;
-    let (whole, _) = host(bench, &name, &flags, "Who are you?\n")?;
+    let name = model(suite, boot, &file)?;
+    let (whole, _) = host(suite, &name, &flags, "Who are you?\n")?;
     let letters: Vec<char> = whole.trim().chars().collect();
     let plain = |c: &char| c.is_ascii_alphanumeric() || "!#$%&()*+,-.:;=?@_~".contains(*c);
     let stop = letters
@@ -91,15 +92,16 @@ pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         .context("the answer has two plain characters in a row")?;
     let stop: String = stop.iter().collect();
     let config = format!(
-        "seed = 4\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\nthink = \"show\"\n"
+        "seed = 4\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\nthink = \
+         \"show\"\n"
     );
     let flags = [&flags[..], &["--stop", &stop]].concat();
-    let said = two_turns(bench, trial, &file, &config, &flags)?;
+    let said = two_turns(suite, boot, &file, &config, &flags)?;
     let thought = |text: &str| {
         let rest = text.split_once("Thinking: ")?.1;
         Some(printable(rest.lines().next().unwrap_or_default()))
     };
-    let (told, want) = (thought(&trial.serial), thought(&said));
+    let (told, want) = (thought(&boot.serial), thought(&said));
     ensure!(
         told.is_some() && told == want,
         "it thought {told:?}, and the host {want:?}"
@@ -108,16 +110,16 @@ pub fn thoughts(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 }
 
 /// A model that was not made to chat.
-pub fn completion(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+pub fn completion(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let file = speaker(None)?;
     two_turns(
-        bench,
-        trial,
+        suite,
+        boot,
         &file,
         "temperature = 0\nsteps = 20\n",
         &["-t", "0", "-n", "20"],
     )?;
-    trial.says("warning: the model's file has no chat template: it was not made to chat")?;
+    boot.says("warning: the model's file has no chat template: it was not made to chat")?;
     Ok(None)
 }
 
@@ -142,26 +144,27 @@ fn speaker(template: Option<&str>) -> Result<Vec<u8>> {
 }
 
 /// That model as a file of the host's.
-fn model(bench: &Bench, trial: &Trial, file: &[u8]) -> Result<String> {
-    let path = bench.folder.join(format!("talk{}.gguf", trial.number));
+fn model(suite: &Suite, boot: &Boot, file: &[u8]) -> Result<String> {
+    let path = suite.folder.join(format!("talk{}.gguf", boot.number));
     fs::write(&path, file)?;
     Ok(path.display().to_string())
 }
 
-/// Two questions to the model in firmware and on the host: the answers must be the same. Gives what the host said beside.
+/// Two questions to the model in firmware and on the host: the answers must be the same. Gives what
+/// the host said beside.
 fn two_turns(
-    bench: &Bench,
-    trial: &mut Trial,
+    suite: &Suite,
+    boot: &mut Boot,
     file: &[u8],
     config: &str,
     flags: &[&str],
 ) -> Result<String> {
-    let name = model(bench, trial, file)?;
-    let (host, said) = host(bench, &name, flags, "Who are you?\nWhy?\n")?;
+    let name = model(suite, boot, file)?;
+    let (host, said) = host(suite, &name, flags, "Who are you?\nWhy?\n")?;
     let files = [("MODELS/made.gguf", From::Bytes(file.to_vec()))];
     let config = format!("{CHAT}prompt = \"Who are you?\"\n{config}");
-    let image = trial.image(bench, &config, &files)?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let image = boot.image(suite, &config, &files)?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     let begun = dialog.prompt()?;
     let (_, first) = begun
         .split_once("\n> Who are you?\n")
@@ -179,7 +182,7 @@ fn two_turns(
     Ok(said)
 }
 
-/// What of a reply is the answer: thoughts stand before it, in a row of their own.
+/// The answer in a reply: thoughts stand before it, in a row of their own.
 fn answer(reply: &Reply) -> String {
     let rows = reply.text.lines();
     let answer: String = rows.filter(|row| !row.starts_with("Thinking: ")).collect();
@@ -187,8 +190,8 @@ fn answer(reply: &Reply) -> String {
 }
 
 /// `llama2 chat` on the host with this on standard input: what it answers, and what it says beside.
-fn host(bench: &Bench, model: &str, flags: &[&str], input: &str) -> Result<(String, String)> {
-    let mut child = Command::new(&bench.llama2)
+fn host(suite: &Suite, model: &str, flags: &[&str], input: &str) -> Result<(String, String)> {
+    let mut child = Command::new(&suite.llama2)
         .args(["chat", model])
         .args(flags)
         .stdin(Stdio::piped())

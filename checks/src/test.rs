@@ -8,25 +8,30 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{
-    boots, build, fuzz,
+use libtest_mimic::Arguments;
+use xtask::{
+    build,
     image::{self, Content, Files},
-    inspect,
-    oracle::{self, Oracle},
     setup,
     shell::{output, root, target},
 };
 
+use crate::{
+    fuzz, inspect,
+    oracle::{self, Oracle},
+};
+
 #[derive(clap::Args)]
 pub struct TestArgs {
-    /// Only stages (or boots) whose names contain this; `oracle` builds the programs that the engine is compared with
+    /// Only stages (or boots) whose names contain this; `oracle` builds the programs that the
+    /// engine is compared with
     only: Option<String>,
     /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
     #[arg(long)]
     soft_float: bool,
 }
 
-/// What has been counted.
+/// Results of checks, counted.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub struct Count {
     pub passed: usize,
@@ -74,6 +79,10 @@ pub fn test(args: &TestArgs) -> ExitCode {
         println!("  FAILED  {error:#}");
         count.failed += 1;
     }
+    if let (Some(only), 0) = (&args.only, count.passed + count.failed + count.skipped) {
+        println!("  FAILED  no check has {only:?} in its name");
+        count.failed += 1;
+    }
     println!("\n  seconds  stage");
     for (stage, time) in &count.times {
         println!("{:9.1}  {stage}", time.as_secs_f64());
@@ -102,7 +111,10 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             host_tests("oracle tests", &oracle::TESTS, Some(&oracle), count)
         });
     }
-    setup::everything()?;
+    // Before the first stage, not in the middle of the night.
+    if args.only.is_none() {
+        setup::everything()?;
+    }
     if wanted("format") || wanted("lints") {
         setup::for_lints()?;
     }
@@ -160,28 +172,28 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         fuzz::shortly(args.only.is_some(), count);
         count.took("fuzzers", start);
     }
+    if wanted("build of the application") || wanted("inspect") || wanted("image") {
+        application(args, &wanted, count)?;
+    }
+    let only = args.only.as_deref().unwrap_or("boot");
+    if args.only.is_none() || boot_tests::is_named(only) {
+        boots(only, count)?;
+    }
+    Ok(())
+}
+
+/// Builds the application and looks at it.
+fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count) -> Result<()> {
     println!("\n== application");
     let start = Instant::now();
-    let built = build::build();
-    let (efi, map) = built.as_ref().map_or((None, None), |built| {
-        (Some(built.efi.clone()), Some(built.map.clone()))
-    });
-    count.add(
-        "build",
-        start,
-        built.map(|built| Some(built.efi.display().to_string())),
-    );
+    let built = build::build().context("without the application there is nothing to boot")?;
+    let said = built.efi.display().to_string();
+    count.add("build", start, Ok(Some(said)));
     count.took("application", start);
-    let (Some(efi), Some(map)) = (efi, map) else {
-        bail!("without the application there is nothing to boot")
-    };
     if wanted("inspect") {
         let start = Instant::now();
-        count.add(
-            "inspect",
-            start,
-            inspect::inspect(&efi, &map).map(|found| Some(found.to_string())),
-        );
+        let found = inspect::inspect(&built.efi, &built.map);
+        count.add("inspect", start, found.map(|found| Some(found.to_string())));
         if args.soft_float {
             let start = Instant::now();
             count.add(
@@ -193,12 +205,25 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     }
     if wanted("image") {
         let start = Instant::now();
-        count.add("two images are the same", start, images_are_the_same(&efi));
+        let same = images_are_the_same(&built.efi);
+        count.add("two images are the same", start, same);
         count.took("images", start);
     }
+    Ok(())
+}
+
+/// The boots with this in their names; "boot" is all of them.
+fn boots(only: &str, count: &mut Count) -> Result<()> {
+    println!("\n== boots (QEMU, TCG)");
     let start = Instant::now();
-    let only = args.only.as_deref().filter(|only| *only != "boot");
-    boots::all(&efi, only, count)?;
+    let filter = Some(only.to_owned()).filter(|only| only != "boot");
+    let ended = boot_tests::run(Arguments {
+        filter,
+        ..Arguments::default()
+    })?;
+    count.passed += ended.num_passed as usize;
+    count.failed += ended.num_failed as usize;
+    count.skipped += ended.num_ignored as usize;
     count.took("boots", start);
     Ok(())
 }
@@ -222,8 +247,8 @@ fn dependencies(count: &mut Count) {
     stage(NAME, count, cargo(&check), &[]);
 }
 
-/// The code that several cores share, in Miri, which sees data races and uses of what is gone: in continuous integration, or for
-/// somebody who `asked`, and where a nightly compiler has it.
+/// The code that several cores share, in Miri, which sees data races and uses of what is gone: in
+/// continuous integration, or for somebody who `asked`, and where a nightly compiler has it.
 fn miri(asked: bool, count: &mut Count) {
     const NAME: &str = "miri: what cores share";
     if !asked && !oracle::is_ci() {
@@ -252,7 +277,8 @@ fn miri(asked: bool, count: &mut Count) {
     if there().is_none() {
         return count.skip(
             NAME,
-            "no nightly compiler with Miri; install it with: rustup toolchain install nightly --component miri",
+            "no nightly compiler with Miri; install it with: rustup toolchain install nightly \
+             --component miri",
         );
     }
     let mut tests = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
@@ -278,8 +304,8 @@ fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&s
     count.took(name, start);
 }
 
-/// The programs that the engine is compared with. Only those who ask for them, and continuous integration, wait for them to be
-/// built; without them the tests that would ask them are skipped.
+/// The programs that the engine is compared with. Only those who ask for them, and continuous
+/// integration, wait for them to be built; without them the tests that would ask them are skipped.
 fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
     const NAME: &str = "oracles (llama.cpp, gguf, Jinja2)";
     println!("\n== oracles");
@@ -291,7 +317,8 @@ fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
     if !asked && !oracle::is_ci() {
         count.skip(
             NAME,
-            "the engine is compared only with what they said once; this builds them: cargo xtask test oracle",
+            "the engine is compared only with what they said once; this builds them: cargo xtask \
+             test oracle",
         );
         return None;
     }

@@ -4,8 +4,7 @@ use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-
-use crate::shell::{output, root};
+use xtask::shell::{output, root};
 
 /// GB/s that `llama2` reads of a working set of `bytes` bytes with `threads` threads.
 pub fn read_rate(llama2: &Path, bytes: u64, threads: usize) -> Result<f64> {
@@ -65,7 +64,8 @@ fn all_ticks(stat: &str) -> Option<f64> {
     Some([0, 1, 2, 5, 6].iter().filter_map(|&i| numbers.get(i)).sum())
 }
 
-/// utime, stime, cutime and cstime (proc_pid_stat(5)); the name before them may hold anything, a parenthesis included.
+/// utime, stime, cutime and cstime (proc_pid_stat(5)); the name before them may hold anything, a
+/// parenthesis included.
 fn own_ticks(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
@@ -76,7 +76,7 @@ fn own_ticks(stat: &str) -> Option<f64> {
         .sum()
 }
 
-/// What the machine is, and what ran on it: names and words.
+/// Names and words for the machine, and for what ran on it.
 pub fn description() -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));

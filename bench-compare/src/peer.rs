@@ -26,7 +26,7 @@ pub enum Kind {
 /// A program that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peer {
-    /// What to call it.
+    /// Its name in tables.
     pub name: String,
     pub kind: Kind,
     pub path: PathBuf,
@@ -35,7 +35,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// `NAME=PATH` or `NAME=PATH;VERSION AND FLAGS`, where the name begins with llama.cpp or llama2.c.
+    /// `NAME=PATH` or `NAME=PATH;VERSION AND FLAGS`, where the name begins with llama.cpp or
+    /// llama2.c.
     pub fn parse(text: &str) -> Result<Peer, String> {
         let (name, rest) = text
             .split_once('=')
@@ -50,7 +51,8 @@ impl Peer {
             Kind::Llama2C
         } else {
             return Err(format!(
-                "{name}: known peers are llama.cpp and llama2.c; something may follow, as in \"llama2.c clang\""
+                "{name}: known peers are llama.cpp and llama2.c; something may follow, as in \
+                 \"llama2.c clang\""
             ));
         };
         Ok(Peer {
@@ -74,7 +76,7 @@ impl Peer {
         Ok(self.path.with_file_name(name.replacen("run", "runq", 1)))
     }
 
-    /// Whether it can do this at all.
+    /// Says if it can do this at all.
     pub fn can(&self, test: &Test, threads: usize, model: &Path) -> Result<bool> {
         Ok(match self.kind {
             Kind::Ours | Kind::LlamaCpp => true,
@@ -171,7 +173,7 @@ impl Peer {
         answer.with_context(|| format!("{command:?}"))
     }
 
-    /// What it was built from and how, as far as it can be told.
+    /// Its sources and flags, as far as they can be told.
     pub fn origin(&self) -> Vec<String> {
         let mut words: Vec<String> = self.words.iter().cloned().collect();
         match self.kind {
@@ -192,7 +194,7 @@ impl Peer {
     }
 }
 
-/// What goes with every call.
+/// Settings that go with every call.
 pub struct Setup {
     /// Options of ours.
     pub ours: Vec<String>,
@@ -200,7 +202,7 @@ pub struct Setup {
     pub tokenizer: Option<PathBuf>,
 }
 
-/// What a program measured.
+/// A program's measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Tokens a second.
@@ -244,7 +246,7 @@ pub fn achieved(text: &str) -> Result<f64> {
         .context("it does not say achieved tok/s; did the text end after its first token?")
 }
 
-/// Whether a checkpoint of llama2.c's is one that runq.c reads.
+/// Tells llama2.c's checkpoints that runq.c reads.
 fn is_int8(model: &Path) -> Result<bool> {
     use std::io::Read;
     let mut head = [0; 8];
@@ -255,10 +257,10 @@ fn is_int8(model: &Path) -> Result<bool> {
     Ok(head == *b"24ka\x02\0\0\0")
 }
 
-/// What an executable file tells about its making.
+/// Facts that an executable file tells about its making.
 pub struct Origin {
     compiler: String,
-    /// Whether it has threads: OpenMP's library is linked.
+    /// Threads: OpenMP's library is linked.
     pub openmp: bool,
 }
 
@@ -374,9 +376,9 @@ mod tests {
 
     #[test]
     fn the_answers_of_llama_bench_and_of_ours_are_understood() {
-        let theirs = Answer::from_json(include_str!("../../fixtures/llama-bench.json")).unwrap();
+        let theirs = Answer::from_json(include_str!("../fixtures/llama-bench.json")).unwrap();
         assert_eq!((theirs.rate, theirs.size), (182.965981, Some(16_152_192)));
-        let ours = Answer::from_json(include_str!("../../fixtures/llama2-bench.json")).unwrap();
+        let ours = Answer::from_json(include_str!("../fixtures/llama2-bench.json")).unwrap();
         assert_eq!(ours.said["test"], "tg32");
         assert!(ours.rate > 0.0 && ours.said["bytes_per_token"].as_u64().is_some());
         assert!(Answer::from_json("[]").is_err() && Answer::from_json("error").is_err());
@@ -384,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_last_line_of_run_c_is_found() {
-        let said = include_str!("../../fixtures/run.txt");
+        let said = include_str!("../fixtures/run.txt");
         assert_eq!(achieved(said).unwrap(), 267.857_143);
         assert!(
             achieved("Once upon a time")
@@ -396,7 +398,8 @@ mod tests {
 
     #[test]
     fn commands_are_each_programs_own() {
-        let folder = std::env::temp_dir().join(format!("llama2-xtask-{}-peer", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("llama2-compare-{}-peer", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (float, int8) = (folder.join("a.bin"), folder.join("b.bin"));
         std::fs::write(&float, [0; 28]).unwrap();
@@ -437,7 +440,8 @@ mod tests {
 
     #[test]
     fn a_build_folder_tells_its_flags() {
-        let cache = "# This is the CMakeCache file.\nCMAKE_BUILD_TYPE:STRING=Release\nGGML_NATIVE:BOOL=ON\n\
+        let cache = "# This is the CMakeCache file.\n\
+                     CMAKE_BUILD_TYPE:STRING=Release\nGGML_NATIVE:BOOL=ON\n\
                      GGML_NATIVE_DEFAULT:INTERNAL=ON\nBUILD_SHARED_LIBS:BOOL=OFF\n";
         let flags = [
             "CMAKE_BUILD_TYPE=Release",

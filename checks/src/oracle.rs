@@ -1,20 +1,20 @@
-//! The programs that the engine is compared with, in a Python environment of their own: llama.cpp (built from the source inside
-//! PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
+//! The programs that the engine is compared with, in a Python environment of their own: llama.cpp
+//! (built from the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
 
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-
-use crate::{
+use xtask::{
     setup,
     shell::{check, has, output, root},
 };
 
-/// What is installed, with every version.
+/// Packages to install, with every version.
 const REQUIREMENTS: &str = include_str!("../../engine/tests/oracle/requirements.txt");
 
-/// llama.cpp's library alone, for any x86-64 processor with AVX2: the environment may outlive the machine.
+/// llama.cpp's library alone, for any x86-64 processor with AVX2: the environment may outlive the
+/// machine.
 const BUILD: [&str; 14] = [
     "-GNinja",
     "-DCMAKE_BUILD_TYPE=Release",
@@ -55,7 +55,8 @@ pub const TESTS: [&str; 14] = [
 pub struct Oracle(PathBuf);
 
 impl Oracle {
-    /// Where the environment of these versions is or would be: outside of the repository, so that `git clean` leaves it alone.
+    /// The place of the environment of these versions, whether it is there or not: outside of the
+    /// repository, so that `git clean` leaves it alone.
     ///
     /// # Errors
     /// If there is no home.
@@ -86,7 +87,7 @@ impl Oracle {
     /// Builds the environment: about 100 MB of packages, and some minutes of compiling.
     ///
     /// # Errors
-    /// What could not be downloaded, built or started; the next call begins anew.
+    /// A sentence about what could not be downloaded, built or started; the next call begins anew.
     pub fn build() -> Result<Oracle> {
         for_building()?;
         let oracle = Oracle(Oracle::folder()?);
@@ -177,7 +178,7 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// What tells the tests how to ask. They run in `engine/`.
+    /// Variables that tell the tests how to ask. They run in `engine/`.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -261,7 +262,7 @@ fn for_building() -> Result<()> {
     Ok(())
 }
 
-/// Whether continuous integration runs us.
+/// Says if continuous integration runs us.
 pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

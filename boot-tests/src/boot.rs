@@ -2,49 +2,41 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-
-use crate::{
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use xtask::{
+    arch::Arch,
+    build,
     image::{self, Content, From},
     qemu::{Accel, End, Guest, Machine},
-    shell::{root, target},
+    setup,
+    shell::{check, root, target},
 };
 
 /// How long a boot may take. TCG on one busy core: half a minute is slow, this is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What all boots share.
-pub struct Bench {
+/// Programs and folders that all boots share.
+pub struct Suite {
+    /// The application.
     pub efi: PathBuf,
-    /// The same with the hooks for tests, for those whose configuration has the key `test`.
-    pub hooked: PathBuf,
+    /// The application with the hooks for tests, once a boot wants it.
+    hooked: OnceLock<Result<PathBuf, String>>,
     /// The host's `llama2`, to compare texts with.
     pub llama2: PathBuf,
+    /// The folder in which images and models are made.
     pub folder: PathBuf,
+    /// llama2.c's smallest model, where it is at hand.
     pub reference: PathBuf,
 }
 
-/// Keeps the serial log of a trial that failed.
-pub fn keep(trial: &Trial) -> Result<PathBuf> {
-    let folder = target().join("test-logs");
-    fs::create_dir_all(&folder)?;
-    let name: String = trial
-        .name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let path = folder.join(name + ".log");
-    fs::write(&path, &trial.serial)?;
-    Ok(path)
-}
-
 /// One boot under way.
-pub struct Trial {
+pub struct Boot {
     pub name: &'static str,
     /// Its place in the list, for its files' names.
     pub number: usize,
@@ -52,30 +44,41 @@ pub struct Trial {
     pub skip: Option<String>,
 }
 
-impl Trial {
+impl Boot {
+    /// Keeps the serial log, for somebody who looks into what failed.
+    pub fn keep(&self) -> Result<PathBuf> {
+        let folder = target().join("test-logs");
+        fs::create_dir_all(&folder)?;
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name: String = self.name.chars().map(letter).collect();
+        let path = folder.join(name + ".log");
+        fs::write(&path, &self.serial)?;
+        Ok(path)
+    }
+
     /// An image of the application, this configuration, and these files.
-    pub fn image(&self, bench: &Bench, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
+    pub fn image(&self, suite: &Suite, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
         let mut content = Content::default();
         let hooked = config.lines().any(|line| line.starts_with("test = "));
-        let efi = if hooked { &bench.hooked } else { &bench.efi };
-        content.file("EFI/BOOT/BOOTX64.EFI", efi);
+        let efi = if hooked { suite.hooked()? } else { &suite.efi };
+        content.file(Arch::built().boot_file, efi);
         if !config.is_empty() {
             content.bytes("LLAMA2.CFG", config);
         }
         for (path, from) in files {
             content.put(path, from.clone());
         }
-        self.image_of(bench, &content, "")
+        self.image_of(suite, &content, "")
     }
 
-    pub fn image_of(&self, bench: &Bench, content: &Content, suffix: &str) -> Result<PathBuf> {
-        let path = bench.folder.join(format!("{}{suffix}.img", self.number));
+    pub fn image_of(&self, suite: &Suite, content: &Content, suffix: &str) -> Result<PathBuf> {
+        let path = suite.folder.join(format!("{}{suffix}.img", self.number));
         image::write(content, &path)?;
         Ok(path)
     }
 
     /// Boots a machine to its end and gives its status.
-    pub fn boot(&mut self, machine: &Machine) -> Result<u8> {
+    pub fn run(&mut self, machine: &Machine) -> Result<u8> {
         let mut guest = machine.start(Accel::Tcg)?;
         let end = guest.end(PATIENCE);
         guest.settle(Duration::from_secs(5));
@@ -94,7 +97,7 @@ impl Trial {
 
     /// Boots an image that must be refused with this sentence.
     pub fn refused(&mut self, machine: &Machine, words: &str) -> Result<Option<String>> {
-        let status = self.boot(machine)?;
+        let status = self.run(machine)?;
         ensure!(status == 1, "status {status}, not 1");
         let error = self
             .serial
@@ -110,7 +113,7 @@ impl Trial {
 
     /// Boots an image that must tell this story.
     pub fn tells(&mut self, machine: &Machine, story: &str) -> Result<Option<String>> {
-        let status = self.boot(machine)?;
+        let status = self.run(machine)?;
         ensure!(status == 0, "status {status}, not 0");
         let told = self.story()?;
         ensure!(told == story, "it told:\n{told}\nand not:\n{story}");
@@ -143,8 +146,33 @@ impl Trial {
     }
 }
 
-impl Bench {
-    /// What the host's command prints.
+impl Suite {
+    /// Builds the application and the command.
+    pub fn build() -> Result<Suite> {
+        setup::for_boots()?;
+        let mut cargo = Command::new(setup::cargo());
+        let llama2 = ["build", "--quiet", "--release", "--package", "llama2-cli"];
+        check(cargo.current_dir(root()).args(llama2))?;
+        let suite = Suite {
+            efi: build::build()?.efi,
+            hooked: OnceLock::new(),
+            llama2: target().join("release/llama2"),
+            folder: target().join("boots"),
+            reference: std::env::var_os("LLAMA2_REFERENCE")
+                .map_or_else(|| root().join("../shared/reference"), PathBuf::from),
+        };
+        fs::create_dir_all(&suite.folder)?;
+        Ok(suite)
+    }
+
+    /// The application that can be told to fail, for boots whose configuration has the key `test`.
+    fn hooked(&self) -> Result<&Path> {
+        let build = || build::with_hooks().map_err(|error| format!("{error:#}"));
+        let built = self.hooked.get_or_init(build).as_deref();
+        built.map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Gives what the host's `llama2 run` prints.
     pub fn host(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.llama2)
             .arg("run")
@@ -159,7 +187,7 @@ impl Bench {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// The same, of the bundled model in float32.
+    /// Gives what `llama2 run` prints with the bundled model in float32.
     pub fn host_f32(&self, args: &[&str]) -> Result<String> {
         let model = self.models("stories1M.bin").display().to_string();
         let tokenizer = self.models("tokenizer.bin").display().to_string();

@@ -1,4 +1,5 @@
-//! The boots about the console: whole sessions over the serial line, the menu of models, and files on volumes that will not take them.
+//! The boots about the console: whole sessions over the serial line, the menu of models, and files
+//! on volumes that will not take them.
 
 use std::{
     fs,
@@ -8,31 +9,28 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use llama2_engine::config::Config;
+use xtask::{
+    image::{self, Content, From},
+    qemu::{Accel, End, Machine},
+};
 
 use crate::{
-    boots::Check,
-    boots_keys,
+    Check,
+    boot::{Boot, PATIENCE, Suite},
     dialog::{Dialog, Reply, printable},
-    image::{self, Content, From},
-    maker,
-    qemu::{Accel, End, Machine},
-    trial::{Bench, PATIENCE, Trial},
+    fixtures,
+    hands::Hands,
+    keys,
 };
 
 /// All of them, by name: the longest first.
 pub const BOOTS: [(&str, Check); 11] = [
     ("console: a session over serial, with a reboot", session),
     ("console: the menu of models at boot", menu),
-    (
-        "console: Esc and Ctrl-C stop a slow model",
-        boots_keys::stops,
-    ),
-    ("console: long pastes and a held key", boots_keys::pastes),
-    (
-        "console: hands type while a token is made",
-        boots_keys::slow,
-    ),
-    ("console: a German keyboard", boots_keys::german),
+    ("console: Esc and Ctrl-C stop a slow model", keys::stops),
+    ("console: long pastes and a held key", keys::pastes),
+    ("console: hands type while a token is made", keys::slow),
+    ("console: a German keyboard", keys::german),
     ("console: a read-only volume", read_only),
     ("console: a volume that is full, then gone", full_then_gone),
     ("console: firmware that renames no file", no_rename),
@@ -63,9 +61,9 @@ fn first_story(said: &str) -> Result<Reply> {
 }
 
 /// One file is enough: no configuration and no model. A story, a prompt, and the way out.
-fn bare(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let image = trial.image(bench, "", &[])?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+fn bare(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let image = boot.image(suite, "", &[])?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     let begun = dialog.prompt()?;
     let info = dialog.say("/info")?;
     let seed = seed(&info)?.to_owned();
@@ -74,26 +72,26 @@ fn bare(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         ensure!(begun.contains(words), "it does not say {words:?}");
     }
     // The seed that it drew gives the same story on the host.
-    first_story(&begun)?.is(&bench.host(&["-s", &seed, "-n", "512"])?)?;
+    first_story(&begun)?.is(&suite.host(&["-s", &seed, "-n", "512"])?)?;
     Ok(Some(format!("seed {seed}")))
 }
 
 /// With `exit` set, one story as ever.
-fn one_story(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let image = trial.image(bench, "exit = \"key\"\nseed = 4\nsteps = 60\n", &[])?;
+fn one_story(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let image = boot.image(suite, "exit = \"key\"\nseed = 4\nsteps = 60\n", &[])?;
     let mut guest = Machine::new(&image).start(Accel::Tcg)?;
     let asked = guest.wait(PATIENCE, |text| {
         let asked = "\nDone! Press any key to exit.\n";
         text.contains(asked).then_some(())
     });
     if let Err(end) = asked {
-        return trial.ended(&guest, end).map(|_| None);
+        return boot.ended(&guest, end).map(|_| None);
     }
     // It waits.
     let early = guest.end(Duration::from_secs(2));
     guest.send(b"x")?;
     let end = guest.end(PATIENCE);
-    let status = trial.ended(&guest, end)?;
+    let status = boot.ended(&guest, end)?;
     ensure!(early == End::Timeout, "it did not wait for a key");
     ensure!(status == 0, "status {status}");
     for words in [
@@ -101,18 +99,19 @@ fn one_story(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         "Top token: 428 (logit=12.0378)",
         "Generating 60 tokens:",
     ] {
-        trial.says(words)?;
+        boot.says(words)?;
     }
-    let want = bench.host(&["-s", "4", "-n", "60"])?;
-    ensure!(trial.story()? == want, "it told another story than\n{want}");
+    let want = suite.host(&["-s", "4", "-n", "60"])?;
+    ensure!(boot.story()? == want, "it told another story than\n{want}");
     Ok(None)
 }
 
-/// A second model beside the usual one: llama2.c's smallest where it is at hand, else one of its shape with random weights.
-fn second_model(bench: &Bench) -> Result<(PathBuf, PathBuf, Option<String>)> {
+/// A second model beside the usual one: llama2.c's smallest where it is at hand, else one of its
+/// shape with random weights.
+fn second_model(suite: &Suite) -> Result<(PathBuf, PathBuf, Option<String>)> {
     let (model, tokenizer) = (
-        bench.reference.join("stories260K.bin"),
-        bench.reference.join("tok512.bin"),
+        suite.reference.join("stories260K.bin"),
+        suite.reference.join("tok512.bin"),
     );
     if model.exists() && tokenizer.exists() {
         return Ok((model, tokenizer, None));
@@ -125,17 +124,18 @@ fn second_model(bench: &Bench) -> Result<(PathBuf, PathBuf, Option<String>)> {
         n_kv_heads: 4,
         vocab_size: 512,
         seq_len: 512,
-        ..maker::STORIES15M
+        ..fixtures::STORIES15M
     };
     let (model, tokenizer) = (
-        bench.folder.join("second.bin"),
-        bench.folder.join("second-words.bin"),
+        suite.folder.join("second.bin"),
+        suite.folder.join("second-words.bin"),
     );
-    maker::random_checkpoint(&model, &SHAPE)?;
-    fs::write(&tokenizer, maker::tokenizer(512))?;
+    fixtures::random_checkpoint(&model, &SHAPE)?;
+    fs::write(&tokenizer, fixtures::tokenizer(512))?;
     let why = format!(
-        "SKIPPED with stories260K, which is not in {} (set LLAMA2_REFERENCE): a model of its shape instead",
-        bench.reference.display()
+        "SKIPPED with stories260K, which is not in {} (set LLAMA2_REFERENCE): a model of its \
+         shape instead",
+        suite.reference.display()
     );
     Ok((model, tokenizer, Some(why)))
 }
@@ -147,26 +147,27 @@ const DOWN: &str = "\x1b[B";
 const LEFT: &str = "\x1b[D";
 const DELETE: &str = "\x1b[3~";
 
-/// Types, edits, recalls, sets, switches, saves, starts the machine anew, and finds its conversation.
-fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let (other, words, note) = second_model(bench)?;
+/// Types, edits, recalls, sets, switches, saves, starts the machine anew, and finds its
+/// conversation.
+fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let (other, words, note) = second_model(suite)?;
     let files = [
         ("stories260K.bin", From::File(other.clone())),
         ("TOKEN.BIN", From::File(words.clone())),
         (
             "MODELS/STORIES.BIN",
-            From::File(bench.models("stories1M.bin")),
+            From::File(suite.models("stories1M.bin")),
         ),
         (
             "MODELS/TOKENIZER.BIN",
-            From::File(bench.models("tokenizer.bin")),
+            From::File(suite.models("tokenizer.bin")),
         ),
     ];
     let config = "# ours\r\ndisplay = \"text\"\r\nseed = 3\r\nsteps = 24\r\n";
-    let image = trial.image(bench, config, &files)?;
+    let image = boot.image(suite, config, &files)?;
     let host = |seed: &str, temperature: &str, opening: &str| {
         let flags = ["-s", seed, "-t", temperature, "-n", "32", "-i", opening];
-        bench.host_f32(&flags)
+        suite.host_f32(&flags)
     };
     let other = [
         other.display().to_string(),
@@ -175,9 +176,9 @@ fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     ];
     let host_other = |flags: &[&str]| {
         let other = other.iter().map(String::as_str);
-        bench.host(&other.chain(flags.iter().copied()).collect::<Vec<_>>())
+        suite.host(&other.chain(flags.iter().copied()).collect::<Vec<_>>())
     };
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
 
     // A menu, because there are three; the second is taken.
     dialog.shows("this one is taken in")?;
@@ -189,7 +190,7 @@ fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     let told = told
         .split_once('\n')
         .context("the line about the context")?;
-    Reply::of(told.1)?.is(&bench.host_f32(&["-s", "3", "-n", "24"])?)?;
+    Reply::of(told.1)?.is(&suite.host_f32(&["-s", "3", "-n", "24"])?)?;
     ensure!(begun.contains(INVITATION), "no invitation");
 
     dialog.expect("/temp 0.7", "temperature 0.7\n")?;
@@ -251,8 +252,8 @@ fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 
     // A line of two rows.
     dialog.keys("Ben saw\\\r")?;
-    dialog.until("second row", |paper| {
-        (paper.row(paper.cursor().0) == ". ").then_some(())
+    dialog.until("second row", |terminal| {
+        (terminal.row(terminal.cursor().0) == ". ").then_some(())
     })?;
     dialog.keys("a dog")?;
     let told = dialog.enter()?;
@@ -335,22 +336,23 @@ fn session(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     }))
 }
 
-/// Two that fit and one that does not: the first that fits is taken after ten seconds; keys choose another.
-fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let big = bench.folder.join("menu110M.bin");
-    maker::hollow_checkpoint(&big, &maker::STORIES110M)?;
+/// Two that fit and one that does not: the first that fits is taken after ten seconds; keys choose
+/// another.
+fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let big = suite.folder.join("menu110M.bin");
+    fixtures::hollow_checkpoint(&big, &fixtures::STORIES110M)?;
     let files = [
         ("STORIES0.BIN", From::File(big)),
-        ("STORIES1.BIN", From::File(bench.models("stories1M.bin"))),
-        ("TOKENIZER.BIN", From::File(bench.models("tokenizer.bin"))),
+        ("STORIES1.BIN", From::File(suite.models("stories1M.bin"))),
+        ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
     ];
     let config = "display = \"text\"\r\nseed = 5\r\nsteps = 24\r\n";
-    let image = trial.image(bench, config, &files)?;
+    let image = boot.image(suite, config, &files)?;
     let machine = Machine {
         memory: 256,
         ..Machine::new(&image)
     };
-    let mut dialog = Dialog::start(trial, &machine)?;
+    let mut dialog = Dialog::start(boot, &machine)?;
     dialog.shows("this one is taken in 10 s")?;
     let start = Instant::now();
     dialog.shows("> STORIES1.BIN")?;
@@ -369,7 +371,7 @@ fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         begun.contains("Model: \\STORIES1.BIN on the boot volume"),
         "another model was taken"
     );
-    let want = bench.host_f32(&["-s", "5", "-n", "24"])?;
+    let want = suite.host_f32(&["-s", "5", "-n", "24"])?;
     ensure!(begun.contains(want.trim_end()), "it told another story");
 
     // Again, with keys: what does not fit stands last, and no key comes to it.
@@ -395,20 +397,21 @@ fn menu(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(Some(format!("taken after {took:.1} s")))
 }
 
-/// A boot volume that cannot be written: another one is taken while there is one, and else it is said.
-fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// A boot volume that cannot be written: another one is taken while there is one, and else it is
+/// said.
+fn read_only(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = "display = \"text\"\r\nseed = 5\r\nsteps = 24\r\n";
     let mut notes = Content::default();
     notes.bytes("NOTES.TXT", "nothing yet");
-    let other = trial.image_of(bench, &notes, "-other")?;
-    let image = trial.image(bench, config, &[])?;
+    let other = boot.image_of(suite, &notes, "-other")?;
+    let image = boot.image(suite, config, &[])?;
     let machine = Machine {
         disks: vec![image, other.clone()],
         read_only: true,
         usb: true,
         ..Machine::new(&other)
     };
-    let mut dialog = Dialog::start(trial, &machine)?;
+    let mut dialog = Dialog::start(boot, &machine)?;
     dialog.prompt()?;
     dialog.expect("/save", "Saved 2 messages as CHAT0001.JSL on volume 2")?;
     dialog.guest.unplug("drive1")?;
@@ -423,7 +426,7 @@ fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         &format!("error: LLAMA2.CFG cannot be written {locked}"),
     )?;
     let told = dialog.ask("Tim found a key")?;
-    told.is(&bench.host(&["-s", "5", "-n", "24", "-i", "Tim found a key"])?)?;
+    told.is(&suite.host(&["-s", "5", "-n", "24", "-i", "Tim found a key"])?)?;
     dialog.leave("\x04")?;
     drop(dialog);
     let saved = String::from_utf8(image::read_back(&other, "CHAT0001.JSL")?)?;
@@ -432,10 +435,10 @@ fn read_only(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 }
 
 /// New files and old ones are written all the same, and nothing is left beside them.
-fn no_rename(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+fn no_rename(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = "display = \"text\"\nseed = 5\nsteps = 24\ntest = \"no-rename\"\n";
-    let image = trial.image(bench, config, &[])?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let image = boot.image(suite, config, &[])?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     dialog.prompt()?;
     dialog.expect("/save", "Saved 2 messages as CHAT0001.JSL")?;
     dialog.ask("Tim found a key")?;
@@ -458,17 +461,17 @@ fn no_rename(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 }
 
 /// A USB drive without a free byte, which is pulled out then.
-fn full_then_gone(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+fn full_then_gone(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = "display = \"text\"\r\nseed = 5\r\nsteps = 24\r\n";
-    let image = trial.image(bench, config, &[])?;
+    let image = boot.image(suite, config, &[])?;
     image::fill(&image)?;
     let machine = Machine {
         usb: true,
         ..Machine::new(&image)
     };
-    let mut dialog = Dialog::start(trial, &machine)?;
+    let mut dialog = Dialog::start(boot, &machine)?;
     dialog.prompt()?;
-    let story = bench.host(&["-s", "5", "-n", "24", "-i", "Tim found a key"])?;
+    let story = suite.host(&["-s", "5", "-n", "24", "-i", "Tim found a key"])?;
     let full = "on the boot volume: it is full: ";
     dialog.expect(
         "/save",

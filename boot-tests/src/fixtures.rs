@@ -1,4 +1,5 @@
-//! Models made on the spot for the boot tests: random weights, a vocabulary of 32 000 words, headers over holes.
+//! Models made on the spot for the boot tests: random weights, a vocabulary of 32 000 words,
+//! headers over holes.
 
 use std::{
     fs::File,

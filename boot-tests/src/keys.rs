@@ -1,23 +1,27 @@
-//! The boots about keys: those that stop a reply, those that come at the wrong time, many at once, and a keyboard of another country.
+//! The boots about keys: those that stop a reply, those that come at the wrong time, many at once,
+//! and a keyboard of another country.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use llama2_engine::config::Config;
+use xtask::{
+    image::{self, From},
+    qemu::{Guest, Machine},
+};
 
 use crate::{
+    boot::{Boot, Suite},
     dialog::{Dialog, printable},
-    image::{self, From},
-    maker,
-    qemu::{Guest, Machine},
-    trial::{Bench, Trial},
+    fixtures,
+    hands::Hands,
 };
 
 /// Stories of random words by a model of this shape, which lies at a place of its own.
-fn random_model(bench: &Bench, trial: &Trial, shape: &Config) -> Result<[(&'static str, From); 2]> {
-    let model = bench.folder.join(format!("random{}.bin", trial.number));
-    maker::random_checkpoint(&model, shape)?;
-    let tokenizer = maker::tokenizer(shape.vocab_size);
+fn random_model(suite: &Suite, boot: &Boot, shape: &Config) -> Result<[(&'static str, From); 2]> {
+    let model = suite.folder.join(format!("random{}.bin", boot.number));
+    fixtures::random_checkpoint(&model, shape)?;
+    let tokenizer = fixtures::tokenizer(shape.vocab_size);
     Ok([
         ("STORIES.BIN", From::File(model)),
         ("TOKENIZER.BIN", From::Bytes(tokenizer)),
@@ -25,8 +29,8 @@ fn random_model(bench: &Bench, trial: &Trial, shape: &Config) -> Result<[(&'stat
 }
 
 /// The contents of a saved conversation: what was said, and what was told.
-fn messages(bench: &Bench, trial: &Trial, name: &str) -> Result<Vec<String>> {
-    let image = bench.folder.join(format!("{}.img", trial.number));
+fn messages(suite: &Suite, boot: &Boot, name: &str) -> Result<Vec<String>> {
+    let image = suite.folder.join(format!("{}.img", boot.number));
     let file = String::from_utf8(image::read_back(&image, name)?)?;
     let content = |line: &str| -> Result<String> {
         let line: serde_json::Value = serde_json::from_str(line)?;
@@ -35,18 +39,19 @@ fn messages(bench: &Bench, trial: &Trial, name: &str) -> Result<Vec<String>> {
     file.lines().skip(1).map(content).collect()
 }
 
-/// A model so slow that a reply takes minutes, stopped by every key that does; and what is typed meanwhile.
-pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// A model so slow that a reply takes minutes, stopped by every key that does; and what is typed
+/// meanwhile.
+pub fn stops(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     const SHAPE: Config = Config {
         vocab_size: 4096,
         seq_len: 2048,
-        ..maker::STORIES15M
+        ..fixtures::STORIES15M
     };
     const ENOUGH: usize = 60;
-    let files = random_model(bench, trial, &SHAPE)?;
+    let files = random_model(suite, boot, &SHAPE)?;
     let config = "display = \"text\"\r\ntemperature = 0\r\nsteps = 0\r\n";
-    let image = trial.image(bench, config, &files)?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let image = boot.image(suite, config, &files)?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
 
     // The first story has begun by itself.
     dialog.begun_at("Context: ")?;
@@ -84,7 +89,7 @@ pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     drop(dialog);
 
     // What was said stays.
-    let said = messages(bench, trial, "CHAT0001.JSL")?;
+    let said = messages(suite, boot, "CHAT0001.JSL")?;
     let asked: Vec<&str> = said.iter().step_by(2).map(String::as_str).collect();
     ensure!(
         asked == ["", "Kalo mi", "Neru", "Sati", "Vowe yabi", "Hu"],
@@ -105,13 +110,15 @@ pub fn stops(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(Some(format!("stopped after {took:.2?} s, at {rate}")))
 }
 
-/// Hands type a line and Esc while a model makes a token or two: keys that are looked at all at once are still single keys, and Return sends its line.
-pub fn slow(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// Hands type a line and Esc while a model makes a token or two: keys that are looked at all at
+/// once are still single keys, and Return sends its line.
+pub fn slow(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     const HANDS: Duration = Duration::from_millis(110);
-    let files = random_model(bench, trial, &maker::STORIES15M)?;
-    let config = "display = \"text\"\r\ntemperature = 0\r\nsteps = 0\r\nkernels = \"scalar\"\r\nthreads = 1\r\n";
-    let image = trial.image(bench, config, &files)?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let files = random_model(suite, boot, &fixtures::STORIES15M)?;
+    let config = "display = \"text\"\r\ntemperature = 0\r\nsteps = 0\r\n\
+        kernels = \"scalar\"\r\nthreads = 1\r\n";
+    let image = boot.image(suite, config, &files)?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     dialog.begun_at("Context: ")?;
     dialog.comes(20)?;
     for key in "Kalo mi\r\x1bx\x7f".chars() {
@@ -128,8 +135,9 @@ pub fn slow(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     )))
 }
 
-/// Four thousand characters at once with and without a terminal's marks, and two thousand of a key that is held down.
-pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// Four thousand characters at once with and without a terminal's marks, and two thousand of a key
+/// that is held down.
+pub fn pastes(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     const SHAPE: Config = Config {
         dim: 32,
         hidden_dim: 64,
@@ -138,12 +146,12 @@ pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         n_kv_heads: 4,
         vocab_size: 512,
         seq_len: 8192,
-        ..maker::STORIES15M
+        ..fixtures::STORIES15M
     };
     const LONG: usize = 4000;
-    let files = random_model(bench, trial, &SHAPE)?;
+    let files = random_model(suite, boot, &SHAPE)?;
     let config = "display = \"text\"\r\ntemperature = 0\r\nsteps = 16\r\n";
-    let image = trial.image(bench, config, &files)?;
+    let image = boot.image(suite, config, &files)?;
     // No two rows of it are alike.
     let mut text = String::new();
     for row in 0.. {
@@ -157,7 +165,7 @@ pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     }
     let text = text.trim_end_matches('\n').to_owned() + "!";
     let held = "x".repeat(2000);
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     dialog.prompt()?;
     let mut took = Vec::new();
     let typed = text.replace('\n', "\r");
@@ -188,7 +196,7 @@ pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.expect("/save", "Saved 10 messages as CHAT0001.JSL")?;
     dialog.leave("/exit")?;
     drop(dialog);
-    let said = messages(bench, trial, "CHAT0001.JSL")?;
+    let said = messages(suite, boot, "CHAT0001.JSL")?;
     for (place, want) in [(2, &text), (4, &text), (6, &held)] {
         let kept = &said[place];
         let same = kept.chars().zip(want.chars()).take_while(|(a, b)| a == b);
@@ -204,11 +212,11 @@ pub fn pastes(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 }
 
 /// Characters that are elsewhere on a German keyboard, or nowhere on a US one.
-pub fn german(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let files = [("STORIES.BIN", From::File(bench.models("stories1M.bin")))];
+pub fn german(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let files = [("STORIES.BIN", From::File(suite.models("stories1M.bin")))];
     let config = "display = \"text\"\r\nkeyboard = \"de\"\r\ntemperature = 0\r\nsteps = 16\r\n";
-    let image = trial.image(bench, config, &files)?;
-    let mut dialog = Dialog::start(trial, &Machine::new(&image))?;
+    let image = boot.image(suite, config, &files)?;
+    let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     dialog.prompt()?;
     // By the keys' names on a US keyboard.
     dialog.guest.type_text("Yzz [;'-")?;
@@ -230,7 +238,7 @@ pub fn german(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     dialog.expect("/max 0", "a reply is as long as the context holds\n")?;
     dialog.guest.type_text("Tim found a kez\n")?;
     let (told, took) = dialog.stop(20, &|guest| guest.press("esc"))?;
-    let whole = bench.host_f32(&["-t", "0", "-n", "0", "-i", "Tim found a key"])?;
+    let whole = suite.host_f32(&["-t", "0", "-n", "0", "-i", "Tim found a key"])?;
     ensure!(
         whole.starts_with(told.text.trim_end()),
         "not the beginning of the story: {}",

@@ -1,4 +1,5 @@
-//! Looks into a built application: every vector unit's arithmetic must be in it, software floating point must not.
+//! Looks into a built application: every vector unit's arithmetic must be in it, software floating
+//! point must not.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -6,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
 use object::{Object, ObjectSection, SectionKind};
 
-/// Library routines that a soft-float target calls, and the fused multiply-add that no kernel may fall back to.
+/// Library routines that a soft-float target calls, and the fused multiply-add that no kernel may
+/// fall back to.
 const SOFT_FLOAT: [&str; 12] = [
     "__mulsf3",
     "__addsf3",
@@ -40,7 +42,8 @@ impl fmt::Display for Found {
 }
 
 impl Found {
-    /// How many of the instructions whose names begin with one of `names` use registers of this width.
+    /// How many of the instructions whose names begin with one of `names` use registers of this
+    /// width.
     fn of(&self, names: &[&str], width: &str) -> usize {
         let all = self.counts.iter().filter(|(name, _)| {
             let known = names.iter().any(|known| name.starts_with(known));
@@ -49,7 +52,7 @@ impl Found {
         all.map(|(_, count)| count).sum()
     }
 
-    /// What of each vector unit's arithmetic is not there, in words.
+    /// Names the first vector unit whose arithmetic is not there.
     fn missing(&self) -> Option<&'static str> {
         let floats = ["mulps", "vmulps", "vfmadd"];
         let bytes = ["pmaddwd", "vpmaddwd", "vpmaddubsw", "vpdpbusd"];
@@ -73,7 +76,8 @@ impl Found {
     }
 }
 
-/// Counts packed multiplications in `efi` and looks for soft-float routines in the linker's `map` of it.
+/// Counts packed multiplications in `efi` and looks for soft-float routines in the linker's `map`
+/// of it.
 pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
     let linked = std::fs::read_to_string(map).with_context(|| map.display().to_string())?;
     if !linked.contains("efi_main") {
@@ -102,7 +106,8 @@ pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
     let found = count(&bytes)?;
     if let Some(what) = found.missing() {
         bail!(
-            "{}: next to no packed multiplications {what}; those kernels were not vectorised ({found})",
+            "{}: next to no packed multiplications {what}; those kernels were not vectorised \
+             ({found})",
             efi.display()
         );
     }
@@ -113,7 +118,8 @@ fn contains(bytes: &[u8], words: &[u8]) -> bool {
     bytes.windows(words.len()).any(|window| window == words)
 }
 
-/// Looks for the lines by which Secure Boot's shim can revoke this version, in the format of its SBAT.md.
+/// Looks for the lines by which Secure Boot's shim can revoke this version, in the format of its
+/// SBAT.md.
 fn sbat(bytes: &[u8]) -> Result<()> {
     let file = object::read::pe::PeFile64::parse(bytes).context("not a 64-bit PE file")?;
     let section = file

@@ -1,83 +1,88 @@
-//! The boots about cores and kernels: the same text and logits on any number of them, by both ways of reaching them, and what
-//! happens when one of them fails. They run one at a time: more virtual processors than real ones are slow enough alone.
+//! The boots about cores and kernels: the same text and logits on any number of them, by both ways
+//! of reaching them, and what happens when one of them fails. They run one at a time: more virtual
+//! processors than real ones are slow enough alone.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-
-use crate::{
-    boots::{Check, stop},
-    dialog::Dialog,
+use xtask::{
     image::From,
     qemu::{Accel, Guest, Machine},
-    trial::{Bench, PATIENCE, Trial},
+};
+
+use crate::{
+    Check,
+    application::stop,
+    boot::{Boot, PATIENCE, Suite},
+    dialog::Dialog,
+    hands::Hands,
 };
 
 /// All of them, by name.
 pub const BOOTS: [(&str, Check); 20] = [
-    ("cores: 1, SSE2, float32", |bench, trial| {
-        same(bench, trial, (1, Way::Usual, None), "sse2", false)
+    ("cores: 1, SSE2, float32", |suite, boot| {
+        same(suite, boot, (1, Way::Usual, None), "sse2", false)
     }),
-    ("cores: 2, AVX2, float32", |bench, trial| {
-        same(bench, trial, (2, Way::Usual, Some(2)), "avx2", false)
+    ("cores: 2, AVX2, float32", |suite, boot| {
+        same(suite, boot, (2, Way::Usual, Some(2)), "avx2", false)
     }),
-    ("cores: 2, scalar, int8", |bench, trial| {
-        same(bench, trial, (2, Way::Usual, Some(2)), "scalar", true)
+    ("cores: 2, scalar, int8", |suite, boot| {
+        same(suite, boot, (2, Way::Usual, Some(2)), "scalar", true)
     }),
-    ("cores: 3, AVX2, int8", |bench, trial| {
-        same(bench, trial, (3, Way::Usual, Some(3)), "avx2", true)
+    ("cores: 3, AVX2, int8", |suite, boot| {
+        same(suite, boot, (3, Way::Usual, Some(3)), "avx2", true)
     }),
-    ("cores: 4, SSE2, float32", |bench, trial| {
-        same(bench, trial, (4, Way::Usual, Some(4)), "sse2", false)
+    ("cores: 4, SSE2, float32", |suite, boot| {
+        same(suite, boot, (4, Way::Usual, Some(4)), "sse2", false)
     }),
     (
         "cores: the fastest number of 4, AVX2, int8",
-        |bench, trial| same(bench, trial, (4, Way::Usual, None), "avx2", true),
+        |suite, boot| same(suite, boot, (4, Way::Usual, None), "avx2", true),
     ),
     (
         "cores: 4, the others disabled, AVX2, float32",
-        |bench, trial| same(bench, trial, (4, Way::Disabled, None), "avx2", false),
+        |suite, boot| same(suite, boot, (4, Way::Disabled, None), "avx2", false),
     ),
     (
         "cores: 1 of 2 by blocking calls, AVX2, int8",
-        |bench, trial| same(bench, trial, (2, Way::Blocking, None), "avx2", true),
+        |suite, boot| same(suite, boot, (2, Way::Blocking, None), "avx2", true),
     ),
     (
         "cores: 2 of 3 by blocking calls, SSE2, int8",
-        |bench, trial| same(bench, trial, (3, Way::Blocking, Some(2)), "sse2", true),
+        |suite, boot| same(suite, boot, (3, Way::Blocking, Some(2)), "sse2", true),
     ),
     (
         "cores: 3 of 4 by blocking calls, scalar, float32",
-        |bench, trial| same(bench, trial, (4, Way::Blocking, Some(3)), "scalar", false),
+        |suite, boot| same(suite, boot, (4, Way::Blocking, Some(3)), "scalar", false),
     ),
     ("cores: kernels that the machine has not", refused_kernels),
-    ("cores: a panic on another one", |bench, trial| {
-        panics(bench, trial, "panic", "")
+    ("cores: a panic on another one", |suite, boot| {
+        panics(suite, boot, "panic", "")
     }),
     (
         "cores: a panic where nobody is there, switched off",
-        |bench, trial| panics(bench, trial, "panic", "shutdown"),
+        |suite, boot| panics(suite, boot, "panic", "shutdown"),
     ),
     (
         "cores: a panic where nobody is there, returned",
-        |bench, trial| panics(bench, trial, "panic", "return"),
+        |suite, boot| panics(suite, boot, "panic", "return"),
     ),
     (
         "cores: a panic on another one by blocking calls",
-        |bench, trial| panics(bench, trial, "blocking-panic", ""),
+        |suite, boot| panics(suite, boot, "blocking-panic", ""),
     ),
     ("cores: chat, called anew for each answer", chat),
     ("cores: a benchmark on 1 and 2", benchmark),
-    ("cores: Esc stops 2", |bench, trial| {
-        stop(bench, trial, "threads = 2", escape)
+    ("cores: Esc stops 2", |suite, boot| {
+        stop(suite, boot, "threads = 2", escape)
     }),
-    ("cores: Esc stops blocking calls", |bench, trial| {
-        stop(bench, trial, "test = \"blocking\"", escape)
+    ("cores: Esc stops blocking calls", |suite, boot| {
+        stop(suite, boot, "test = \"blocking\"", escape)
     }),
     (
         "cores: Esc of the keyboard stops blocking calls",
-        |bench, trial| {
-            stop(bench, trial, "test = \"blocking\"", |guest| {
+        |suite, boot| {
+            stop(suite, boot, "test = \"blocking\"", |guest| {
                 guest.press("esc")
             })
         },
@@ -93,31 +98,31 @@ enum Way {
     Disabled,
 }
 
-/// The text and the first logit must be the host's, whoever computes: `cores` are the machine's, how they are reached, and
-/// the wished number.
+/// The text and the first logit must be the host's, whoever computes: `cores` are the machine's,
+/// how they are reached, and the wished number.
 fn same(
-    bench: &Bench,
-    trial: &mut Trial,
+    suite: &Suite,
+    boot: &mut Boot,
     cores: (u32, Way, Option<u32>),
     kernels: &str,
     int8: bool,
 ) -> Result<Option<String>> {
     let (cpus, way, threads) = cores;
-    let genuine = bench.reference.join("stories260K.bin");
+    let genuine = suite.reference.join("stories260K.bin");
     let (model, tokenizer, top) = if int8 {
-        let model = bench.models("stories1M.q80.bin");
-        (model, bench.models("tokenizer.bin"), "428 (logit=12.0378)")
+        let model = suite.models("stories1M.q80.bin");
+        (model, suite.models("tokenizer.bin"), "428 (logit=12.0378)")
     } else if genuine.exists() {
-        let tokenizer = bench.reference.join("tok512.bin");
+        let tokenizer = suite.reference.join("tok512.bin");
         (genuine, tokenizer, "403 (logit=17.0235)")
     } else {
-        let model = bench.models("stories1M.bin");
-        (model, bench.models("tokenizer.bin"), "428 (logit=12.0095)")
+        let model = suite.models("stories1M.bin");
+        (model, suite.models("tokenizer.bin"), "428 (logit=12.0095)")
     };
-    // Drawn from the model's own distribution, which shows more of the logits than the likeliest token does; the prompt is
-    // longer than a word, so that a batch goes through too.
+    // Drawn from the model's own distribution, which shows more of the logits than the likeliest
+    // token does; the prompt is longer than a word, so that a batch goes through too.
     let prompt = "Once upon a time there was a little dog. He liked to play with the ball";
-    let want = bench.host(&[
+    let want = suite.host(&[
         &model.display().to_string(),
         "-z",
         &tokenizer.display().to_string(),
@@ -133,7 +138,8 @@ fn same(
         prompt,
     ])?;
     let mut config = format!(
-        "exit = \"shutdown\"\ntop_p = 1\nseed = 7\nsteps = 48\nprompt = \"{prompt}\"\nkernels = \"{kernels}\"\n"
+        "exit = \"shutdown\"\ntop_p = 1\nseed = 7\nsteps = 48\nprompt = \"{prompt}\"\nkernels = \
+         \"{kernels}\"\n"
     );
     if let Some(threads) = threads {
         config += &format!("threads = {threads}\n");
@@ -147,45 +153,45 @@ fn same(
         ("STORIES.BIN", From::File(model)),
         ("TOKEN.BIN", From::File(tokenizer)),
     ];
-    let image = trial.image(bench, &config, &files)?;
+    let image = boot.image(suite, &config, &files)?;
     let machine = Machine {
         cpus,
         ..Machine::new(&image)
     };
-    let told = trial.tells(&machine, &want)?;
-    trial.says(&format!("Top token: {top}"))?;
+    let told = boot.tells(&machine, &want)?;
+    boot.says(&format!("Top token: {top}"))?;
     let used = threads.unwrap_or(match way {
         Way::Usual => cpus,
         Way::Blocking => cpus - 1,
         Way::Disabled => 1,
     });
-    trial.says(&format!("{used} of {cpus} used"))?;
+    boot.says(&format!("{used} of {cpus} used"))?;
     match way {
-        Way::Blocking => trial.says("and the first one to show what they make")?,
-        Way::Disabled => trial.says("(no other is enabled)")?,
+        Way::Blocking => boot.says("and the first one to show what they make")?,
+        Way::Disabled => boot.says("(no other is enabled)")?,
         Way::Usual => (),
     }
     if let Some(threads) = threads {
-        trial.says(&format!("tokens, {threads} cores)"))?;
+        boot.says(&format!("tokens, {threads} cores)"))?;
     }
     Ok(told)
 }
 
-fn refused_kernels(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
-    let image = trial.image(bench, "exit = \"shutdown\"\nkernels = \"avx2\"\n", &[])?;
+fn refused_kernels(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let image = boot.image(suite, "exit = \"shutdown\"\nkernels = \"avx2\"\n", &[])?;
     let machine = Machine {
         cpu: "qemu64".into(),
         ..Machine::new(&image)
     };
-    trial.refused(
+    boot.refused(
         &machine,
         "the avx2 kernels need AVX2, FMA and F16C, which this machine does not have",
     )
 }
 
-/// Two turns of a chat, each stopped by Esc: the same beginning on one core and by both ways on two. The bundled model would
-/// go on to the end of its context.
-fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+/// Two turns of a chat, each stopped by Esc: the same beginning on one core and by both ways on
+/// two. The bundled model would go on to the end of its context.
+fn chat(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     const ENOUGH: usize = 60;
     let mut told = Vec::new();
     for (cpus, words) in [
@@ -196,12 +202,12 @@ fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
         let config = format!(
             "display = \"text\"\nmode = \"chat\"\nseed = 3\nsteps = 0\nsystem = \"\"\n{words}\n"
         );
-        let image = trial.image(bench, &config, &[])?;
+        let image = boot.image(suite, &config, &[])?;
         let machine = Machine {
             cpus,
             ..Machine::new(&image)
         };
-        let mut dialog = Dialog::start(trial, &machine)?;
+        let mut dialog = Dialog::start(boot, &machine)?;
         dialog.prompt()?;
         dialog.keys("Who has a ball?\r")?;
         let (answer, _) = dialog.stop(ENOUGH, &|guest| guest.send(b"\x1b"))?;
@@ -223,12 +229,12 @@ fn chat(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
 }
 
 /// The benchmark's table, for each number of cores.
-fn benchmark(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
+fn benchmark(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = "exit = \"shutdown\"\nbench = true\nsteps = 8\n";
-    let image = trial.image(bench, config, &[])?;
-    let status = trial.boot(&Machine::new(&image))?;
+    let image = boot.image(suite, config, &[])?;
+    let status = boot.run(&Machine::new(&image))?;
     ensure!(status == 0, "status {status}, not 0");
-    let results: Vec<&str> = trial
+    let results: Vec<&str> = boot
         .serial
         .lines()
         .filter(|line| line.contains(" pp8 ") || line.contains(" tg8 "))
@@ -238,14 +244,14 @@ fn benchmark(bench: &Bench, trial: &mut Trial) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// A core other than the boot processor panics in the middle of a story: a message, a key, and the end; where the machine ends by itself, in a while
-/// without a key.
-fn panics(bench: &Bench, trial: &mut Trial, test: &str, exit: &str) -> Result<Option<String>> {
+/// A core other than the boot processor panics in the middle of a story: a message, a key, and the
+/// end; where the machine ends by itself, in a while without a key.
+fn panics(suite: &Suite, boot: &mut Boot, test: &str, exit: &str) -> Result<Option<String>> {
     let mut config = format!("temperature = 0\nthreads = 2\ntest = \"{test}\"\n");
     if !exit.is_empty() {
         config.push_str(&format!("exit = \"{exit}\"\n"));
     }
-    let image = trial.image(bench, &config, &[])?;
+    let image = boot.image(suite, &config, &[])?;
     let machine = Machine {
         cpus: if test == "panic" { 2 } else { 3 },
         ..Machine::new(&image)
@@ -256,17 +262,17 @@ fn panics(bench: &Bench, trial: &mut Trial, test: &str, exit: &str) -> Result<Op
         text.contains("\nPress any key to exit.").then_some(())
     });
     if let Err(end) = asked {
-        return trial.ended(&guest, end).map(|_| None);
+        return boot.ended(&guest, end).map(|_| None);
     }
     let took = start.elapsed();
     if exit.is_empty() {
         guest.send(b"x")?;
     }
     let end = guest.end(PATIENCE);
-    let status = trial.ended(&guest, end)?;
+    let status = boot.ended(&guest, end)?;
     ensure!(status == 1, "status {status}, not 1");
-    trial.says("error: internal error on core ")?;
-    trial.says("this is what the test asks for; please report it, with the model's name")?;
+    boot.says("error: internal error on core ")?;
+    boot.says("this is what the test asks for; please report it, with the model's name")?;
     Ok(Some(format!("said after {:.0} s", took.as_secs_f64())))
 }
 

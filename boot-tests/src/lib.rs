@@ -1,0 +1,108 @@
+//! The boots: llama2.efi in QEMU, looked at over its serial line, on its screen and on its disks.
+#![forbid(unsafe_code)]
+
+mod application;
+mod boot;
+mod chat;
+mod console;
+mod cores;
+mod dialog;
+mod fixtures;
+mod hands;
+mod keys;
+mod picture;
+mod pictures;
+
+use std::{
+    fs,
+    sync::{Arc, OnceLock, RwLock},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
+
+use boot::{Boot, Suite};
+
+/// A boot: gives a note, or says what is wrong.
+type Check = fn(&Suite, &mut Boot) -> Result<Option<String>>;
+
+/// Most boots share the host's cores; those about cores have them for themselves.
+static CORES: RwLock<()> = RwLock::new(());
+
+/// Each boot's name and check, and whether it must have the host's cores for itself. The longest
+/// come first, so that none of them is alone at the end.
+fn boots() -> impl Iterator<Item = ((&'static str, Check), bool)> {
+    let several = [&console::BOOTS[..], &pictures::BOOTS, &application::BOOTS].concat();
+    let several = several.into_iter().map(|boot| (boot, false));
+    several.chain(cores::BOOTS.map(|boot| (boot, true)))
+}
+
+/// Says if there is a boot with this in its name.
+pub fn is_named(part: &str) -> bool {
+    boots().any(|((name, _), _)| name.contains(part))
+}
+
+/// Boots what `args` choose, two at a time; builds nothing if that is nothing.
+///
+/// # Errors
+/// If the application cannot be built.
+pub fn run(mut args: Arguments) -> Result<Conclusion> {
+    args.test_threads.get_or_insert(2);
+    let suite = Arc::new(OnceLock::new());
+    let trials = boots().enumerate().map(|(number, ((name, check), alone))| {
+        let suite = suite.clone();
+        Trial::ignorable_test(name, move || {
+            let _turn = (alone.then(|| CORES.write()), (!alone).then(|| CORES.read()));
+            let suite = suite.get().context("the application is built")?;
+            boot(suite, name, number, check)
+        })
+    });
+    let trials: Vec<Trial> = trials.collect();
+    if !args.list && trials.iter().any(|trial| !args.is_filtered_out(trial)) {
+        let built = Suite::build()?;
+        suite.get_or_init(|| built);
+    }
+    let conclusion = libtest_mimic::run(&args, trials);
+    if let Some(suite) = suite.get() {
+        fs::remove_dir_all(&suite.folder)?;
+    }
+    Ok(conclusion)
+}
+
+/// One of them: says how long it took, and keeps the serial log if it failed.
+fn boot(
+    suite: &Suite,
+    name: &'static str,
+    number: usize,
+    check: Check,
+) -> Result<Completion, Failed> {
+    let start = Instant::now();
+    let mut boot = Boot {
+        name,
+        number,
+        serial: String::new(),
+        skip: None,
+    };
+    let result = check(suite, &mut boot);
+    if let Some(why) = boot.skip {
+        println!("SKIPPED {name}: {why}");
+        return Ok(Completion::ignored_with(why));
+    }
+    let took = start.elapsed().as_secs_f64();
+    match result {
+        Ok(note) => {
+            let note = note.map_or(String::new(), |note| format!(": {note}"));
+            println!("{name} ({took:.1} s){note}");
+            Ok(Completion::Completed)
+        }
+        Err(error) => {
+            println!("FAILED {name} ({took:.1} s): {error:#}");
+            Err(match boot.keep() {
+                Ok(log) => format!("{error:#}; serial log in {}", log.display()),
+                Err(_) => format!("{error:#}"),
+            }
+            .into())
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask test`, `fuzz` and `inspect`: every check there is.
+#![forbid(unsafe_code)]
+
+mod fuzz;
+mod inspect;
+mod oracle;
+mod test;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use xtask::shell::ended;
+
+/// Checks llama2.efi, from lints to boots.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Build and run every test, boots included.
+    Test(test::TestArgs),
+    /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
+    Fuzz(fuzz::FuzzArgs),
+    /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
+    Inspect {
+        /// The application.
+        efi: PathBuf,
+        /// The linker's map of it.
+        map: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    ended(match Task::parse() {
+        Task::Test(args) => return test::test(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Inspect { efi, map } => inspect::inspect(&efi, &map).map(|found| println!("{found}")),
+    })
+}
