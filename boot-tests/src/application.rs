@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use llama2_engine::matrix::Encoding;
+use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 use xtask::{
     image::{self, Content, From},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use llama2_engine::matrix::{Coded, Encoding};
+use llama2_engine::layout::{Coded, Encoding};
 use llama2_testing::family;
 use xtask::{image::From, qemu::Machine};
 

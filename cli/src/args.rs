@@ -11,7 +11,7 @@ use llama2_console::nearest::nearest;
 use llama2_convert::Mixture;
 use llama2_engine::{
     bench::Format,
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
     sampler::{Knob, Wishes, parse_bias},
     session::KvType,
     settings::Think,

@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{file, llama2, llama2_with_input, models, refusal, text};
-use llama2_engine::matrix::Encoding;
+use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
 /// Tokens of `<think>` and `</think>` in the model below.

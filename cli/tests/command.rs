@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{file, llama2, llama2_with_input, models, refusal, text};
-use llama2_engine::matrix::Encoding;
+use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use llama2_engine::matrix::Encoding;
+use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
 const CONTEXT: u64 = 65_536;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{Terminal, models};
-use llama2_engine::matrix::Encoding;
+use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
 /// How the terminal is before and after.

@@ -11,7 +11,7 @@ use super::{
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Format, Tensor},
     gguf,
-    matrix::Encoding,
+    layout::Encoding,
     source::ByteSource,
     tokenizer::Tokenizer,
     workers::Workers,

@@ -18,7 +18,7 @@ pub use v2::v2;
 
 use llama2_engine::{
     buffer::OutOfMemory,
-    matrix::Encoding,
+    layout::Encoding,
     source::ReadError,
     units::{Bytes, Grouped},
 };

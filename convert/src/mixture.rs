@@ -3,7 +3,7 @@
 use llama2_engine::{
     checkpoint::{Role, Tensor},
     config::Config,
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
 };
 
 /// Of which types the matrices of a new file are.

@@ -6,7 +6,7 @@ use super::{Error, Sink};
 use llama2_engine::{
     buffer::Buffer,
     checkpoint::Tensor,
-    matrix::Encoding,
+    layout::Encoding,
     quantize,
     source::{ByteSource, ReadError},
     team::{Shared, Team},
@@ -181,7 +181,7 @@ mod tests {
     use llama2_testing::{random::Random, scoped::Scoped};
 
     use super::*;
-    use llama2_engine::{checkpoint::Role, matrix::Coded, workers::Single};
+    use llama2_engine::{checkpoint::Role, layout::Coded, workers::Single};
 
     #[test]
     fn any_number_of_workers_writes_the_same_bytes() {

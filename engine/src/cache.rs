@@ -2,7 +2,7 @@
 //!
 //! A page holds [`PAGE`] positions of a sequence in all layers, so that a short conversation touches little of what a long one
 //! would need; a [`PageTable`] says which pages a sequence has. Within a page the keys of each layer and KV head are a packed
-//! matrix with a row for each position (16 of them interleaved, as in [`crate::matrix::float32`]), and the values stand row
+//! matrix with a row for each position (16 of them interleaved, as in [`crate::layout::float32`]), and the values stand row
 //! after row.
 
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::{
     buffer::{OutOfMemory, Reserve},
     config::Config,
     kernels::{Kernels, Quantized, Weights},
-    matrix::{Activations, BLOCK, PANEL, QUAD, Rounding, q8_0},
+    layout::{Activations, BLOCK, PANEL, QUAD, Rounding, q8_0},
     team::Shared,
 };
 

@@ -10,7 +10,7 @@
 extern crate alloc;
 
 pub use checkpoint::gguf;
-pub use llama2_tensor::{buffer, kernels, math, matrix, quantize};
+pub use llama2_tensor::{buffer, kernels, layout, math, matrix, quantize};
 
 pub mod bench;
 mod cache;

@@ -7,7 +7,8 @@ use crate::{
     buffer::{ALIGN, Arena, Buffer, OutOfMemory},
     checkpoint::{Checkpoint, Error, Role, Tensor},
     config::{Config, RopeLayout},
-    matrix::{Encoding, Matrix},
+    layout::Encoding,
+    matrix::Matrix,
     source::ByteSource,
 };
 

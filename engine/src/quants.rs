@@ -3,7 +3,7 @@
 use crate::{
     buffer::{Buffer, OutOfMemory},
     kernels::{Kernels, Quantized},
-    matrix::{Activations, Rounding, padded, stride},
+    layout::{Activations, Rounding, padded, stride},
     team::Shared,
 };
 

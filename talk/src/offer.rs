@@ -8,7 +8,7 @@ use alloc::{
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     context::Context,
-    matrix::Encoding,
+    layout::Encoding,
     session::KvType,
     source::ByteSource,
     units::Bytes,

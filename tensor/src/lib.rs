@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod buffer;
 pub mod kernels;
+pub mod layout;
 pub mod math;
 pub mod matrix;
 pub mod quantize;

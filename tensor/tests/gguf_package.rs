@@ -7,7 +7,7 @@ use std::{
 };
 
 use llama2_tensor::{
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
     quantize,
 };
 

@@ -2,7 +2,7 @@
 
 use llama2_engine::{
     gguf,
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
     quantize,
 };
 

@@ -2,7 +2,7 @@
 
 use llama2_engine::{
     config::{Config, Variant},
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
     quantize,
     tokenizer::Tokenizer,
 };

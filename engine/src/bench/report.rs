@@ -12,7 +12,7 @@ use super::{
     Outcome, Work,
     statistics::{TOLERANCE, deviation, mean},
 };
-use crate::{matrix::Encoding, model::Model, session::KvType};
+use crate::{layout::Encoding, model::Model, session::KvType};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

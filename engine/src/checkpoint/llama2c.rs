@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, Variant},
-    matrix::Encoding,
+    layout::Encoding,
 };
 
 /// `ak42` read as a little-endian u32.

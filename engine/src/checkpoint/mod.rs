@@ -8,7 +8,7 @@ mod tensor;
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use crate::{config::Config, matrix::Encoding, source::ByteSource};
+use crate::{config::Config, layout::Encoding, source::ByteSource};
 
 pub use error::Error;
 pub use tensor::{Role, Tensor};

@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String};
 
-use crate::{config::Config, matrix::Encoding};
+use crate::{config::Config, layout::Encoding};
 
 /// A tensor's role in the model, by its name in llama2.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

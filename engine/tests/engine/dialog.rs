@@ -3,7 +3,7 @@
 use llama2_engine::{
     chat::{Chat, Template},
     generate::{Generation, PromptError, Step},
-    matrix::Encoding,
+    layout::Encoding,
     model::Model,
     sampler::{Sampler, Sampling, argmax},
     session::{Options, Session},

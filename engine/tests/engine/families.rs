@@ -8,7 +8,7 @@ use llama2_engine::{
     context::{Context, Memory},
     gguf,
     kernels::{self, Features},
-    matrix::Encoding,
+    layout::Encoding,
     model::Model,
     session::{KvType, Options, Session},
     source::Joined,

@@ -5,7 +5,7 @@ use llama2_engine::{
     checkpoint::{Checkpoint, Error, Format},
     config::{Config, Variant},
     context::Memory,
-    matrix::Encoding,
+    layout::Encoding,
     session::{KvType, Options, Session},
     tokenizer::Tokenizer,
 };

@@ -11,7 +11,7 @@ use std::{
 
 use llama2_convert as convert;
 use llama2_engine::{
-    matrix::{Coded, Encoding},
+    layout::{Coded, Encoding},
     session::{Options, Session},
     tokenizer::Tokenizer,
 };

@@ -14,7 +14,7 @@ use llama2_console::{
 };
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
-    matrix::Encoding,
+    layout::Encoding,
     model::Model,
     session::{Options, Session},
     settings::{Mode, Settings},

@@ -34,7 +34,7 @@ pub static VNNI_KERNELS: Kernels = Kernels {
 /// are there.
 mod vnni {
     use super::*;
-    use crate::{kernels::tiles, matrix::Activations};
+    use crate::{kernels::tiles, layout::Activations};
 
     whole_number_kernels!(
         Vnni,

@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{check, lanes::Lanes, tiles::tiles};
-use crate::matrix::{
+use crate::layout::{
     Activations, BLOCK, PANEL, QUAD,
     coded::{self, Kind, LINE, Shape, TABLE},
 };

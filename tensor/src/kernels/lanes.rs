@@ -4,7 +4,7 @@
 //! the instructions in question, one for each kernel and set ([`kernel_set`]).
 
 use super::{Quantized, portable};
-use crate::matrix::{PANEL, Rounding};
+use crate::layout::{PANEL, Rounding};
 
 /// Sixteen lanes of a vector unit.
 ///
@@ -202,7 +202,7 @@ macro_rules! kernel_set {
             use super::*;
             use crate::{
                 kernels::{Quantized, Weights, lanes, portable, tiles},
-                matrix::{Activations, Rounding},
+                layout::{Activations, Rounding},
             };
 
             crate::kernels::lanes::whole_number_kernels!($lanes, $features);
@@ -296,7 +296,7 @@ macro_rules! whole_number_kernels {
     ($lanes:ty, $features:literal) => {
         use crate::{
             kernels::coded_tiles,
-            matrix::coded::{Coded, Kind, with_kind},
+            layout::coded::{Coded, Kind, with_kind},
         };
 
         #[target_feature(enable = $features)]

@@ -24,7 +24,7 @@ use core::fmt;
 pub use features::Features;
 use half::f16;
 
-use crate::matrix::{Activations, PANEL, Rounding, coded::Coded};
+use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
 
 /// One implementation of every operation.
 ///
@@ -249,7 +249,7 @@ fn check<T>(
         ),
         Some(group) => {
             let groups = x.cols / group;
-            let length = end(groups, crate::matrix::padded(group), 0);
+            let length = end(groups, crate::layout::padded(group), 0);
             assert!(length <= x.quant_stride, "quantised activations' stride");
             assert!(
                 x.quants.len() >= end(x.tokens - 1, x.quant_stride, length)

@@ -8,12 +8,12 @@ use half::{bf16, f16};
 
 use super::{Kernels, Quantized, Weights, panels, scalar};
 use crate::{
-    math,
-    matrix::{
+    layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
         coded::{self, Coded, Kind, LINE, Shape},
         padded, q4_0, q8, q8_0,
     },
+    math,
 };
 
 /// The portable set.

@@ -4,12 +4,12 @@ use half::{bf16, f16};
 
 use super::{Kernels, Quantized, Weights, panels};
 use crate::{
-    math,
-    matrix::{
+    layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
         coded::{self, Coded},
         padded, q4_0, q8, q8_0,
     },
+    math,
 };
 
 /// The reference set.

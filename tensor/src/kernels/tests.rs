@@ -5,7 +5,7 @@ use llama2_testing::random::Random;
 use super::*;
 use crate::{
     buffer::Arena,
-    matrix::{BLOCK, Encoding, Matrix, Rounding, coded::Coded, file_blocks, padded, q8_0},
+    layout::{BLOCK, Encoding, Matrix, Rounding, coded::Coded, file_blocks, padded, q8_0},
 };
 
 const LENGTHS: [usize; 16] = [

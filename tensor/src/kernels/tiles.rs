@@ -11,7 +11,7 @@ use super::{
     Weights, check, end,
     lanes::{Lanes, Number},
 };
-use crate::matrix::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
+use crate::layout::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 
 /// What a tile fetches of the panel that comes next, while it computes: a panel arrives during the one before it, spread
 /// evenly over that one's tiles. The processor's own prefetching begins anew at every page, and several tokens leave it no time

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::matrix::{
+use crate::layout::{
     BLOCK,
     coded::{Block, Coded},
 };

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use half::{bf16, f16};
 
-use crate::matrix::{BLOCK, Coded, Encoding, file_blocks};
+use crate::layout::{BLOCK, Coded, Encoding, file_blocks};
 
 mod coded;
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     checkpoint::{self, Checkpoint, Format, Role, Tensor},
     config::Config,
-    matrix::Encoding,
+    layout::Encoding,
     source::ByteSource,
     units::{Grouped, Quoted},
 };

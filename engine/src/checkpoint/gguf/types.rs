@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String};
 
-use crate::matrix::{Coded, Encoding};
+use crate::layout::{Coded, Encoding};
 
 /// A type.
 struct Type {

@@ -6,16 +6,16 @@ use super::PANEL;
 use crate::buffer::Buffer;
 
 /// The packed values.
-pub(super) struct Panels {
+pub(crate) struct Panels {
     data: Buffer<f32>,
 }
 
 impl Panels {
-    pub(super) fn new(data: Buffer<f32>) -> Self {
+    pub(crate) fn new(data: Buffer<f32>) -> Self {
         Panels { data }
     }
 
-    pub(super) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
         let values = bytes
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
@@ -23,11 +23,11 @@ impl Panels {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[f32] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[f32] {
         &self.data[panel * PANEL * cols..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let panel = &self.from(row / PANEL, out.len())[..PANEL * out.len()];
         for (value, column) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
             *value = column[row % PANEL];
@@ -36,7 +36,7 @@ impl Panels {
 }
 
 /// Puts the elements from the `first` of a `rows` × `cols` matrix on into their places.
-pub(super) fn interleave<T: Copy>(
+pub(crate) fn interleave<T: Copy>(
     data: &mut [T],
     (rows, cols): (usize, usize),
     first: usize,

@@ -21,16 +21,16 @@ pub const LAYOUT: q8_0::Layout = q8_0::Layout {
 pub const OFFSET: i32 = 8;
 
 /// The packed blocks.
-pub(super) struct Panels {
+pub(crate) struct Panels {
     data: Buffer<u8>,
 }
 
 impl Panels {
-    pub(super) fn new(data: Buffer<u8>) -> Self {
+    pub(crate) fn new(data: Buffer<u8>) -> Self {
         Panels { data }
     }
 
-    pub(super) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
         q8_0::pack(
             &LAYOUT,
             &mut self.data,
@@ -41,11 +41,11 @@ impl Panels {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[LAYOUT.places(cols, panel * PANEL, 0).0..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let cols = out.len();
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (scale, values) = LAYOUT.places(cols, row, block);

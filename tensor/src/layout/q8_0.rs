@@ -52,16 +52,16 @@ pub const LAYOUT: Layout = Layout {
 };
 
 /// The packed blocks.
-pub(super) struct Panels {
+pub(crate) struct Panels {
     data: Buffer<u8>,
 }
 
 impl Panels {
-    pub(super) fn new(data: Buffer<u8>) -> Self {
+    pub(crate) fn new(data: Buffer<u8>) -> Self {
         Panels { data }
     }
 
-    pub(super) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
         pack(
             &LAYOUT,
             &mut self.data,
@@ -72,11 +72,11 @@ impl Panels {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[LAYOUT.places(cols, panel * PANEL, 0).0..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let cols = out.len();
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (scale, values) = LAYOUT.places(cols, row, block);
@@ -91,7 +91,7 @@ impl Panels {
 }
 
 /// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by fours.
-pub(super) fn pack<'a>(
+pub(crate) fn pack<'a>(
     layout: &Layout,
     data: &mut [u8],
     cols: usize,

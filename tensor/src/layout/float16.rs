@@ -11,7 +11,7 @@ use super::{PANEL, float32::interleave};
 use crate::buffer::Buffer;
 
 /// A 16-bit float.
-pub(super) trait Half {
+pub(crate) trait Half {
     /// The number of these bits.
     fn value(bits: u16) -> f32;
 }
@@ -29,20 +29,20 @@ impl Half for bf16 {
 }
 
 /// The packed values' bits.
-pub(super) struct Panels<H> {
+pub(crate) struct Panels<H> {
     data: Buffer<u16>,
     _half: PhantomData<H>,
 }
 
 impl<H: Half> Panels<H> {
-    pub(super) fn new(data: Buffer<u16>) -> Self {
+    pub(crate) fn new(data: Buffer<u16>) -> Self {
         Panels {
             data,
             _half: PhantomData,
         }
     }
 
-    pub(super) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
         let values = bytes
             .chunks_exact(2)
             .map(|b| u16::from_le_bytes([b[0], b[1]]));
@@ -50,11 +50,11 @@ impl<H: Half> Panels<H> {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u16] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u16] {
         &self.data[panel * PANEL * cols..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let panel = &self.from(row / PANEL, out.len())[..PANEL * out.len()];
         for (value, column) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
             *value = H::value(column[row % PANEL]);

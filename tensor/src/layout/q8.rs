@@ -12,13 +12,13 @@ pub const fn block_bytes(group: usize) -> usize {
 }
 
 /// The packed groups, with a scale for each `group` columns of a row.
-pub(super) struct Panels {
-    pub(super) group: usize,
+pub(crate) struct Panels {
+    pub(crate) group: usize,
     data: Buffer<u8>,
 }
 
 impl Panels {
-    pub(super) fn new(group: usize, data: Buffer<u8>) -> Self {
+    pub(crate) fn new(group: usize, data: Buffer<u8>) -> Self {
         Panels { group, data }
     }
 
@@ -41,7 +41,7 @@ impl Panels {
         self.block(cols, row, group) + PANEL * padded(self.group) + (row % PANEL) * 4
     }
 
-    pub(super) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {
         let values = rows * cols;
         let (quants, scales) = bytes.split_at(values.saturating_sub(offset).min(bytes.len()));
         let (mut row, mut col) = (offset / cols, offset % cols);
@@ -69,11 +69,11 @@ impl Panels {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[self.block(cols, panel * PANEL, 0)..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let cols = out.len();
         for (col, value) in out.iter_mut().enumerate() {
             let scale = self.scale(cols, row, col / self.group);

@@ -197,24 +197,24 @@ macro_rules! with_kind {
         macro_rules! with {
             ($coded_type:ident) => {{
                 struct $kind;
-                impl crate::matrix::coded::Kind for $kind {
-                    const CODED: crate::matrix::coded::Coded =
-                        crate::matrix::coded::Coded::$coded_type;
+                impl crate::layout::coded::Kind for $kind {
+                    const CODED: crate::layout::coded::Coded =
+                        crate::layout::coded::Coded::$coded_type;
                 }
                 $body
             }};
         }
         match $coded {
-            crate::matrix::coded::Coded::Q4_1 => with!(Q4_1),
-            crate::matrix::coded::Coded::Q5_0 => with!(Q5_0),
-            crate::matrix::coded::Coded::Q5_1 => with!(Q5_1),
-            crate::matrix::coded::Coded::Q2K => with!(Q2K),
-            crate::matrix::coded::Coded::Q3K => with!(Q3K),
-            crate::matrix::coded::Coded::Q4K => with!(Q4K),
-            crate::matrix::coded::Coded::Q5K => with!(Q5K),
-            crate::matrix::coded::Coded::Q6K => with!(Q6K),
-            crate::matrix::coded::Coded::Iq4Nl => with!(Iq4Nl),
-            crate::matrix::coded::Coded::Iq4Xs => with!(Iq4Xs),
+            crate::layout::coded::Coded::Q4_1 => with!(Q4_1),
+            crate::layout::coded::Coded::Q5_0 => with!(Q5_0),
+            crate::layout::coded::Coded::Q5_1 => with!(Q5_1),
+            crate::layout::coded::Coded::Q2K => with!(Q2K),
+            crate::layout::coded::Coded::Q3K => with!(Q3K),
+            crate::layout::coded::Coded::Q4K => with!(Q4K),
+            crate::layout::coded::Coded::Q5K => with!(Q5K),
+            crate::layout::coded::Coded::Q6K => with!(Q6K),
+            crate::layout::coded::Coded::Iq4Nl => with!(Iq4Nl),
+            crate::layout::coded::Coded::Iq4Xs => with!(Iq4Xs),
         }
     }};
 }
@@ -310,7 +310,7 @@ impl Block {
 }
 
 /// The packed blocks.
-pub(super) struct Panels {
+pub(crate) struct Panels {
     coded: Coded,
     data: Buffer<u8>,
 }
@@ -332,15 +332,15 @@ fn place(row: usize, column: usize, bits: usize) -> (usize, usize) {
 }
 
 impl Panels {
-    pub(super) fn new(coded: Coded, data: Buffer<u8>) -> Self {
+    pub(crate) fn new(coded: Coded, data: Buffer<u8>) -> Self {
         Panels { coded, data }
     }
 
-    pub(super) fn coded(&self) -> Coded {
+    pub(crate) fn coded(&self) -> Coded {
         self.coded
     }
 
-    pub(super) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
+    pub(crate) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
         let shape = self.coded.shape();
         let per_row = cols / shape.block;
         let first = offset / shape.file_block;
@@ -363,11 +363,11 @@ impl Panels {
     }
 
     /// The packed panels from `panel` on.
-    pub(super) fn from(&self, panel: usize, cols: usize) -> &[u8] {
+    pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[self.at(cols, panel)..]
     }
 
-    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let shape = self.coded.shape();
         let panel = self.from(row / PANEL, out.len());
         let blocks = panel.chunks_exact(shape.packed_block());

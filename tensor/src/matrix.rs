@@ -1,0 +1,141 @@
+//! Matrices in memory: packed while their bytes come in, multiplied by any set of kernels.
+
+use half::{bf16, f16};
+
+use crate::{
+    buffer::{Arena, OutOfMemory},
+    kernels::Kernels,
+    layout::{Activations, Encoding, PANEL, Rounding, coded, float16, float32, q4_0, q8, q8_0},
+};
+
+/// How the input is rounded that all of `matrices` read: where their types differ, as the K types want it.
+pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
+    let each = matrices.iter().filter_map(|m| m.encoding().rounding());
+    each.max()
+}
+
+/// The packed numbers of a matrix.
+enum Panels {
+    F32(float32::Panels),
+    F16(float16::Panels<f16>),
+    BF16(float16::Panels<bf16>),
+    Q8(q8::Panels),
+    Q8_0(q8_0::Panels),
+    Q4_0(q4_0::Panels),
+    Coded(coded::Panels),
+}
+
+/// A packed matrix of `rows` × `cols`, of any type.
+pub struct Matrix {
+    encoding: Encoding,
+    rows: usize,
+    cols: usize,
+    panels: Panels,
+}
+
+impl Matrix {
+    /// A zero matrix in `arena`, to be filled by [`Matrix::pack`].
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn zeroed(
+        rows: usize,
+        cols: usize,
+        encoding: Encoding,
+        arena: &mut Arena,
+    ) -> Result<Matrix, OutOfMemory> {
+        let bytes = encoding
+            .panel_bytes(cols)
+            .and_then(|bytes| rows.div_ceil(PANEL).checked_mul(bytes))
+            .ok_or(OutOfMemory { bytes: u64::MAX })?;
+        let panels = match encoding {
+            Encoding::F32 => Panels::F32(float32::Panels::new(arena.zeroed(bytes / 4)?)),
+            Encoding::F16 => Panels::F16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::BF16 => Panels::BF16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
+            Encoding::Q8 { group } => Panels::Q8(q8::Panels::new(group, arena.zeroed(bytes)?)),
+            Encoding::Q8_0 => Panels::Q8_0(q8_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Q4_0 => Panels::Q4_0(q4_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::Coded(coded) => {
+                Panels::Coded(coded::Panels::new(coded, arena.zeroed(bytes)?))
+            }
+        };
+        Ok(Matrix {
+            encoding,
+            rows,
+            cols,
+            panels,
+        })
+    }
+
+    /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its [`Encoding::parts`], of whole
+    /// [`Encoding::unit`]s.
+    pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
+        let cols = self.cols;
+        match &mut self.panels {
+            Panels::F32(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::F16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::BF16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
+            Panels::Q8_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Q4_0(panels) => panels.pack(cols, offset, bytes),
+            Panels::Coded(panels) => panels.pack(cols, offset, bytes),
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Number of panels.
+    pub fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// How its numbers were stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Bytes in memory, which is what one multiplication reads.
+    pub fn bytes(&self) -> u64 {
+        self.encoding.panel_bytes(self.cols).unwrap_or(0) as u64 * self.panels() as u64
+    }
+
+    /// Writes row `row` as single precision to `out` (`cols` long).
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        match &self.panels {
+            Panels::F32(panels) => panels.row(row, out),
+            Panels::F16(panels) => panels.row(row, out),
+            Panels::BF16(panels) => panels.row(row, out),
+            Panels::Q8(panels) => panels.row(row, out),
+            Panels::Q8_0(panels) => panels.row(row, out),
+            Panels::Q4_0(panels) => panels.row(row, out),
+            Panels::Coded(panels) => panels.row(row, out),
+        }
+    }
+
+    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how many panels: it is filled
+    /// with 16 rows' results for each token, panel after panel; rows behind the last one give zeros.
+    pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
+        assert_eq!(x.cols, self.cols);
+        match &self.panels {
+            Panels::F32(panels) => (kernels.f32)(panels.from(first, self.cols), x, out),
+            Panels::F16(panels) => (kernels.f16)(panels.from(first, self.cols), x, out),
+            Panels::BF16(panels) => (kernels.bf16)(panels.from(first, self.cols), x, out),
+            Panels::Q8(panels) => {
+                (kernels.q8)(panels.from(first, self.cols), panels.group, x, out);
+            }
+            Panels::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
+            Panels::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
+            Panels::Coded(panels) => {
+                (kernels.coded)(panels.coded(), panels.from(first, self.cols), x, out);
+            }
+        }
+    }
+}
