@@ -8,7 +8,6 @@ extern crate alloc;
 pub mod acpi;
 pub mod choose;
 pub mod command_line;
-pub mod config;
 pub mod cores;
 pub mod crew;
 pub mod options;

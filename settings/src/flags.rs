@@ -1,6 +1,7 @@
 //! Words of a command line: the UEFI Shell's, and those that a boot entry holds.
 
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
 };
@@ -11,7 +12,7 @@ use crate::{Choice, Domain, Exit, Overrides, Param, ParamValue, Spec, TABLE};
 #[derive(Debug, PartialEq)]
 pub enum CommandLine {
     /// A run with these values.
-    Run(Overrides),
+    Run(Box<Overrides>),
     /// The help text.
     Help,
 }
@@ -80,7 +81,7 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
     if values.get(Param::Prompt).is_some() && values.get(Param::PromptFile).is_some() {
         return Err("-i and -f both give a prompt; take one".into());
     }
-    Ok(CommandLine::Run(values))
+    Ok(CommandLine::Run(Box::new(values)))
 }
 
 /// The end that the words ask for, even where [`parse`] refuses them.

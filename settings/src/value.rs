@@ -195,30 +195,21 @@ impl Spec {
 }
 
 impl ParamValue {
-    /// Tells whether it is a list without elements.
-    pub fn is_empty_list(&self) -> bool {
-        match self {
-            ParamValue::Texts(texts) => texts.is_empty(),
-            ParamValue::Biases(biases) => biases.is_empty(),
-            _ => false,
-        }
-    }
-
-    /// Adds the texts or biases of another value of the same parameter; what is no list is
-    /// replaced.
+    /// Adds the texts or biases of another value of the same parameter, of which an empty list
+    /// removes them; what is no list is replaced.
     ///
     /// # Errors
     /// The most that a list may hold.
     pub fn add(&mut self, other: ParamValue) -> Result<(), usize> {
         match (&mut *self, other) {
-            (ParamValue::Texts(texts), ParamValue::Texts(more)) => {
+            (ParamValue::Texts(texts), ParamValue::Texts(more)) if !more.is_empty() => {
                 let new: Vec<String> = more.into_iter().filter(|t| !texts.contains(t)).collect();
                 if texts.len() + new.len() > MOST_TEXTS {
                     return Err(MOST_TEXTS);
                 }
                 texts.extend(new);
             }
-            (ParamValue::Biases(biases), ParamValue::Biases(more)) => {
+            (ParamValue::Biases(biases), ParamValue::Biases(more)) if !more.is_empty() => {
                 if biases.len() + more.len() > MOST_BIASES {
                     return Err(MOST_BIASES);
                 }

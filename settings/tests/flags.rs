@@ -7,7 +7,7 @@ use llama2_settings::{
 
 fn run(words: &[&str]) -> Overrides {
     match parse(words) {
-        Ok(CommandLine::Run(options)) => options,
+        Ok(CommandLine::Run(options)) => *options,
         other => panic!("{words:?}: {other:?}"),
     }
 }

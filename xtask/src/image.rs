@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
-use llama2_efi::{choose::is_model, options::Options};
+use llama2_console::config;
+use llama2_efi::choose::is_model;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     gguf::{self, PartName},
     session::KvType,
     source::{ByteSource, Joined, ReadError},
 };
+use llama2_settings::{Overrides, Param, ParamValue};
 use sha2::{Digest, Sha256};
-
-use crate::config_file;
 
 const SECTOR: u64 = 512;
 /// Where the partition starts: 1 MiB, as everybody's does.
@@ -144,7 +144,7 @@ impl Content {
         efi: &Path,
         files: &Files,
         config: Option<&Path>,
-        options: &Options,
+        options: &Overrides,
     ) -> Result<Content> {
         let mut content = Content::default();
         content.file("EFI/BOOT/BOOTX64.EFI", efi);
@@ -154,19 +154,16 @@ impl Content {
         }
         // Of several one is chosen from a menu.
         if let [model] = &content.models[..] {
-            options.model = Some(model.clone());
+            options.set(Param::Model, ParamValue::Text(model.clone()));
         }
         if let Some(tokenizer) = &files.tokenizer {
-            options.tokenizer = Some("TOKEN.BIN".into());
+            options.set(Param::Tokenizer, ParamValue::Text("TOKEN.BIN".into()));
             content.file("TOKEN.BIN", tokenizer);
         }
         match config {
             Some(config) => content.file("LLAMA2.CFG", config),
             // Windows' editor wants CR LF.
-            None => content.bytes(
-                "LLAMA2.CFG",
-                config_file::text(&options).replace('\n', "\r\n"),
-            ),
+            None => content.bytes("LLAMA2.CFG", config::text(&options).replace('\n', "\r\n")),
         }
         Ok(content)
     }
@@ -771,11 +768,12 @@ mod tests {
                 model: models.iter().map(|name| file(name)).collect(),
                 tokenizer: None,
             };
-            let content = Content::gather(&config, &files, own, &Options::default())?;
+            let content = Content::gather(&config, &files, own, &Overrides::default())?;
             let named = content.entries.iter().find_map(|entry| match &entry.from {
                 From::Bytes(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
-                    llama2_efi::config::parse(text.as_bytes()).unwrap().0.model
+                    let read = config::parse(text.as_bytes()).unwrap().0;
+                    read.text(Param::Model).map(String::from)
                 }
                 _ => None,
             });

@@ -8,7 +8,6 @@ mod boots_cores;
 mod boots_keys;
 mod boots_pictures;
 mod build;
-mod config_file;
 mod dialog;
 mod dist;
 /// The engine's tests' random models, for boots.

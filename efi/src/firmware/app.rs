@@ -4,21 +4,22 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
 use llama2_console::ahead::Ahead;
-use llama2_efi::{
-    command_line::{self, Line},
-    options::{Exit, Hook, Options as Wishes},
-};
+use llama2_efi::options::{Hook, hook, keyboard as layout};
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Context, Error},
     kernels::{self, Kernels},
     model::Model,
     session::{Options, Session},
-    settings::{Mode, Settings},
+    settings::{Mode, Settings, kv_type},
     task::Task,
     tokenizer::Tokenizer,
     tune::Threads,
     units::{Bytes, Grouped},
     workers::Workers,
+};
+use llama2_settings::{
+    Exit, Overrides, Param,
+    flags::{self, CommandLine},
 };
 use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
 
@@ -44,12 +45,12 @@ const COUNTDOWN: u64 = 10;
 pub fn run() -> Result<(), String> {
     banner::show();
     let words = shell::words();
-    terminal::end_with(command_line::exit(&words).unwrap_or_default());
-    let line = command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
+    terminal::end_with(flags::exit(&words).unwrap_or_default());
+    let line = flags::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
     let line = match line? {
-        Line::Run(line) => *line,
-        Line::Help => {
-            say(command_line::HELP);
+        CommandLine::Run(line) => *line,
+        CommandLine::Help => {
+            say(&flags::help());
             terminal::end_with(Exit::Return);
             return Ok(());
         }
@@ -57,21 +58,22 @@ pub fn run() -> Result<(), String> {
 
     let mut volumes = Volumes::new();
     let options = wishes::wishes(&mut volumes, line)?;
-    terminal::end_with(options.exit.unwrap_or_default());
-    if let Some(layout) = options.keyboard {
+    terminal::end_with(options.choice(Param::Exit).unwrap_or_default());
+    if let Some(layout) = layout(&options) {
         keyboard::set_layout(layout);
     }
-    let crew = Crew::gather(options.threads, options.hook());
-    if options.hook() == Some(Hook::NoRename) {
+    let threads = options.count(Param::Threads);
+    let crew = Crew::gather(threads, hook(&options));
+    if hook(&options) == Some(Hook::NoRename) {
         store::refuse_renames();
     }
-    let kernels = match options.kernels {
+    let kernels = match options.text(Param::Kernels) {
         None => kernels::best(crew.features()),
         Some(name) => kernels::named(name, crew.features())
             .map_err(|error| format!("kernels \"{name}\": {error}"))?,
     };
     banner::show_crew(crew, kernels);
-    if let Some(wanted) = options.threads.filter(|&wanted| wanted > crew.count()) {
+    if let Some(wanted) = threads.filter(|&wanted| wanted > crew.count()) {
         complain(
             "warning",
             &format!(
@@ -80,15 +82,15 @@ pub fn run() -> Result<(), String> {
             ),
         );
     }
-    let mut settings = options.settings();
+    let mut settings = Settings::from(&options);
     for said in settings.adjust() {
         complain("warning", &said);
     }
-    if let Some(path) = &options.prompt_file {
+    if let Some(path) = options.text(Param::PromptFile) {
         settings.prompt = Some(find::prompt(&mut volumes, path)?);
     }
 
-    let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
+    let stays = options.text(Param::Exit).is_none() || settings.mode == Mode::Chat;
     let shelf = Shelf {
         crew,
         kernels,
@@ -101,7 +103,7 @@ pub fn run() -> Result<(), String> {
         taken: 0,
         thorough: false,
     };
-    if options.bench == Some(true) {
+    if options.truth(Param::Bench) {
         let pair = find::choose(machine.volumes, &options)?;
         let mut ready = shelf.load(pair, None)?;
         return shelf.bench(&mut ready);
@@ -113,7 +115,7 @@ pub fn run() -> Result<(), String> {
     show::begin(&options)?;
     shelf.talk(settings, &mut machine)?;
     // Who leaves has pressed a key.
-    terminal::end_with(options.exit.unwrap_or(Exit::Return));
+    terminal::end_with(options.choice(Param::Exit).unwrap_or(Exit::Return));
     Ok(())
 }
 
@@ -121,7 +123,7 @@ pub fn run() -> Result<(), String> {
 struct Shelf<'a> {
     crew: &'static Crew,
     kernels: &'static Kernels,
-    options: &'a Wishes,
+    options: &'a Overrides,
 }
 
 /// A model that is in memory.
@@ -150,14 +152,14 @@ impl Shelf<'_> {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?,
         };
-        let kv = self.options.kv.unwrap_or_default();
+        let kv = kv_type(self.options);
         let free = memory::size().free.saturating_sub(memory::RESERVE);
         // A context that was asked for of another model may be longer than this one's.
         let wanted = match settings {
-            Some(_) => self.options.context,
+            Some(_) => self.options.count(Param::Context),
             None => self
                 .options
-                .context
+                .count(Param::Context)
                 .map(|wanted| wanted.min(checkpoint.config.seq_len)),
         };
         let context = checkpoint
@@ -199,9 +201,9 @@ impl Shelf<'_> {
             workers: self.crew,
             threads: self
                 .options
-                .threads
+                .count(Param::Threads)
                 .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
-            kv: self.options.kv.unwrap_or_default(),
+            kv: kv_type(self.options),
         };
         Session::new(&ready.weights, computing).map_err(|error| format!("{}: {error}", ready.name))
     }
@@ -289,7 +291,7 @@ impl Shelf<'_> {
 
     /// Conversations with one model after another, until their user leaves.
     fn talk(&self, settings: Settings, machine: &mut Machine<'_>) -> Result<(), String> {
-        let mut state = State::new(settings, self.options.mode);
+        let mut state = State::new(settings, self.options.choice(Param::Mode));
         let mut wanted = self.first(machine, &mut state.ahead);
         machine.thorough = true;
         // The one before, to go back to.
@@ -368,7 +370,8 @@ impl Shelf<'_> {
 
     /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
     fn first(&self, machine: &mut Machine<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
-        let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
+        let nothing_named = self.options.text(Param::Model).is_none()
+            && self.options.text(Param::Tokenizer).is_none();
         if nothing_named && find::count(machine.volumes) > 1 {
             let offers = machine.models();
             let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());

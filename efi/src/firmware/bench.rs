@@ -5,14 +5,16 @@ use alloc::{format, string::String, vec};
 use core::ops::ControlFlow;
 
 use llama2_console::front::{Bottom, Front};
-use llama2_efi::{cores::Way, options::Options};
+use llama2_efi::cores::Way;
 use llama2_engine::{
     bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, statistics::mean},
     checkpoint::{Checkpoint, Error},
     kernels::Kernels,
     model::Model,
+    settings::kv_type,
     workers::{Single, Workers},
 };
+use llama2_settings::{Overrides, Param};
 
 use super::{
     clock,
@@ -40,7 +42,7 @@ pub fn run(
     model: &mut Model,
     crew: &'static Crew,
     kernels: &'static Kernels,
-    options: &Options,
+    options: &Overrides,
 ) -> Result<(), Error> {
     // A token at a time through calls that return at the end would measure the firmware.
     let blocking = *crew.way() == Way::Elsewhere;
@@ -52,16 +54,15 @@ pub fn run(
         );
     }
     let most = workers.count();
-    let threads = match options.threads {
+    let threads = match options.count(Param::Threads) {
         Some(wanted) => vec![wanted.min(most)],
         None if most > 1 => vec![1, most],
         None => vec![1],
     };
     // How long texts are is no wish for `/bench`, only where measuring is all that is wished.
-    let steps = (options.bench == Some(true))
-        .then_some(options.steps)
-        .flatten()
-        .and_then(|steps| usize::try_from(steps).ok())
+    let steps = options
+        .count(Param::Steps)
+        .filter(|_| options.truth(Param::Bench))
         .filter(|&steps| steps > 0);
     let works = [
         Work::Prompt(steps.unwrap_or(PROMPT)),
@@ -73,7 +74,7 @@ pub fn run(
     let needed = tests.iter().map(Test::context).max().unwrap_or(0);
     model.config.seq_len = made_for.max(needed);
 
-    let kv = options.kv.unwrap_or_default();
+    let kv = kv_type(options);
     let subject = Subject {
         file: file.into(),
         kind: Subject::kind(model, checkpoint.parameters()),

@@ -16,9 +16,12 @@ use core::{
     },
 };
 
-use llama2_console::commands::Place;
-use llama2_efi::{config, cores::Way, options::Options, ring::Ring};
-use llama2_engine::{bench::gigahertz, generate::TopToken, units::Bytes, workers::Workers};
+use llama2_console::{commands::Place, config};
+use llama2_efi::{cores::Way, ring::Ring};
+use llama2_engine::{
+    bench::gigahertz, generate::TopToken, settings::kv_type, units::Bytes, workers::Workers,
+};
+use llama2_settings::{Overrides, Param};
 use llama2_talk::{
     host::{Audience, Host, Offer, Progress},
     offer::Room,
@@ -33,7 +36,7 @@ const RING: usize = 64 << 10;
 pub struct Machine<'a> {
     pub crew: &'static Crew,
     pub volumes: &'a mut Volumes,
-    pub options: &'a Options,
+    pub options: &'a Overrides,
     /// Bytes that the running model has, which another one could have instead.
     pub taken: u64,
     /// Whether models are looked for on drives, too, that the firmware has left asleep; starting those takes time.
@@ -44,8 +47,8 @@ impl Machine<'_> {
     /// What a model can have.
     pub fn room(&self) -> Room {
         Room {
-            context: self.options.context,
-            kv: self.options.kv.unwrap_or_default(),
+            context: self.options.count(Param::Context),
+            kv: kv_type(self.options),
             workers: self.crew.count(),
             free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
         }
