@@ -1,4 +1,4 @@
-//! What only firmware makes of what the user asked for.
+//! Values of parameters that mean something to firmware only.
 
 use llama2_console::layout::Layout;
 use llama2_settings::{Choice, Overrides, Param};

@@ -1,4 +1,4 @@
-//! What one place asks for: a flag, a file, a command.
+//! Values that one place asks for: a command line, a file.
 
 use alloc::{string::String, vec::Vec};
 
@@ -29,7 +29,7 @@ impl Overrides {
         self.values[param as usize] = value.into();
     }
 
-    /// The same with a value.
+    /// Adds a value, which is of the parameter's type.
     pub fn with(mut self, param: Param, value: ParamValue) -> Overrides {
         self.set(param, value);
         self

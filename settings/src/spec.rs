@@ -31,7 +31,7 @@ pub struct Spec {
     pub domain: Domain,
     /// Value where nobody gives one.
     pub defaults: Defaults,
-    /// Never shown, and never written to a file.
+    /// Secrecy: never shown, and never written to a file.
     pub secret: bool,
     /// One sentence.
     pub help: &'static str,
@@ -135,15 +135,15 @@ pub enum Domain {
         allowed: &'static str,
         /// Counts something.
         whole: bool,
-        /// On a command line, a value out of range is taken: [`crate::Overrides`]' user puts it
-        /// right as run.c does.
+        /// Taken out of range on a command line: whoever uses the [`crate::Overrides`] puts it right
+        /// as run.c does.
         adjusted: bool,
     },
     /// A whole number, this or more.
     Whole {
         /// The least.
         least: i64,
-        /// As for [`Domain::Number`].
+        /// Taken out of range on a command line, as of [`Domain::Number`].
         adjusted: bool,
     },
     /// 64 bits, where negative numbers wrap around as in run.c, and 0 draws one.

@@ -56,7 +56,7 @@ impl Sampling {
         sampling
     }
 
-    /// The same with a value.
+    /// Sets a value.
     pub fn with(mut self, param: Param, value: f32) -> Sampling {
         self[param] = value;
         self
