@@ -218,7 +218,7 @@ fn long(dialog: &mut Dialog<'_>) -> Result<()> {
 fn error(dialog: &mut Dialog<'_>) -> Result<()> {
     dialog.keys("\x15")?;
     clear(dialog)?;
-    dialog.say("/temp 11").map(|_| ())
+    dialog.say("/temp -1").map(|_| ())
 }
 
 /// Looks at all views in one boot, and at a story that grows.

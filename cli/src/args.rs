@@ -12,13 +12,11 @@ use llama2_convert::Mixture;
 use llama2_engine::{
     bench::Format,
     layout::{Coded, Encoding},
-    sampler::{Knob, Wishes, parse_bias},
     session::KvType,
-    settings::Think,
     units::short,
 };
 
-use crate::plain;
+use crate::{flags::Flags, machine::MOST_THREADS, plain};
 
 /// Runs Llama language models: the engine of llama2.efi as an ordinary command.
 #[derive(Parser)]
@@ -29,7 +27,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the command line. Where it asks for help or is wrong, this says so and ends the command.
+    /// Reads the command line. Where it asks for help or is wrong, this says so and ends the
+    /// command.
     pub fn read() -> Args {
         let mut args = Args::try_parse().unwrap_or_else(|mut error| {
             mend(&mut error);
@@ -164,34 +163,8 @@ pub struct RunArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Temperature: 0 takes the likeliest token each time, 1 draws as the model learnt [default: 1; in a GGUF model's chat 0.8]
-    #[arg(
-        short,
-        long,
-        visible_alias = "temp",
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub temperature: Option<f32>,
-
-    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.9; in a GGUF model's chat 0.95]
-    #[arg(short = 'p', long, allow_hyphen_values = true, value_name = "NUMBER")]
-    pub top_p: Option<f32>,
-
-    /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
-    #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
-    pub seed: Option<u64>,
-
-    /// Number of tokens, the prompt's among them; 0 is as many as the model's context holds. A story may end sooner. In a GGUF
-    /// model's chat: most tokens of an answer [default: 256; there 1024]
-    #[arg(
-        short = 'n', long = "tokens", visible_alias = "n-predict",
-        aliases = ["predict", "max-tokens", "steps"], allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub steps: Option<i64>,
-
-    /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input, if anything is
+    /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input,
+    /// if anything is
     #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
@@ -208,36 +181,12 @@ pub struct RunArgs {
     #[arg(short, long, value_enum, ignore_case = true, default_value_t = Mode::Generate)]
     pub mode: Mode,
 
-    /// System prompt, in chat
-    #[arg(
-        short = 'y',
-        long,
-        alias = "system-prompt",
-        allow_hyphen_values = true,
-        value_name = "TEXT"
-    )]
-    pub system: Option<String>,
-
-    /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
-    #[arg(long, value_name = "HOW", default_value = "show", value_parser = think)]
-    pub think: Think,
-
     /// Say nothing but what is wrong: no context, speed or seed
     #[arg(short, long)]
     pub quiet: bool,
 
     #[command(flatten)]
-    pub sampling: SamplingArgs,
-
-    /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(
-        short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = context, help_heading = MACHINE
-    )]
-    pub context: Option<usize>,
-
-    #[command(flatten)]
-    pub machine: MachineArgs,
+    pub flags: Flags<false>,
 }
 
 /// What `llama2 chat` is asked for.
@@ -257,82 +206,31 @@ pub struct ChatArgs {
     )]
     pub model: Option<PathBuf>,
 
-    /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the checkpoint]
+    /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the
+    /// checkpoint]
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-
-    /// System prompt [default: the template's own, if it has one]
-    #[arg(
-        short = 'y',
-        long,
-        alias = "system-prompt",
-        allow_hyphen_values = true,
-        value_name = "TEXT"
-    )]
-    pub system: Option<String>,
 
     /// The first question; then standard input is asked
     #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
-    /// A file as the first question, with all its lines; - is all of standard input. With -i, the text of -i stands before it
+    /// A file as the first question, with all its lines; - is all of standard input. With -i, the
+    /// text of -i stands before it
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
-
-    /// Temperature: 0 takes the likeliest token each time [default: 0.8; for a llama2.c checkpoint run.c's 1]
-    #[arg(
-        short,
-        long,
-        visible_alias = "temp",
-        allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub temperature: Option<f32>,
-
-    /// Top-p: draw from the likeliest tokens that make up this probability; 1 is off [default: 0.95; for a llama2.c checkpoint
-    /// run.c's 0.9]
-    #[arg(short = 'p', long, allow_hyphen_values = true, value_name = "NUMBER")]
-    pub top_p: Option<f32>,
-
-    /// Seed of the random numbers; the same seed gives the same text [default: 0, the time]
-    #[arg(short, long, allow_hyphen_values = true, value_name = "NUMBER", value_parser = seed)]
-    pub seed: Option<u64>,
-
-    /// Most tokens of an answer; 0 is as many as the context holds [default: 1024]. For a llama2.c
-    /// checkpoint: tokens of a story, or with -y positions of the whole chat, as in run.c
-    /// [default: 256]
-    #[arg(
-        short = 'n', long = "tokens", visible_alias = "n-predict",
-        aliases = ["predict", "max-tokens", "steps"], allow_hyphen_values = true,
-        value_name = "NUMBER"
-    )]
-    pub steps: Option<i64>,
-
-    /// What becomes of the text that some models think before they answer: show, hide, or off (the model is told not to)
-    /// [default: show]
-    #[arg(long, value_name = "HOW", value_parser = think)]
-    pub think: Option<Think>,
 
     /// Where questions are piped in: say nothing but what is wrong, no context or speed
     #[arg(short, long)]
     pub quiet: bool,
 
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-
-    /// Positions to keep keys and values for [default: the model's own, or as many as there is memory for]
-    #[arg(
-        short, long, visible_alias = "ctx-size", allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = context, help_heading = MACHINE
-    )]
-    pub context: Option<usize>,
-
-    /// Keep nothing of what is typed at a terminal; else Up and Ctrl-R find it in the next chat, too
+    /// Keep nothing of what is typed at a terminal; else Up and Ctrl-R find it in the next chat,
+    /// too
     #[arg(long)]
     pub no_history: bool,
 
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub flags: Flags<false>,
 }
 
 const CHAT_HELP: &str = "\
@@ -361,120 +259,6 @@ Examples:
   echo 'Why is the sky blue?' | llama2 chat Llama-3.2-1B-Instruct-Q4_K_M.gguf > answer.txt
   llama2 chat model.gguf -q -i 'Summarise this:' -f - < report.txt > summary.txt";
 
-/// What becomes of thoughts, by name.
-fn think(name: &str) -> Result<Think, String> {
-    let found = Think::NAMES
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found
-        .map(|(_, think)| *think)
-        .ok_or_else(|| "must be show, hide or off".into())
-}
-
-const SAMPLING: &str = "Sampling (llama.cpp's samplers, in its order)";
-
-/// llama.cpp's samplers. In a GGUF model's chat what is not given has llama.cpp's default; elsewhere it is off, and run.c's sampler
-/// draws as long as none is given.
-#[derive(Group, Default)]
-pub struct SamplingArgs {
-    /// Keep so many of the likeliest tokens; 0 is all [default in a chat: 40]
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::TopK, text), help_heading = SAMPLING
-    )]
-    pub top_k: Option<f32>,
-
-    /// Keep tokens at least this likely, measured by the likeliest; 0 is all [default in a chat: 0.05]
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::MinP, text), help_heading = SAMPLING
-    )]
-    pub min_p: Option<f32>,
-
-    /// Keep the tokens nearest to the expected surprise that make up this probability; 1 is all
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::Typical, text), help_heading = SAMPLING
-    )]
-    pub typical: Option<f32>,
-
-    /// Divide the logits of tokens that were there by this
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::RepeatPenalty, text), help_heading = SAMPLING
-    )]
-    pub repeat_penalty: Option<f32>,
-
-    /// Tokens back that the penalties look [default: 64]
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::RepeatLastN, text), help_heading = SAMPLING
-    )]
-    pub repeat_last_n: Option<f32>,
-
-    /// Take this from a token's logit for each time that it was there
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::FrequencyPenalty, text), help_heading = SAMPLING
-    )]
-    pub frequency_penalty: Option<f32>,
-
-    /// Take this from a token's logit if it was there
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "NUMBER",
-        value_parser = |text: &str| knob(Knob::PresencePenalty, text), help_heading = SAMPLING
-    )]
-    pub presence_penalty: Option<f32>,
-
-    /// Add to a token's logit: TOKEN=NUMBER, the token as a number; may be given several times
-    #[arg(
-        long, allow_hyphen_values = true, value_name = "BIAS", value_parser = bias,
-        help_heading = SAMPLING
-    )]
-    pub logit_bias: Vec<(u32, f32)>,
-
-    /// End the text before these words where the model says them; may be given several times
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = SAMPLING)]
-    pub stop: Vec<String>,
-}
-
-impl SamplingArgs {
-    /// What is wished of the samplers, with the two wishes that have short names.
-    pub fn wishes(&self, temperature: Option<f32>, top_p: Option<f32>) -> Wishes {
-        let mut wishes = Wishes::default();
-        for (knob, wished) in [
-            (Knob::Temperature, temperature),
-            (Knob::TopP, top_p),
-            (Knob::TopK, self.top_k),
-            (Knob::MinP, self.min_p),
-            (Knob::Typical, self.typical),
-            (Knob::RepeatPenalty, self.repeat_penalty),
-            (Knob::RepeatLastN, self.repeat_last_n),
-            (Knob::FrequencyPenalty, self.frequency_penalty),
-            (Knob::PresencePenalty, self.presence_penalty),
-        ] {
-            wishes.set(knob, wished);
-        }
-        wishes.bias = (!self.logit_bias.is_empty()).then(|| self.logit_bias.clone());
-        wishes
-    }
-}
-
-/// A knob's number.
-fn knob(knob: Knob, text: &str) -> Result<f32, String> {
-    let number = text.parse().ok();
-    let checked = number.ok_or("a number").and_then(|number| {
-        knob.check(number)?;
-        Ok(number)
-    });
-    checked.map_err(|allowed| format!("it must be {allowed}"))
-}
-
-/// A number of positions.
-fn context(text: &str) -> Result<usize, String> {
-    at_least(1, text)
-}
-
 fn at_least(least: usize, text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|&number| number >= least);
     number.ok_or_else(|| format!("a context is a number of positions, {least} or more"))
@@ -492,11 +276,6 @@ fn format(text: &str) -> Result<Format, String> {
     parsed.map_err(|error| error.to_string())
 }
 
-/// `TOKEN=NUMBER`.
-fn bias(text: &str) -> Result<(u32, f32), String> {
-    parse_bias(text).map_err(|allowed| format!("it must be {allowed}"))
-}
-
 /// What `llama2 quantize` is asked for.
 #[derive(Group)]
 #[command(after_help = QUANTIZE_HELP)]
@@ -504,18 +283,21 @@ pub struct QuantizeArgs {
     /// llama2.c checkpoint or GGUF file
     pub input: PathBuf,
 
-    /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which runq.c reads
+    /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which
+    /// runq.c reads
     pub output: PathBuf,
 
-    /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest type
-    /// that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
+    /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for
+    /// q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest
+    /// type that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
     #[arg(
         long = "type", value_enum, ignore_case = true, value_name = "TYPE",
         default_value_t = NumberType::Q8_0
     )]
     pub number_type: NumberType,
 
-    /// Tokenizer to put into a GGUF file [default: tokenizer.bin in this folder, else beside the input]
+    /// Tokenizer to put into a GGUF file [default: tokenizer.bin in this folder, else beside the
+    /// input]
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
@@ -568,7 +350,8 @@ pub struct SplitArgs {
     /// GGUF file
     pub input: PathBuf,
 
-    /// What the new files' names begin with; -00001-of-00002.gguf and so on is put behind it [default: the file's name]
+    /// What the new files' names begin with; -00001-of-00002.gguf and so on is put behind it
+    /// [default: the file's name]
     #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
 
@@ -684,7 +467,8 @@ pub struct PerplexityArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Tokens that are foreseen one from the others before the next begin anew [default: the model's context]
+    /// Tokens that are foreseen one from the others before the next begin anew [default: the
+    /// model's context]
     #[arg(
         short, long, visible_alias = "ctx-size", value_name = "NUMBER",
         value_parser = |text: &str| at_least(2, text)
@@ -692,32 +476,14 @@ pub struct PerplexityArgs {
     pub context: Option<usize>,
 
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub machine: Flags<true>,
 }
-
-/// How to use the machine.
-#[derive(Group)]
-pub struct MachineArgs {
-    /// Threads [default: as many as are fastest, found out over the first tokens]
-    #[arg(long, value_name = "NUMBER", value_parser = threads, help_heading = MACHINE)]
-    pub threads: Option<usize>,
-
-    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
-    #[arg(long, value_name = "NAME", help_heading = MACHINE)]
-    pub kernels: Option<String>,
-
-    /// Numbers that keys and values are kept in: f32, f16 in half the memory, or q8_0 in a quarter [default: f32]
-    #[arg(long, value_name = "TYPE", value_parser = kv, help_heading = MACHINE)]
-    pub kv: Option<KvType>,
-}
-
-const MACHINE: &str = "Machine";
 
 /// A number of threads.
 fn threads(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|threads| (1..=255).contains(threads))
+        .filter(|threads| (1..=MOST_THREADS).contains(threads))
         .ok_or_else(|| "a number of threads is 1 to 255".into())
 }
 
@@ -768,7 +534,8 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "FILE", hide_short_help = true)]
     pub model: Vec<PathBuf>,
 
-    /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here and below
+    /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here
+    /// and below
     #[arg(
         short, long = "n-prompt", value_delimiter = ',', default_value = "512",
         value_name = "NUMBERS", value_parser = tokens
@@ -797,11 +564,13 @@ pub struct BenchArgs {
     #[arg(short, long, default_value_t = 5, value_name = "NUMBER", value_parser = repetitions)]
     pub repetitions: usize,
 
-    /// How to write the results: md, json or csv [default: md, and on a terminal that is too narrow a shorter form]
+    /// How to write the results: md, json or csv [default: md, and on a terminal that is too narrow
+    /// a shorter form]
     #[arg(short, long, value_name = "FORMAT", value_parser = format)]
     pub output: Option<Format>,
 
-    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
+    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this
+    /// machine has]
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 
@@ -836,13 +605,4 @@ pub enum Mode {
     Generate,
     /// Answer it, turn by turn
     Chat,
-}
-
-/// A seed: a whole number; run.c lets negative ones wrap around.
-fn seed(text: &str) -> Result<u64, String> {
-    let wrapped = || text.parse::<i64>().ok().map(|n| n as u64);
-    text.parse::<u64>()
-        .ok()
-        .or_else(wrapped)
-        .ok_or_else(|| "a seed is a whole number".into())
 }

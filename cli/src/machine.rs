@@ -6,12 +6,18 @@ use llama2_engine::{
     context::Context,
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
+    settings::kv_type,
     tune,
     units::Quoted,
     workers::Workers,
 };
 
-use crate::{args::MachineArgs, failure::Failure, threads::Threads};
+use llama2_settings::{Overrides, Param};
+
+use crate::{failure::Failure, threads::Threads};
+
+/// Most threads.
+pub const MOST_THREADS: usize = 255;
 
 /// Nanoseconds since the first call.
 pub fn nanoseconds() -> u64 {
@@ -61,9 +67,14 @@ pub struct Machine {
 
 impl Machine {
     /// Starts the threads.
-    pub fn new(args: &MachineArgs) -> Result<Machine, Failure> {
-        let kernels = kernels(args.kernels.as_deref())?;
-        let (workers, count) = match args.threads {
+    pub fn new(options: &Overrides) -> Result<Machine, Failure> {
+        let kernels = kernels(options.text(Param::Kernels))?;
+        let (workers, count) = match options.count(Param::Threads) {
+            Some(count) if count > MOST_THREADS => {
+                return Err(Failure::Usage(format!(
+                    "--threads {count}: a number of threads is 1 to {MOST_THREADS}"
+                )));
+            }
             Some(count) => (count, tune::Threads::Fixed(count)),
             None => (default_threads(), tune::Threads::Calibrate(nanoseconds)),
         };
@@ -71,7 +82,7 @@ impl Machine {
             threads: Threads::new(workers),
             kernels,
             count,
-            kv: args.kv.unwrap_or_default(),
+            kv: kv_type(options),
         })
     }
 

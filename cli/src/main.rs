@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod failure;
 mod file;
+mod flags;
 mod info;
 mod input;
 mod interrupt;

@@ -18,7 +18,7 @@ use crate::{
 /// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
-    let machine = Machine::new(&args.machine)?;
+    let machine = Machine::new(&args.machine.0)?;
     let opened = load::open(args.checkpoint.as_deref())?;
     let context = load::fit(&opened, &machine, args.context, 0)?;
     let config = opened.checkpoint.config;

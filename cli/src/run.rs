@@ -16,9 +16,10 @@ use llama2_engine::{
     task::Task,
     tokenizer::Tokenizer,
 };
+use llama2_settings::{Overrides, Param};
 
 use crate::{
-    args::{ChatArgs, MachineArgs, Mode, RunArgs},
+    args::{ChatArgs, Mode, RunArgs},
     failure::{self, Failure, say},
     file,
     input::{self, Lines},
@@ -31,8 +32,7 @@ use crate::{
 struct Request<'a> {
     checkpoint: Option<&'a Path>,
     tokenizer: Option<&'a Path>,
-    context: Option<usize>,
-    machine: &'a MachineArgs,
+    options: &'a Overrides,
     settings: Settings,
     quiet: bool,
     /// Whether each line is a story's beginning if the file is one of llama2.c's, which cannot say that its model chats.
@@ -47,17 +47,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
-        context: args.context,
-        machine: &args.machine,
+        options: &args.flags.0,
         settings: Settings {
-            sampling: args.sampling.wishes(args.temperature, args.top_p),
-            seed: args.seed,
-            steps: args.steps,
             prompt: prompt(args)?,
             mode,
-            system: args.system.clone(),
-            stops: args.sampling.stop.clone(),
-            think: args.think,
+            ..Settings::from(&args.flags.0)
         },
         quiet: args.quiet,
         stories: false,
@@ -72,20 +66,14 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
-        context: args.context,
-        machine: &args.machine,
+        options: &args.flags.0,
         settings: Settings {
-            sampling: args.sampling.wishes(args.temperature, args.top_p),
-            seed: args.seed,
-            steps: args.steps,
             prompt: question(args)?,
             mode: settings::Mode::Chat,
-            system: args.system.clone(),
-            stops: args.sampling.stop.clone(),
-            think: args.think.unwrap_or_default(),
+            ..Settings::from(&args.flags.0)
         },
         quiet: args.quiet,
-        stories: args.system.is_none(),
+        stories: args.flags.0.text(Param::System).is_none(),
     })
 }
 
@@ -95,9 +83,10 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         say(format_args!("llama2: {said}"));
     }
     let quiet = request.quiet;
-    let machine = Machine::new(request.machine)?;
+    let machine = Machine::new(request.options)?;
+    let wanted = request.options.count(Param::Context);
     let opened = load::open(request.checkpoint)?;
-    let context = load::fit(&opened, &machine, request.context, 0)?;
+    let context = load::fit(&opened, &machine, wanted, 0)?;
     let (format, config) = (opened.checkpoint.format, opened.checkpoint.config);
     let vocabulary = load::tokenizer(request.tokenizer, request.checkpoint)?;
     vocabulary.check_model(config.vocab_size)?;

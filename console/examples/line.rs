@@ -15,9 +15,10 @@ use llama2_console::{
     decoder::Keys,
     editor::{Editor, Event},
     keys::Key,
-    settings::Settings,
+    settings::apply,
     view::{Prompt, lay_out},
 };
+use llama2_settings::Overrides;
 
 const PROMPT: Prompt<'static> = Prompt {
     first: "> ",
@@ -39,7 +40,7 @@ fn main() {
         }
     });
     let (start, mut keys, mut editor) = (Instant::now(), Keys::new(), Editor::default());
-    let (mut screen, mut settings) = (Ansi::new(height, true), Settings::default());
+    let (mut screen, mut settings) = (Ansi::new(height, true), Overrides::default());
     show(ansi::PASTE_ON);
     loop {
         // All keys that are there, then one picture.
@@ -83,12 +84,12 @@ fn main() {
                         Ok(Input::Command(Command::Exit)) => return leave(&mut screen),
                         Ok(Input::Command(Command::Help(name))) => {
                             match name.and_then(commands::find) {
-                                Some(entry) => say.push_str(&help_of(entry, width)),
+                                Some(entry) => say.push_str(&help_of(&entry, width)),
                                 None => say.push_str(&help(Place::Hosted, width)),
                             }
                         }
                         Ok(Input::Command(command)) => {
-                            let said = settings.apply(&command);
+                            let said = apply(&mut settings, &command);
                             say.push_str(&said.unwrap_or_else(|| format!("{command:?}")));
                             say.push('\n');
                         }

@@ -9,7 +9,7 @@ use alloc::{
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{
-    commands::{Entry, Place, TABLE, Values, find},
+    commands::{Entry, Place, Values, all, find},
     editor::Editor,
     terminal::is_plain,
     width,
@@ -60,7 +60,7 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     let Some(blank) = before.find(char::is_whitespace) else {
         let typed = &before[1..];
         let fits = commands(place).filter(|entry| begins(entry.name, typed));
-        let fits: Vec<&Entry> = fits.collect();
+        let fits: Vec<Entry> = fits.collect();
         completion.more = matches!(fits[..], [entry] if !entry.arguments.is_empty());
         completion.candidates = fits
             .iter()
@@ -98,10 +98,8 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     completion
 }
 
-fn commands(place: Place) -> impl Iterator<Item = &'static Entry> {
-    TABLE
-        .iter()
-        .filter(move |entry| place == Place::Boot || !entry.only_boot)
+fn commands(place: Place) -> impl Iterator<Item = Entry> {
+    all().filter(move |entry| place == Place::Boot || !entry.only_boot)
 }
 
 /// Whether a name begins as it was typed, in any case and with `-` for `_`.
@@ -179,13 +177,13 @@ pub fn help(place: Place, width: usize) -> String {
         arguments => format!("/{} {arguments}", entry.name),
     };
     let widest = commands(place)
-        .map(|entry| width::text(&usage(entry)))
+        .map(|entry| width::text(&usage(&entry)))
         .max()
         .unwrap_or(0)
         + 2;
     let mut out = String::new();
     for entry in commands(place) {
-        row(&usage(entry), entry.help, widest, width, &mut out);
+        row(&usage(&entry), entry.help, widest, width, &mut out);
     }
     out.push('\n');
     for (key, does) in KEYS {
@@ -288,7 +286,11 @@ mod tests {
     fn what_fits() {
         for (before, start, want) in [
             ("/te", 0, &["/temp"][..]),
-            ("/T", 0, &["/temp", "/top_p", "/top_k", "/think"]),
+            (
+                "/T",
+                0,
+                &["/temp", "/top_p", "/think", "/top_k", "/typical"],
+            ),
             ("/top-", 0, &["/top_p", "/top_k"]),
             ("/model q", 7, &["Qwen3-0.6B.gguf", "Qwen3-1.7B.gguf"]),
             ("/model  1.7", 8, &["Qwen3-1.7B.gguf"]),
@@ -310,7 +312,7 @@ mod tests {
         let hosted = complete("/", Names::default(), Place::Hosted).candidates;
         assert_eq!(
             hosted.len(),
-            TABLE.len() - 3,
+            all().count() - 3,
             "none that the host cannot do"
         );
     }
@@ -368,7 +370,7 @@ mod tests {
             }
         }
         assert!(!help(Place::Hosted, 80).contains("/reboot"));
-        let text = help_of(find("exit").unwrap(), 80);
+        let text = help_of(&find("exit").unwrap(), 80);
         assert_eq!(text, "/exit\n  Leave.\n  The same: /quit, /bye\n");
     }
 

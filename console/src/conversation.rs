@@ -2,7 +2,7 @@
 //!
 //! The first line is an object that says what the file is:
 //! `{"format":"llama2-conversation","version":1,"model":"…","system":"…","settings":{…}}`; `system` and `settings` may be missing, and
-//! so may each of the settings ([`Settings`] has them under their own names). Each further line is a message:
+//! so may each of the settings ([`llama2_settings::Spec::saved`] is its key). Each further line is a message:
 //! `{"role":"user","content":"…"}` or `{"role":"assistant","content":"…","thinking":"…"}`, `thinking` only where there was some. They take turns, the
 //! user first. Files are in UTF-8; nothing else may be in them, so that a file is never half understood.
 
@@ -14,7 +14,7 @@ use alloc::{
 
 use serde_json::{Map, Value};
 
-use crate::{commands::Think, settings::Settings};
+use llama2_settings::{Domain, Overrides, TABLE, Written};
 
 /// What `format` says.
 pub const FORMAT: &str = "llama2-conversation";
@@ -61,7 +61,7 @@ pub struct Conversation {
     /// The system prompt, unless it is the model's own.
     pub system: Option<String>,
     /// Samplers and such.
-    pub settings: Settings,
+    pub settings: Overrides,
     /// Turn by turn: the user's first, never two of one role in a row.
     pub messages: Vec<Message>,
 }
@@ -285,7 +285,7 @@ fn head(line: &Line) -> Result<Conversation, String> {
         &["format", "version", "model", "system", "settings"],
     )?;
     let settings = match line.map.get("settings") {
-        None => Settings::default(),
+        None => Overrides::default(),
         Some(Value::Object(map)) => read_settings(line, map)?,
         Some(other) => {
             return Err(line.error(&format!(
@@ -325,112 +325,77 @@ fn message(line: &Line) -> Result<Message, String> {
     })
 }
 
-/// A number with the digits that tell it from its neighbours: 0.8, not 0.800000011920929.
-fn number(value: f32) -> Value {
-    value
-        .to_string()
-        .parse::<f64>()
-        .map_or(Value::Null, Value::from)
+fn settings(settings: &Overrides) -> Value {
+    let saved = settings.iter().filter(|(spec, _)| !spec.saved.is_empty());
+    let pairs = saved.map(|(spec, value)| {
+        let value = match spec.write(value) {
+            Written::Truth(truth) => truth.into(),
+            Written::Whole(number) if spec.domain == Domain::Seed => (number as u64).into(),
+            Written::Whole(number) => (number as i64).into(),
+            Written::Number(number) => number.into(),
+            Written::Text(text) => text.into(),
+            Written::Texts(texts) => texts.into(),
+            Written::Other => Value::Null,
+        };
+        (spec.saved.to_string(), value)
+    });
+    Value::Object(pairs.collect())
 }
 
-fn settings(settings: &Settings) -> Value {
-    let mut map = Map::new();
-    let mut put = |key: &str, value: Value| drop(map.insert(key.to_string(), value));
-    put("temperature", number(settings.temperature));
-    put("top_p", number(settings.top_p));
-    put("top_k", settings.top_k.into());
-    put("min_p", number(settings.min_p));
-    put("repeat_penalty", number(settings.repeat_penalty));
-    put("repeat_last_n", settings.repeat_last_n.into());
-    put("max", settings.max.into());
-    put("think", settings.think.name().into());
-    put("stop", settings.stop.clone().into());
-    if let Some(seed) = settings.seed {
-        put("seed", seed.into());
-    }
-    Value::Object(map)
-}
-
-fn read_settings(line: &Line, map: &Map<String, Value>) -> Result<Settings, String> {
-    let mut settings = Settings::default();
-    line.only(
-        map,
-        &[
-            "temperature",
-            "top_p",
-            "top_k",
-            "min_p",
-            "repeat_penalty",
-            "repeat_last_n",
-            "seed",
-            "max",
-            "think",
-            "stop",
-        ],
-    )?;
-    let bad = |key: &str, value: &Value| {
-        line.error(&format!(
-            "has the setting {key} = {}, which will not do",
-            shown(value)
-        ))
-    };
+fn read_settings(line: &Line, map: &Map<String, Value>) -> Result<Overrides, String> {
+    let saved = TABLE.iter().filter(|spec| !spec.saved.is_empty());
+    let known: Vec<&str> = saved.map(|spec| spec.saved).collect();
+    line.only(map, &known)?;
+    let mut settings = Overrides::default();
     for (key, value) in map {
-        let refuse = || bad(key, value);
-        let real = || {
-            value
-                .as_f64()
-                .map(|number| number as f32)
-                .ok_or_else(refuse)
+        let Some(spec) = TABLE.iter().find(|spec| spec.saved == key) else {
+            continue;
         };
-        let whole = || {
-            value
-                .as_u64()
-                .and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(refuse)
-        };
-        match key.as_str() {
-            "temperature" => settings.temperature = real()?,
-            "top_p" => settings.top_p = real()?,
-            "top_k" => settings.top_k = whole()?,
-            "min_p" => settings.min_p = real()?,
-            "repeat_penalty" => settings.repeat_penalty = real()?,
-            "repeat_last_n" => settings.repeat_last_n = whole()?,
-            "seed" => settings.seed = Some(value.as_u64().ok_or_else(refuse)?),
-            "max" => settings.max = whole()?,
-            "think" => {
-                let name = value.as_str().unwrap_or_default();
-                let found = Think::NAMES.iter().find(|(known, _)| *known == name);
-                settings.think = found.map(|(_, think)| *think).ok_or_else(refuse)?;
-            }
-            _ => {
-                let texts = value.as_array().ok_or_else(refuse)?.iter();
-                let texts: Option<Vec<String>> =
-                    texts.map(|text| text.as_str().map(String::from)).collect();
-                settings.stop = texts.ok_or_else(refuse)?;
-            }
-        }
+        let read = spec.read(written(value)).map_err(|allowed| {
+            line.error(&format!(
+                "has the setting {key} = {}, which will not do: it must be {allowed}",
+                shown(value)
+            ))
+        })?;
+        settings.set(spec.param, read);
     }
-    settings
-        .check()
-        .map_err(|error| line.error(&format!("has settings that will not do: {error}")))?;
     Ok(settings)
+}
+
+/// A value as the table's reader takes it.
+fn written(value: &Value) -> Written {
+    match value {
+        Value::Bool(truth) => Written::Truth(*truth),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Written::Whole(whole.into()),
+            (None, Some(whole)) => Written::Whole(whole.into()),
+            _ => number.as_f64().map_or(Written::Other, Written::Number),
+        },
+        Value::String(text) => Written::Text(text.clone()),
+        Value::Array(list) => {
+            let texts = list.iter().map(|text| text.as_str().map(String::from));
+            texts
+                .collect::<Option<_>>()
+                .map_or(Written::Other, Written::Texts)
+        }
+        _ => Written::Other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use llama2_settings::{Param, ParamValue};
 
     fn sample() -> Conversation {
         let mut conversation = Conversation {
             model: "Qwen3-0.6B".into(),
             system: Some("Be \"brief\".\n日本".into()),
-            settings: Settings {
-                temperature: 0.7,
-                seed: Some(u64::MAX),
-                stop: vec!["\nUser:".into()],
-                think: Think::Hide,
-                ..Settings::default()
-            },
+            settings: Overrides::default()
+                .with(Param::Temperature, ParamValue::Number(0.7))
+                .with(Param::Seed, ParamValue::Whole(-1))
+                .with(Param::Stop, ParamValue::Texts(vec!["\nUser:".into()]))
+                .with(Param::Think, ParamValue::Word("hide")),
             messages: Vec::new(),
         };
         conversation.ask("Hello\tthere \\ 🙂\u{1}");
@@ -479,7 +444,7 @@ mod tests {
         let read = Conversation::parse(short.as_bytes()).unwrap();
         assert_eq!(
             (read.system, read.settings, read.messages.len()),
-            (None, Settings::default(), 0)
+            (None, Overrides::default(), 0)
         );
     }
 
@@ -534,11 +499,11 @@ mod tests {
             (set("5"), "line 1 has 5 as \"settings\""),
             (
                 set("{\"temp\":1}"),
-                "the key \"temp\", which is not known; known are temperature",
+                "the key \"temp\", which is not known; known are max, temperature",
             ),
             (
-                set("{\"temperature\":50}"),
-                "temperature is 50, but must be",
+                set("{\"top_p\":50}"),
+                "the setting top_p = 50, which will not do: it must be a number from 0 to 1",
             ),
             (
                 set("{\"temperature\":\"warm\"}"),

@@ -17,6 +17,7 @@ pub mod ahead;
 pub mod ansi;
 pub mod commands;
 pub mod complete;
+pub mod config;
 pub mod conversation;
 pub mod decoder;
 pub mod editor;

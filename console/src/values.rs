@@ -3,10 +3,12 @@
 use alloc::{
     format,
     string::{String, ToString},
+    vec::Vec,
 };
-use core::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use crate::commands::{Change, Command, Entry, MOST_REPEAT_LAST, Repeat, Think};
+use llama2_settings::{Defaults, Domain, Param, ParamValue};
+
+use crate::commands::{Change, Command, Entry};
 
 /// A text that may be missing.
 pub fn given(text: &str) -> Option<String> {
@@ -35,70 +37,67 @@ pub fn short(text: &str) -> String {
     }
 }
 
-/// A number in its range.
-pub fn number<T: FromStr + PartialOrd + Display>(
-    entry: &Entry,
-    value: &str,
-    range: RangeInclusive<T>,
-    example: &str,
-) -> Result<Option<T>, String> {
-    if value.is_empty() {
-        return Ok(None);
+/// A setting's value, typed behind the command of this name.
+pub fn setting(name: &str, param: Param, value: &str) -> Result<Command, String> {
+    let is = |word: &str| value.eq_ignore_ascii_case(word);
+    let mut to = Vec::new();
+    match param.spec().domain {
+        _ if value.is_empty() => (),
+        Domain::Seed if is("random") => to.push((param, ParamValue::Whole(0))),
+        Domain::Biases if is("off") => to.push((param, ParamValue::Biases(Vec::new()))),
+        Domain::Texts => {
+            let text = change(value)?.map(|change| match change {
+                Change::To(text) => Vec::from([text]),
+                Change::Off => Vec::new(),
+            });
+            to.extend(text.map(|texts| (param, ParamValue::Texts(texts))));
+        }
+        _ if param == Param::RepeatPenalty => {
+            let (penalty, last) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
+            to.push((param, checked(name, param, penalty, value)?));
+            let last = last.trim();
+            if !last.is_empty() {
+                let param = Param::RepeatLastN;
+                to.push((param, checked(name, param, last, value)?));
+            }
+        }
+        _ => to.push((param, checked(name, param, value, value)?)),
     }
-    let found = value.parse().ok().filter(|number| range.contains(number));
-    found.map(Some).ok_or_else(|| {
-        let kind = if example.contains('.') {
-            "a number"
-        } else {
-            "a whole number"
-        };
-        format!(
-            "/{} {} will not do: it takes {kind} from {} to {}, such as /{0} {example}",
-            entry.name,
-            short(value),
-            range.start(),
-            range.end(),
-        )
+    Ok(Command::Setting { param, to })
+}
+
+/// A part of what was typed, in its range.
+fn checked(name: &str, param: Param, part: &str, typed: &str) -> Result<ParamValue, String> {
+    let spec = param.spec();
+    spec.parse(part).map_err(|allowed| {
+        let begins = format!("/{name} {} will not do: ", short(typed));
+        match (spec.domain, param) {
+            (Domain::Word([words @ .., last]), _) => {
+                begins + &format!("it takes {} or {last}", words.join(", "))
+            }
+            (_, Param::RepeatLastN) if !param.spec().commands.contains(&name) => {
+                begins + &format!("the tokens back are {allowed}, such as /{name} 1.1 64")
+            }
+            _ => begins + &format!("it takes {allowed}{}", example(param, name)),
+        }
     })
 }
 
-/// A penalty, and how far it looks.
-pub fn repeat(entry: &Entry, value: &str) -> Result<Command, String> {
-    let (penalty, last) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
-    let penalty = number(entry, penalty, 0.1..=10.0, "1.1")?;
-    let last = last.trim();
-    let tokens =
-        (!last.is_empty()).then(|| last.parse().ok().filter(|&last| last <= MOST_REPEAT_LAST));
-    match tokens {
-        Some(None) => Err(format!(
-            "/repeat {} will not do: the penalty looks back over a whole number of tokens from 0 to {MOST_REPEAT_LAST}, such as /repeat 1.1 64",
-            short(value)
-        )),
-        last => Ok(Command::Repeat(penalty.map(|penalty| Repeat {
-            penalty,
-            last: last.flatten(),
-        }))),
-    }
+/// A value that would do.
+fn example(param: Param, command: &str) -> String {
+    let value = match (param, param.spec().defaults) {
+        (Param::Seed, _) => "42".to_string(),
+        (Param::RepeatPenalty, _) => "1.1".to_string(),
+        (_, Defaults::Sampler(defaults)) => defaults.llama_cpp.to_string(),
+        // It has one.
+        (Param::LogitBias, _) => return String::new(),
+        _ => param.spec().example.to_string(),
+    };
+    format!(", such as /{command} {value}")
 }
 
-/// A word of three.
-pub fn think(_: &Entry, value: &str) -> Result<Command, String> {
-    if value.is_empty() {
-        return Ok(Command::Think(None));
-    }
-    let found = Think::NAMES
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(value));
-    match found {
-        Some((_, think)) => Ok(Command::Think(Some(*think))),
-        None => Err(format!(
-            "/think {} will not do: it takes show, hide or off",
-            short(value)
-        )),
-    }
-}
-
-/// A text to set: as it stands, or in quotes, where `\n`, `\t`, `\"` and `\\` are what they are in C; `off` is none.
+/// A text to set: as it stands, or in quotes, where `\n`, `\t`, `\"` and `\\` are what they are in
+/// C; `off` is none.
 pub fn change(text: &str) -> Result<Option<Change>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -6,6 +6,7 @@ use llama2_console::{
     decoder::Keys,
     editor::{Editor, Event},
 };
+use llama2_settings::{Param, ParamValue};
 
 /// A shell that types `bytes`, one every `gap` milliseconds, and waits after each piece.
 struct Session {
@@ -66,7 +67,10 @@ fn a_line_is_edited_recalled_and_understood() {
     let line = session.line(b"/temp 0.5\r", 0);
     assert_eq!(
         parse(&line, Place::Boot),
-        Ok(Input::Command(Command::Temperature(Some(0.5))))
+        Ok(Input::Command(Command::Setting {
+            param: Param::Temperature,
+            to: [(Param::Temperature, ParamValue::Number(0.5))].into()
+        }))
     );
     assert_eq!(
         session.line("größer 日本\\\rzweite Zeile\r".as_bytes(), 80),

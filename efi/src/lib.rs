@@ -9,7 +9,6 @@ pub mod acpi;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 pub mod arch;
 pub mod command_line;
-pub mod config;
 pub mod cores;
 pub mod file_error;
 pub mod model_names;

@@ -1,40 +1,12 @@
-//! What a user can set about a run, with run.c's adjustments; where nothing is set, a default is chosen later.
+//! What a user can set about a run, with run.c's adjustments; where nothing is set, a default is
+//! chosen later.
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::sampler::Wishes;
+pub use llama2_settings::{Choice, Mode, Think};
+use llama2_settings::{Overrides, Param, ParamValue};
 
-/// What is done with the prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Go on from it.
-    #[default]
-    Generate,
-    /// Answer it, turn by turn: in the model's own template; in Llama 2's for checkpoints of llama2.c; where a GGUF file has none,
-    /// by going on from it.
-    Chat,
-}
-
-/// What becomes of the text that some models think before they answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Think {
-    /// Shown, apart from the answer.
-    #[default]
-    Show,
-    /// Not shown.
-    Hide,
-    /// The model is told not to think, where its template can say so.
-    Off,
-}
-
-impl Think {
-    /// The names and what they stand for.
-    pub const NAMES: [(&str, Think); 3] = [
-        ("show", Think::Show),
-        ("hide", Think::Hide),
-        ("off", Think::Off),
-    ];
-}
+use crate::{sampler::Wishes, session::KvType};
 
 /// What a user wishes of a run; `None` where he is silent, and a default is taken.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -43,8 +15,8 @@ pub struct Settings {
     pub sampling: Wishes,
     /// Seed of the generator; `None`: the shell draws one.
     pub seed: Option<u64>,
-    /// run.c's steps: positions to run for; in a dialog of llama.cpp's kind, most tokens of an answer. 0: as many as the context
-    /// holds.
+    /// run.c's steps: positions to run for; in a dialog of llama.cpp's kind, most tokens of an
+    /// answer. 0: as many as the context holds.
     pub steps: Option<i64>,
     /// The text to begin with.
     pub prompt: Option<Vec<u8>>,
@@ -58,7 +30,56 @@ pub struct Settings {
     pub think: Think,
 }
 
+impl From<&Overrides> for Settings {
+    fn from(overrides: &Overrides) -> Settings {
+        let mut settings = Settings::default();
+        for (spec, value) in overrides.iter() {
+            settings.set(spec.param, Some(value.clone()));
+        }
+        settings
+    }
+}
+
 impl Settings {
+    /// Takes over a parameter's value; `None` brings back what holds without one.
+    pub fn set(&mut self, param: Param, value: Option<ParamValue>) {
+        let one = value.map(|value| Overrides::default().with(param, value));
+        let one = one.unwrap_or_default();
+        let text = || one.text(param).map(String::from);
+        match param {
+            Param::Seed => {
+                let seed = one.whole(param).map(|seed| seed as u64);
+                self.seed = seed.filter(|&seed| seed != 0);
+            }
+            Param::Steps => self.steps = one.whole(param),
+            Param::Prompt => self.prompt = text().map(String::into_bytes),
+            Param::Mode => self.mode = one.choice(param).unwrap_or_default(),
+            Param::System => self.system = text(),
+            Param::Stop => self.stops = one.texts(param).cloned().unwrap_or_default(),
+            Param::Think => self.think = one.choice(param).unwrap_or_default(),
+            Param::LogitBias => {
+                let biases = one.biases(param).filter(|biases| !biases.is_empty());
+                self.sampling.bias = biases.cloned();
+            }
+            sampler => self.sampling.set(sampler, one.number(sampler)),
+        }
+    }
+
+    /// A parameter's value, where it is not what holds without one.
+    pub fn get(&self, param: Param) -> Option<ParamValue> {
+        match param {
+            Param::Seed => self.seed.map(|seed| ParamValue::Whole(seed as i64)),
+            Param::Steps => self.steps.map(ParamValue::Whole),
+            Param::System => self.system.clone().map(ParamValue::Text),
+            Param::Stop if self.stops.is_empty() => None,
+            Param::Stop => Some(ParamValue::Texts(self.stops.clone())),
+            Param::Think if self.think == Think::default() => None,
+            Param::Think => Some(ParamValue::Word(self.think.name())),
+            Param::LogitBias => self.sampling.bias.clone().map(ParamValue::Biases),
+            sampler => self.sampling.get(sampler).map(ParamValue::Number),
+        }
+    }
+
     /// Puts out-of-range values right as run.c's `main` does, and says so: a sentence for each.
     pub fn adjust(&mut self) -> Vec<String> {
         let mut said = self.sampling.adjust();
@@ -89,8 +110,9 @@ impl Settings {
         })
     }
 
-    /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of it. Without a wish it is run.c's
-    /// number, or in a `dialog` of llama.cpp's kind [`ANSWER_STEPS`].
+    /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of
+    /// it. Without a wish it is run.c's number, or in a `dialog` of llama.cpp's kind
+    /// [`ANSWER_STEPS`].
     pub fn steps_for(&self, seq_len: usize, dialog: bool) -> usize {
         let default = if dialog { ANSWER_STEPS } else { RUN_C_STEPS };
         match usize::try_from(self.steps.unwrap_or(default)) {
@@ -100,7 +122,14 @@ impl Settings {
     }
 }
 
-/// Most tokens of an answer where nobody says another number: small models go round in circles until their context is full.
+/// The type of keys and values that is asked for.
+pub fn kv_type(overrides: &Overrides) -> KvType {
+    let name = overrides.text(Param::Kv);
+    name.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// Most tokens of an answer where nobody says another number: small models go round in circles
+/// until their context is full.
 pub const ANSWER_STEPS: i64 = 1024;
 /// run.c's default.
 const RUN_C_STEPS: i64 = 256;
@@ -108,7 +137,6 @@ const RUN_C_STEPS: i64 = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampler::Knob;
 
     /// Changes settings, adjusts them, and tells how many sentences that took.
     fn adjusted(change: impl Fn(&mut Settings)) -> (Settings, usize) {
@@ -125,8 +153,8 @@ mod tests {
         assert_eq!((settings, said), (Settings::default(), 0));
         for (temperature, top_p) in [(0.0, 0.0), (-0.0, 1.0), (5.0, 0.5)] {
             let wishes = Wishes::default()
-                .with(Knob::Temperature, temperature)
-                .with(Knob::TopP, top_p);
+                .with(Param::Temperature, temperature)
+                .with(Param::TopP, top_p);
             let (settings, said) = adjusted(|s| s.sampling = wishes.clone());
             assert_eq!((settings.sampling, said), (wishes, 0));
         }
@@ -136,13 +164,13 @@ mod tests {
     fn what_is_out_of_range_is_put_right_and_said() {
         for temperature in [-1.0, -1e-30, f32::NEG_INFINITY, f32::NAN] {
             let (settings, said) =
-                adjusted(|s| s.sampling.set(Knob::Temperature, Some(temperature)));
-            let taken = settings.sampling.get(Knob::Temperature);
+                adjusted(|s| s.sampling.set(Param::Temperature, Some(temperature)));
+            let taken = settings.sampling.get(Param::Temperature);
             assert_eq!((taken, said), (Some(0.0), 1), "{temperature}");
         }
         for top_p in [-0.1, 1.1, f32::INFINITY, f32::NAN] {
-            let (settings, said) = adjusted(|s| s.sampling.set(Knob::TopP, Some(top_p)));
-            let taken = settings.sampling.get(Knob::TopP);
+            let (settings, said) = adjusted(|s| s.sampling.set(Param::TopP, Some(top_p)));
+            let taken = settings.sampling.get(Param::TopP);
             assert_eq!((taken, said), (Some(0.9), 1), "{top_p}");
         }
         let (settings, said) = adjusted(|s| s.steps = Some(i64::MIN));

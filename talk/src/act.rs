@@ -10,11 +10,15 @@ use llama2_engine::chat::Template;
 use llama2_console::{
     commands::{Change, Command, find},
     complete::{help, help_of},
+    config::{line, merge, quoted, sets},
     front::Style,
-    settings::{merge, quoted, sets},
     width,
 };
-use llama2_engine::{sampler::Knob, settings::Think, units::Grouped};
+use llama2_engine::{
+    settings::{Choice, Think},
+    units::Grouped,
+};
+use llama2_settings::{Param, TABLE};
 
 use crate::{
     hold::{Next, Talk},
@@ -27,9 +31,13 @@ impl Talk<'_, '_, '_> {
         let dialog = self.is_dialog();
         let before = self.state.settings.clone();
         if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
-            match &command {
+            let set = match &command {
+                Command::Setting { param, to } => Some((*param, !to.is_empty())),
+                _ => None,
+            };
+            match set {
                 // run.c counts what is asked, too.
-                Command::Max(_) if !dialog && !self.tells() => {
+                Some((Param::Steps, _)) if !dialog && !self.tells() => {
                     let steps = wishes::story_steps(&self.state.settings, self.loaded.seq_len());
                     self.say(&format!(
                         "a conversation has at most {steps} positions, questions among them"
@@ -38,8 +46,10 @@ impl Talk<'_, '_, '_> {
                 _ => self.say(&said),
             }
             // Whoever only asks changes nothing; a seed that is named again begins again.
-            if self.state.settings != before || matches!(command, Command::Seed(Some(_))) {
-                self.settings_changed(&command);
+            if let Some((param, is_set)) = set
+                && (self.state.settings != before || param == Param::Seed && is_set)
+            {
+                self.settings_changed(param);
             }
             return None;
         }
@@ -72,34 +82,23 @@ impl Talk<'_, '_, '_> {
             Command::Shutdown => return Some(Next::Shutdown),
             Command::Firmware => return Some(Next::Firmware),
             // Done above.
-            Command::Temperature(_)
-            | Command::TopP(_)
-            | Command::TopK(_)
-            | Command::MinP(_)
-            | Command::Repeat(_)
-            | Command::Seed(_)
-            | Command::Max(_)
-            | Command::Think(_)
-            | Command::Stop(_) => (),
+            Command::Setting { .. } => (),
         }
         None
     }
 
     /// Has what was set come into force.
-    pub fn settings_changed(&mut self, command: &Command) {
+    pub fn settings_changed(&mut self, param: Param) {
         let seq_len = self.loaded.seq_len();
         // A sampler of the new numbers, and from the seed where there is one.
-        if !matches!(
-            command,
-            Command::Max(_) | Command::Think(_) | Command::Stop(_)
-        ) {
+        if !matches!(param, Param::Steps | Param::Think | Param::Stop) {
             self.state.sampler = None;
         }
         let dialog = self.is_dialog();
         let settings = &self.state.settings;
         if let Some(sentence) = settings
             .steps_said(seq_len)
-            .filter(|_| matches!(command, Command::Max(Some(_))))
+            .filter(|_| param == Param::Steps)
         {
             self.warn(&sentence);
         }
@@ -112,7 +111,7 @@ impl Talk<'_, '_, '_> {
             chat.set_stops(&settings.stops);
             chat.set_thinking(settings.think != Think::Off);
         }
-        if matches!(command, Command::Think(Some(_))) {
+        if param == Param::Think {
             let thinks = Template::of_tokenizer(self.loaded.tokenizer).map(|t| t.thinks());
             if thinks == Some(false) && self.state.settings.think == Think::Off {
                 self.warn("the model's chat template cannot say not to think");
@@ -125,7 +124,7 @@ impl Talk<'_, '_, '_> {
         match name.and_then(find) {
             Some(entry) => self
                 .console
-                .lay_out(Style::Info, &|width| help_of(entry, width)),
+                .lay_out(Style::Info, &|width| help_of(&entry, width)),
             None => self
                 .console
                 .lay_out(Style::Info, &|width| help(place, width)),
@@ -337,22 +336,16 @@ impl Talk<'_, '_, '_> {
         };
         let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
         // What nobody asked for is left to the model, for a story's defaults are no chat's; but what the file says is to be true.
-        let settings = &self.state.settings;
-        let is_wished = |key: &str| match (key, Knob::named(key)) {
-            (_, Some(knob)) => settings.sampling.get(knob).is_some(),
-            ("steps", _) => settings.steps.is_some(),
-            ("seed", _) => settings.seed.is_some(),
-            ("think", _) => settings.think != Think::default(),
-            _ => !settings.stops.is_empty(),
-        };
-        let shown = self.shown().wishes().into_iter();
-        wishes.extend(shown.filter(|(key, _)| is_wished(key) || sets(&old, key)));
+        let (settings, shown) = (&self.state.settings, self.shown());
+        for spec in TABLE.iter().filter(|spec| !spec.saved.is_empty()) {
+            if let Some(value) = shown.get(spec.param)
+                && (settings.get(spec.param).is_some() || sets(&old, spec.key))
+            {
+                wishes.push((spec.key, line(spec, value)));
+            }
+        }
         if let Some(mode) = self.state.mode {
-            let name = match mode {
-                llama2_engine::settings::Mode::Generate => "generate",
-                llama2_engine::settings::Mode::Chat => "chat",
-            };
-            wishes.push(("mode", quoted(name)));
+            wishes.push(("mode", quoted(mode.name())));
         }
         match &self.state.settings.system {
             Some(system) => wishes.push(("system", quoted(system))),

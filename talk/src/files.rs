@@ -122,9 +122,7 @@ impl Talk<'_, '_, '_> {
             Ok(bytes) => bytes,
             Err(sentence) => return self.complain(&sentence),
         };
-        let saved =
-            Conversation::parse(&bytes).and_then(|saved| saved.settings.check().map(|()| saved));
-        match saved {
+        match Conversation::parse(&bytes) {
             Ok(saved) => self.go_on(saved, file),
             Err(sentence) => self.complain(&format!("{file}: {sentence}")),
         }

@@ -21,7 +21,7 @@ use llama2_engine::{
     chat::{Chat, Reply},
     checkpoint::Format,
     generate::{Generation, NOT_NUMBERS, PromptError},
-    sampler::Sampler,
+    sampler::{Param, Sampler, Wishes},
     session::Session,
     settings::{Mode, Settings, Think},
     task::Task,
@@ -403,12 +403,9 @@ impl Talk<'_, '_, '_> {
             self.warn(&format!(
                 "the sampling's {sentence}; its biases and penalties are left out"
             ));
-            let mut plain = llama2_engine::sampler::Wishes::default();
-            for knob in [
-                llama2_engine::sampler::Knob::Temperature,
-                llama2_engine::sampler::Knob::TopP,
-            ] {
-                plain.set(knob, self.state.settings.sampling.get(knob));
+            let mut plain = Wishes::default();
+            for param in [Param::Temperature, Param::TopP] {
+                plain.set(param, self.state.settings.sampling.get(param));
             }
             self.state.settings.sampling = plain;
         }
@@ -623,7 +620,7 @@ impl Talk<'_, '_, '_> {
     }
 
     /// The settings as commands show them.
-    pub fn shown(&self) -> llama2_console::settings::Settings {
+    pub fn shown(&self) -> llama2_settings::Overrides {
         wishes::shown(&self.state.settings, self.is_dialog())
     }
 }

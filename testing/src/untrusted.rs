@@ -11,7 +11,7 @@ use llama2_engine::{
     generate::{Generation, Step},
     gguf,
     model::Model,
-    sampler::{Sampler, Sampling},
+    sampler::{Param, Sampler, Sampling},
     session::{KvType, Options, Session},
     source::{ByteSource, Joined},
     tokenizer::Tokenizer,
@@ -161,10 +161,7 @@ fn pass(model: &Model, kv: KvType, positions: usize) {
         Sampler::new(config.vocab_size, 1.0, 1.0, 1),
         Sampler::with(
             config.vocab_size,
-            Sampling {
-                typical: 0.5,
-                ..Sampling::default()
-            },
+            Sampling::default().with(Param::Typical, 0.5),
             1,
         ),
     ] {
@@ -373,10 +370,7 @@ pub fn tokenisation(bytes: &[u8]) {
 fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");
-    let settings = Sampling {
-        top_k: 8,
-        ..Sampling::default()
-    };
+    let settings = Sampling::default().with(Param::TopK, 8.0);
     let mut sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
     let mut generation = Generation::new(tokenizer, b"", 24, 64).expect("it is short");
     generation.set_stops(&stops);

@@ -11,12 +11,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use flate2::{Compression, Crc, GzBuilder, write::DeflateEncoder};
-use llama2_efi::options::Options;
+use llama2_console::config;
+use llama2_settings::Overrides;
 use sha2::{Digest, Sha256};
 
 use crate::{
     arch::Arch,
-    build, config_file, fetch,
+    build, fetch,
     image::{self, Content, Files},
     setup,
     shell::{check, output, root, target},
@@ -41,7 +42,7 @@ pub fn dist() -> Result<()> {
     fs::copy(root().join("README.md"), folder.join("README.md"))?;
     let licences = licences()?;
     fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), &licences)?;
-    let config = config_file::text(&Options::default()).replace('\n', "\r\n");
+    let config = config::text(&Overrides::default()).replace('\n', "\r\n");
     // What any system unpacks onto a FAT32 stick; people read text files there in editors that want
     // CR LF.
     let stick = [

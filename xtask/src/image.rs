@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use llama2_efi::{model_names::is_model, options::Options};
+use llama2_console::config;
+use llama2_efi::model_names::is_model;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Memory,
@@ -19,8 +20,9 @@ use llama2_engine::{
     source::{ByteSource, Joined, ReadError},
     tokenizer::Tokenizer,
 };
+use llama2_settings::{Overrides, Param, ParamValue};
 
-use crate::{arch::Arch, config_file};
+use crate::arch::Arch;
 
 pub use disk::{fill, read_back, write};
 
@@ -145,7 +147,7 @@ impl Content {
         efi: &Path,
         files: &Files,
         config: Option<&Path>,
-        options: &Options,
+        options: &Overrides,
     ) -> Result<Content> {
         let mut content = Content::default();
         content.file(Arch::built().boot_file, efi);
@@ -155,19 +157,16 @@ impl Content {
         }
         // Of several one is chosen from a menu.
         if let [model] = &content.models[..] {
-            options.model = Some(model.clone());
+            options.set(Param::Model, ParamValue::Text(model.clone()));
         }
         if let Some(tokenizer) = &files.tokenizer {
-            options.tokenizer = Some("TOKEN.BIN".into());
+            options.set(Param::Tokenizer, ParamValue::Text("TOKEN.BIN".into()));
             content.file("TOKEN.BIN", tokenizer);
         }
         match config {
             Some(config) => content.file("LLAMA2.CFG", config),
             // Windows' editor wants CR LF.
-            None => content.bytes(
-                "LLAMA2.CFG",
-                config_file::text(&options).replace('\n', "\r\n"),
-            ),
+            None => content.bytes("LLAMA2.CFG", config::text(&options).replace('\n', "\r\n")),
         }
         Ok(content)
     }
@@ -287,11 +286,12 @@ pub(crate) mod tests {
                 model: models.iter().map(|name| file(name)).collect(),
                 tokenizer: None,
             };
-            let content = Content::gather(&config, &files, own, &Options::default())?;
+            let content = Content::gather(&config, &files, own, &Overrides::default())?;
             let named = content.entries.iter().find_map(|entry| match &entry.from {
                 From::Bytes(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
-                    llama2_efi::config::parse(text.as_bytes()).unwrap().0.model
+                    let read = config::parse(text.as_bytes()).unwrap().0;
+                    read.text(Param::Model).map(String::from)
                 }
                 _ => None,
             });

@@ -4,7 +4,6 @@
 
 pub mod arch;
 pub mod build;
-mod config_file;
 pub mod dist;
 pub mod fetch;
 pub mod image;

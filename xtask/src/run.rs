@@ -3,9 +3,11 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
-use llama2_efi::{
-    command_line::{self, Line},
-    options::{AGAIN, Exit, Options},
+use llama2_efi::options::AGAIN;
+use llama2_engine::settings::Settings;
+use llama2_settings::{
+    Choice, Exit, Overrides, Param, ParamValue,
+    flags::{self, CommandLine},
 };
 
 use crate::{
@@ -93,42 +95,42 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 /// The wishes behind `--`.
-fn options(flags: &[String]) -> Result<Options> {
-    let mut options = match command_line::parse(flags).map_err(|sentence| anyhow!(sentence))? {
-        Line::Run(options) => options,
-        Line::Help => {
+fn options(flags: &[String]) -> Result<Overrides> {
+    let mut options = match flags::parse(flags).map_err(|sentence| anyhow!(sentence))? {
+        CommandLine::Run(options) => *options,
+        CommandLine::Help => {
             return Err(anyhow!(
                 "flags behind -- are llama2.efi's:\n{}",
-                command_line::HELP
+                flags::help()
             ));
         }
     };
     // What llama2 run adjusts, the configuration file would refuse.
-    let mut settings = options.settings();
+    let mut settings = Settings::from(&options);
     for said in settings.adjust() {
         eprintln!("xtask: {said}");
     }
-    options.sampling = settings.sampling;
-    options.steps = settings.steps;
-    // Files behind -- are this machine's.
-    if let Some(path) = options.prompt_file.take() {
-        let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        options.prompt = Some(text.strip_suffix('\n').unwrap_or(&text).to_owned());
+    for param in [Param::Temperature, Param::TopP, Param::Steps] {
+        options.set(param, settings.get(param));
     }
-    Ok(*options)
+    // Files behind -- are this machine's.
+    if let Some(ParamValue::Text(path)) = options.take(Param::PromptFile) {
+        let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+        options.set(Param::Prompt, ParamValue::Text(text));
+    }
+    Ok(options)
 }
 
-fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
+fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
     setup::for_boots()?;
     let mut files = args.files.clone();
-    if let Some(model) = options.model.take() {
+    if let Some(ParamValue::Text(model)) = options.take(Param::Model) {
         files.model = vec![model.into()];
     }
-    files.tokenizer = options
-        .tokenizer
-        .take()
-        .map(PathBuf::from)
-        .or(files.tokenizer);
+    if let Some(ParamValue::Text(tokenizer)) = options.take(Param::Tokenizer) {
+        files.tokenizer = Some(tokenizer.into());
+    }
     let (bytes, memory) = files.needs()?;
     // MiB: the model's own needs, the firmware's, and some air.
     let needed = ((memory >> 20) + 160).next_multiple_of(64).max(512);
@@ -138,7 +140,7 @@ fn boot(args: &RunArgs, mut options: Options) -> Result<u8> {
     let unattended = args.headless || picture || (!somebody_types() && !args.display);
     // A picture is taken of a conversation: that is what users see.
     if unattended && !picture {
-        options.exit = Some(Exit::Shutdown);
+        options.set(Param::Exit, ParamValue::Word(Exit::Shutdown.name()));
     }
     let built = build::build()?;
     let image = target().join("llama2-run.img");

@@ -7,8 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use llama2_console::{commands::Place, filename};
-use llama2_efi::config;
+use llama2_console::{commands::Place, config, filename};
 use llama2_engine::{bench::gigahertz, units::Bytes};
 use llama2_talk::host::{Audience, Host, Offer};
 

@@ -12,24 +12,25 @@ use std::{
 };
 
 use llama2_console::{
+    config,
     front::{Front, Style},
     width,
 };
-use llama2_efi::{config, options::Options};
 use llama2_engine::{
     bench::{Report, Test, Work},
     checkpoint::Format,
     context::Context,
     model::Model,
     session::Session,
-    settings,
+    settings::{Choice, Mode, Settings},
     tokenizer::Tokenizer,
     units::{Bytes, Grouped},
 };
+use llama2_settings::{Overrides, Param, ParamValue};
 use llama2_talk::{Loaded, Next, State, hold, offer};
 
 use crate::{
-    args::{ChatArgs, MachineArgs},
+    args::ChatArgs,
     bench as measure,
     failure::{Failure, say},
     interrupt,
@@ -51,14 +52,14 @@ pub fn is_wanted() -> bool {
 }
 
 /// The wishes of `LLAMA2.CFG` in this folder; what is wrong with it is said.
-fn configuration() -> Options {
+fn configuration() -> Overrides {
     let name = Path::new(config::NAME);
     let bytes = match computer::read_small(name, config::LARGEST) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Options::default(),
+        Ok(None) => return Overrides::default(),
         Err(sentence) => {
             say(format_args!("llama2: {sentence}"));
-            return Options::default();
+            return Overrides::default();
         }
     };
     match config::parse(&bytes) {
@@ -79,22 +80,14 @@ fn configuration() -> Options {
     }
 }
 
-/// What the command line says, for [`Options::over`].
-fn said(args: &ChatArgs) -> Options {
-    Options {
-        steps: args.steps,
-        sampling: args.sampling.wishes(args.temperature, args.top_p),
-        stop: (!args.sampling.stop.is_empty()).then(|| args.sampling.stop.clone()),
-        think: args.think,
-        seed: args.seed,
-        system: args.system.clone(),
-        // A system prompt is for a chat, whatever the file is.
-        mode: args.system.as_ref().map(|_| settings::Mode::Chat),
-        threads: args.machine.threads,
-        context: args.context,
-        kv: args.machine.kv,
-        ..Options::default()
+/// What the command line says, for [`Overrides::over`].
+fn said(args: &ChatArgs) -> Overrides {
+    let mut said = args.flags.0.clone();
+    // A system prompt is for a chat, whatever the file is.
+    if said.text(Param::System).is_some() {
+        said.set(Param::Mode, ParamValue::Word(Mode::Chat.name()));
     }
+    said
 }
 
 /// Where a model of the configuration is, which may have been written for firmware.
@@ -178,28 +171,20 @@ fn id_of(path: Option<&Path>) -> String {
 
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let options = said(args).over(configuration());
-    let mut settings = options.settings();
+    let mut settings = Settings::from(&options);
     if let Some(question) = run::question(args)? {
         settings.prompt = Some(question);
     }
     for sentence in settings.adjust() {
         say(format_args!("llama2: {sentence}"));
     }
-    let machine = Machine::new(&MachineArgs {
-        threads: options.threads,
-        kernels: args
-            .machine
-            .kernels
-            .clone()
-            .or(options.kernels.map(String::from)),
-        kv: options.kv,
-    })?;
-    let named = options.model.as_deref().and_then(path_of);
+    let machine = Machine::new(&options)?;
+    let named = options.text(Param::Model).and_then(path_of);
     let path = args.checkpoint.clone().or(named);
-    let tokenizer = options.tokenizer.as_deref().and_then(path_of);
+    let tokenizer = options.text(Param::Tokenizer).and_then(path_of);
     let kitchen = Kitchen {
         machine: &machine,
-        context: options.context,
+        context: options.count(Param::Context),
         tokenizer: args.tokenizer.clone().or(tokenizer),
         first: path.clone(),
     };
@@ -212,7 +197,12 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
             other => other,
         })?;
     let book = (!args.no_history).then(Book::open).flatten();
-    work(&kitchen, ready, State::new(settings, options.mode), book)
+    work(
+        &kitchen,
+        ready,
+        State::new(settings, options.choice(Param::Mode)),
+        book,
+    )
 }
 
 /// One model after another.
@@ -236,7 +226,7 @@ fn work(
     loop {
         computer.runs(served.path.as_deref(), served.context.memory().total());
         let is_gguf = matches!(served.format, Format::Gguf { .. });
-        state.usual = is_gguf.then_some(settings::Mode::Chat);
+        state.usual = is_gguf.then_some(Mode::Chat);
         let mut session = Session::new(&model, kitchen.machine.options(&served.context))
             .map_err(|error| Failure::about(Path::new(&served.name), error))?;
         let loaded = Loaded {

@@ -5,22 +5,23 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
 use llama2_console::ahead::Ahead;
-use llama2_efi::{
-    command_line::{self, Line},
-    options::{Exit, Hook, Options as Wishes},
-};
+use llama2_efi::options::{Hook, hook, keyboard as layout};
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Error},
     context::Context,
     kernels::{self, Kernels},
     model::Model,
     session::{Options, Session},
-    settings::{Mode, Settings},
+    settings::{Mode, Settings, kv_type},
     task::Task,
     tokenizer::Tokenizer,
     tune::Threads,
     units::{Bytes, Grouped},
     workers::Workers,
+};
+use llama2_settings::{
+    Exit, Overrides, Param,
+    flags::{self, CommandLine},
 };
 use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
 
@@ -48,12 +49,12 @@ const COUNTDOWN: u64 = 10;
 pub fn run() -> Result<(), String> {
     banner::show();
     let words = shell::words();
-    terminal::end_with(command_line::exit(&words).unwrap_or_default());
-    let line = command_line::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
+    terminal::end_with(flags::exit(&words).unwrap_or_default());
+    let line = flags::parse(&words).map_err(|sentence| format!("command line: {sentence}"));
     let line = match line? {
-        Line::Run(line) => *line,
-        Line::Help => {
-            say(command_line::HELP);
+        CommandLine::Run(line) => *line,
+        CommandLine::Help => {
+            say(&flags::help());
             terminal::end_with(Exit::Return);
             return Ok(());
         }
@@ -61,21 +62,22 @@ pub fn run() -> Result<(), String> {
 
     let mut volumes = Volumes::new();
     let options = wishes::wishes(&mut volumes, line)?;
-    terminal::end_with(options.exit.unwrap_or_default());
-    if let Some(layout) = options.keyboard {
+    terminal::end_with(options.choice(Param::Exit).unwrap_or_default());
+    if let Some(layout) = layout(&options) {
         keyboard::set_layout(layout);
     }
-    let pool = ApPool::gather(options.threads, options.hook(), panic::fail);
-    if options.hook() == Some(Hook::NoRename) {
+    let threads = options.count(Param::Threads);
+    let pool = ApPool::gather(threads, hook(&options), panic::fail);
+    if hook(&options) == Some(Hook::NoRename) {
         save::refuse_renames();
     }
-    let kernels = match options.kernels {
+    let kernels = match options.text(Param::Kernels) {
         None => kernels::best(pool.features()),
         Some(name) => kernels::named(name, pool.features())
             .map_err(|error| format!("kernels \"{name}\": {error}"))?,
     };
     banner::show_crew(pool, kernels);
-    if let Some(wanted) = options.threads.filter(|&wanted| wanted > pool.count()) {
+    if let Some(wanted) = threads.filter(|&wanted| wanted > pool.count()) {
         complain(
             "warning",
             &format!(
@@ -84,15 +86,15 @@ pub fn run() -> Result<(), String> {
             ),
         );
     }
-    let mut settings = options.settings();
+    let mut settings = Settings::from(&options);
     for said in settings.adjust() {
         complain("warning", &said);
     }
-    if let Some(path) = &options.prompt_file {
+    if let Some(path) = options.text(Param::PromptFile) {
         settings.prompt = Some(models::prompt(&mut volumes, path)?);
     }
 
-    let stays = options.exit.is_none() || options.mode == Some(Mode::Chat);
+    let stays = options.text(Param::Exit).is_none() || settings.mode == Mode::Chat;
     let shelf = Shelf {
         pool,
         kernels,
@@ -105,7 +107,7 @@ pub fn run() -> Result<(), String> {
         taken: 0,
         thorough: false,
     };
-    if options.bench == Some(true) {
+    if options.truth(Param::Bench) {
         let pair = models::choose(machine.volumes, &options)?;
         let mut ready = shelf.load(pair, None)?;
         return shelf.bench(&mut ready);
@@ -117,7 +119,7 @@ pub fn run() -> Result<(), String> {
     display::begin(&options)?;
     shelf.talk(settings, &mut machine)?;
     // Who leaves has pressed a key.
-    terminal::end_with(options.exit.unwrap_or(Exit::Return));
+    terminal::end_with(options.choice(Param::Exit).unwrap_or(Exit::Return));
     Ok(())
 }
 
@@ -125,7 +127,7 @@ pub fn run() -> Result<(), String> {
 struct Shelf<'a> {
     pool: &'static ApPool,
     kernels: &'static Kernels,
-    options: &'a Wishes,
+    options: &'a Overrides,
 }
 
 /// A model that is in memory.
@@ -152,14 +154,14 @@ impl Shelf<'_> {
             Some(checkpoint) => checkpoint,
             None => Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?,
         };
-        let kv = self.options.kv.unwrap_or_default();
+        let kv = kv_type(self.options);
         let free = memory::size().free.saturating_sub(memory::RESERVE);
         // A context that was asked for of another model may be longer than this one's.
         let wanted = match settings {
-            Some(_) => self.options.context,
+            Some(_) => self.options.count(Param::Context),
             None => self
                 .options
-                .context
+                .count(Param::Context)
                 .map(|wanted| wanted.min(checkpoint.config.seq_len)),
         };
         let context = Context::fit(&checkpoint, wanted, kv, self.pool.count(), free)
@@ -198,7 +200,7 @@ impl Shelf<'_> {
             workers: self.pool,
             threads: self
                 .options
-                .threads
+                .count(Param::Threads)
                 .map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed),
             kv: ready.context.kv(),
             positions: Some(ready.context.positions()),
@@ -287,7 +289,7 @@ impl Shelf<'_> {
 
     /// Conversations with one model after another, until their user leaves.
     fn talk(&self, settings: Settings, machine: &mut UefiPlatform<'_>) -> Result<(), String> {
-        let mut state = State::new(settings, self.options.mode);
+        let mut state = State::new(settings, self.options.choice(Param::Mode));
         let mut wanted = self.first(machine, &mut state.ahead);
         machine.thorough = true;
         // The one before, to go back to.
@@ -362,10 +364,10 @@ impl Shelf<'_> {
         }
     }
 
-    /// The model to begin with: the one that was named; where there are several, the one that is
-    /// chosen from a menu.
+    /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
     fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
-        let nothing_named = self.options.model.is_none() && self.options.tokenizer.is_none();
+        let nothing_named = self.options.text(Param::Model).is_none()
+            && self.options.text(Param::Tokenizer).is_none();
         if nothing_named && models::count(machine.volumes) > 1 {
             let offers = machine.models();
             let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());

@@ -5,14 +5,16 @@ use alloc::{format, string::String, vec};
 use core::ops::ControlFlow;
 
 use llama2_console::front::{Bottom, Front};
-use llama2_efi::{arch, cores::DispatchMode, options::Options};
+use llama2_efi::{arch, cores::DispatchMode};
 use llama2_engine::{
     bench::{Bench, Outcome, Report, Stage, Subject, Test, Work, positions, statistics::mean},
     checkpoint::{Checkpoint, Error},
     kernels::Kernels,
     model::Model,
+    settings::kv_type,
     workers::{Single, Workers},
 };
+use llama2_settings::{Overrides, Param};
 
 use super::{
     ap_pool::ApPool,
@@ -40,7 +42,7 @@ pub fn run(
     model: &Model,
     pool: &'static ApPool,
     kernels: &'static Kernels,
-    options: &Options,
+    options: &Overrides,
 ) -> Result<(), Error> {
     // A token at a time through calls that return at the end would measure the firmware.
     let blocking = *pool.mode() == DispatchMode::Elsewhere;
@@ -52,16 +54,15 @@ pub fn run(
         );
     }
     let most = workers.count();
-    let threads = match options.threads {
+    let threads = match options.count(Param::Threads) {
         Some(wanted) => vec![wanted.min(most)],
         None if most > 1 => vec![1, most],
         None => vec![1],
     };
     // How long texts are is no wish for `/bench`, only where measuring is all that is wished.
-    let steps = (options.bench == Some(true))
-        .then_some(options.steps)
-        .flatten()
-        .and_then(|steps| usize::try_from(steps).ok())
+    let steps = options
+        .count(Param::Steps)
+        .filter(|_| options.truth(Param::Bench))
         .filter(|&steps| steps > 0);
     let works = [
         Work::Prompt(steps.unwrap_or(PROMPT)),
@@ -69,7 +70,7 @@ pub fn run(
     ];
     let rows = (works.len() * threads.len()) as u64;
     let tests = works.map(|work| Test { work, depth: 0 });
-    let kv = options.kv.unwrap_or_default();
+    let kv = kv_type(options);
     let subject = Subject {
         file: file.into(),
         kind: Subject::kind(model, checkpoint.parameters()),

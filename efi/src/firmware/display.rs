@@ -11,8 +11,8 @@ use llama2_console::{
     front::{Bottom, Front, Gauge, Style},
     keys::Key,
 };
-use llama2_efi::options::{Display, Options};
 use llama2_screen::Screen;
+use llama2_settings::{Display, Overrides, Param};
 use llama2_talk::host::Console;
 
 use super::{
@@ -28,9 +28,9 @@ const PERIOD: u64 = 25;
 ///
 /// # Errors
 /// A sentence, where a screen is wanted and there is none.
-pub fn begin(options: &Options) -> Result<(), String> {
+pub fn begin(options: &Overrides) -> Result<(), String> {
     terminal::interactive(true);
-    let wanted = match options.display.unwrap_or_default() {
+    let wanted = match options.choice(Param::Display).unwrap_or_default() {
         Display::Text => {
             terminal::show_on(None);
             return Ok(());

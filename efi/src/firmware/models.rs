@@ -8,12 +8,8 @@ use alloc::{
 };
 use core::ops::ControlFlow;
 
-use llama2_console::text;
-use llama2_efi::{
-    config,
-    model_names::{self, TOKENIZERS, normalise},
-    options::Options,
-};
+use llama2_console::{config, text};
+use llama2_efi::model_names::{self, TOKENIZERS, normalise};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     gguf::{self, PartName},
@@ -22,6 +18,7 @@ use llama2_engine::{
     units::{Bytes, Grouped, PATH, short},
 };
 
+use llama2_settings::{Overrides, Param};
 use llama2_talk::{
     host::Offer,
     offer::{self, Room},
@@ -124,14 +121,13 @@ impl Named {
 ///
 /// # Errors
 /// A sentence about a file that was named.
-pub fn choose(volumes: &mut Volumes, options: &Options) -> Result<Pair, String> {
+pub fn choose(volumes: &mut Volumes, options: &Overrides) -> Result<Pair, String> {
     let tokenizer = options
-        .tokenizer
-        .as_ref()
+        .text(Param::Tokenizer)
         .map(|path| Ok::<_, String>(named(volumes, path)?.source(volumes)))
         .transpose()?;
     let named_tokenizer = tokenizer.is_some();
-    let pair = match &options.model {
+    let pair = match options.text(Param::Model) {
         Some(path) if path.eq_ignore_ascii_case(BUNDLED_ID) => bundled(tokenizer),
         // As `/config` writes it where two volumes have the same path.
         Some(path) if path.contains(" on ") && places(volumes).iter().any(|(id, _)| id == path) => {

@@ -8,8 +8,8 @@ use core::{
     time::Duration,
 };
 
-use llama2_efi::options::Exit;
 use llama2_engine::units::Bytes;
+use llama2_settings::Exit;
 use uefi::{Status, boot, runtime::ResetType};
 
 use super::{ap_pool, keyboard, memory, power, terminal, timer};

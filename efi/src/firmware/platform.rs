@@ -14,11 +14,12 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use llama2_console::commands::Place;
-use llama2_efi::{
-    arch, config, cores::DispatchMode, options::Options, ring::Ring, try_lock::TryLock,
+use llama2_console::{commands::Place, config};
+use llama2_efi::{arch, cores::DispatchMode, ring::Ring, try_lock::TryLock};
+use llama2_engine::{
+    bench::gigahertz, generate::TopToken, settings::kv_type, units::Bytes, workers::Workers,
 };
-use llama2_engine::{bench::gigahertz, generate::TopToken, units::Bytes, workers::Workers};
+use llama2_settings::{Overrides, Param};
 use llama2_talk::{
     host::{Audience, Host, Offer, Progress},
     offer::Room,
@@ -35,7 +36,7 @@ const RING: usize = 64 << 10;
 pub struct UefiPlatform<'a> {
     pub pool: &'static ApPool,
     pub volumes: &'a mut Volumes,
-    pub options: &'a Options,
+    pub options: &'a Overrides,
     /// Bytes that the running model has, which another one could have instead.
     pub taken: u64,
     /// True if models are looked for on drives, too, that the firmware has left asleep; starting
@@ -47,8 +48,8 @@ impl UefiPlatform<'_> {
     /// Memory and workers that a model can have.
     pub fn room(&self) -> Room {
         Room {
-            context: self.options.context,
-            kv: self.options.kv.unwrap_or_default(),
+            context: self.options.count(Param::Context),
+            kv: kv_type(self.options),
             workers: self.pool.count(),
             free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
         }

@@ -24,8 +24,8 @@ use llama2_console::{
     places::{Console, Places},
     terminal as wire,
 };
-use llama2_efi::options::Exit;
 use llama2_engine::units::{SENTENCE, short};
+use llama2_settings::{Choice, Exit};
 use uefi::{
     Event,
     boot::{self, EventType, TimerTrigger, Tpl},
@@ -534,7 +534,7 @@ pub fn end_with(exit: Exit) {
 /// How the run ends.
 pub fn exit() -> Exit {
     let end = END.load(Relaxed);
-    let named = Exit::NAMES.into_iter().map(|(_, exit)| exit);
+    let named = Exit::NAMES.iter().map(|(_, exit)| *exit);
     named
         .into_iter()
         .find(|&exit| exit as u8 == end)

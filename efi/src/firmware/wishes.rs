@@ -2,7 +2,8 @@
 
 use alloc::{format, string::String};
 
-use llama2_efi::{config, options::Options};
+use llama2_console::config;
+use llama2_settings::{Overrides, Param};
 
 use super::{
     files::{Found, Volumes},
@@ -23,7 +24,7 @@ struct File {
 ///
 /// # Errors
 /// A sentence, if there is a file and it will not do.
-pub fn wishes(volumes: &mut Volumes, line: Options) -> Result<Options, String> {
+pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
     if file.is_none() && !volumes.started_from_disk() && volumes.connect_everything() {
@@ -37,7 +38,7 @@ pub fn wishes(volumes: &mut Volumes, line: Options) -> Result<Options, String> {
     // What can be understood of a file that is not right still says how to end and whether to keep
     // a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
-    terminal::end_with(partly.exit.unwrap_or_default());
+    terminal::end_with(partly.choice(Param::Exit).unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);
     let about = |error: String| format!("{}: {error}", file.name);
     let (options, warnings) = config::parse(&file.bytes).map_err(about)?;
@@ -72,8 +73,8 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
 }
 
 /// Begins the log, if it is wanted.
-fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Options) {
-    let wanted = options.log == Some(true);
+fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Overrides) {
+    let wanted = options.truth(Param::Log);
     let volume = index
         .filter(|_| wanted)
         .and_then(|index| volumes.list.get_mut(index));

@@ -40,12 +40,12 @@ fn terminal() {
 #[test]
 fn good_inputs_are_good() {
     let first = |target: &str| shells::seeds(target).swap_remove(0).bytes;
-    let (_, warnings) = llama2_efi::config::parse(&first("configuration")).unwrap();
+    let (_, warnings) = llama2_console::config::parse(&first("configuration")).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let held = llama2_console::conversation::Conversation::parse(&first("conversation"));
     assert_eq!(held.unwrap().messages.len(), 3);
     let words = llama2_efi::command_line::load_options(&first("command_line")).unwrap();
-    assert!(llama2_efi::command_line::parse(&words).is_ok());
+    assert!(llama2_settings::flags::parse(&words).is_ok());
 }
 
 /// Mutations without an idea of the format, in every test run: bytes changed, taken out, doubled, and cut off.

@@ -5,6 +5,7 @@
 use llama2_console::{
     commands::{Input, Place, parse},
     complete::{Names, complete},
+    config::{self, line, merge, quoted},
     conversation::{Conversation, Role},
     decoder::Keys,
     editor::{Editor, Event},
@@ -12,14 +13,14 @@ use llama2_console::{
     front::{Bottom, Front, Style},
     history::History,
     keys::Key,
-    settings::{Settings, merge, quoted},
     terminal::Terminal,
     view::Prompt,
 };
-use llama2_efi::{
-    command_line::{self, Line},
-    config,
-    options::Options,
+use llama2_efi::command_line;
+use llama2_engine::settings::Settings;
+use llama2_settings::{
+    Overrides, Param, ParamValue,
+    flags::{self, CommandLine},
 };
 
 use llama2_testing::{
@@ -48,11 +49,20 @@ pub fn configuration(bytes: &[u8]) {
     let old = config::decode(bytes).expect("it was read");
     let model = "MODELS\\\"A\".GGUF\t\u{1}日";
     let mut wishes = Vec::from([("model", quoted(model)), ("system", quoted("''' # [x] ="))]);
-    let settings = Settings {
-        stop: ["\n\n".into(), "\"]".into()].into(),
-        ..Settings::default()
-    };
-    wishes.extend(settings.wishes());
+    let settings = Overrides::default()
+        .with(Param::Temperature, ParamValue::Number(0.8))
+        .with(Param::TopK, ParamValue::Number(40.0))
+        .with(Param::Seed, ParamValue::Whole(0))
+        .with(Param::Think, ParamValue::Word("show"))
+        .with(
+            Param::Stop,
+            ParamValue::Texts(["\n\n".into(), "\"]".into()].into()),
+        );
+    wishes.extend(
+        settings
+            .iter()
+            .map(|(spec, value)| (spec.key, line(spec, value))),
+    );
     let gone = ["tokenizer", "context"];
     let new = bounded("merging", most(bytes) + FLOOR, || {
         merge(&old, &wishes, &gone)
@@ -60,12 +70,10 @@ pub fn configuration(bytes: &[u8]) {
     let (read, again) = config::parse(new.as_bytes()).unwrap_or_else(|why| panic!("{why}\n{new}"));
     // Everything that was wished, nothing of what is gone, and the rest as it was.
     let (wished, _) = config::parse(merge("", &wishes, &[]).as_bytes()).expect("it is ours");
-    assert_eq!(wished.model.as_deref(), Some(model));
-    let kept = Options {
-        tokenizer: None,
-        context: None,
-        ..options
-    };
+    assert_eq!(wished.text(Param::Model), Some(model));
+    let mut kept = options;
+    kept.set(Param::Tokenizer, None);
+    kept.set(Param::Context, None);
     assert_eq!((read, again), (wished.over(kept), warnings), "{new}");
     assert_eq!(merge(&new, &wishes, &gone), new);
 }
@@ -73,7 +81,6 @@ pub fn configuration(bytes: &[u8]) {
 /// A file of `/load`, and a name for one.
 pub fn conversation(bytes: &[u8]) {
     if let Ok(held) = bounded("reading", most(bytes), || Conversation::parse(bytes)) {
-        held.settings.check().expect("they were checked");
         let mut roles = [Role::User, Role::Assistant].into_iter().cycle();
         assert!(
             held.messages
@@ -105,16 +112,23 @@ pub fn command_line(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let words = text.split('\n').map(String::from).collect();
     for words in [options.unwrap_or_default(), words] {
-        let exit = command_line::exit(&words);
-        match bounded("reading", most(bytes), || command_line::parse(&words)) {
-            Ok(Line::Run(options)) => {
+        let exit = flags::exit(&words);
+        match bounded("reading", most(bytes), || flags::parse(&words)) {
+            Ok(CommandLine::Run(options)) => {
                 // Both look for it in their own way; a value that looks like it is a value.
-                assert!(options.exit.is_none() || exit.is_some());
-                assert!(options.threads != Some(0) && options.context != Some(0));
-                let settings = options.settings();
-                assert_eq!(settings.sampling, options.sampling);
+                assert!(options.text(Param::Exit).is_none() || exit.is_some());
+                assert!(
+                    options.whole(Param::Threads) != Some(0)
+                        && options.whole(Param::Context) != Some(0)
+                );
+                let settings = Settings::from(&*options);
+                let temperature = settings.sampling.get(Param::Temperature);
+                assert_eq!(
+                    temperature.map(f32::to_bits),
+                    options.number(Param::Temperature).map(f32::to_bits)
+                );
             }
-            Ok(Line::Help) => (),
+            Ok(CommandLine::Help) => (),
             Err(sentence) => assert!(sentence.len() > 12, "{sentence}"),
         }
     }

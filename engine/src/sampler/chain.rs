@@ -1,78 +1,76 @@
-//! llama.cpp's samplers, in its order and with its defaults: biases, penalties, top-k, typical, top-p, min-p, temperature, and
-//! the draw.
+//! llama.cpp's samplers, in its order and with its defaults: biases, penalties, top-k, typical,
+//! top-p, min-p, temperature, and the draw.
 //!
-//! The set of candidates is llama.cpp's to the rounding of floats. The draw is not: its generator is another one (a Mersenne
-//! twister), so that a seed gives a text of ours, the same everywhere.
+//! The set of candidates is llama.cpp's to the rounding of floats. The draw is not: its generator
+//! is another one (a Mersenne twister), so that a seed gives a text of ours, the same everywhere.
 
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
+use core::ops::{Index, IndexMut};
 
-use super::{Knob, argmax};
+use llama2_settings::{
+    Param::{self, *},
+    SamplerDefaults, TABLE,
+};
+
+use super::argmax;
 use crate::math;
 
-/// What the samplers are set to. The defaults are llama.cpp's.
+/// Values of the samplers. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits; 0 takes the likeliest token.
-    pub temperature: f32,
-    /// Keep so many of the likeliest tokens; 0 keeps all.
-    pub top_k: usize,
-    /// Keep the likeliest tokens that make up this probability (Holtzman et al. 2020); 1 keeps all.
-    pub top_p: f32,
-    /// Keep tokens that are at least this likely, measured by the likeliest; 0 keeps all.
-    pub min_p: f32,
-    /// Keep the tokens nearest to the expected surprise that make up this probability (Meister et al. 2022); 1 keeps all.
-    pub typical: f32,
-    /// Tokens back that the penalties look; 0 switches them off.
-    pub repeat_last: usize,
-    /// Divides the logits of tokens that were there, and multiplies negative ones (Keskar et al. 2019); 1 does nothing.
-    pub repeat: f32,
-    /// Taken from a logit for each time that its token was there.
-    pub frequency: f32,
-    /// Taken from a logit if its token was there.
-    pub presence: f32,
+    numbers: [f32; TABLE.len()],
     /// Added to the logits of these tokens.
     pub bias: Vec<(u32, f32)>,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Sampling {
-            temperature: 0.8,
-            top_k: 40,
-            top_p: 0.95,
-            min_p: 0.05,
-            typical: 1.0,
-            repeat_last: 64,
-            repeat: 1.0,
-            frequency: 0.0,
-            presence: 0.0,
-            bias: Vec::new(),
-        }
+        Sampling::from_defaults(|defaults| defaults.llama_cpp)
     }
 }
 
-/// Most tokens back that the penalties look.
-pub const MOST_REPEAT_LAST: usize = 1 << 16;
+impl Index<Param> for Sampling {
+    type Output = f32;
+
+    fn index(&self, param: Param) -> &f32 {
+        &self.numbers[param as usize]
+    }
+}
+
+impl IndexMut<Param> for Sampling {
+    fn index_mut(&mut self, param: Param) -> &mut f32 {
+        &mut self.numbers[param as usize]
+    }
+}
 
 impl Sampling {
-    /// Whether every number is in its range, for a vocabulary of `vocab_size`.
+    /// Those of the table.
+    pub(super) fn from_defaults(choose: impl Fn(SamplerDefaults) -> f32) -> Sampling {
+        let mut sampling = Sampling {
+            numbers: [0.0; TABLE.len()],
+            bias: Vec::new(),
+        };
+        for (param, defaults) in Param::samplers() {
+            sampling[param] = choose(defaults);
+        }
+        sampling
+    }
+
+    /// Sets a value.
+    pub fn with(mut self, param: Param, value: f32) -> Sampling {
+        self[param] = value;
+        self
+    }
+
+    /// Tells whether every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
     /// A sentence: which number, and what it may be.
     pub fn check(&self, vocab_size: usize) -> Result<(), String> {
-        for (knob, value) in [
-            (Knob::Temperature, self.temperature),
-            (Knob::TopP, self.top_p),
-            (Knob::TopK, self.top_k as f32),
-            (Knob::MinP, self.min_p),
-            (Knob::Typical, self.typical),
-            (Knob::RepeatPenalty, self.repeat),
-            (Knob::RepeatLastN, self.repeat_last as f32),
-            (Knob::FrequencyPenalty, self.frequency),
-            (Knob::PresencePenalty, self.presence),
-        ] {
-            if let Err(range) = knob.check(value) {
-                return Err(format!("{} is {value}, but must be {range}", knob.name()));
+        for (param, _) in Param::samplers() {
+            let (spec, value) = (param.spec(), self[param]);
+            if let Err(range) = spec.check(value) {
+                return Err(format!("{} is {value}, but must be {range}", spec.key));
             }
         }
         match self
@@ -92,7 +90,8 @@ impl Sampling {
 /// The samplers with what they remember. Sampling allocates nothing.
 pub(super) struct Chain {
     pub(super) settings: Sampling,
-    /// The last tokens, the oldest first, and how often each token is among them; empty where no penalty looks at them.
+    /// The last tokens, the oldest first, and how often each token is among them; empty where no
+    /// penalty looks at them.
     recent: VecDeque<u32>,
     counts: Vec<u32>,
     /// Logit (later probability) and token.
@@ -103,11 +102,12 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(vocab_size: usize, settings: Sampling) -> Chain {
-        let typical = settings.typical < 1.0;
-        let looks = (settings.repeat, settings.frequency, settings.presence) != (1.0, 0.0, 0.0)
-            && settings.repeat_last > 0;
+        let typical = settings[Typical] < 1.0;
+        let penalties = [RepeatPenalty, FrequencyPenalty, PresencePenalty];
+        let repeat_last = settings[RepeatLastN] as usize;
+        let looks = penalties.map(|param| settings[param]) != [1.0, 0.0, 0.0] && repeat_last > 0;
         Chain {
-            recent: VecDeque::with_capacity(if looks { settings.repeat_last + 1 } else { 0 }),
+            recent: VecDeque::with_capacity(if looks { repeat_last + 1 } else { 0 }),
             counts: alloc::vec![0; if looks { vocab_size } else { 0 }],
             candidates: Vec::with_capacity(vocab_size),
             surprises: Vec::with_capacity(if typical { vocab_size } else { 0 }),
@@ -122,7 +122,7 @@ impl Chain {
         };
         *count += 1;
         self.recent.push_back(token);
-        if self.recent.len() > self.settings.repeat_last
+        if self.recent.len() > self.settings[RepeatLastN] as usize
             && let Some(oldest) = self.recent.pop_front()
             && let Some(count) = self.counts.get_mut(oldest as usize)
         {
@@ -133,11 +133,11 @@ impl Chain {
     /// Picks a token. `coin` is from 0 to 1, 1 excluded.
     pub(super) fn sample(&mut self, logits: &mut [f32], coin: f32) -> u32 {
         self.weigh(logits);
-        if self.settings.temperature <= 0.0 {
+        if self.settings[Temperature] <= 0.0 {
             return argmax(logits);
         }
         self.filter(logits);
-        let temperature = self.settings.temperature;
+        let temperature = self.settings[Temperature];
         for (logit, _) in &mut self.candidates {
             *logit /= temperature;
         }
@@ -168,11 +168,11 @@ impl Chain {
             .filter(|(count, _)| **count > 0);
         for (count, logit) in there {
             if *logit <= 0.0 {
-                *logit *= settings.repeat;
+                *logit *= settings[RepeatPenalty];
             } else {
-                *logit /= settings.repeat;
+                *logit /= settings[RepeatPenalty];
             }
-            *logit -= *count as f32 * settings.frequency + settings.presence;
+            *logit -= *count as f32 * settings[FrequencyPenalty] + settings[PresencePenalty];
         }
     }
 
@@ -186,16 +186,17 @@ impl Chain {
         candidates.extend(all.map(|(token, &logit)| (logit, token)));
         let order =
             |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1));
-        if settings.top_k > 0 && settings.top_k < candidates.len() {
-            candidates.select_nth_unstable_by(settings.top_k - 1, order);
-            candidates.truncate(settings.top_k);
+        let top_k = settings[TopK] as usize;
+        if top_k > 0 && top_k < candidates.len() {
+            candidates.select_nth_unstable_by(top_k - 1, order);
+            candidates.truncate(top_k);
         }
         candidates.sort_unstable_by(order);
-        if settings.typical < 1.0 {
-            typical(candidates, &mut self.surprises, settings.typical);
+        if settings[Typical] < 1.0 {
+            typical(candidates, &mut self.surprises, settings[Typical]);
             candidates.sort_unstable_by(order);
         }
-        if settings.top_p < 1.0 {
+        if settings[TopP] < 1.0 {
             let total: f32 = candidates
                 .iter()
                 .map(|c| likelihood(c.0, candidates[0].0))
@@ -203,14 +204,14 @@ impl Chain {
             let (first, mut sum) = (candidates.first().map_or(0.0, |c| c.0), 0.0);
             let enough = candidates.iter().position(|c| {
                 sum += likelihood(c.0, first) / total;
-                sum >= settings.top_p
+                sum >= settings[TopP]
             });
             candidates.truncate(enough.map_or(candidates.len(), |at| at + 1));
         }
-        if settings.min_p > 0.0
+        if settings[MinP] > 0.0
             && let Some(&(largest, _)) = candidates.first()
         {
-            let least = largest + libm::logf(settings.min_p);
+            let least = largest + libm::logf(settings[MinP]);
             let enough = candidates.iter().position(|c| c.0 < least);
             candidates.truncate(enough.unwrap_or(candidates.len()).max(1));
         }
@@ -239,7 +240,8 @@ fn softmax(candidates: &mut [(f32, u32)]) -> f32 {
     sum
 }
 
-/// Keeps the tokens whose surprise is nearest to the expected one, up to a probability of `share`; at least one.
+/// Keeps the tokens whose surprise is nearest to the expected one, up to a probability of `share`;
+/// at least one.
 fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, share: f32) {
     let Some(&(largest, _)) = candidates.first() else {
         return;
@@ -283,15 +285,13 @@ mod tests {
     use super::*;
     use llama2_testing::random::Random;
 
-    /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's test-sampling.cpp), the likeliest
-    /// first.
+    /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's
+    /// test-sampling.cpp), the likeliest first.
     fn left(change: impl Fn(&mut Sampling)) -> Vec<u32> {
-        let mut settings = Sampling {
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            ..Sampling::default()
-        };
+        let mut settings = Sampling::default()
+            .with(TopK, 0.0)
+            .with(TopP, 1.0)
+            .with(MinP, 0.0);
         change(&mut settings);
         let mut chain = Chain::new(4, settings);
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
@@ -308,7 +308,7 @@ mod tests {
             (4, &[3, 2, 1, 0]),
             (0, &[3, 2, 1, 0]),
         ] {
-            assert_eq!(left(|s| s.top_k = k), want, "top-k {k}");
+            assert_eq!(left(|s| s[TopK] = k as f32), want, "top-k {k}");
         }
         for (p, want) in [
             (0.0, &[3][..]),
@@ -316,7 +316,7 @@ mod tests {
             (0.8, &[3, 2, 1]),
             (1.0, &[3, 2, 1, 0]),
         ] {
-            assert_eq!(left(|s| s.top_p = p), want, "top-p {p}");
+            assert_eq!(left(|s| s[TopP] = p), want, "top-p {p}");
         }
         for (p, want) in [
             (0.0, &[3, 2, 1, 0][..]),
@@ -328,19 +328,17 @@ mod tests {
             (0.76, &[3]),
             (1.0, &[3]),
         ] {
-            assert_eq!(left(|s| s.min_p = p), want, "min-p {p}");
+            assert_eq!(left(|s| s[MinP] = p), want, "min-p {p}");
         }
         for (probabilities, want) in [
             ([0.97f32, 0.01, 0.01, 0.01], &[0][..]),
             ([0.4, 0.2, 0.2, 0.2], &[1, 2, 3]),
         ] {
-            let settings = Sampling {
-                top_k: 0,
-                top_p: 1.0,
-                min_p: 0.0,
-                typical: 0.5,
-                ..Sampling::default()
-            };
+            let settings = Sampling::default()
+                .with(TopK, 0.0)
+                .with(TopP, 1.0)
+                .with(MinP, 0.0)
+                .with(Typical, 0.5);
             let mut chain = Chain::new(4, settings);
             chain.filter(&probabilities.map(libm::logf));
             let found: Vec<u32> = chain.candidates.iter().map(|c| c.1).collect();
@@ -354,13 +352,11 @@ mod tests {
         let weighed = |recent: &[u32], repeat, frequency, presence| {
             let mut chain = Chain::new(
                 5,
-                Sampling {
-                    repeat_last: recent.len(),
-                    repeat,
-                    frequency,
-                    presence,
-                    ..Sampling::default()
-                },
+                Sampling::default()
+                    .with(RepeatLastN, recent.len() as f32)
+                    .with(RepeatPenalty, repeat)
+                    .with(FrequencyPenalty, frequency)
+                    .with(PresencePenalty, presence),
             );
             recent.iter().for_each(|&token| chain.accept(token));
             let mut logits = [1.0f32, -1.0, 1.0, 1.0, 1.0];
@@ -378,11 +374,9 @@ mod tests {
         // What is further back than the last two is forgotten.
         let mut chain = Chain::new(
             5,
-            Sampling {
-                repeat_last: 2,
-                presence: 1.0,
-                ..Sampling::default()
-            },
+            Sampling::default()
+                .with(RepeatLastN, 2.0)
+                .with(PresencePenalty, 1.0),
         );
         [0, 3, 4].into_iter().for_each(|token| chain.accept(token));
         let mut logits = [1.0f32; 5];
@@ -403,12 +397,10 @@ mod tests {
             let (p, min) = ((round % 10) as f32 / 10.0 + 0.05, (round % 7) as f32 / 8.0);
             let mut chain = Chain::new(
                 n,
-                Sampling {
-                    top_k: k,
-                    top_p: p,
-                    min_p: min,
-                    ..Sampling::default()
-                },
+                Sampling::default()
+                    .with(TopK, k as f32)
+                    .with(TopP, p)
+                    .with(MinP, min),
             );
             chain.filter(&logits);
             let mut want: Vec<u32> = (0..n as u32).collect();
@@ -447,13 +439,11 @@ mod tests {
     fn draws_follow_the_probabilities_and_odd_logits_do_no_harm() {
         let mut chain = Chain::new(
             4,
-            Sampling {
-                temperature: 1.0,
-                top_k: 0,
-                top_p: 1.0,
-                min_p: 0.0,
-                ..Sampling::default()
-            },
+            Sampling::default()
+                .with(Temperature, 1.0)
+                .with(TopK, 0.0)
+                .with(TopP, 1.0)
+                .with(MinP, 0.0),
         );
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
         let mut counts = [0; 4];
@@ -472,15 +462,10 @@ mod tests {
         ] {
             for settings in [
                 Sampling::default(),
-                Sampling {
-                    typical: 0.5,
-                    temperature: 1e-30,
-                    ..Sampling::default()
-                },
-                Sampling {
-                    temperature: 0.0,
-                    ..Sampling::default()
-                },
+                Sampling::default()
+                    .with(Typical, 0.5)
+                    .with(Temperature, 1e-30),
+                Sampling::default().with(Temperature, 0.0),
             ] {
                 let mut chain = Chain::new(4, settings);
                 for coin in [0.0, 0.5, 0.999_999_9] {
@@ -499,12 +484,12 @@ mod tests {
             settings.check(10).unwrap_err()
         };
         assert_eq!(
-            said(&|s| s.top_p = 1.5),
+            said(&|s| s[TopP] = 1.5),
             "top_p is 1.5, but must be a number from 0 to 1"
         );
-        assert!(said(&|s| s.temperature = f32::NAN).contains("0 or more"));
-        assert!(said(&|s| s.repeat = 0.0).contains("more than 0"));
+        assert!(said(&|s| s[Temperature] = f32::NAN).contains("0 or more"));
+        assert!(said(&|s| s[RepeatPenalty] = 0.0).contains("more than 0"));
         assert!(said(&|s| s.bias.push((10, 1.0))).contains("token 10"));
-        assert!(said(&|s| s.repeat_last = 1 << 20).contains("65536"));
+        assert!(said(&|s| s[RepeatLastN] = 1e6).contains("65536"));
     }
 }

@@ -1,13 +1,15 @@
 //! Which token comes next: llama.cpp's samplers ([`Sampling`]), or
-//! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for the same seed.
+//! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for
+//! the same seed.
 
 mod chain;
 mod wishes;
 
 use alloc::vec::Vec;
 
-pub use chain::{MOST_REPEAT_LAST, Sampling};
-pub use wishes::{Drawing, Knob, Wishes, parse_bias};
+pub use chain::Sampling;
+pub use llama2_settings::Param;
+pub use wishes::{Drawing, Wishes};
 
 use crate::kernels::{self, Features, Kernels};
 
@@ -24,8 +26,9 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for `vocab_size` logits. `temperature` 0 takes the largest logit; `top_p` outside of 0 to 1 (both
-    /// excluded) draws from the whole distribution; `seed` is run.c's `rng_seed` (0 gives nothing but zeros, as there).
+    /// A sampler for `vocab_size` logits. `temperature` 0 takes the largest logit; `top_p` outside
+    /// of 0 to 1 (both excluded) draws from the whole distribution; `seed` is run.c's `rng_seed` (0
+    /// gives nothing but zeros, as there).
     pub fn new(vocab_size: usize, temperature: f32, top_p: f32, seed: u64) -> Sampler {
         Sampler {
             temperature,
@@ -40,8 +43,8 @@ impl Sampler {
     /// llama.cpp's samplers for `vocab_size` logits.
     pub fn with(vocab_size: usize, settings: Sampling, seed: u64) -> Sampler {
         Sampler {
-            temperature: settings.temperature,
-            top_p: settings.top_p,
+            temperature: settings[Param::Temperature],
+            top_p: settings[Param::TopP],
             state: seed,
             kernels: kernels::best(Features::of_this_core()),
             candidates: Vec::new(),
@@ -78,7 +81,8 @@ impl Sampler {
         }
     }
 
-    /// Moves the generator on as `sample` does, without logits: run.c's chat samples at the prompt's positions too.
+    /// Moves the generator on as `sample` does, without logits: run.c's chat samples at the
+    /// prompt's positions too.
     pub fn skip(&mut self) {
         if self.temperature != 0.0 {
             self.coin();
@@ -94,9 +98,11 @@ impl Sampler {
         (bits >> 8) as f32 / 16_777_216.0
     }
 
-    /// Draws from the smallest set of likeliest tokens whose probabilities sum to more than top-p (Holtzman et al. 2020).
+    /// Draws from the smallest set of likeliest tokens whose probabilities sum to more than top-p
+    /// (Holtzman et al. 2020).
     fn draw_top_p(&mut self, probabilities: &[f32], coin: f32) -> u32 {
-        // What is below this cannot be in the set, however the rest is spread; it saves sorting most of the vocabulary.
+        // What is below this cannot be in the set, however the rest is spread; it saves sorting
+        // most of the vocabulary.
         let cutoff = (1.0 - self.top_p) / (probabilities.len() as f32 - 1.0);
         let likely = (0..)
             .zip(probabilities)
@@ -124,8 +130,8 @@ impl Sampler {
                 return *token;
             }
         }
-        // Rounding may leave the sum below the mark. No candidate at all is possible with a tiny top-p over a tiny
-        // vocabulary, and with NaN; run.c then reads before its list.
+        // Rounding may leave the sum below the mark. No candidate at all is possible with a tiny
+        // top-p over a tiny vocabulary, and with NaN; run.c then reads before its list.
         self.candidates
             .get(last)
             .map_or_else(|| argmax(probabilities), |c| c.1)

@@ -1,133 +1,54 @@
-//! What is wished of the samplers, knob by knob, whoever asks; and which of the two draws.
+//! Samplers' values that somebody asked for; and which of the two samplers draws.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{MOST_REPEAT_LAST, Sampler, Sampling};
+use llama2_settings::{Overrides, Param, TABLE};
 
-/// A number that can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Knob {
-    /// Divides the logits; 0 takes the likeliest token.
-    Temperature,
-    /// Keep the likeliest tokens that make up this probability.
-    TopP,
-    /// Keep so many of the likeliest tokens.
-    TopK,
-    /// Keep tokens at least this likely, measured by the likeliest.
-    MinP,
-    /// Keep the tokens nearest to the expected surprise that make up this probability.
-    Typical,
-    /// Divides the logits of tokens that were there.
-    RepeatPenalty,
-    /// Tokens back that the penalties look.
-    RepeatLastN,
-    /// Taken from a logit for each time that its token was there.
-    FrequencyPenalty,
-    /// Taken from a logit if its token was there.
-    PresencePenalty,
-}
+use super::{Sampler, Sampling};
 
-impl Knob {
-    /// All of them; a knob's place here is its number.
-    pub const ALL: [Knob; 9] = [
-        Knob::Temperature,
-        Knob::TopP,
-        Knob::TopK,
-        Knob::MinP,
-        Knob::Typical,
-        Knob::RepeatPenalty,
-        Knob::RepeatLastN,
-        Knob::FrequencyPenalty,
-        Knob::PresencePenalty,
-    ];
-
-    /// Its name, as options have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Knob::Temperature => "temperature",
-            Knob::TopP => "top_p",
-            Knob::TopK => "top_k",
-            Knob::MinP => "min_p",
-            Knob::Typical => "typical",
-            Knob::RepeatPenalty => "repeat_penalty",
-            Knob::RepeatLastN => "repeat_last_n",
-            Knob::FrequencyPenalty => "frequency_penalty",
-            Knob::PresencePenalty => "presence_penalty",
-        }
-    }
-
-    /// The knob of this name, whose words may be joined by `_` or `-`.
-    pub fn named(name: &str) -> Option<Knob> {
-        let same = |knob: &Knob| knob.name().bytes().eq(name.bytes().map(underscored));
-        Knob::ALL.into_iter().find(same)
-    }
-
-    /// Whether it counts something.
-    pub fn is_whole(self) -> bool {
-        matches!(self, Knob::TopK | Knob::RepeatLastN)
-    }
-
-    /// Its least and its largest value, and both in words.
-    fn range(self) -> (f32, f32, &'static str) {
-        match self {
-            Knob::Temperature => (0.0, f32::MAX, "a number of 0 or more"),
-            Knob::TopP | Knob::MinP | Knob::Typical => (0.0, 1.0, "a number from 0 to 1"),
-            // Above this not every whole number is a float; no vocabulary is that large.
-            Knob::TopK => (0.0, 16_777_216.0, "a whole number from 0 to 16777216"),
-            Knob::RepeatPenalty => (f32::MIN_POSITIVE, f32::MAX, "a number of more than 0"),
-            Knob::RepeatLastN => (
-                0.0,
-                MOST_REPEAT_LAST as f32,
-                "a whole number from 0 to 65536",
-            ),
-            Knob::FrequencyPenalty | Knob::PresencePenalty => {
-                (-100.0, 100.0, "a number from -100 to 100")
-            }
-        }
-    }
-
-    /// Whether it may have this value.
-    ///
-    /// # Errors
-    /// What it must be.
-    pub fn check(self, value: f32) -> Result<(), &'static str> {
-        let (least, most, words) = self.range();
-        let whole = !self.is_whole() || libm::truncf(value) == value;
-        if whole && (least..=most).contains(&value) {
-            Ok(())
-        } else {
-            Err(words)
-        }
-    }
-}
-
-fn underscored(byte: u8) -> u8 {
-    if byte == b'-' { b'_' } else { byte }
-}
-
-/// What is wished of the samplers; where nothing is, there are defaults.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Samplers' values that somebody asked for; where nobody did, there are defaults.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Wishes {
-    knobs: [Option<f32>; Knob::ALL.len()],
+    numbers: [Option<f32>; TABLE.len()],
     /// Added to the logits of these tokens.
     pub bias: Option<Vec<(u32, f32)>>,
 }
 
+impl Default for Wishes {
+    fn default() -> Wishes {
+        Wishes {
+            numbers: [None; TABLE.len()],
+            bias: None,
+        }
+    }
+}
+
+impl From<&Overrides> for Wishes {
+    fn from(overrides: &Overrides) -> Wishes {
+        let mut wishes = Wishes::default();
+        for (param, _) in Param::samplers() {
+            wishes.set(param, overrides.number(param));
+        }
+        wishes.bias = overrides.biases(Param::LogitBias).cloned();
+        wishes
+    }
+}
+
 impl Wishes {
-    /// The wish for a knob.
-    pub fn get(&self, knob: Knob) -> Option<f32> {
-        self.knobs[knob as usize]
+    /// The wish for a sampler.
+    pub fn get(&self, param: Param) -> Option<f32> {
+        self.numbers[param as usize]
     }
 
-    /// Wishes a value, or nothing. Whether it may be is seen by [`Drawing::check`], or before by [`Knob::check`].
-    pub fn set(&mut self, knob: Knob, value: Option<f32>) {
-        self.knobs[knob as usize] = value;
+    /// Wishes a value, or nothing. [`Drawing::check`] sees if it is in range.
+    pub fn set(&mut self, param: Param, value: Option<f32>) {
+        self.numbers[param as usize] = value;
     }
 
     /// The same with a value.
-    pub fn with(mut self, knob: Knob, value: f32) -> Wishes {
-        self.set(knob, Some(value));
+    pub fn with(mut self, param: Param, value: f32) -> Wishes {
+        self.set(param, Some(value));
         self
     }
 
@@ -137,91 +58,60 @@ impl Wishes {
         self
     }
 
-    /// These wishes, and where they are silent, `other`'s.
-    pub fn over(self, other: Wishes) -> Wishes {
-        let mut knobs = self.knobs;
-        for (own, other) in knobs.iter_mut().zip(other.knobs) {
-            *own = own.or(other);
-        }
-        Wishes {
-            knobs,
-            bias: self.bias.or(other.bias),
-        }
-    }
-
-    /// Puts temperature and top-p right where they are out of range, as run.c's `main` does, and says so.
+    /// Puts temperature and top-p right where they are out of range, as run.c's `main` does, and
+    /// says so.
     pub fn adjust(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        if let Some(wished) = self.get(Knob::Temperature)
+        if let Some(wished) = self.get(Param::Temperature)
             && (wished.is_nan() || wished < 0.0)
         {
             said.push(format!(
                 "temperature {wished} is not 0 or more: taking 0, the likeliest token each time"
             ));
-            self.set(Knob::Temperature, Some(0.0));
+            self.set(Param::Temperature, Some(0.0));
         }
-        if let Some(wished) = self.get(Knob::TopP)
+        if let Some(wished) = self.get(Param::TopP)
             && !(0.0..=1.0).contains(&wished)
         {
             said.push(format!(
                 "top-p {wished} is outside of 0 to 1: taking {RUN_C_TOP_P}"
             ));
-            self.set(Knob::TopP, Some(RUN_C_TOP_P));
+            self.set(Param::TopP, Some(RUN_C_TOP_P));
         }
         said
     }
 
-    /// Who draws. In a dialog, which is llama.cpp's business, its samplers do, with its defaults. Everywhere else run.c's, with
-    /// run.c's defaults, as long as nothing is wished that it does not know; then llama.cpp's, of which only does anything what is
-    /// wished.
+    /// Who draws. In a dialog, which is llama.cpp's business, its samplers do, with its defaults.
+    /// Everywhere else run.c's, with run.c's defaults, as long as nothing is wished that it does
+    /// not know; then llama.cpp's, of which only does anything what is wished.
     pub fn drawing(&self, dialog: bool) -> Drawing {
-        let base = if dialog {
-            Sampling::default()
-        } else {
-            Sampling {
-                temperature: RUN_C_TEMPERATURE,
-                top_p: RUN_C_TOP_P,
-                top_k: 0,
-                min_p: 0.0,
-                ..Sampling::default()
-            }
-        };
+        let base = Sampling::from_defaults(|defaults| match dialog {
+            true => defaults.llama_cpp,
+            false => defaults.run_c,
+        });
         let sampling = self.onto(&base);
-        let plain = Sampling {
-            temperature: sampling.temperature,
-            top_p: sampling.top_p,
-            ..base
-        };
+        let (temperature, top_p) = (sampling[Param::Temperature], sampling[Param::TopP]);
+        let plain = base
+            .with(Param::Temperature, temperature)
+            .with(Param::TopP, top_p);
         if !dialog && sampling == plain {
-            Drawing::RunC {
-                temperature: sampling.temperature,
-                top_p: sampling.top_p,
-            }
+            Drawing::RunC { temperature, top_p }
         } else {
             Drawing::LlamaCpp(sampling)
         }
     }
 
     fn onto(&self, base: &Sampling) -> Sampling {
-        let or = |knob, base| self.get(knob).unwrap_or(base);
-        let count = |knob, base| self.get(knob).map_or(base, |wished| wished as usize);
-        Sampling {
-            temperature: or(Knob::Temperature, base.temperature),
-            top_p: or(Knob::TopP, base.top_p),
-            top_k: count(Knob::TopK, base.top_k),
-            min_p: or(Knob::MinP, base.min_p),
-            typical: or(Knob::Typical, base.typical),
-            repeat: or(Knob::RepeatPenalty, base.repeat),
-            repeat_last: count(Knob::RepeatLastN, base.repeat_last),
-            frequency: or(Knob::FrequencyPenalty, base.frequency),
-            presence: or(Knob::PresencePenalty, base.presence),
-            bias: self.bias.clone().unwrap_or_default(),
+        let mut sampling = base.clone();
+        for (param, _) in Param::samplers() {
+            sampling[param] = self.get(param).unwrap_or(base[param]);
         }
+        sampling.bias = self.bias.clone().unwrap_or_default();
+        sampling
     }
 }
 
-/// run.c's defaults.
-const RUN_C_TEMPERATURE: f32 = 1.0;
+/// run.c's default, which also stands for one that is out of range.
 const RUN_C_TOP_P: f32 = 0.9;
 
 /// Whose sampler draws, and with which settings.
@@ -255,7 +145,19 @@ impl Drawing {
     pub fn temperature(&self) -> f32 {
         match self {
             Drawing::RunC { temperature, .. } => *temperature,
-            Drawing::LlamaCpp(sampling) => sampling.temperature,
+            Drawing::LlamaCpp(sampling) => sampling[Param::Temperature],
+        }
+    }
+
+    /// The value of a sampler that is in force.
+    pub fn get(&self, param: Param) -> f32 {
+        match self {
+            Drawing::LlamaCpp(sampling) => sampling[param],
+            Drawing::RunC { temperature, top_p } => {
+                Sampling::from_defaults(|defaults| defaults.run_c)
+                    .with(Param::Temperature, *temperature)
+                    .with(Param::TopP, *top_p)[param]
+            }
         }
     }
 
@@ -282,45 +184,32 @@ impl fmt::Display for Drawing {
             }
             Drawing::LlamaCpp(sampling) => sampling,
         };
-        let greedy = sampling.temperature == 0.0;
+        let greedy = sampling[Param::Temperature] == 0.0;
         if greedy {
             write!(f, "the likeliest token each time (temperature 0)")?;
         } else {
-            write!(f, "temperature {}", sampling.temperature)?;
+            write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
-        let number = |f: &mut fmt::Formatter<'_>, name: &str, value: f32, off: f32| {
-            if value == off {
-                Ok(())
-            } else {
-                write!(f, ", {name} {value}")
-            }
+        // In the chain's order; what only filters does nothing for the likeliest token.
+        let filters = [Param::TopK, Param::Typical, Param::TopP, Param::MinP];
+        let is_said = |param: &Param| {
+            let is_other = !matches!(param, Param::Temperature | Param::RepeatLastN);
+            is_other && !filters.contains(param)
         };
-        if !greedy {
-            number(f, "top-k", sampling.top_k as f32, 0.0)?;
-            number(f, "typical", sampling.typical, 1.0)?;
-            number(f, "top-p", sampling.top_p, 1.0)?;
-            number(f, "min-p", sampling.min_p, 0.0)?;
+        let others = Param::samplers().map(|(param, _)| param).filter(is_said);
+        let filters = filters.into_iter().filter(|_| !greedy);
+        for param in filters.chain(others) {
+            let (spec, value) = (param.spec(), sampling[param]);
+            if !spec.is_special(value) {
+                write!(f, ", {} {value}", spec.said_as())?;
+            }
         }
-        number(f, "repeat penalty", sampling.repeat, 1.0)?;
-        number(f, "frequency penalty", sampling.frequency, 0.0)?;
-        number(f, "presence penalty", sampling.presence, 0.0)?;
         match sampling.bias.len() {
             0 => Ok(()),
             1 => write!(f, ", 1 bias"),
             biases => write!(f, ", {biases} biases"),
         }
     }
-}
-
-/// A bias as people write it: `TOKEN=NUMBER`.
-///
-/// # Errors
-/// What it must be.
-pub fn parse_bias(text: &str) -> Result<(u32, f32), &'static str> {
-    let parsed = text
-        .split_once('=')
-        .and_then(|(token, bias)| Some((token.trim().parse().ok()?, bias.trim().parse().ok()?)));
-    parsed.ok_or("a token's number, =, and a number, such as 42=-1.5")
 }
 
 #[cfg(test)]
@@ -344,26 +233,27 @@ mod tests {
             Drawing::LlamaCpp(Sampling::default()),
             "llama.cpp's defaults in its own dialogs"
         );
-        let own = none.clone().with(Knob::Temperature, 0.5);
-        let own = own.with(Knob::TopP, 0.7);
+        let own = none.clone().with(Param::Temperature, 0.5);
+        let own = own.with(Param::TopP, 0.7);
         let want = Drawing::RunC {
             temperature: 0.5,
             top_p: 0.7,
         };
         assert_eq!(own.drawing(false), want);
         // What does nothing changes nothing.
-        assert_eq!(own.clone().with(Knob::TopK, 0.0).drawing(false), want);
-        for knob in Knob::ALL.into_iter().skip(2) {
-            let value = if knob.is_whole() { 3.0 } else { 0.25 };
-            let drawing = own.clone().with(knob, value).drawing(false);
+        assert_eq!(own.clone().with(Param::TopK, 0.0).drawing(false), want);
+        for (param, _) in Param::samplers().skip(2) {
+            let value = if param == Param::TopK { 3.0 } else { 0.25 };
+            let drawing = own.clone().with(param, value).drawing(false);
             let Drawing::LlamaCpp(sampling) = drawing else {
-                panic!("{knob:?}");
+                panic!("{param:?}");
             };
-            assert_eq!((sampling.temperature, sampling.top_p), (0.5, 0.7));
+            let own = (sampling[Param::Temperature], sampling[Param::TopP]);
+            assert_eq!(own, (0.5, 0.7));
             // Nothing but what was wished.
             assert_eq!(
-                (sampling.top_k == 3, sampling.min_p == 0.25),
-                (knob == Knob::TopK, knob == Knob::MinP)
+                (sampling[Param::TopK] == 3.0, sampling[Param::MinP] == 0.25),
+                (param == Param::TopK, param == Param::MinP)
             );
         }
         let biased = none.clone().with_bias(3, 1.0);
@@ -374,44 +264,12 @@ mod tests {
         );
         assert_eq!(
             none.clone()
-                .with(Knob::Temperature, 0.0)
-                .with(Knob::PresencePenalty, 0.5)
+                .with(Param::Temperature, 0.0)
+                .with(Param::PresencePenalty, 0.5)
                 .drawing(true)
                 .to_string(),
             "the likeliest token each time (temperature 0), presence penalty 0.5"
         );
         assert_eq!(none.drawing(false).to_string(), "temperature 1, top-p 0.9");
-    }
-
-    #[test]
-    fn names_and_ranges() {
-        for (number, knob) in Knob::ALL.into_iter().enumerate() {
-            assert_eq!(knob as usize, number);
-            assert_eq!(Knob::named(knob.name()), Some(knob));
-            assert_eq!(Knob::named(&knob.name().replace('_', "-")), Some(knob));
-            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                assert!(knob.check(value).is_err(), "{knob:?} {value}");
-            }
-            assert_eq!(knob.check(1.0), Ok(()));
-        }
-        assert_eq!(Knob::named("top"), None);
-        assert_eq!(Knob::MinP.check(1.5), Err("a number from 0 to 1"));
-        assert!(Knob::TopK.check(1.5).is_err() && Knob::TopK.check(-1.0).is_err());
-        assert!(Knob::RepeatPenalty.check(0.0).is_err());
-        assert_eq!(parse_bias("42=-1.5"), Ok((42, -1.5)));
-        assert!(parse_bias("42").is_err() && parse_bias("-1=2").is_err());
-    }
-
-    #[test]
-    fn what_one_place_says_goes_over_another() {
-        let line = Wishes::default().with(Knob::TopK, 5.0);
-        let file = Wishes::default()
-            .with(Knob::TopK, 7.0)
-            .with(Knob::MinP, 0.5);
-        let both = line.over(file);
-        assert_eq!(
-            (both.get(Knob::TopK), both.get(Knob::MinP)),
-            (Some(5.0), Some(0.5))
-        );
     }
 }

@@ -5,7 +5,7 @@ use llama2_engine::{
     generate::{Generation, PromptError, Step},
     layout::Encoding,
     model::Model,
-    sampler::{Sampler, Sampling, argmax},
+    sampler::{Param, Sampler, Sampling, argmax},
     session::{Options, Session},
     tokenizer::{Fragment, Tokenizer},
 };
@@ -29,10 +29,7 @@ fn speaker() -> (Model, Tokenizer) {
 }
 
 fn greedy() -> Sampler {
-    let settings = Sampling {
-        temperature: 0.0,
-        ..Sampling::default()
-    };
+    let settings = Sampling::default().with(Param::Temperature, 0.0);
     Sampler::with(family::VOCABULARY, settings, 1)
 }
 
@@ -202,13 +199,11 @@ fn words_that_stop_a_text_are_not_part_of_it_wherever_tokens_end() {
 #[test]
 fn penalties_count_the_prompt() {
     let (model, tokenizer) = speaker();
-    let settings = Sampling {
-        temperature: 0.0,
-        // A reward: what was there comes again.
-        presence: -100.0,
-        repeat_last: 512,
-        ..Sampling::default()
-    };
+    // A reward: what was there comes again.
+    let settings = Sampling::default()
+        .with(Param::Temperature, 0.0)
+        .with(Param::PresencePenalty, -100.0)
+        .with(Param::RepeatLastN, 512.0);
     let mut sampler = Sampler::with(family::VOCABULARY, settings, 1);
     let mut session = Session::new(&model, Options::default()).unwrap();
     let mut generation = Generation::new(&tokenizer, b"Three tins", 40, 512).unwrap();
@@ -567,10 +562,7 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
             let mut sampler = if by_run_c {
                 Sampler::new(family::VOCABULARY, temperature, 0.9, 1)
             } else {
-                let settings = Sampling {
-                    temperature,
-                    ..Sampling::default()
-                };
+                let settings = Sampling::default().with(Param::Temperature, temperature);
                 Sampler::with(family::VOCABULARY, settings, 1)
             };
             let mut text = Generation::new(&tokenizer, b"Hi", 99, 256).unwrap();

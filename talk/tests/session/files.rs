@@ -153,7 +153,7 @@ fn files_that_are_no_conversations_name_the_line() {
     files.insert("CUT.JSL".into(), good.as_bytes()[..good.len() - 9].into());
     files.insert(
         "HOT.JSL".into(),
-        good.replacen("\"temperature\":0.0", "\"temperature\":99", 1)
+        good.replacen("\"temperature\":0.0", "\"temperature\":-9", 1)
             .into(),
     );
     let swapped = good.replacen("assistant", "user", 1);
@@ -169,7 +169,7 @@ fn files_that_are_no_conversations_name_the_line() {
     for sentence in [
         "EMPTY.JSL: the file is empty",
         "CUT.JSL: line 3 ends in the middle",
-        "HOT.JSL: line 1 has settings that will not do: temperature is 99",
+        "HOT.JSL: line 1 has the setting temperature = -9, which will not do",
         "SWAPPED.JSL: line 3",
     ] {
         assert!(errors.contains(sentence), "{sentence}: {errors}");
@@ -323,7 +323,7 @@ fn the_configuration_has_what_differs_from_the_model_s_defaults() {
     let text = room.machine.config.clone().unwrap();
     assert_eq!(
         text,
-        "# Seed.\n# seed = 0\nthink = \"show\"\ntop_k = 7\n# display = \"auto\"\nmodel = \"stories1M\"\ntemperature = 0.5\nsteps = 8\n"
+        "# Seed.\n# seed = 0\nthink = \"show\"\ntop_k = 7\n# display = \"auto\"\nmodel = \"stories1M\"\nsteps = 8\ntemperature = 0.5\n"
     );
 }
 

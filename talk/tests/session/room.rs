@@ -497,8 +497,8 @@ impl Room {
 /// Settings of [`Room::steady`]. The random models say nothing but digits and capital letters, which are tokens of their own: a text that they
 /// said is made of the same tokens when it is read again.
 pub fn steady() -> Settings {
-    use llama2_engine::sampler::{Knob, Wishes};
-    let mut sampling = Wishes::default().with(Knob::Temperature, 0.0);
+    use llama2_engine::sampler::{Param, Wishes};
+    let mut sampling = Wishes::default().with(Param::Temperature, 0.0);
     let is_said =
         |token: &u32| (0x30..=0x5a).contains(token) || *token as usize == family::VOCABULARY - 1;
     for token in (0..family::VOCABULARY as u32).filter(|token| !is_said(token)) {

@@ -5,7 +5,8 @@ use llama2_testing::random::Random;
 use super::*;
 use crate::{
     buffer::Arena,
-    layout::{BLOCK, Encoding, Matrix, Rounding, coded::Coded, file_blocks, padded, q8_0},
+    layout::{BLOCK, Encoding, Rounding, coded::Coded, file_blocks, padded, q8_0},
+    matrix::Matrix,
 };
 
 const LENGTHS: [usize; 16] = [

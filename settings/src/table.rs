@@ -1,0 +1,477 @@
+//! The table itself. A new parameter is a row; a sampler's also needs its step in the chain.
+
+use crate::{
+    Api, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Think,
+    spec::{Choice, words},
+};
+
+/// Row of a parameter that has nothing but what the table gives it.
+const fn plain(param: Param) -> Spec {
+    Spec {
+        param,
+        key: "",
+        saved: "",
+        letter: ' ',
+        flags: &[],
+        value_name: "",
+        commands: &[],
+        arguments: "[number]",
+        about: "",
+        api: Api::NONE,
+        domain: Domain::Text,
+        defaults: Defaults::Elsewhere,
+        secret: false,
+        help: "",
+        note: "",
+        example: "",
+    }
+}
+
+macro_rules! table {
+    ($($param:ident { help: $help:literal, $($field:ident: $value:expr,)* })*) => {
+        /// A parameter: its row in [`TABLE`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Param {
+            $(#[doc = $help] $param,)*
+        }
+
+        /// All parameters, in the order of `LLAMA2.CFG`.
+        pub static TABLE: [Spec; [$(Param::$param),*].len()] = [
+            $(Spec { help: $help, $($field: $value,)* ..plain(Param::$param) },)*
+        ];
+    };
+}
+
+impl Param {
+    /// Its row.
+    pub fn spec(self) -> &'static Spec {
+        &TABLE[self as usize]
+    }
+
+    /// The parameter of a key of `LLAMA2.CFG`.
+    pub fn of_key(key: &str) -> Option<Param> {
+        let spec = TABLE.iter().find(|spec| !key.is_empty() && spec.key == key);
+        spec.map(|spec| spec.param)
+    }
+
+    /// All samplers' numbers, with their defaults.
+    pub fn samplers() -> impl Iterator<Item = (Param, SamplerDefaults)> {
+        TABLE.iter().filter_map(|spec| match spec.defaults {
+            Defaults::Sampler(defaults) => Some((spec.param, defaults)),
+            Defaults::Elsewhere => None,
+        })
+    }
+}
+
+const fn sampler(run_c: f32, llama_cpp: f32, special: (f32, &'static str)) -> Defaults {
+    Defaults::Sampler(SamplerDefaults {
+        run_c,
+        llama_cpp,
+        special,
+    })
+}
+
+const fn number(least: f32, most: f32, allowed: &'static str) -> Domain {
+    Domain::Number {
+        least,
+        most,
+        allowed,
+        whole: false,
+        adjusted: false,
+    }
+}
+
+const fn count(most: f32, allowed: &'static str) -> Domain {
+    Domain::Number {
+        least: 0.0,
+        most,
+        allowed,
+        whole: true,
+        adjusted: false,
+    }
+}
+
+/// As run.c takes it: what is out of range is put right.
+const fn adjusted(domain: Domain) -> Domain {
+    match domain {
+        Domain::Number {
+            least,
+            most,
+            allowed,
+            whole,
+            ..
+        } => Domain::Number {
+            least,
+            most,
+            allowed,
+            whole,
+            adjusted: true,
+        },
+        other => other,
+    }
+}
+
+const FROM_0: Domain = number(0.0, f32::MAX, "a number of 0 or more");
+const SHARE: Domain = number(0.0, 1.0, "a number from 0 to 1");
+const PENALTY: Domain = number(-100.0, 100.0, "a number from -100 to 100");
+const COUNTED: Domain = Domain::Whole {
+    least: 1,
+    adjusted: false,
+};
+const KEEPS_ALL: &str = "keeps all";
+const NONE: &str = "none";
+
+static MODES: [&str; 2] = words(Mode::NAMES);
+static THINK: [&str; 3] = words(Think::NAMES);
+static EXITS: [&str; 3] = words(Exit::NAMES);
+static DISPLAYS: [&str; 3] = words(Display::NAMES);
+
+table! {
+    Model {
+        help: "Checkpoint (llama2.c's .bin, or .gguf); \"bundled\" is the model inside llama2.efi.",
+        key: "model",
+        value_name: "checkpoint",
+        note: "Without it: STORIES*.BIN, MODEL.BIN\nor *.GGUF in \\ or \\MODELS, where there are \
+            several the one that is chosen from a menu, else the bundled one. Write / or use \
+            single quotes: 'MODELS\\MY.BIN'.",
+        example: "\"STORIES.BIN\"",
+    }
+    Tokenizer {
+        help: "Its tokenizer.",
+        key: "tokenizer",
+        letter: 'z',
+        flags: &["tokenizer"],
+        value_name: "tokenizer",
+        note: "Without it: TOKENIZER.BIN or TOKEN.BIN.",
+        example: "\"TOKEN.BIN\"",
+    }
+    Prompt {
+        help: "The text to go on from.",
+        key: "prompt",
+        letter: 'i',
+        flags: &["prompt"],
+        value_name: "prompt",
+        api: Api { openai: "", ..Api::all("prompt") },
+        example: "\"Once upon a time\"",
+    }
+    PromptFile {
+        help: "File that holds the prompt.",
+        letter: 'f',
+        flags: &["file"],
+        value_name: "file",
+    }
+    Steps {
+        help: "Number of tokens, the prompt's among them; 0 is as many as the model's context \
+            holds.",
+        key: "steps",
+        saved: "max",
+        letter: 'n',
+        flags: &["tokens", "n-predict", "predict", "max-tokens", "steps"],
+        value_name: "steps",
+        commands: &["max"],
+        arguments: "[tokens]",
+        about: "Show or set how long a reply may be; 0 is as long as the context holds.",
+        api: Api { llama_server: "n_predict", openai: "max_completion_tokens", ollama: "num_predict" },
+        domain: Domain::Whole { least: 0, adjusted: true },
+        note: "Without it: 512\nin a conversation, 256 where exit is set. In a .gguf model's \
+            chat: most tokens of an answer. Without it: 1024.",
+        example: "256",
+    }
+    Temperature {
+        help: "0 takes the likeliest token each time, 1 draws as the model learnt.",
+        key: "temperature",
+        saved: "temperature",
+        letter: 't',
+        flags: &["temperature", "temp"],
+        value_name: "temperature",
+        commands: &["temp", "temperature"],
+        about: "Show or set the temperature: 0 takes the likeliest token each time.",
+        api: Api::all("temperature"),
+        domain: adjusted(FROM_0),
+        defaults: sampler(1.0, 0.8, (0.0, "the likeliest token each time")),
+        note: "Without it: 1, in a .gguf model's chat 0.8.",
+        example: "1.0",
+    }
+    TopP {
+        help: "Draw from the likeliest tokens that make up this probability; 1 is off.",
+        key: "top_p",
+        saved: "top_p",
+        letter: 'p',
+        flags: &["top-p"],
+        value_name: "top_p",
+        commands: &["top_p"],
+        about: "Show or set top-p: keep the likeliest tokens that make up this probability; 1 \
+            keeps all.",
+        api: Api::all("top_p"),
+        domain: adjusted(SHARE),
+        defaults: sampler(0.9, 0.95, (1.0, KEEPS_ALL)),
+        note: "Without it: 0.9, in such a chat 0.95.",
+        example: "0.9",
+    }
+    Seed {
+        help: "The same seed gives the same text; 0 draws one.",
+        key: "seed",
+        saved: "seed",
+        letter: 's',
+        flags: &["seed"],
+        value_name: "seed",
+        commands: &["seed"],
+        arguments: "[number | random]",
+        about: "Show or set the seed: the same one gives the same text; random draws one.",
+        api: Api::all("seed"),
+        domain: Domain::Seed,
+        note: "Without it: 0.",
+        example: "0",
+    }
+    Mode {
+        help: "\"generate\" goes on from the prompt, \"chat\" answers.",
+        key: "mode",
+        letter: 'm',
+        flags: &["mode"],
+        value_name: "generate|chat",
+        domain: Domain::Word(&MODES),
+        note: "It does so in the model's own template\n(Llama 2's for llama2.c's checkpoints; a \
+            .gguf model without one goes on from what is typed).\nWithout it: models with a chat \
+            template chat, others tell stories.",
+        example: "\"generate\"",
+    }
+    System {
+        help: "System prompt, in chat.",
+        key: "system",
+        letter: 'y',
+        flags: &["system", "system-prompt"],
+        value_name: "system",
+        api: Api { llama_server: "", openai: "", ollama: "system" },
+        example: "\"Answer briefly.\"",
+    }
+    Think {
+        help: "What some models think before they answer: \"show\", \"hide\", or \"off\" (the \
+            model is told not to think).",
+        key: "think",
+        saved: "think",
+        flags: &["think"],
+        value_name: "show|hide|off",
+        commands: &["think"],
+        arguments: "[show | hide | off]",
+        about: "Show or set what becomes of a model's thoughts.",
+        api: Api { llama_server: "", openai: "", ollama: "think" },
+        domain: Domain::Word(&THINK),
+        note: "Without it: \"show\".",
+        example: "\"show\"",
+    }
+    Stop {
+        help: "End the text before these words where the model says them: one text, or several.",
+        key: "stop",
+        saved: "stop",
+        flags: &["stop"],
+        value_name: "text",
+        commands: &["stop"],
+        arguments: "[text | off]",
+        about: "Show the texts that end a reply, add one (\\n is a line break), or remove all.",
+        api: Api::all("stop"),
+        domain: Domain::Texts,
+        example: "[\"User:\", \"The End\"]",
+    }
+    TopK {
+        help: "Keep so many of the likeliest tokens; 0 is all.",
+        key: "top_k",
+        saved: "top_k",
+        flags: &["top-k"],
+        value_name: "N",
+        commands: &["top_k"],
+        about: "Show or set top-k: keep so many of the likeliest tokens; 0 keeps all.",
+        api: Api::local("top_k"),
+        // Above this not every whole number is a float; no vocabulary is that large.
+        domain: count(16_777_216.0, "a whole number from 0 to 16777216"),
+        defaults: sampler(0.0, 40.0, (0.0, KEEPS_ALL)),
+        example: "40",
+    }
+    MinP {
+        help: "Keep tokens at least this likely, measured by the likeliest; 0 is all.",
+        key: "min_p",
+        saved: "min_p",
+        flags: &["min-p"],
+        value_name: "P",
+        commands: &["min_p"],
+        about: "Show or set min-p: keep tokens at least this likely, measured by the likeliest; 0 \
+            keeps all.",
+        api: Api::local("min_p"),
+        domain: SHARE,
+        defaults: sampler(0.0, 0.05, (0.0, KEEPS_ALL)),
+        example: "0.05",
+    }
+    Typical {
+        help: "Keep the tokens nearest to the expected surprise that make up this probability; 1 \
+            is all.",
+        key: "typical",
+        saved: "typical",
+        flags: &["typical"],
+        value_name: "P",
+        commands: &["typical"],
+        about: "Show or set typical sampling: keep the tokens nearest to the expected surprise \
+            that make up this probability; 1 keeps all.",
+        api: Api { llama_server: "typical_p", openai: "", ollama: "typical_p" },
+        domain: SHARE,
+        defaults: sampler(1.0, 1.0, (1.0, KEEPS_ALL)),
+        example: "1.0",
+    }
+    RepeatPenalty {
+        help: "Divide the logits of tokens that were there by this; 1 is off.",
+        key: "repeat_penalty",
+        saved: "repeat_penalty",
+        flags: &["repeat-penalty"],
+        value_name: "X",
+        commands: &["repeat"],
+        arguments: "[penalty [tokens]]",
+        about: "Show or set the repetition penalty (1 is none), and how many tokens back it looks.",
+        api: Api::local("repeat_penalty"),
+        domain: number(f32::MIN_POSITIVE, f32::MAX, "a number of more than 0"),
+        defaults: sampler(1.0, 1.0, (1.0, NONE)),
+        example: "1.0",
+    }
+    RepeatLastN {
+        help: "Tokens back that the three penalties look.",
+        key: "repeat_last_n",
+        saved: "repeat_last_n",
+        flags: &["repeat-last-n"],
+        value_name: "N",
+        commands: &["repeat_last_n"],
+        arguments: "[tokens]",
+        about: "Show or set how many tokens back the three penalties look.",
+        api: Api::local("repeat_last_n"),
+        // The chain remembers so many; more than any context of a model that repeats itself.
+        domain: count(65_536.0, "a whole number from 0 to 65536"),
+        defaults: sampler(64.0, 64.0, (0.0, NONE)),
+        example: "64",
+    }
+    FrequencyPenalty {
+        help: "Take this from a token's logit for each time that it was there.",
+        key: "frequency_penalty",
+        saved: "frequency_penalty",
+        flags: &["frequency-penalty"],
+        value_name: "X",
+        commands: &["frequency", "frequency_penalty"],
+        about: "Show or set the frequency penalty: taken from a token's logit for each time that \
+            it was there.",
+        api: Api::all("frequency_penalty"),
+        domain: PENALTY,
+        defaults: sampler(0.0, 0.0, (0.0, NONE)),
+        example: "0.0",
+    }
+    PresencePenalty {
+        help: "Take this from a token's logit if it was there.",
+        key: "presence_penalty",
+        saved: "presence_penalty",
+        flags: &["presence-penalty"],
+        value_name: "X",
+        commands: &["presence", "presence_penalty"],
+        about: "Show or set the presence penalty: taken from a token's logit if it was there.",
+        api: Api::all("presence_penalty"),
+        domain: PENALTY,
+        defaults: sampler(0.0, 0.0, (0.0, NONE)),
+        example: "0.0",
+    }
+    LogitBias {
+        help: "Add to the logits of tokens, which are given as numbers.",
+        key: "logit_bias",
+        saved: "logit_bias",
+        flags: &["logit-bias"],
+        value_name: "token=X",
+        commands: &["logit_bias"],
+        arguments: "[token=number | off]",
+        about: "Show what is added to the logits of tokens, add a bias, or remove all.",
+        api: Api { llama_server: "logit_bias", openai: "logit_bias", ollama: "" },
+        domain: Domain::Biases,
+        example: "[\"42=-1.5\", \"7=2\"]",
+    }
+    Threads {
+        help: "Cores to use.",
+        key: "threads",
+        flags: &["threads"],
+        value_name: "N",
+        api: Api { llama_server: "", openai: "", ollama: "num_thread" },
+        domain: COUNTED,
+        note: "Without it: as many as are fastest, found out over the first tokens.",
+        example: "2",
+    }
+    Context {
+        help: "Positions to remember.",
+        key: "context",
+        letter: 'c',
+        flags: &["context", "ctx-size"],
+        value_name: "N",
+        api: Api { llama_server: "", openai: "", ollama: "num_ctx" },
+        domain: COUNTED,
+        note: "Without it: the model's own, or as many as there is memory for.",
+        example: "1024",
+    }
+    Kernels {
+        help: "The arithmetic: \"scalar\", \"sse2\", \"avx2\" or \"avx512\".",
+        key: "kernels",
+        flags: &["kernels"],
+        value_name: "scalar|sse2|avx2|avx512",
+        domain: Domain::Word(&["scalar", "sse2", "avx2", "avx512"]),
+        note: "Without it: the best that all cores have.",
+        example: "\"avx2\"",
+    }
+    Kv {
+        help: "What attention remembers: \"f32\", or, with slightly other text, \"f16\" in half \
+            the memory or \"q8_0\" in a quarter.",
+        key: "kv",
+        flags: &["kv"],
+        value_name: "f32|f16|q8_0",
+        domain: Domain::Word(&["f32", "f16", "q8_0"]),
+        note: "Without it: \"f32\".",
+        example: "\"f32\"",
+    }
+    Bench {
+        help: "true measures the machine's speed with the model instead of telling a story.",
+        key: "bench",
+        flags: &["bench"],
+        domain: Domain::Truth,
+        example: "false",
+    }
+    Log {
+        help: "true appends each stage to LLAMA2.LOG on this volume: on a machine that hangs, it \
+            ends with the last thing that worked.",
+        key: "log",
+        flags: &["log"],
+        domain: Domain::Truth,
+        example: "false",
+    }
+    Exit {
+        help: "One story, and the end: \"key\" waits for one and returns to the firmware, \
+            \"return\" returns at once, \"shutdown\" switches the machine off.",
+        key: "exit",
+        flags: &["exit"],
+        value_name: "key|shutdown|return",
+        domain: Domain::Word(&EXITS),
+        note: "Without it: a conversation, until its user leaves with /exit.",
+        example: "\"key\"",
+    }
+    Keyboard {
+        help: "What is printed on the keyboard's keys: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \
+            \"it\"; firmware takes every keyboard for a US one.",
+        key: "keyboard",
+        flags: &["keyboard"],
+        value_name: "us|uk|de|fr|es|it",
+        domain: Domain::Word(&["us", "uk", "de", "fr", "es", "it"]),
+        note: "What comes over a serial line is taken as it is.",
+        example: "\"us\"",
+    }
+    Display {
+        help: "\"screen\" is the whole screen with conversation, input and status, \"text\" the \
+            firmware's text console; \"auto\" takes the screen where there is a frame buffer.",
+        key: "display",
+        flags: &["display"],
+        value_name: "auto|screen|text",
+        domain: Domain::Word(&DISPLAYS),
+        note: "A serial line has plain text, always.",
+        example: "\"auto\"",
+    }
+    Test {
+        help: "What only tests ask for: firmware that behaves as OVMF does not.",
+        key: if cfg!(feature = "test-hooks") { "test" } else { "" },
+        domain: Domain::Word(&["blocking", "disabled", "panic", "blocking-panic", "no-rename"]),
+    }
+}

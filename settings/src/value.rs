@@ -1,0 +1,241 @@
+//! Values of parameters: read, checked and written the same way wherever they come from.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use crate::{Domain, Spec};
+
+/// Most texts that end a reply: more is a mistake.
+const MOST_TEXTS: usize = 64;
+/// Most biases.
+const MOST_BIASES: usize = 1024;
+
+/// A parameter's value, of the type that its [`Domain`] says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParamValue {
+    /// Of [`Domain::Truth`].
+    Truth(bool),
+    /// Of [`Domain::Whole`] and, with its bits, of [`Domain::Seed`].
+    Whole(i64),
+    /// Of [`Domain::Number`].
+    Number(f32),
+    /// Of [`Domain::Word`].
+    Word(&'static str),
+    /// Of [`Domain::Text`].
+    Text(String),
+    /// Of [`Domain::Texts`].
+    Texts(Vec<String>),
+    /// Of [`Domain::Biases`]: token and bias.
+    Biases(Vec<(u32, f32)>),
+}
+
+/// A value as formats for data have it: TOML's, JSON's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// True or false.
+    Truth(bool),
+    /// A whole number.
+    Whole(i128),
+    /// Another number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// Anything else.
+    Other,
+}
+
+impl Spec {
+    /// Takes a value from a file.
+    ///
+    /// # Errors
+    /// The values that are allowed, in words.
+    pub fn read(&self, written: Written) -> Result<ParamValue, String> {
+        let is_text = matches!(written, Written::Text(_));
+        let found = match (self.domain, written) {
+            (Domain::Text, Written::Text(text)) => Some(ParamValue::Text(text)),
+            (Domain::Truth, Written::Truth(truth)) => Some(ParamValue::Truth(truth)),
+            (Domain::Word(words), Written::Text(text)) => words
+                .iter()
+                .find(|word| word.eq_ignore_ascii_case(&text))
+                .map(|word| ParamValue::Word(word)),
+            (Domain::Number { .. }, Written::Number(number)) => self.number(number as f32),
+            (Domain::Number { .. }, Written::Whole(number)) => self.number(number as f32),
+            (Domain::Whole { least, .. }, Written::Whole(number)) => i64::try_from(number)
+                .ok()
+                .filter(|&number| number >= least)
+                .map(ParamValue::Whole),
+            (Domain::Seed, Written::Whole(number)) => u64::try_from(number)
+                .ok()
+                .map(|number| number as i64)
+                .or(i64::try_from(number).ok())
+                .map(ParamValue::Whole),
+            (Domain::Texts, Written::Text(text)) => texts(Vec::from([text])),
+            (Domain::Texts, Written::Texts(list)) => texts(list),
+            (Domain::Biases, Written::Text(text)) => biases(&[text])?,
+            (Domain::Biases, Written::Texts(list)) => biases(&list)?,
+            _ => None,
+        };
+        found.ok_or_else(|| match self.domain {
+            Domain::Text | Domain::Word(_) if !is_text => "a text in quotes".into(),
+            _ => self.allowed(),
+        })
+    }
+
+    /// Takes a value from a command line. Those that run.c adjusts are taken out of range, too.
+    ///
+    /// # Errors
+    /// The values that are allowed, in words.
+    pub fn parse_flag(&self, word: &str) -> Result<ParamValue, String> {
+        match self.domain {
+            Domain::Number { adjusted: true, .. } => word
+                .parse()
+                .map(ParamValue::Number)
+                .map_err(|_| "a number".into()),
+            Domain::Whole { adjusted: true, .. } => word
+                .parse()
+                .map(ParamValue::Whole)
+                .map_err(|_| "a whole number".into()),
+            _ => self.parse(word),
+        }
+    }
+
+    /// Takes a value that somebody typed.
+    ///
+    /// # Errors
+    /// The values that are allowed, in words.
+    pub fn parse(&self, word: &str) -> Result<ParamValue, String> {
+        let written = match self.domain {
+            Domain::Number { .. } => word.parse().map(Written::Number).ok(),
+            Domain::Whole { .. } | Domain::Seed => word.parse().map(Written::Whole).ok(),
+            Domain::Texts if word.is_empty() => return Err("a text".into()),
+            Domain::Truth => word.parse().map(Written::Truth).ok(),
+            _ => Some(Written::Text(word.into())),
+        };
+        self.read(written.unwrap_or(Written::Other))
+            .map_err(|allowed| match self.domain {
+                Domain::Biases => BIAS.into(),
+                _ => allowed,
+            })
+    }
+
+    fn number(&self, number: f32) -> Option<ParamValue> {
+        let Domain::Number {
+            least, most, whole, ..
+        } = self.domain
+        else {
+            return None;
+        };
+        // Up to 2²⁴ every whole number is a float; none that counts something may be larger.
+        let is_right = !whole || number as u32 as f32 == number;
+        (is_right && (least..=most).contains(&number)).then_some(ParamValue::Number(number))
+    }
+
+    /// Checks a sampler's number.
+    ///
+    /// # Errors
+    /// The values that are allowed, in words.
+    pub fn check(&self, number: f32) -> Result<(), &'static str> {
+        match (self.number(number), self.domain) {
+            (None, Domain::Number { allowed, .. }) => Err(allowed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The values that are allowed, in words.
+    pub fn allowed(&self) -> String {
+        match self.domain {
+            Domain::Text => "a text".into(),
+            Domain::Texts => format!("a text in quotes, or up to {MOST_TEXTS} of them in [ ]"),
+            Domain::Biases => format!("a text in quotes, or up to {MOST_BIASES} of them in [ ]"),
+            Domain::Truth => "true or false".into(),
+            Domain::Word(words) => {
+                let all: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                all.join(" or ")
+            }
+            Domain::Number { allowed, .. } => allowed.into(),
+            Domain::Whole { least, .. } => format!("a whole number, {least} or more"),
+            Domain::Seed => format!("a whole number from 0 to {}", u64::MAX),
+        }
+    }
+
+    /// A value for a file: [`Spec::read`] takes it, and gives the same value.
+    pub fn write(&self, value: &ParamValue) -> Written {
+        match value {
+            ParamValue::Truth(truth) => Written::Truth(*truth),
+            // In 64 bits with a sign, as TOML has them, a seed wraps around, as run.c's does.
+            ParamValue::Whole(number) => Written::Whole((*number).into()),
+            ParamValue::Number(number)
+                if matches!(self.domain, Domain::Number { whole: true, .. }) =>
+            {
+                Written::Whole(*number as i128)
+            }
+            // Through the shortest decimal: 0.9 shall not become 0.8999999761581421.
+            ParamValue::Number(number) => {
+                let number = number.to_string().parse().unwrap_or(f64::from(*number));
+                Written::Number(number)
+            }
+            ParamValue::Word(word) => Written::Text((*word).into()),
+            ParamValue::Text(text) => Written::Text(text.clone()),
+            ParamValue::Texts(texts) => Written::Texts(texts.clone()),
+            ParamValue::Biases(biases) => {
+                let biases = biases.iter();
+                Written::Texts(
+                    biases
+                        .map(|(token, bias)| format!("{token}={bias}"))
+                        .collect(),
+                )
+            }
+        }
+    }
+}
+
+impl ParamValue {
+    /// Adds the texts or biases of another value of the same parameter, of which an empty list
+    /// removes them; what is no list is replaced.
+    ///
+    /// # Errors
+    /// The most that a list may hold.
+    pub fn add(&mut self, other: ParamValue) -> Result<(), usize> {
+        match (&mut *self, other) {
+            (ParamValue::Texts(texts), ParamValue::Texts(more)) if !more.is_empty() => {
+                let new: Vec<String> = more.into_iter().filter(|t| !texts.contains(t)).collect();
+                if texts.len() + new.len() > MOST_TEXTS {
+                    return Err(MOST_TEXTS);
+                }
+                texts.extend(new);
+            }
+            (ParamValue::Biases(biases), ParamValue::Biases(more)) if !more.is_empty() => {
+                if biases.len() + more.len() > MOST_BIASES {
+                    return Err(MOST_BIASES);
+                }
+                biases.extend(more);
+            }
+            (value, other) => *value = other,
+        }
+        Ok(())
+    }
+}
+
+/// The texts that are not empty, if they are not too many.
+fn texts(mut list: Vec<String>) -> Option<ParamValue> {
+    list.retain(|text| !text.is_empty());
+    (list.len() <= MOST_TEXTS).then_some(ParamValue::Texts(list))
+}
+
+const BIAS: &str = "a token's number, =, and a number, such as 42=-1.5";
+
+fn biases(list: &[String]) -> Result<Option<ParamValue>, String> {
+    let pair = |text: &String| {
+        let (token, bias) = text.split_once('=')?;
+        let bias: f32 = bias.trim().parse().ok()?;
+        Some((token.trim().parse().ok()?, bias)).filter(|_| !bias.is_nan())
+    };
+    let biases: Option<Vec<(u32, f32)>> = list.iter().map(pair).collect();
+    let biases = biases.ok_or_else(|| format!("{BIAS}, in quotes; several of them in [ ]"))?;
+    Ok((biases.len() <= MOST_BIASES).then_some(ParamValue::Biases(biases)))
+}
