@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 20] = [
+pub const BOOTS: [(&str, Check); 19] = [
     ("cores: 1, SSE2, float32", |bench, trial| {
         same(bench, trial, (1, Way::Usual, None), "sse2", false)
     }),
@@ -74,14 +74,6 @@ pub const BOOTS: [(&str, Check); 20] = [
     ("cores: Esc stops blocking calls", |bench, trial| {
         stop(bench, trial, "test = \"blocking\"", escape)
     }),
-    (
-        "cores: Esc of the keyboard stops blocking calls",
-        |bench, trial| {
-            stop(bench, trial, "test = \"blocking\"", |guest| {
-                guest.press("esc")
-            })
-        },
-    ),
 ];
 
 /// How the other cores are reached.
