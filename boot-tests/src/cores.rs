@@ -15,11 +15,10 @@ use crate::{
     application::stop,
     boot::{Boot, PATIENCE, Suite},
     dialog::Dialog,
-    hands::Hands,
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 20] = [
+pub const BOOTS: [(&str, Check); 19] = [
     ("cores: 1, SSE2, float32", |suite, boot| {
         same(suite, boot, (1, Way::Usual, None), "sse2", false)
     }),
@@ -79,14 +78,6 @@ pub const BOOTS: [(&str, Check); 20] = [
     ("cores: Esc stops blocking calls", |suite, boot| {
         stop(suite, boot, "test = \"blocking\"", escape)
     }),
-    (
-        "cores: Esc of the keyboard stops blocking calls",
-        |suite, boot| {
-            stop(suite, boot, "test = \"blocking\"", |guest| {
-                guest.press("esc")
-            })
-        },
-    ),
 ];
 
 /// How the other cores are reached.

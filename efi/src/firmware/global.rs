@@ -3,10 +3,9 @@
 use llama2_efi::{stack::is_elsewhere, try_lock::TryLock};
 
 /// A value that only the boot processor reaches, and there one user at a time: what the firmware's
-/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken,
-/// and lets it be. The task priority level would keep them off, too, but the firmware wants
-/// keyboards to be read at the lowest one, and while a serial line is slow its other drivers should
-/// go on.
+/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken, and
+/// lets it be. The task priority level would keep them off, too, but also the firmware's other
+/// drivers, for as long as a slow serial line takes.
 pub struct Global<T>(TryLock<Here<T>>);
 
 /// A value that may not go to another core, such as the firmware's protocols.

@@ -10,10 +10,8 @@
 //! - Some firmware has the extended protocol not on the console's handle, or fails every call of
 //!   it: then the simple one is asked.
 
-use alloc::{collections::VecDeque, vec::Vec};
 use core::{
-    ffi::c_void,
-    ptr::{self, NonNull},
+    ptr::NonNull,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -24,7 +22,7 @@ use llama2_console::{
 use llama2_efi::scan_code;
 use uefi::{Handle, Status, boot::ScopedProtocol, proto::unsafe_protocol, table};
 use uefi_raw::protocol::console::{
-    InputKey, KeyData, KeyShiftState, KeyState, SimpleTextInputExProtocol, SimpleTextInputProtocol,
+    InputKey, KeyData, SimpleTextInputExProtocol, SimpleTextInputProtocol,
 };
 
 use super::{global::Global, shell::open};
@@ -42,109 +40,15 @@ pub fn set_layout(layout: &'static Layout) {
 /// The keys of the next stroke; `None` if no key was pressed.
 pub fn read() -> Option<Given> {
     loop {
-        let (key, modifiers) = if WATCHED.load(Relaxed) {
-            TOLD.swap(false, Relaxed)
-                .then(|| (Some(Key::Escape), Modifiers::default()))
-        } else {
-            KEPT.with(VecDeque::pop_front).flatten().or_else(stroke)
-        }?;
+        let (key, modifiers) = stroke()?;
         // A modifier alone: behind it there may be more.
         let Some(key) = key else { continue };
         return LAYOUT.with(|keyboard| keyboard.press(key, modifiers));
     }
 }
 
-/// A key, `None` for a modifier alone, and what was held down.
-type Stroke = (Option<Key>, Modifiers);
-
-/// True while the firmware tells of keys instead of being asked.
-static WATCHED: AtomicBool = AtomicBool::new(false);
-/// True when it has told of one.
-static TOLD: AtomicBool = AtomicBool::new(false);
-/// Other keys that were pressed meanwhile.
-static KEPT: Global<VecDeque<Stroke>> = Global::new(VecDeque::new());
-
-/// The notifications that were asked for, and the keyboard.
-static WATCH: Global<Option<Watch>> = Global::new(None);
-
-struct Watch {
-    input: ScopedProtocol<Extended>,
-    handles: Vec<*mut c_void>,
-}
-
-/// Has [`read`] be called by a timer from now on, where it gives nothing but Esc (for Ctrl-C, too),
-/// or no more: keyboards may be asked at the lowest task priority level only, where a timer's
-/// function never is. Other keys wait until then. Firmware that cannot tell is asked all the same:
-/// EDK2 does not mind.
-pub fn watch(wanted: bool) {
-    const CTRL: [KeyShiftState; 2] = [KeyShiftState::LEFT_CONTROL, KeyShiftState::RIGHT_CONTROL];
-    if let Some(mut watch) = WATCH.with(Option::take).flatten() {
-        for &handle in &watch.handles {
-            if let Some(input) = watch.input.get_mut() {
-                let input = &raw mut input.0;
-                // Safety: the firmware's keyboard, and what it gave for this notification.
-                let _ = unsafe { ((*input).unregister_key_notify)(input, handle) };
-            }
-        }
-        WATCHED.store(false, Relaxed);
-        while let Some(stroke) = stroke() {
-            let (key, modifiers) = stroke;
-            let stops = matches!(key, Some(Key::Escape | Key::Ctrl('c')))
-                || key == Some(Key::Char('c')) && modifiers.ctrl;
-            if !stops {
-                KEPT.with(|kept| kept.push_back(stroke));
-            }
-        }
-    }
-    if !wanted || PLAIN.load(Relaxed) {
-        return;
-    }
-    let Some(input) = extended() else { return };
-    let mut watch = Watch {
-        input,
-        handles: Vec::new(),
-    };
-    let stroke = |scan_code, unicode_char, state: KeyShiftState| KeyData {
-        key: InputKey {
-            scan_code,
-            unicode_char,
-        },
-        key_state: KeyState {
-            key_shift_state: state,
-            ..KeyState::default()
-        },
-    };
-    let escape = stroke(0x17, 0, KeyShiftState::empty());
-    let interrupts = CTRL.into_iter().flat_map(|ctrl| {
-        [3, u16::from(b'c')].map(|unit| stroke(0, unit, ctrl | KeyShiftState::VALID))
-    });
-    for stroke in [escape].into_iter().chain(interrupts) {
-        let Some(input) = watch.input.get_mut() else {
-            continue;
-        };
-        let (input, mut handle) = (&raw mut input.0, ptr::null_mut());
-        // Safety: the firmware's keyboard; `tell` stays until `watch(false)`, which every way out
-        // calls.
-        let status = unsafe { ((*input).register_key_notify)(input, &stroke, tell, &mut handle) };
-        if status == Status::SUCCESS {
-            watch.handles.push(handle);
-        }
-    }
-    if !watch.handles.is_empty() {
-        TOLD.store(false, Relaxed);
-        WATCHED.store(true, Relaxed);
-        WATCH.with(|place| *place = Some(watch));
-    }
-}
-
-/// Called by the firmware when a key is pressed that [`watch`] has named.
-unsafe extern "efiapi" fn tell(_: *const KeyData) -> Status {
-    TOLD.store(true, Relaxed);
-    Status::SUCCESS
-}
-
 /// The next stroke that the firmware has, if it has one.
-fn stroke() -> Option<Stroke> {
+fn stroke() -> Option<(Option<Key>, Modifiers)> {
     let mut extended = (!PLAIN.load(Relaxed)).then(extended).flatten();
     if let Some(input) = extended.as_mut().and_then(|input| input.get_mut()) {
         let input = &raw mut input.0;

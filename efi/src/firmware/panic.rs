@@ -12,7 +12,7 @@ use llama2_engine::units::Bytes;
 use llama2_settings::Exit;
 use uefi::{Status, boot, runtime::ResetType};
 
-use super::{ap_pool, keyboard, memory, power, terminal, timer};
+use super::{ap_pool, memory, power, terminal, timer};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -37,7 +37,6 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// The end, from wherever it comes on the boot processor: the other cores go back to the firmware,
 /// the message is shown, a key is waited for, and a machine that was to switch itself off does.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
-    keyboard::watch(false);
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
         ap_pool::stop();

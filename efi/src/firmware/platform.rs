@@ -25,9 +25,7 @@ use llama2_talk::{
     offer::Room,
 };
 
-use super::{
-    ap_pool::ApPool, banner, clock, files::Volumes, keyboard, memory, models, panic, random, save,
-};
+use super::{ap_pool::ApPool, banner, clock, files::Volumes, memory, models, panic, random, save};
 
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
@@ -247,11 +245,9 @@ fn perform(
         begun: false,
         text: String::new(),
     };
-    keyboard::watch(true);
     let made = pool.elsewhere(threads, &mut || work(&mut sender), &mut || {
         receiver.collect();
     });
-    keyboard::watch(false);
     receiver.collect();
     if let Err(why) = made {
         panic::fail(format_args!("error: {why}; set threads = 1"));

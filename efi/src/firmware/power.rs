@@ -9,7 +9,8 @@ use uefi::{
     table,
 };
 
-use llama2_efi::options::{AGAIN, Exit};
+use llama2_efi::options::AGAIN;
+use llama2_settings::Exit;
 
 use super::{console, terminal};
 
