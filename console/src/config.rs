@@ -93,7 +93,7 @@ pub fn salvage(bytes: &[u8]) -> Overrides {
 fn written(value: &Value) -> Written {
     match value {
         Value::String(text) => Written::Text(text.clone()),
-        Value::Integer(number) => Written::Whole((*number).into()),
+        Value::Integer(number) => Written::Whole(*number),
         Value::Float(number) => Written::Number(*number),
         Value::Boolean(truth) => Written::Truth(*truth),
         Value::Array(list) => {
@@ -188,6 +188,7 @@ pub fn line(spec: &Spec, value: &ParamValue) -> String {
     match spec.write(value) {
         Written::Truth(truth) => truth.to_string(),
         Written::Whole(number) => number.to_string(),
+        Written::Large(number) => number.to_string(),
         // So many digits would be too large a whole number.
         Written::Number(number) if number.abs() >= 1e15 => format!("{number:?}"),
         Written::Number(number) => number.to_string(),

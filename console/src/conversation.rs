@@ -331,7 +331,8 @@ fn settings(settings: &Overrides) -> Value {
         let value = match spec.write(value) {
             Written::Truth(truth) => truth.into(),
             Written::Whole(number) if spec.domain == Domain::Seed => (number as u64).into(),
-            Written::Whole(number) => (number as i64).into(),
+            Written::Whole(number) => number.into(),
+            Written::Large(number) => number.into(),
             Written::Number(number) => number.into(),
             Written::Text(text) => text.into(),
             Written::Texts(texts) => texts.into(),
@@ -367,8 +368,8 @@ fn written(value: &Value) -> Written {
     match value {
         Value::Bool(truth) => Written::Truth(*truth),
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => Written::Whole(whole.into()),
-            (None, Some(whole)) => Written::Whole(whole.into()),
+            (Some(whole), _) => Written::Whole(whole),
+            (None, Some(whole)) => Written::Large(whole),
             _ => number.as_f64().map_or(Written::Other, Written::Number),
         },
         Value::String(text) => Written::Text(text.clone()),

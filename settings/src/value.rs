@@ -37,8 +37,11 @@ pub enum ParamValue {
 pub enum Written {
     /// True or false.
     Truth(bool),
-    /// A whole number.
-    Whole(i128),
+    /// A whole number. (No i128: turned into a float it is garbage on UEFI targets, where the compiler
+    /// and its library pass it in different ways.)
+    Whole(i64),
+    /// A whole number beyond those.
+    Large(u64),
     /// Another number.
     Number(f64),
     /// A text.
@@ -65,15 +68,12 @@ impl Spec {
                 .map(|word| ParamValue::Word(word)),
             (Domain::Number { .. }, Written::Number(number)) => self.number(number as f32),
             (Domain::Number { .. }, Written::Whole(number)) => self.number(number as f32),
-            (Domain::Whole { least, .. }, Written::Whole(number)) => i64::try_from(number)
-                .ok()
-                .filter(|&number| number >= least)
-                .map(ParamValue::Whole),
-            (Domain::Seed, Written::Whole(number)) => u64::try_from(number)
-                .ok()
-                .map(|number| number as i64)
-                .or(i64::try_from(number).ok())
-                .map(ParamValue::Whole),
+            (Domain::Number { .. }, Written::Large(number)) => self.number(number as f32),
+            (Domain::Whole { least, .. }, Written::Whole(number)) => {
+                (number >= least).then_some(ParamValue::Whole(number))
+            }
+            (Domain::Seed, Written::Whole(number)) => Some(ParamValue::Whole(number)),
+            (Domain::Seed, Written::Large(number)) => Some(ParamValue::Whole(number as i64)),
             (Domain::Texts, Written::Text(text)) => texts(Vec::from([text])),
             (Domain::Texts, Written::Texts(list)) => texts(list),
             (Domain::Biases, Written::Text(text)) => biases(&[text])?,
@@ -111,7 +111,11 @@ impl Spec {
     pub fn parse(&self, word: &str) -> Result<ParamValue, String> {
         let written = match self.domain {
             Domain::Number { .. } => word.parse().map(Written::Number).ok(),
-            Domain::Whole { .. } | Domain::Seed => word.parse().map(Written::Whole).ok(),
+            Domain::Whole { .. } => word.parse().map(Written::Whole).ok(),
+            Domain::Seed => {
+                let whole = word.parse().map(Written::Whole);
+                whole.or(word.parse().map(Written::Large)).ok()
+            }
             Domain::Texts if word.is_empty() => return Err("a text".into()),
             Domain::Truth => word.parse().map(Written::Truth).ok(),
             _ => Some(Written::Text(word.into())),
@@ -168,11 +172,11 @@ impl Spec {
         match value {
             ParamValue::Truth(truth) => Written::Truth(*truth),
             // In 64 bits with a sign, as TOML has them, a seed wraps around, as run.c's does.
-            ParamValue::Whole(number) => Written::Whole((*number).into()),
+            ParamValue::Whole(number) => Written::Whole(*number),
             ParamValue::Number(number)
                 if matches!(self.domain, Domain::Number { whole: true, .. }) =>
             {
-                Written::Whole(*number as i128)
+                Written::Whole(*number as i64)
             }
             // Through the shortest decimal: 0.9 shall not become 0.8999999761581421.
             ParamValue::Number(number) => {
