@@ -12,7 +12,7 @@ use xtask::{
     shell::{check, output, root, target},
 };
 
-use crate::{oracle::is_ci, test::Count};
+use crate::{count::Count, oracle::is_ci};
 
 /// A target, the bytes that its inputs have at most, and those of the inputs that are kept: they
 /// are in the repository.

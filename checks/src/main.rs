@@ -1,6 +1,7 @@
 //! `cargo xtask test`, `fuzz` and `inspect`: every check there is.
 #![forbid(unsafe_code)]
 
+mod count;
 mod fuzz;
 mod inspect;
 mod oracle;

@@ -17,6 +17,7 @@ use xtask::{
 };
 
 use crate::{
+    count::Count,
     fuzz, inspect,
     oracle::{self, Oracle},
 };
@@ -29,47 +30,6 @@ pub struct TestArgs {
     /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
     #[arg(long)]
     soft_float: bool,
-}
-
-/// Results of checks, counted.
-#[derive(Default, Debug, PartialEq, Eq)]
-pub struct Count {
-    pub passed: usize,
-    pub failed: usize,
-    pub skipped: usize,
-    /// Stages, and how long each took.
-    times: Vec<(String, Duration)>,
-}
-
-impl Count {
-    /// Adds one check's result and says it.
-    pub fn add(&mut self, name: &str, start: Instant, result: Result<Option<String>>) {
-        let took = start.elapsed().as_secs_f64();
-        match result {
-            Ok(note) => {
-                self.passed += 1;
-                println!(
-                    "  ok      {name} ({took:.1} s){}",
-                    note.map_or(String::new(), |note| format!(": {note}"))
-                );
-            }
-            Err(error) => {
-                self.failed += 1;
-                println!("  FAILED  {name} ({took:.1} s): {error:#}");
-            }
-        }
-    }
-
-    /// Notes how long a stage took.
-    fn took(&mut self, stage: &str, start: Instant) {
-        self.times.push((stage.into(), start.elapsed()));
-    }
-
-    /// Says loudly that something could not be tried.
-    pub fn skip(&mut self, name: &str, why: &str) {
-        self.skipped += 1;
-        println!("  SKIPPED {name}: {why}");
-    }
 }
 
 pub fn test(args: &TestArgs) -> ExitCode {
@@ -113,7 +73,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     }
     // Before the first stage, not in the middle of the night.
     if args.only.is_none() {
-        setup::everything()?;
+        build::prepare()?;
     }
     if wanted("format") || wanted("lints") {
         setup::for_lints()?;

@@ -35,6 +35,7 @@ use failure::Failure;
 fn main() -> ExitCode {
     let done = match Args::read().command {
         Command::Run(args) => run::run(&args),
+        Command::Chat(args) if shell::is_wanted() => shell::chat(&args),
         Command::Chat(args) => run::chat(&args),
         Command::Info(args) => info::info(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -25,7 +25,7 @@ use crate::{
     input::{self, Lines},
     interrupt, load,
     machine::Machine,
-    plain, shell,
+    plain,
 };
 
 /// What `llama2 run` and `llama2 chat` have in common.
@@ -58,11 +58,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     })
 }
 
-/// `llama2 chat`.
+/// `llama2 chat` with standard input that is no terminal.
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
-    if shell::is_wanted() {
-        return shell::chat(args);
-    }
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),

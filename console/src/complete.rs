@@ -11,8 +11,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{
     commands::{Entry, Place, Values, all, find},
     editor::Editor,
-    terminal::is_plain,
     width,
+    width::is_plain,
     wrap::Wrap,
 };
 

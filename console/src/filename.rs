@@ -9,7 +9,7 @@ use alloc::{
     string::{String, ToString},
 };
 
-use crate::terminal::is_plain;
+use crate::width::is_plain;
 
 /// How files of conversations end.
 pub const EXTENSION: &str = ".JSL";

@@ -35,7 +35,6 @@ pub mod status;
 pub mod terminal;
 pub mod text;
 mod utf8;
-mod values;
 pub mod view;
 pub mod width;
 pub mod wrap;

@@ -10,7 +10,7 @@ use crate::{
     front::{Bottom, Front, Menu, Style},
     keys::Key,
     view::{Prompt, lay_out},
-    width,
+    width::{self, is_plain},
     wrap::Wrap,
 };
 
@@ -133,17 +133,6 @@ pub fn plain(text: &str) -> String {
 /// A text on one line, as names and sentences are: line ends and tabs in it become blanks.
 pub fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
-}
-
-/// Whether a character only shows itself. Control characters but line ends and tabs do more, and so do the embeddings, overrides
-/// and isolates by which a text is shown in another order than it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks
-/// U+200E, U+200F and U+061C stay: Hebrew and Arabic are written with them, and they turn nothing around but their neighbours.
-pub fn is_plain(letter: char) -> bool {
-    match letter {
-        '\n' | '\t' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
-        _ => !letter.is_control(),
-    }
 }
 
 /// Codes before and behind a text (ECMA-48, SGR).

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::{terminal::is_plain, width};
+use crate::width::{self, is_plain};
 
 /// What stands before the text.
 #[derive(Debug, Clone, Copy)]

@@ -43,6 +43,17 @@ pub fn is_doubtful(cluster: &str) -> bool {
     })
 }
 
+/// True of a character that only shows itself. Control characters but line ends and tabs do more, and so do the embeddings, overrides
+/// and isolates by which a text is shown in another order than it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks
+/// U+200E, U+200F and U+061C stay: Hebrew and Arabic are written with them, and they turn nothing around but their neighbours.
+pub fn is_plain(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => !letter.is_control(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,24 +12,33 @@ extern crate alloc;
 pub use checkpoint::gguf;
 pub use llama2_tensor::{buffer, kernels, layout, math, matrix, quantize};
 
-pub mod bench;
-mod cache;
-pub mod chat;
+// From the ground up: each uses only those before it. Ground:
+pub mod source;
+pub mod units;
+pub mod utf8;
+
+// What files hold:
 pub mod checkpoint;
 pub mod config;
+
+// Texts to tokens:
+pub mod tokenizer;
+
+// The model at work:
+pub mod bench;
+mod cache;
 pub mod context;
-pub mod generate;
 pub mod model;
 mod quants;
 mod rope;
-pub mod sampler;
 pub mod session;
-pub mod settings;
-pub mod source;
-pub mod task;
 pub mod team;
-pub mod tokenizer;
 pub mod tune;
-pub mod units;
-pub mod utf8;
 pub mod workers;
+
+// Texts out of it:
+pub mod chat;
+pub mod generate;
+pub mod sampler;
+pub mod settings;
+pub mod task;

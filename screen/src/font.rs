@@ -25,9 +25,6 @@ use llama2_console::width;
 
 use crate::lines;
 
-/// All ink: levels go from 0 to this.
-pub(crate) const FULL: u8 = 15;
-
 /// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with a stretch of `PLACES` each;
 /// contours, and where they begin; where a contour's points begin in `POINTS`; and these, as steps.
 mod outlines {

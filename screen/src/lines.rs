@@ -1,6 +1,7 @@
 //! Box drawing and block elements (Unicode's U+2500 to U+259F), made for a cell of any size: a font's own do not meet at the edges.
 
-use crate::font::FULL;
+/// All ink: levels go from 0 to this.
+pub(crate) const FULL: u8 = 15;
 
 /// What goes from the middle of each of U+2500 to U+257F up, right, down and left: 1 a light line, 2 a heavy one, 3 a double one.
 const ARMS: [u16; 128] = [

@@ -15,7 +15,7 @@ use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
 use crate::{
     picture::{Area, Drawn, Picture},
     text::Text,
-    views,
+    views::{self, Bar, Places},
 };
 
 /// Rates that the status bar remembers.
@@ -52,29 +52,6 @@ impl fmt::Display for Refused {
 }
 
 impl core::error::Error for Refused {}
-
-/// What the status bar tells.
-#[derive(Debug, Default)]
-pub(crate) struct Bar {
-    pub model: String,
-    pub context: (usize, usize),
-    pub rate: Option<f32>,
-    pub rates: VecDeque<u64>,
-}
-
-/// Where everything is, in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// The conversation; its text has margins within.
-    pub pane: Rect,
-    /// Where text begins, and how wide it is.
-    pub left: u16,
-    pub measure: u16,
-    /// The frame around what is typed.
-    pub frame: Rect,
-    /// The status bar.
-    pub bar: Rect,
-}
 
 /// A screen of pixels.
 pub struct Screen {

@@ -2,7 +2,10 @@
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
-use llama2_console::{front::Style, terminal::is_plain, width};
+use llama2_console::{
+    front::Style,
+    width::{self, is_plain},
+};
 
 /// Rows that can be scrolled back to.
 pub(crate) const ROWS: usize = 10_000;

@@ -1,6 +1,12 @@
 //! How each part of the screen looks: the conversation's rows, the frame below it, the status bar, a menu.
 
-use alloc::{format, string::ToString, vec, vec::Vec};
+use alloc::{
+    collections::VecDeque,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use llama2_console::{
     front::{Below, Menu},
@@ -19,10 +25,32 @@ use ratatui::{
 };
 
 use crate::{
-    screen::{Bar, Places},
     text,
     theme::{self, ink, ink_on},
 };
+
+/// Facts that the status bar tells.
+#[derive(Debug, Default)]
+pub(crate) struct Bar {
+    pub model: String,
+    pub context: (usize, usize),
+    pub rate: Option<f32>,
+    pub rates: VecDeque<u64>,
+}
+
+/// Where everything is, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// The conversation; its text has margins within.
+    pub pane: Rect,
+    /// Where text begins, and how wide it is.
+    pub left: u16,
+    pub measure: u16,
+    /// The frame around what is typed.
+    pub frame: Rect,
+    /// The status bar.
+    pub bar: Rect,
+}
 
 /// A row of the conversation, or an empty one.
 pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&text::Row>) {

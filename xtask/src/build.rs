@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     arch::Arch,
+    setup,
     shell::{check, output, root, target},
     toolchain::{self, Toolchain},
 };
@@ -39,6 +40,12 @@ pub fn with_hooks() -> Result<PathBuf> {
         &features,
     )
     .map(|built| built.efi)
+}
+
+/// Installs everything that `run` and `test` need.
+pub fn prepare() -> Result<()> {
+    setup::for_boots()?;
+    toolchain::find().map(|_| ())
 }
 
 /// Builds it for a target made from the stock one.

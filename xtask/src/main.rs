@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         Task::Run(args) => return run::run(&args),
         Task::Fetch(args) => fetch::fetch(&args),
         Task::Dist => dist::dist(),
-        Task::Setup => setup::everything(),
+        Task::Setup => build::prepare(),
         Task::Test(args) => return tool("checks", &["test"], &args),
         Task::Fuzz(args) => return tool("checks", &["fuzz"], &args),
         Task::Inspect(args) => return tool("checks", &["inspect"], &args),

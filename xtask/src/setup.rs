@@ -7,14 +7,7 @@ use anyhow::{Result, bail};
 use crate::{
     arch::Arch,
     shell::{check, has, output},
-    toolchain,
 };
-
-/// Everything that `run` and `test` need.
-pub fn everything() -> Result<()> {
-    for_boots()?;
-    toolchain::find().map(|_| ())
-}
 
 /// QEMU and a firmware for it.
 pub fn for_boots() -> Result<()> {

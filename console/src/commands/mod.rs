@@ -1,6 +1,8 @@
 //! The commands that begin with `/`: one table, from which the reading of a line, `/help` and Tab
 //! completion are made.
 
+mod values;
+
 use alloc::{
     format,
     string::{String, ToString},
@@ -9,10 +11,9 @@ use alloc::{
 
 use llama2_settings::{Domain, Param, ParamValue, TABLE};
 
-use crate::{
-    nearest::nearest,
-    values::{alone, change, given, setting, short},
-};
+use crate::nearest::nearest;
+
+use values::{alone, change, given, setting, short};
 
 /// What a submitted line is.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use alloc::{
 
 use llama2_settings::{Defaults, Domain, Param, ParamValue};
 
-use crate::commands::{Change, Command, Entry};
+use super::{Change, Command, Entry};
 
 /// A text that may be missing.
 pub fn given(text: &str) -> Option<String> {

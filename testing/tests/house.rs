@@ -1,0 +1,238 @@
+//! The house's rules that a reader of its source can check: widths, names, floors.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Widest line, in characters.
+const WIDEST: usize = 100;
+
+/// Crates that users of the project run or build upon; tools may name their types as they like.
+const CRATES: [&str; 9] = [
+    "tensor", "engine", "convert", "settings", "console", "screen", "talk", "cli", "efi",
+];
+
+/// Names that several public types may have: a crate or a format has one of each, and is always
+/// named with it.
+const SHARED_NAMES: [&str; 1] = ["Error"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files below `folder` that end in one of `endings`, without what is built or fetched.
+fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let is_ours = !name.starts_with('.')
+                && !["target", "dist", "fetched", "corpus", "artifacts"].contains(&&name[..]);
+            if is_ours {
+                files(&path, endings, found);
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+}
+
+/// Source files below a folder, each with its path in there and its text without unit tests.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let folder = root().join(folder);
+    let mut found = Vec::new();
+    files(&folder, &[".rs"], &mut found);
+    found.sort();
+    let texts = found.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+        let inside = path.strip_prefix(&folder).unwrap().display().to_string();
+        (inside, text[..end].to_string())
+    });
+    texts
+        .filter(|(path, _)| !path.ends_with("tests.rs"))
+        .collect()
+}
+
+/// Tables, links and what stands in quotes are as wide as they are.
+fn may_be_wide(path: &Path, line: &str) -> bool {
+    let line = line.trim_start();
+    let is_comment = line.starts_with("//");
+    line.contains("://")
+        || match path.extension().and_then(|ending| ending.to_str()) {
+            Some("md") => line.starts_with('|'),
+            Some("rs") => !is_comment && line.contains('"'),
+            _ => line.contains('"'),
+        }
+}
+
+#[test]
+fn no_line_is_wider_than_a_hundred() {
+    let mut found = Vec::new();
+    files(&root(), &[".rs", ".md", ".toml"], &mut found);
+    assert!(found.len() > 200, "{} files", found.len());
+    let mut wide = Vec::new();
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > WIDEST && !may_be_wide(&path, line) {
+                wide.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wider than {WIDEST}:\n{}", wide.join("\n"));
+}
+
+#[test]
+fn one_word_one_public_type() {
+    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for krate in CRATES {
+        for (path, text) in sources(&format!("{krate}/src")) {
+            for line in text.lines().map(str::trim_start) {
+                let Some(rest) = line.strip_prefix("pub ") else {
+                    continue;
+                };
+                let rest = rest.strip_prefix("unsafe ").unwrap_or(rest);
+                let kind = ["struct ", "enum ", "trait ", "type ", "union "];
+                if let Some(rest) = kind.iter().find_map(|kind| rest.strip_prefix(kind)) {
+                    let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                    let home = format!("{krate}/src/{path}");
+                    homes.entry(name.into()).or_default().push(home);
+                }
+            }
+        }
+    }
+    assert!(homes.len() > 150, "{} types", homes.len());
+    homes.retain(|name, homes| homes.len() > 1 && !SHARED_NAMES.contains(&&name[..]));
+    assert!(homes.is_empty(), "one name for several types: {homes:#?}");
+}
+
+/// Modules that `text` uses by paths that begin with `prefix`.
+fn uses(text: &str, prefix: &str) -> BTreeSet<String> {
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let word = |text: &str| -> String {
+        let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
+        text.trim_start().chars().take_while(is_word).collect()
+    };
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        if !rest.starts_with('{') {
+            found.insert(word(rest));
+            continue;
+        }
+        // What stands at the first level of braces.
+        let (mut depth, mut start) = (0, 1);
+        for (i, c) in rest.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => (),
+            }
+            if c == ',' && depth == 1 || depth == 0 {
+                found.insert(word(&rest[start..i]));
+                start = i + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Modules in a folder, each with those that it uses.
+fn graph(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources(folder) {
+        let first = path.split('/').next().unwrap();
+        let module = first.strip_suffix(".rs").unwrap_or(first);
+        if ["lib", "main", "mod"].contains(&module) {
+            continue;
+        }
+        let mut used = uses(&text, "crate::");
+        if !path.contains('/') || path == format!("{module}/mod.rs") {
+            used.extend(uses(&text, "super::"));
+        }
+        graph.entry(module.into()).or_default().extend(used);
+    }
+    let modules: BTreeSet<String> = graph.keys().cloned().collect();
+    for (module, used) in &mut graph {
+        used.retain(|name| name != module && modules.contains(name));
+    }
+    graph
+}
+
+#[test]
+fn modules_use_only_those_below_them() {
+    let tools = ["xtask", "checks", "boot-tests", "bench-compare"];
+    let crates = CRATES.into_iter().chain(tools);
+    let folders = crates.map(|krate| format!("{krate}/src"));
+    for folder in folders.chain(["efi/src/firmware".into()]) {
+        let mut graph = graph(&folder);
+        // Takes away the lowest floor, again and again: what is left goes in circles.
+        while let Some(lowest) = graph
+            .iter()
+            .find(|(_, used)| used.is_empty())
+            .map(|(module, _)| module.clone())
+        {
+            graph.remove(&lowest);
+            graph.values_mut().for_each(|used| {
+                used.remove(&lowest);
+            });
+        }
+        assert!(graph.is_empty(), "{folder}: in circles: {graph:#?}");
+    }
+}
+
+/// Floors of a crate whose `lib.rs` begins each with a comment: its modules, the lowest first.
+fn floors(krate: &str) -> Vec<Vec<String>> {
+    let lib = fs::read_to_string(root().join(krate).join("src/lib.rs")).unwrap();
+    let mut floors = Vec::new();
+    for line in lib.lines() {
+        if line.starts_with("// ") {
+            floors.push(Vec::new());
+        }
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        if let (Some(name), Some(floor)) = (line.strip_prefix("mod "), floors.last_mut()) {
+            floor.push(name.trim_end_matches(';').to_string());
+        }
+    }
+    floors
+}
+
+#[test]
+fn the_engine_s_modules_use_only_floors_below_them() {
+    let floors = floors("engine");
+    assert!(floors.len() > 3, "{floors:?}");
+    let floor = |name: &String| floors.iter().position(|floor| floor.contains(name));
+    for (module, used) in graph("engine/src") {
+        assert!(floor(&module).is_some(), "{module} is on no floor");
+        for below in used {
+            assert!(
+                floor(&below) <= floor(&module),
+                "{module} uses {below}, which is above it"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_crate_depends_on_a_shell() {
+    for krate in CRATES
+        .into_iter()
+        .chain(["testing", "bench-compare", "checks"])
+    {
+        let manifest = fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
+        for shell in ["llama2-efi", "llama2-cli"] {
+            let depends = |line: &str| line.starts_with(shell);
+            assert!(!manifest.lines().any(depends), "{krate} depends on {shell}");
+        }
+    }
+}
