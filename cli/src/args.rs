@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use llama2_console::nearest::nearest;
 use llama2_convert::Mixture;
 use llama2_engine::{
-    bench::Format,
+    bench::ReportFormat,
     layout::{Coded, Encoding},
     session::KvType,
     units::short,
@@ -23,7 +23,7 @@ use crate::{flags::Flags, machine::MOST_THREADS, plain};
 #[command(name = "llama2", version, after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Action,
 }
 
 impl Args {
@@ -35,11 +35,11 @@ impl Args {
             plain::end(&error)
         });
         match &mut args.command {
-            Command::Run(args) => args.checkpoint.take_or(&mut args.model),
-            Command::Chat(args) => args.checkpoint.take_or(&mut args.model),
-            Command::Info(args) => args.checkpoint.take_or(&mut args.model),
-            Command::Perplexity(args) => args.checkpoint.take_or(&mut args.model),
-            Command::Bench(args) => args.checkpoints.append(&mut args.model),
+            Action::Run(args) => args.checkpoint.take_or(&mut args.model),
+            Action::Chat(args) => args.checkpoint.take_or(&mut args.model),
+            Action::Info(args) => args.checkpoint.take_or(&mut args.model),
+            Action::Perplexity(args) => args.checkpoint.take_or(&mut args.model),
+            Action::Bench(args) => args.checkpoints.append(&mut args.model),
             _ => (),
         }
         args
@@ -90,7 +90,7 @@ fn mend(error: &mut clap::Error) {
 }
 
 #[derive(Subcommand)]
-pub enum Command {
+pub enum Action {
     /// Generate text, or chat.
     Run(RunArgs),
     /// Talk with a model in its own chat template.
@@ -178,8 +178,8 @@ pub struct RunArgs {
     pub prompt_file: Option<PathBuf>,
 
     /// What to do with the prompt
-    #[arg(short, long, value_enum, ignore_case = true, default_value_t = Mode::Generate)]
-    pub mode: Mode,
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = RunMode::Generate)]
+    pub mode: RunMode,
 
     /// Say nothing but what is wrong: no context, speed or seed
     #[arg(short, long)]
@@ -271,8 +271,8 @@ fn kv(text: &str) -> Result<KvType, String> {
 }
 
 /// A format of results.
-fn format(text: &str) -> Result<Format, String> {
-    let parsed = text.to_lowercase().parse::<Format>();
+fn format(text: &str) -> Result<ReportFormat, String> {
+    let parsed = text.to_lowercase().parse::<ReportFormat>();
     parsed.map_err(|error| error.to_string())
 }
 
@@ -567,7 +567,7 @@ pub struct BenchArgs {
     /// How to write the results: md, json or csv [default: md, and on a terminal that is too narrow
     /// a shorter form]
     #[arg(short, long, value_name = "FORMAT", value_parser = format)]
-    pub output: Option<Format>,
+    pub output: Option<ReportFormat>,
 
     /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this
     /// machine has]
@@ -600,7 +600,7 @@ fn repetitions(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub enum RunMode {
     /// Go on from it
     Generate,
     /// Answer it, turn by turn

@@ -10,8 +10,8 @@ use indicatif::ProgressBar;
 use llama2_console::{terminal::plain, width};
 use llama2_engine::{
     bench::{
-        Bench, Format, READING, Reader, Report, Stage, Subject, Test, Work, gigahertz, positions,
-        statistics,
+        Bench, READING, Reader, Report, ReportFormat, Stage, Subject, Test, Work, gigahertz,
+        positions, statistics,
     },
     checkpoint::Error,
     context::Memory,
@@ -45,7 +45,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             "-t {most}: this system gives {count} threads"
         )));
     }
-    let format = args.output.unwrap_or(Format::Markdown);
+    let format = args.output.unwrap_or(ReportFormat::Markdown);
     let text = match args.read {
         Some(bytes) => read(bytes, &threads, &machine, format)?,
         None => {
@@ -220,7 +220,7 @@ fn read(
     bytes: u64,
     threads: &[usize],
     machine: &Machine,
-    format: Format,
+    format: ReportFormat,
 ) -> Result<String, Failure> {
     let reader = Reader::new(bytes, Features::of_this_core())
         .map_err(|_| Failure::Input(format!("--read {bytes}: there is no memory for it")))?;
@@ -231,21 +231,21 @@ fn read(
         let clock = gigahertz(nanoseconds).unwrap_or_default();
         let bytes = reader.bytes();
         match format {
-            Format::Markdown => format!("| {bytes} | {threads} | {pages} | {clock:.2} | {rate:.1} |"),
-            Format::Json => format!(
+            ReportFormat::Markdown => format!("| {bytes} | {threads} | {pages} | {clock:.2} | {rate:.1} |"),
+            ReportFormat::Json => format!(
                 "  {{\"bytes\": {bytes}, \"n_threads\": {threads}, \"page_size\": \"{pages}\", \"ghz\": {clock:.3}, \"gb_s\": {rate:.3}}}"
             ),
-            Format::Csv => format!("{bytes},{threads},\"{pages}\",{clock:.3},{rate:.3}"),
+            ReportFormat::Csv => format!("{bytes},{threads},\"{pages}\",{clock:.3},{rate:.3}"),
         }
     });
     let rows: Vec<String> = rows.collect();
     Ok(match format {
-        Format::Markdown => format!(
+        ReportFormat::Markdown => format!(
             "| bytes | threads | pages | GHz | read GB/s |\n| ---: | ---: | --- | ---: | ---: |\n{}\n",
             rows.join("\n")
         ),
-        Format::Json => format!("[\n{}\n]\n", rows.join(",\n")),
-        Format::Csv => format!("bytes,n_threads,page_size,ghz,gb_s\n{}\n", rows.join("\n")),
+        ReportFormat::Json => format!("[\n{}\n]\n", rows.join(",\n")),
+        ReportFormat::Csv => format!("bytes,n_threads,page_size,ghz,gb_s\n{}\n", rows.join("\n")),
     })
 }
 

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Context,
-    model::{Model, Progress},
+    model::{LoadProgress, Model},
     source::ByteSource,
     tokenizer::Tokenizer,
     workers::Workers,
@@ -92,7 +92,7 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     let loaded = Model::load(
         &opened.checkpoint,
         &mut *opened.source,
-        &mut |progress: Progress| {
+        &mut |progress: LoadProgress| {
             bar.set_position(progress.done);
             ControlFlow::Continue(())
         },
@@ -102,12 +102,12 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
 }
 
 /// A tokenizer and what to call it.
-pub struct Vocabulary {
+pub struct NamedTokenizer {
     pub name: PathBuf,
     pub tokenizer: Tokenizer,
 }
 
-impl Vocabulary {
+impl NamedTokenizer {
     /// Says what its user should know.
     pub fn warn(&self) {
         for warning in self.tokenizer.warnings() {
@@ -124,7 +124,10 @@ impl Vocabulary {
 }
 
 /// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the bundled model, its own.
-pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Vocabulary, Failure> {
+pub fn tokenizer(
+    named: Option<&Path>,
+    checkpoint: Option<&Path>,
+) -> Result<NamedTokenizer, Failure> {
     if let (None, Some(checkpoint)) = (named, checkpoint)
         && let Some(vocabulary) = own_tokenizer(checkpoint)?
     {
@@ -146,13 +149,13 @@ pub fn tokenizer(named: Option<&Path>, checkpoint: Option<&Path>) -> Result<Voca
         ),
     };
     match Tokenizer::load(&mut *source) {
-        Ok(tokenizer) => Ok(Vocabulary { name, tokenizer }),
+        Ok(tokenizer) => Ok(NamedTokenizer { name, tokenizer }),
         Err(error) => Err(Failure::about(&name, error)),
     }
 }
 
 /// The tokenizer inside of a GGUF file; nothing if it is another file.
-fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
+fn own_tokenizer(checkpoint: &Path) -> Result<Option<NamedTokenizer>, Failure> {
     let mut source = file::open_model(checkpoint)?;
     let opened =
         Checkpoint::open(&mut *source).map_err(|error| Failure::about(checkpoint, error))?;
@@ -162,7 +165,7 @@ fn own_tokenizer(checkpoint: &Path) -> Result<Option<Vocabulary>, Failure> {
     let tokenizer = Tokenizer::from_gguf(&mut *source).map_err(|error| {
         Failure::about(checkpoint, format!("{error} (-z names a tokenizer.bin)"))
     })?;
-    Ok(Some(Vocabulary {
+    Ok(Some(NamedTokenizer {
         name: checkpoint.to_owned(),
         tokenizer,
     }))

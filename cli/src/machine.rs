@@ -14,7 +14,7 @@ use llama2_engine::{
 
 use llama2_settings::{Overrides, Param};
 
-use crate::{failure::Failure, threads::Threads};
+use crate::{failure::Failure, threads::ThreadPool};
 
 /// Most threads.
 pub const MOST_THREADS: usize = 255;
@@ -59,7 +59,7 @@ pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
 
 /// The workers, and what a session is to do with them.
 pub struct Machine {
-    pub threads: Threads,
+    pub threads: ThreadPool,
     kernels: &'static Kernels,
     count: tune::Threads,
     pub kv: KvType,
@@ -79,7 +79,7 @@ impl Machine {
             None => (default_threads(), tune::Threads::Calibrate(nanoseconds)),
         };
         Ok(Machine {
-            threads: Threads::new(workers),
+            threads: ThreadPool::new(workers),
             kernels,
             count,
             kv: kv_type(options),
@@ -89,7 +89,7 @@ impl Machine {
     /// As many threads as are said.
     pub fn with(kernels: &'static Kernels, threads: usize, kv: KvType) -> Machine {
         Machine {
-            threads: Threads::new(threads),
+            threads: ThreadPool::new(threads),
             kernels,
             count: tune::Threads::Fixed(threads),
             kv,

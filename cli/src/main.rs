@@ -29,22 +29,22 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: memory::Allocator = memory::Allocator;
 
-use args::{Args, Command};
+use args::{Action, Args};
 use failure::Failure;
 
 fn main() -> ExitCode {
     let done = match Args::read().command {
-        Command::Run(args) => run::run(&args),
-        Command::Chat(args) if shell::is_wanted() => shell::chat(&args),
-        Command::Chat(args) => run::chat(&args),
-        Command::Info(args) => info::info(&args),
-        Command::Bench(args) => bench::bench(&args),
-        Command::Convert(args) => quantize::convert(args),
-        Command::Quantize(args) => quantize::quantize(&args),
-        Command::Split(args) => split::split(&args),
-        Command::Perplexity(args) => perplexity::perplexity(&args),
-        Command::Completions { shell } => manual::completions(shell),
-        Command::Man { subcommand } => manual::page(subcommand.as_deref()),
+        Action::Run(args) => run::run(&args),
+        Action::Chat(args) if shell::is_wanted() => shell::chat(&args),
+        Action::Chat(args) => run::chat(&args),
+        Action::Info(args) => info::info(&args),
+        Action::Bench(args) => bench::bench(&args),
+        Action::Convert(args) => quantize::convert(args),
+        Action::Quantize(args) => quantize::quantize(&args),
+        Action::Split(args) => split::split(&args),
+        Action::Perplexity(args) => perplexity::perplexity(&args),
+        Action::Completions { shell } => manual::completions(shell),
+        Action::Man { subcommand } => manual::page(subcommand.as_deref()),
     };
     let (sentence, status) = match done {
         Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,

@@ -6,27 +6,27 @@ use std::{
     io::{self, IsTerminal, StderrLock, StdoutLock, Write},
 };
 
-use llama2_console::terminal::{is_plain, plain};
+use llama2_console::{terminal::plain, width::is_plain};
 
 /// A stream that may be a terminal.
-pub struct Plain<W> {
+pub struct PlainStream<W> {
     to: W,
     is_terminal: bool,
 }
 
-pub fn stdout() -> Plain<StdoutLock<'static>> {
+pub fn stdout() -> PlainStream<StdoutLock<'static>> {
     let to = io::stdout().lock();
     let is_terminal = to.is_terminal();
-    Plain { to, is_terminal }
+    PlainStream { to, is_terminal }
 }
 
-pub fn stderr() -> Plain<StderrLock<'static>> {
+pub fn stderr() -> PlainStream<StderrLock<'static>> {
     let to = io::stderr().lock();
     let is_terminal = to.is_terminal();
-    Plain { to, is_terminal }
+    PlainStream { to, is_terminal }
 }
 
-impl<W: Write> Plain<W> {
+impl<W: Write> PlainStream<W> {
     /// Writes a text dim, where that can be seen; what follows is as before.
     pub fn write_dim(&mut self, text: &str) -> io::Result<()> {
         match self.is_terminal {
@@ -36,7 +36,7 @@ impl<W: Write> Plain<W> {
     }
 }
 
-impl<W: Write> Write for Plain<W> {
+impl<W: Write> Write for PlainStream<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Whoever writes, writes whole characters.
         match self.is_terminal {
@@ -74,7 +74,7 @@ mod tests {
     fn only_terminals_get_it_plain() {
         let text = "a\u{1b}]0;x\u{7}b\u{9b}2J\u{202e}c\r\n\té\n";
         for (is_terminal, want) in [(true, "a]0;xb2Jc\n\té\n"), (false, text)] {
-            let mut out = Plain {
+            let mut out = PlainStream {
                 to: Vec::new(),
                 is_terminal,
             };

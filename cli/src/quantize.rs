@@ -11,7 +11,7 @@ use crate::{
     load, machine,
     output::{self, Output},
     progress::{self, Unit},
-    threads::Threads,
+    threads::ThreadPool,
 };
 
 /// `llama2 convert`: a llama2.c checkpoint as a GGUF file.
@@ -98,7 +98,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
         bar.inc(bytes.len() as u64);
         writer.write_all(bytes)
     };
-    let threads = Threads::new(machine::default_threads());
+    let threads = ThreadPool::new(machine::default_threads());
     let written = if as_gguf {
         plan.write(0, source, &threads, &mut sink)
     } else {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use llama2_engine::{
-    chat::{Chat, Host, Part, Reply, converse},
+    chat::{Chat, ConverseHost, Part, Reply, converse},
     checkpoint::Format,
     generate::{Generation, NOT_NUMBERS, PromptError, Step},
     sampler::Sampler,
@@ -19,7 +19,7 @@ use llama2_engine::{
 use llama2_settings::{Overrides, Param};
 
 use crate::{
-    args::{ChatArgs, Mode, RunArgs},
+    args::{ChatArgs, RunArgs, RunMode},
     failure::{self, Failure, say},
     file,
     input::{self, Lines},
@@ -41,8 +41,8 @@ struct Request<'a> {
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mode = match args.mode {
-        Mode::Chat => settings::Mode::Chat,
-        Mode::Generate => settings::Mode::Generate,
+        RunMode::Chat => settings::Mode::Chat,
+        RunMode::Generate => settings::Mode::Generate,
     };
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
@@ -177,7 +177,7 @@ fn prompt(args: &RunArgs) -> Result<Option<Vec<u8>>, Failure> {
     match (&args.prompt, &args.prompt_file) {
         (Some(prompt), _) => Ok(Some(prompt.as_encoded_bytes().to_vec())),
         (None, Some(path)) => file::read_prompt(path).map(Some),
-        (None, None) if args.mode == Mode::Generate => input::piped_prompt(),
+        (None, None) if args.mode == RunMode::Generate => input::piped_prompt(),
         (None, None) => Ok(None),
     }
 }
@@ -297,7 +297,7 @@ impl Labels {
     }
 }
 
-impl Host for Talk<'_, '_> {
+impl ConverseHost for Talk<'_, '_> {
     type Error = Failure;
 
     fn ask(&mut self, question: &str) -> Result<Option<String>, Failure> {

@@ -33,9 +33,9 @@ struct Shared {
     job: AtomicU32,
     /// Where its function is, for those who take part and as long as `busy` is not 0.
     function: AtomicPtr<Function<'static>>,
-    /// Threads that are not done with it.
+    /// ThreadPool that are not done with it.
     busy: AtomicU32,
-    /// Threads that sleep.
+    /// ThreadPool that sleep.
     sleepers: AtomicU32,
     over: AtomicBool,
 }
@@ -99,17 +99,17 @@ impl Shared {
     }
 }
 
-/// Threads beside the calling one.
-pub struct Threads {
+/// ThreadPool beside the calling one.
+pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Held by who runs a function on them: one at a time.
     leader: Mutex<()>,
 }
 
-impl Threads {
+impl ThreadPool {
     /// `count` workers, the calling thread among them; fewer if the host refuses some.
-    pub fn new(count: usize) -> Threads {
+    pub fn new(count: usize) -> ThreadPool {
         let shared = Arc::new(Shared {
             job: AtomicU32::new(0),
             function: AtomicPtr::new(std::ptr::null_mut()),
@@ -126,7 +126,7 @@ impl Threads {
                 .ok()
         };
         let threads = (1..count.min(MOST)).map_while(spawn).collect();
-        Threads {
+        ThreadPool {
             shared,
             threads,
             leader: Mutex::new(()),
@@ -136,7 +136,7 @@ impl Threads {
 
 // Safety: the leader is alone, and waits until each thread whose part is below `parts` has returned
 // from it; `wait` looks at the word before it returns.
-unsafe impl Workers for Threads {
+unsafe impl Workers for ThreadPool {
     fn count(&self) -> usize {
         self.threads.len() + 1
     }
@@ -178,7 +178,7 @@ unsafe impl Workers for Threads {
     }
 }
 
-impl Drop for Threads {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.over.store(true, Relaxed);
         self.shared.job.fetch_add(MOST as u32 + 1, Release);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn jobs_of_changing_size_reach_every_part_once() {
-        let threads = Threads::new(4);
+        let threads = ThreadPool::new(4);
         for round in 0..2000 {
             let parts = 1 + round * 7 % 4;
             let calls: [AtomicUsize; 4] = Default::default();
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_team_meets_though_its_members_sleep() {
-        let threads = Threads::new(3);
+        let threads = ThreadPool::new(3);
         let mut team = Team::new(3);
         let sum = AtomicUsize::new(0);
         team.run(&threads, 3, |member| {

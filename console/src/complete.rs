@@ -9,7 +9,7 @@ use alloc::{
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{
-    commands::{Entry, Place, Values, all, find},
+    commands::{CommandEntry, Place, Values, all, find},
     editor::Editor,
     width,
     width::is_plain,
@@ -60,7 +60,7 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     let Some(blank) = before.find(char::is_whitespace) else {
         let typed = &before[1..];
         let fits = commands(place).filter(|entry| begins(entry.name, typed));
-        let fits: Vec<Entry> = fits.collect();
+        let fits: Vec<CommandEntry> = fits.collect();
         completion.more = matches!(fits[..], [entry] if !entry.arguments.is_empty());
         completion.candidates = fits
             .iter()
@@ -98,7 +98,7 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     completion
 }
 
-fn commands(place: Place) -> impl Iterator<Item = Entry> {
+fn commands(place: Place) -> impl Iterator<Item = CommandEntry> {
     all().filter(move |entry| place == Place::Boot || !entry.only_boot)
 }
 
@@ -172,7 +172,7 @@ pub fn columns(words: &[String], width: usize) -> String {
 
 /// The whole of `/help`, in lines of fewer than `width` columns.
 pub fn help(place: Place, width: usize) -> String {
-    let usage = |entry: &Entry| match entry.arguments {
+    let usage = |entry: &CommandEntry| match entry.arguments {
         "" => format!("/{}", entry.name),
         arguments => format!("/{} {arguments}", entry.name),
     };
@@ -241,7 +241,7 @@ fn row(left: &str, right: &str, indent: usize, width: usize, out: &mut String) {
 }
 
 /// What `/help name` says.
-pub fn help_of(entry: &Entry, width: usize) -> String {
+pub fn help_of(entry: &CommandEntry, width: usize) -> String {
     let mut out = format!("/{} {}", entry.name, entry.arguments)
         .trim_end()
         .to_string();

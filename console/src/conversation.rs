@@ -25,19 +25,19 @@ pub const LARGEST: u64 = 16 << 20;
 
 /// Who said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum Speaker {
     /// The person.
     User,
     /// The model.
     Assistant,
 }
 
-impl Role {
+impl Speaker {
     /// As in the file.
     pub fn name(self) -> &'static str {
         match self {
-            Role::User => "user",
-            Role::Assistant => "assistant",
+            Speaker::User => "user",
+            Speaker::Assistant => "assistant",
         }
     }
 }
@@ -46,7 +46,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Who.
-    pub role: Role,
+    pub role: Speaker,
     /// What.
     pub content: String,
     /// What the model thought before; the user's messages have none.
@@ -70,25 +70,27 @@ impl Conversation {
     /// Adds a question. One that got no answer is replaced.
     pub fn ask(&mut self, content: &str) {
         if let Some(Message {
-            role: Role::User, ..
+            role: Speaker::User,
+            ..
         }) = self.messages.last()
         {
             self.messages.pop();
         }
-        self.push(Role::User, content, None);
+        self.push(Speaker::User, content, None);
     }
 
     /// Adds the answer to the last question, with what the model thought.
     pub fn answer(&mut self, content: &str, thinking: Option<&str>) {
         if let Some(Message {
-            role: Role::User, ..
+            role: Speaker::User,
+            ..
         }) = self.messages.last()
         {
-            self.push(Role::Assistant, content, thinking);
+            self.push(Speaker::Assistant, content, thinking);
         }
     }
 
-    fn push(&mut self, role: Role, content: &str, thinking: Option<&str>) {
+    fn push(&mut self, role: Speaker, content: &str, thinking: Option<&str>) {
         self.messages.push(Message {
             role,
             content: content.to_string(),
@@ -101,7 +103,7 @@ impl Conversation {
         let last = self
             .messages
             .iter()
-            .rposition(|message| message.role == Role::User)?;
+            .rposition(|message| message.role == Speaker::User)?;
         let question = self.messages.drain(last..).next();
         question.map(|message| message.content)
     }
@@ -109,7 +111,7 @@ impl Conversation {
     /// What the user said last.
     pub fn question(&self) -> Option<&str> {
         let mut messages = self.messages.iter().rev();
-        let last = messages.find(|message| message.role == Role::User)?;
+        let last = messages.find(|message| message.role == Speaker::User)?;
         Some(&last.content)
     }
 
@@ -165,7 +167,7 @@ impl Conversation {
             let line = Line::parse(number, line)?;
             let message = message(&line)?;
             let turn = conversation.messages.len() % 2;
-            let wanted = [Role::User, Role::Assistant][turn];
+            let wanted = [Speaker::User, Speaker::Assistant][turn];
             if message.role != wanted {
                 return Err(line.error(&format!(
                     "is the {}'s, but it is the {}'s turn",
@@ -304,8 +306,8 @@ fn head(line: &Line) -> Result<Conversation, String> {
 
 fn message(line: &Line) -> Result<Message, String> {
     let role = match line.needed("role")?.as_str() {
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
+        "user" => Speaker::User,
+        "assistant" => Speaker::Assistant,
         other => {
             return Err(line.error(&format!(
                 "has the role {}, but there are user and assistant",
@@ -314,8 +316,8 @@ fn message(line: &Line) -> Result<Message, String> {
         }
     };
     let known: &[&str] = match role {
-        Role::User => &["role", "content"],
-        Role::Assistant => &["role", "content", "thinking"],
+        Speaker::User => &["role", "content"],
+        Speaker::Assistant => &["role", "content", "thinking"],
     };
     line.only(&line.map, known)?;
     Ok(Message {

@@ -126,7 +126,7 @@ pub struct Menu {
     /// What it is about.
     pub title: String,
     /// What there is: one at least.
-    pub rows: Vec<Choice>,
+    pub rows: Vec<MenuRow>,
     /// The row that Return takes.
     pub selected: usize,
     /// What the keys do, and how long there is.
@@ -147,7 +147,7 @@ impl Menu {
 
 /// A row of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Choice {
+pub struct MenuRow {
     /// Name first, then what is told of it: columns.
     pub cells: Vec<String>,
     /// Whether it cannot be taken; the last cell says why.

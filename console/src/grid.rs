@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A console of rows and columns, both counted from 0.
-pub trait Screen {
+pub trait CellScreen {
     /// Columns and rows.
     fn size(&self) -> (usize, usize);
 
@@ -49,7 +49,7 @@ impl Grid {
     }
 
     /// Brings the console from what it shows to `view`.
-    pub fn draw(&mut self, mut view: View, screen: &mut dyn Screen) {
+    pub fn draw(&mut self, mut view: View, screen: &mut dyn CellScreen) {
         let (_, height) = screen.size();
         view.cut(&mut self.top, height);
         self.start = self.start.min(height.saturating_sub(1));
@@ -88,14 +88,14 @@ impl Grid {
     }
 
     /// Takes the line off the console, and puts the cursor to where it began.
-    pub fn hide(&mut self, screen: &mut dyn Screen) {
+    pub fn hide(&mut self, screen: &mut dyn CellScreen) {
         let start = self.start;
         self.draw(View::default_row(), screen);
         *self = Grid::new(start);
     }
 
     /// Leaves the line on the console, and puts the cursor to the beginning of the row below.
-    pub fn leave(&mut self, screen: &mut dyn Screen) {
+    pub fn leave(&mut self, screen: &mut dyn CellScreen) {
         let (_, height) = screen.size();
         let mut below = self.start + self.shown.rows.len();
         while below >= height.max(1) {
@@ -128,7 +128,7 @@ mod tests {
     };
     use unicode_segmentation::UnicodeSegmentation;
 
-    impl Screen for Terminal {
+    impl CellScreen for Terminal {
         fn size(&self) -> (usize, usize) {
             (self.cells[0].len(), self.cells.len())
         }
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn few_calls() {
         struct Counter(Vec<String>);
-        impl Screen for Counter {
+        impl CellScreen for Counter {
             fn size(&self) -> (usize, usize) {
                 (80, 25)
             }

@@ -15,7 +15,7 @@ const US: [&str; 2] = [
 
 /// What is printed on the keys of a country's keyboard.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct KeyboardLayout {
     /// The name in `keyboard = "…"`.
     pub name: &'static str,
     /// The keys in the order of [`US`], without and with Shift.
@@ -29,15 +29,15 @@ pub struct Layout {
 }
 
 /// All layouts; the first is the firmware's own.
-pub static LAYOUTS: [Layout; 6] = [
-    Layout {
+pub static LAYOUTS: [KeyboardLayout; 6] = [
+    KeyboardLayout {
         name: "us",
         rows: US,
         alt_gr: &[],
         dead: "",
         dead_alt_gr: "",
     },
-    Layout {
+    KeyboardLayout {
         name: "uk",
         rows: [
             "`1234567890-=qwertyuiop[]#asdfghjkl;'zxcvbnm,./",
@@ -62,7 +62,7 @@ pub static LAYOUTS: [Layout; 6] = [
         dead: "",
         dead_alt_gr: "",
     },
-    Layout {
+    KeyboardLayout {
         name: "de",
         rows: [
             "^1234567890ß´qwertzuiopü+#asdfghjklöäyxcvbnm,.-",
@@ -87,7 +87,7 @@ pub static LAYOUTS: [Layout; 6] = [
         dead: "^´`",
         dead_alt_gr: "",
     },
-    Layout {
+    KeyboardLayout {
         name: "fr",
         rows: [
             "²&é\"'(-è_çà)=azertyuiop^$*qsdfghjklmùwxcvbn,;:!",
@@ -113,7 +113,7 @@ pub static LAYOUTS: [Layout; 6] = [
         dead: "^¨",
         dead_alt_gr: "~`",
     },
-    Layout {
+    KeyboardLayout {
         name: "es",
         rows: [
             "º1234567890'¡qwertyuiop`+çasdfghjklñ´zxcvbnm,.-",
@@ -138,7 +138,7 @@ pub static LAYOUTS: [Layout; 6] = [
         dead: "`´^¨",
         dead_alt_gr: "~",
     },
-    Layout {
+    KeyboardLayout {
         name: "it",
         rows: [
             "\\1234567890'ìqwertyuiopè+ùasdfghjklòàzxcvbnm,.-",
@@ -173,9 +173,9 @@ const COMPOSED: [(char, &str, &str); 5] = [
     ('~', "anoiuANOIU", "ãñõĩũÃÑÕĨŨ"),
 ];
 
-impl Layout {
+impl KeyboardLayout {
     /// The layout of this name, in any case.
-    pub fn by_name(name: &str) -> Option<&'static Layout> {
+    pub fn by_name(name: &str) -> Option<&'static KeyboardLayout> {
         LAYOUTS
             .iter()
             .find(|layout| layout.name.eq_ignore_ascii_case(name))
@@ -201,15 +201,15 @@ impl Layout {
 
 /// A keyboard of a layout, with the accent that waits for its letter.
 #[derive(Debug)]
-pub struct Keyboard {
-    layout: &'static Layout,
+pub struct TypingState {
+    layout: &'static KeyboardLayout,
     accent: Option<char>,
 }
 
-impl Keyboard {
+impl TypingState {
     /// A keyboard of this layout.
-    pub const fn new(layout: &'static Layout) -> Keyboard {
-        Keyboard {
+    pub const fn new(layout: &'static KeyboardLayout) -> TypingState {
+        TypingState {
             layout,
             accent: None,
         }
@@ -299,7 +299,7 @@ mod tests {
 
     /// What comes of US characters; those behind a `~` … are pressed with AltGr.
     fn typed(name: &str, keys: &[(&str, Modifiers)]) -> String {
-        let mut keyboard = Keyboard::new(Layout::by_name(name).unwrap());
+        let mut keyboard = TypingState::new(KeyboardLayout::by_name(name).unwrap());
         let mut out = String::new();
         for (text, modifiers) in keys {
             for letter in text.chars() {
@@ -353,8 +353,11 @@ mod tests {
         for (_, plain, composed) in COMPOSED {
             assert_eq!(plain.chars().count(), composed.chars().count());
         }
-        assert_eq!(Layout::by_name("DE").map(|layout| layout.name), Some("de"));
-        assert_eq!(Layout::by_name("dvorak"), None);
+        assert_eq!(
+            KeyboardLayout::by_name("DE").map(|layout| layout.name),
+            Some("de")
+        );
+        assert_eq!(KeyboardLayout::by_name("dvorak"), None);
     }
 
     #[test]
@@ -420,7 +423,7 @@ mod tests {
 
     #[test]
     fn other_keys() {
-        let mut keyboard = Keyboard::new(Layout::by_name("de").unwrap());
+        let mut keyboard = TypingState::new(KeyboardLayout::by_name("de").unwrap());
         let none = Modifiers::default();
         let ctrl = Modifiers { ctrl: true, ..none };
         let alt = Modifiers { alt: true, ..none };
@@ -438,7 +441,7 @@ mod tests {
         assert_eq!(press(Key::Char('f'), alt), [Key::WordRight]);
         let both = Modifiers { alt: true, ..ctrl };
         assert_eq!(press(Key::Char('q'), both), [Key::Char('@')]);
-        let mut keyboard = Keyboard::new(Layout::by_name("fr").unwrap());
+        let mut keyboard = TypingState::new(KeyboardLayout::by_name("fr").unwrap());
         assert!(keyboard.press(Key::Ctrl('q'), none).eq([Key::Ctrl('a')]));
     }
 }

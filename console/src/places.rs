@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 
 use crate::{
     front::{Bottom, Front, Style},
-    grid::{Grid, Screen},
+    grid::{CellScreen, Grid},
     terminal::{menu_text, plain},
     view::{Prompt, lay_out},
     width,
@@ -18,7 +18,7 @@ const NO_PROMPT: Prompt<'static> = Prompt {
 };
 
 /// A console of places that a text may also run over.
-pub trait Console: Screen {
+pub trait CellTerminal: CellScreen {
     /// Where its cursor is: column and row.
     fn place(&self) -> (usize, usize);
 
@@ -44,7 +44,7 @@ pub struct Places<C> {
     open: bool,
 }
 
-impl<C: Console> Places<C> {
+impl<C: CellTerminal> Places<C> {
     /// A front on this console, of which [`Places::measure`] shall ask the size; 80 columns until then.
     pub const fn new(console: C) -> Places<C> {
         Places {
@@ -119,7 +119,7 @@ impl<C: Console> Places<C> {
     }
 }
 
-impl<C: Console> Front for Places<C> {
+impl<C: CellTerminal> Front for Places<C> {
     fn show(&mut self, style: Style, text: &str) {
         self.raw(style, &plain(text), false);
     }
@@ -186,11 +186,11 @@ mod tests {
     use super::*;
     use crate::{
         ansi::tests::Terminal,
-        front::{Choice, Menu},
+        front::{Menu, MenuRow},
         status::{Phase, Status},
     };
 
-    impl Console for Terminal {
+    impl CellTerminal for Terminal {
         fn place(&self) -> (usize, usize) {
             (self.column, self.row)
         }
@@ -280,7 +280,7 @@ mod tests {
     fn a_menu_stands_below_and_goes_again() {
         let mut places = places(30, 8);
         places.show(Style::Info, "There are two.\n");
-        let choice = |name: &str, grey| Choice {
+        let choice = |name: &str, grey| MenuRow {
             cells: [name.into(), "Q8_0".into()].into(),
             grey,
         };

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::{
         ansi::tests::Terminal as Simulated,
-        front::Choice,
+        front::MenuRow,
         status::{Phase, Status},
     };
 
@@ -374,7 +374,7 @@ mod tests {
         // Names in a menu, a question, a note, a line that was completed.
         let name = "a\x1b]0;b\x07\u{202e}c\u{9b}d";
         assert_eq!(one_line("x\nllama2: y\r\t.gguf"), "x llama2: y  .gguf");
-        let row = Choice {
+        let row = MenuRow {
             cells: [name.into()].into(),
             grey: true,
         };
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_menu_is_rows_of_columns() {
-        let choice = |cells: &[&str], grey| Choice {
+        let choice = |cells: &[&str], grey| MenuRow {
             cells: cells.iter().map(|cell| cell.to_string()).collect(),
             grey,
         };

@@ -6,7 +6,7 @@ const FREQUENCY: u128 = 3_579_545;
 
 /// The timer's port, and the bits that it counts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timer {
+pub struct PmTimer {
     /// The I/O port that is read, 32 bits at once.
     pub port: u16,
     /// 24 or 32.
@@ -50,7 +50,7 @@ pub fn root(pointer: &[u8; 36]) -> Option<u64> {
 }
 
 /// The timer out of the fixed description table (`FACP`), unless the machine has none.
-pub fn timer(table: &[u8]) -> Option<Timer> {
+pub fn timer(table: &[u8]) -> Option<PmTimer> {
     const COUNTS_32: u64 = 1 << 8;
     const NO_FIXED_HARDWARE: u64 = 1 << 20;
     let flags = number::<4>(table, 112).filter(|_| table.starts_with(b"FACP"))?;
@@ -62,13 +62,13 @@ pub fn timer(table: &[u8]) -> Option<Timer> {
     let port = newer
         .filter(|&port| port > 0)
         .or_else(|| number::<4>(table, 76))?;
-    Some(Timer {
+    Some(PmTimer {
         port: u16::try_from(port).ok().filter(|&port| port > 0)?,
         bits: if flags & COUNTS_32 != 0 { 32 } else { 24 },
     })
 }
 
-impl Timer {
+impl PmTimer {
     /// Ticks a millisecond of another counter that has counted `ticks` while this one went from
     /// `from` to `to`, perhaps several times round; `about` is what is known already, to a percent
     /// or so; `None`: it went less than once round. `None` if that cannot be.
@@ -125,7 +125,7 @@ mod tests {
         let old = table(116, &[(0, b"FACP"), (76, &[8, 6])]);
         assert_eq!(
             timer(&old),
-            Some(Timer {
+            Some(PmTimer {
                 port: 0x608,
                 bits: 24
             })
@@ -142,7 +142,7 @@ mod tests {
         );
         assert_eq!(
             timer(&new),
-            Some(Timer {
+            Some(PmTimer {
                 port: 0x408,
                 bits: 32
             })
@@ -159,7 +159,7 @@ mod tests {
     fn the_rate_is_exact_however_often_the_timer_went_round() {
         let start = 0xff_ffff_u32;
         for (bits, rate) in [(24, 2_400_000), (32, 999_999), (24, 24_000)] {
-            let timer = Timer { port: 1, bits };
+            let timer = PmTimer { port: 1, bits };
             for milliseconds in [50, 2_000, 4_687, 60_000, 200_000] {
                 let counted = milliseconds * FREQUENCY as u64 / 1000;
                 let to = (u64::from(start) + counted) as u32 & (u32::MAX >> (32 - bits));

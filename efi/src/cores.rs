@@ -18,7 +18,7 @@ pub struct Processor {
 
 /// Processors that work beside the boot processor.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct CoreChoice {
     /// Their numbers: other physical cores first, then the second threads of cores.
     pub others: Vec<usize>,
     /// Physical cores that can be used, the boot processor's with them.
@@ -35,7 +35,7 @@ pub struct Choice {
 /// # Quirks
 /// Firmware that gives the same place to two processors does not know where they are: each then
 /// counts as a core.
-pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
+pub fn choose(processors: &[Processor], wanted: Option<usize>) -> CoreChoice {
     let usable: Vec<&Processor> = processors
         .iter()
         .filter(|processor| processor.usable || processor.is_boot)
@@ -69,7 +69,7 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> Choice {
     let mut others = first;
     others.extend(second);
     others.truncate(wanted - 1);
-    Choice {
+    CoreChoice {
         others,
         cores,
         usable: usable.len().max(1),
@@ -91,7 +91,7 @@ pub enum DispatchMode {
 /// The banner's words about cores.
 pub fn words(
     mode: &DispatchMode,
-    choice: &Choice,
+    choice: &CoreChoice,
     workers: usize,
     wanted: Option<usize>,
 ) -> String {

@@ -16,7 +16,7 @@ pub const TOKENIZERS: [&str; 2] = ["TOKENIZER.BIN", "TOKEN.BIN"];
 
 /// One file of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListedFile {
     /// The folder, as in [`FOLDERS`].
     pub folder: &'static str,
     /// The name as the volume has it.
@@ -25,7 +25,7 @@ pub struct Entry {
     pub size: u64,
 }
 
-impl Entry {
+impl ListedFile {
     /// Folder and name.
     pub fn path(&self) -> String {
         format!("{}{}", self.folder, self.name)
@@ -42,8 +42,8 @@ pub fn is_model(name: &str) -> bool {
 
 /// The models among a volume's files, the first the one that is taken if nobody says another:
 /// `STORIES*.BIN` by name, `MODEL.BIN`, then `*.GGUF`, the root before `\MODELS`.
-pub fn models(entries: &[Entry]) -> Vec<&Entry> {
-    let rank = |entry: &Entry| {
+pub fn models(entries: &[ListedFile]) -> Vec<&ListedFile> {
+    let rank = |entry: &ListedFile| {
         let folder = FOLDERS.iter().position(|&folder| folder == entry.folder);
         let name = entry.name.to_ascii_uppercase();
         let kind = match () {
@@ -53,7 +53,7 @@ pub fn models(entries: &[Entry]) -> Vec<&Entry> {
         };
         (folder, kind, name)
     };
-    let mut models: Vec<&Entry> = entries
+    let mut models: Vec<&ListedFile> = entries
         .iter()
         .filter(|entry| is_model(&entry.name))
         .collect();
@@ -77,13 +77,13 @@ pub fn normalise(path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn entry(path: &str) -> Entry {
+    fn entry(path: &str) -> ListedFile {
         let folder = FOLDERS
             .into_iter()
             .rev()
             .find(|folder| path.starts_with(folder))
             .unwrap();
-        Entry {
+        ListedFile {
             folder,
             name: path[folder.len()..].into(),
             size: 1,
@@ -91,8 +91,8 @@ mod tests {
     }
 
     fn order(paths: &[&str]) -> Vec<String> {
-        let entries: Vec<Entry> = paths.iter().map(|path| entry(path)).collect();
-        models(&entries).into_iter().map(Entry::path).collect()
+        let entries: Vec<ListedFile> = paths.iter().map(|path| entry(path)).collect();
+        models(&entries).into_iter().map(ListedFile::path).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values of parameters that mean something to firmware only.
 
-use llama2_console::layout::Layout;
+use llama2_console::layout::KeyboardLayout;
 use llama2_settings::{Choice, Overrides, Param};
 
 /// Sentence before the last line where the machine starts again: for whoever runs it and may think
@@ -40,8 +40,8 @@ pub fn hook(options: &Overrides) -> Option<Hook> {
 }
 
 /// The keyboard's layout; without it a US keyboard's.
-pub fn keyboard(options: &Overrides) -> Option<&'static Layout> {
-    Layout::by_name(options.text(Param::Keyboard)?)
+pub fn keyboard(options: &Overrides) -> Option<&'static KeyboardLayout> {
+    KeyboardLayout::by_name(options.text(Param::Keyboard)?)
 }
 
 #[cfg(test)]

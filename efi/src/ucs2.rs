@@ -1,6 +1,6 @@
 //! Text for a UEFI console: UCS-2 in small, null-terminated pieces.
 
-use llama2_console::terminal::is_plain;
+use llama2_console::width::is_plain;
 
 /// Cuts `text` into null-terminated UCS-2 pieces and hands each to `put`. A newline becomes CR LF;
 /// what UCS-2 has not becomes `?`; other control characters but CR are left out.

@@ -30,8 +30,8 @@ struct Alone<T>(T);
 /// A job: a function of the part's number.
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// Work for one other core.
-pub type Work<'a> = &'a mut (dyn FnMut() + Send);
+/// CoreTask for one other core.
+pub type CoreTask<'a> = &'a mut (dyn FnMut() + Send);
 
 /// The end of whoever waits at a broken queue. A function of this kind never unwinds: Rust aborts
 /// the program instead.
@@ -91,8 +91,8 @@ pub struct WorkQueue {
     job: AtomicPtr<Job<'static>>,
     /// Of part 1, 2 and so on.
     seats: Box<[Alone<Seat>]>,
-    /// Work for one other core, and how far it is.
-    work: AtomicPtr<Work<'static>>,
+    /// CoreTask for one other core, and how far it is.
+    work: AtomicPtr<CoreTask<'static>>,
     state: AtomicU8,
     give_up: GiveUp,
 }
@@ -229,7 +229,7 @@ impl WorkQueue {
 
     /// Leaves `work` here for one other core, calls `meanwhile`, and returns when neither goes on.
     /// True if somebody took the work, and did it. One at a time is left: another is refused.
-    pub fn delegate(&self, mut work: Work<'_>, meanwhile: impl FnOnce()) -> bool {
+    pub fn delegate(&self, mut work: CoreTask<'_>, meanwhile: impl FnOnce()) -> bool {
         /// Takes the work back, or waits until it is done, however `meanwhile` ends.
         struct Left<'q>(&'q WorkQueue);
         impl Drop for Left<'_> {

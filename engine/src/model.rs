@@ -17,7 +17,7 @@ pub const PIECE: usize = 1 << 20;
 
 /// How far loading is.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
+pub struct LoadProgress {
     /// Bytes read so far.
     pub done: u64,
     /// Bytes to read: the file's size.
@@ -102,7 +102,7 @@ impl Model {
     pub fn load(
         checkpoint: &Checkpoint,
         source: &mut dyn ByteSource,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
     ) -> Result<(Model, Digest), Error> {
         let mut model = Model::zeroed(checkpoint)?;
         let mut stream = Stream::new(source, progress)?;
@@ -277,7 +277,7 @@ fn paired(row: usize, head_dim: usize) -> usize {
 /// A source read from front to back, with its checksum.
 struct Stream<'a> {
     source: &'a mut dyn ByteSource,
-    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    progress: &'a mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
     piece: Buffer<u8>,
     done: u64,
     crc: crc32fast::Hasher,
@@ -286,7 +286,7 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn new(
         source: &'a mut dyn ByteSource,
-        progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+        progress: &'a mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
     ) -> Result<Self, OutOfMemory> {
         Ok(Stream {
             source,
@@ -318,7 +318,7 @@ impl<'a> Stream<'a> {
             take(offset as usize, piece);
             offset += piece.len() as u64;
             self.done += piece.len() as u64;
-            if (self.progress)(Progress {
+            if (self.progress)(LoadProgress {
                 done: self.done,
                 total: self.source.size(),
             })

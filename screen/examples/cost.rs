@@ -9,7 +9,7 @@ use llama2_console::{
     keys::Key,
     status::{Phase, Status},
 };
-use llama2_screen::{Area, Drawn, Screen};
+use llama2_screen::{Area, FrameCost, Screen};
 
 const WORDS: &str = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her friends.";
 
@@ -19,7 +19,7 @@ struct Display {
 }
 
 impl Display {
-    fn draw(&mut self, screen: &mut Screen) -> Drawn {
+    fn draw(&mut self, screen: &mut Screen) -> FrameCost {
         screen.draw(&mut |area: Area, pixels: &[u32], stride: usize| {
             for y in area.y..area.y + area.height {
                 let from = y * stride + area.x;
@@ -35,8 +35,8 @@ fn median(
     screen: &mut Screen,
     display: &mut Display,
     mut prepare: impl FnMut(&mut Screen, usize),
-    wanted: impl Fn(Drawn) -> bool,
-) -> (f64, Drawn) {
+    wanted: impl Fn(FrameCost) -> bool,
+) -> (f64, FrameCost) {
     let mut times = Vec::new();
     for i in 0..2000 {
         let begin = Instant::now();
@@ -71,7 +71,7 @@ fn main() {
         display.draw(&mut screen);
         let first = begin.elapsed().as_secs_f64() * 1e6;
         println!("{width} x {height}: made in {made:.0} us, first drawn in {first:.0} us");
-        let report = |what: &str, (time, drawn): (f64, Drawn)| {
+        let report = |what: &str, (time, drawn): (f64, FrameCost)| {
             println!(
                 "  {what}: {time:.1} us ({} cells, {} areas, {} pixels)",
                 drawn.cells, drawn.areas, drawn.pixels

@@ -3,7 +3,7 @@
 use std::{fs::File, io::BufWriter, path::PathBuf};
 
 use llama2_console::{
-    front::{Bottom, Choice, Front, Gauge, Menu, Style},
+    front::{Bottom, Front, Gauge, Menu, MenuRow, Style},
     keys::Key,
     status::{End, Phase, Status, Summary},
     view::Prompt,
@@ -93,7 +93,7 @@ fn talk(screen: &mut Screen) {
 }
 
 fn models(count: usize) -> Menu {
-    let row = |cells: [&str; 4], grey| Choice {
+    let row = |cells: [&str; 4], grey| MenuRow {
         cells: cells.iter().map(|cell| cell.to_string()).collect(),
         grey,
     };

@@ -23,7 +23,7 @@
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use llama2_console::width;
 
-use crate::lines;
+use crate::lines::{self, FULL};
 
 /// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with a stretch of `PLACES` each;
 /// contours, and where they begin; where a contour's points begin in `POINTS`; and these, as steps.

@@ -28,5 +28,5 @@ mod theme;
 mod tiles;
 mod views;
 
-pub use picture::{Area, Drawn};
+pub use picture::{Area, FrameCost};
 pub use screen::{Refused, Screen};

@@ -21,7 +21,7 @@ pub struct Area {
 
 /// What a frame cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drawn {
+pub struct FrameCost {
     /// Cells that were drawn anew.
     pub cells: usize,
     /// Rectangles that were put.
@@ -138,8 +138,8 @@ impl Picture {
     }
 
     /// Draws what changed, and has it put on the display.
-    pub(crate) fn flush(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> Drawn {
-        let mut drawn = Drawn::default();
+    pub(crate) fn flush(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
+        let mut drawn = FrameCost::default();
         let (cell_width, cell_height) = (self.tiles.width, self.tiles.height);
         let left = (self.width - self.columns * cell_width) / 2;
         let top = (self.height - self.rows * cell_height) / 2;

@@ -1,9 +1,6 @@
 //! The state of the screen, and how it comes to be drawn: [`Screen`].
 
-use alloc::{
-    collections::VecDeque,
-    string::{String, ToString},
-};
+use alloc::string::{String, ToString};
 use core::fmt;
 
 use llama2_console::{
@@ -13,7 +10,7 @@ use llama2_console::{
 use ratatui::{buffer::Buffer, layout::Rect, widgets::TableState};
 
 use crate::{
-    picture::{Area, Drawn, Picture},
+    picture::{Area, FrameCost, Picture},
     text::Text,
     views::{self, Bar, Places},
 };
@@ -137,10 +134,10 @@ impl Screen {
 
     /// Draws what was shown since the last time into pixels (0x00RRGGBB, as a `Blt` of the Graphics Output Protocol takes them) and calls `put` for each
     /// rectangle that changed, with all the pixels of the screen and how many of them a row has.
-    pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> Drawn {
+    pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
         self.render();
         if !self.picture.is_due() {
-            return Drawn::default();
+            return FrameCost::default();
         }
         self.picture.flush(put)
     }

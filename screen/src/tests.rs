@@ -8,13 +8,13 @@ use alloc::{
 };
 
 use llama2_console::{
-    front::{Bottom, Choice, Front, Gauge, Menu, Style},
+    front::{Bottom, Front, Gauge, Menu, MenuRow, Style},
     keys::Key,
     status::{Phase, Status},
     view::Prompt,
 };
 
-use crate::{Area, Drawn, Refused, Screen};
+use crate::{Area, FrameCost, Refused, Screen};
 
 const PROMPT: Prompt<'static> = Prompt {
     first: "> ",
@@ -33,8 +33,8 @@ fn screen(columns: usize, rows: usize) -> Screen {
     Screen::new(columns * 8, rows * 16).unwrap()
 }
 
-fn choice(cells: &[&str], grey: bool) -> Choice {
-    Choice {
+fn choice(cells: &[&str], grey: bool) -> MenuRow {
+    MenuRow {
         cells: cells.iter().map(|cell| cell.to_string()).collect(),
         grey,
     }
@@ -63,7 +63,7 @@ impl Display {
         Display { width, pixels }
     }
 
-    fn draw(&mut self, screen: &mut Screen) -> Drawn {
+    fn draw(&mut self, screen: &mut Screen) -> FrameCost {
         let mut pixels = 0;
         let mut put = |area: Area, from: &[u32], stride: usize| {
             pixels += area.width * area.height;
@@ -274,7 +274,7 @@ fn only_what_changed_is_drawn() {
     screen.show(Style::Answer, &"word ".repeat(2000));
     screen.gauge(&Gauge::default());
     assert_eq!(display.draw(&mut screen).pixels, 800 * 592);
-    assert_eq!(display.draw(&mut screen), Drawn::default());
+    assert_eq!(display.draw(&mut screen), FrameCost::default());
     screen.show(Style::Answer, "ab");
     let drawn = display.draw(&mut screen);
     assert_eq!((drawn.cells, drawn.areas, drawn.pixels), (2, 1, 2 * 128));

@@ -11,7 +11,8 @@ use llama2_console::width;
 use ratatui::{buffer::Cell, style::Modifier};
 
 use crate::{
-    font::{FULL, Font, Shape},
+    font::{Font, Shape},
+    lines::FULL,
     theme,
 };
 

@@ -8,7 +8,7 @@ use alloc::{
 
 use llama2_console::{
     complete::columns,
-    conversation::{Conversation, LARGEST, Role},
+    conversation::{Conversation, LARGEST, Speaker},
     filename,
     front::Style,
 };
@@ -144,7 +144,7 @@ impl Talk<'_, '_, '_> {
         let shows_thoughts = self.state.settings.think == Think::Show;
         for message in &saved.messages {
             match message.role {
-                Role::User => {
+                Speaker::User => {
                     // A story may have had no opening.
                     if message.content.trim().is_empty() {
                         continue;
@@ -152,7 +152,7 @@ impl Talk<'_, '_, '_> {
                     let said = message.content.replace('\n', "\n. ");
                     self.console.show(Style::User, &format!("> {said}\n"));
                 }
-                Role::Assistant => {
+                Speaker::Assistant => {
                     let thought = message.thinking.as_ref();
                     if let Some(thought) = thought.filter(|_| shows_thoughts) {
                         self.console

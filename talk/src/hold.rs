@@ -32,7 +32,7 @@ use llama2_engine::{
 use crate::{
     host::{Console, Host},
     prompt,
-    reply::{self, Made, Stage, Voice},
+    reply::{self, ReplyStats, Stage, Voice},
     wishes,
 };
 
@@ -84,7 +84,7 @@ pub enum Next {
 
 /// How much of a reply's time went into showing it: nanoseconds of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drawn {
+pub struct RenderTime {
     /// In showing.
     pub drawing: u64,
     /// In all.
@@ -101,7 +101,7 @@ pub struct State {
     /// What the model at hand is for where `mode` is silent and the shell knows better than by its template: set before each [`hold`].
     pub usual: Option<Mode>,
     /// How much the last reply's showing took.
-    pub drawn: Option<Drawn>,
+    pub drawn: Option<RenderTime>,
     /// Keys that came at the wrong time.
     pub ahead: Ahead,
     pub(crate) editor: Editor,
@@ -139,7 +139,7 @@ impl State {
 
     /// Share of a reply's time that showing it took, in words, for a log.
     pub fn drawing(&self) -> Option<String> {
-        let Drawn { drawing, took } = self.drawn?;
+        let RenderTime { drawing, took } = self.drawn?;
         let percent = drawing as f64 * 100.0 / took.max(1) as f64;
         Some(format!(
             "showing the last reply took {percent:.2} % of its time"
@@ -433,7 +433,7 @@ impl Talk<'_, '_, '_> {
     }
 
     /// Tells a story, whatever the model is for. Gives it, and why it ended.
-    fn tell_story(&mut self, opening: &str) -> Option<(Made, String, End)> {
+    fn tell_story(&mut self, opening: &str) -> Option<(ReplyStats, String, End)> {
         let seq_len = self.loaded.seq_len();
         let settings = &self.state.settings;
         let steps = wishes::story_steps(settings, seq_len);
@@ -476,7 +476,11 @@ impl Talk<'_, '_, '_> {
         self.gauge();
     }
 
-    fn tell(&mut self, generation: &mut Generation, only: Option<usize>) -> Option<(Made, String)> {
+    fn tell(
+        &mut self,
+        generation: &mut Generation,
+        only: Option<usize>,
+    ) -> Option<(ReplyStats, String)> {
         let Talk {
             loaded,
             state,
@@ -575,7 +579,7 @@ impl Talk<'_, '_, '_> {
         if made.stopped {
             chat.interrupt();
         }
-        let made = Made {
+        let made = ReplyStats {
             progress: crate::host::Progress {
                 context: chat.context().len(),
                 ..made.progress
@@ -604,8 +608,8 @@ impl Talk<'_, '_, '_> {
             .answer(answer.trim_end_matches('\n'), thought);
     }
 
-    fn summarise(&mut self, made: &Made, seq_len: usize, end: End) {
-        self.state.drawn = Some(Drawn {
+    fn summarise(&mut self, made: &ReplyStats, seq_len: usize, end: End) {
+        self.state.drawn = Some(RenderTime {
             drawing: made.drawing,
             took: made.took * 1000,
         });

@@ -8,7 +8,7 @@ use alloc::{
 
 use llama2_console::{
     ahead::Ahead,
-    front::{Bottom, Choice, Menu},
+    front::{Bottom, Menu, MenuRow},
     keys::Key,
 };
 use llama2_engine::units::Bytes;
@@ -21,14 +21,14 @@ const REST: u64 = 10;
 const PAGE: usize = 10;
 
 /// The rows of a menu of models.
-pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<Choice> {
+pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<MenuRow> {
     let row = |offer: &Offer| {
         let about = match &offer.trouble {
             Some(trouble) => trouble.clone(),
             None if offer.needs == 0 => String::new(),
             None => format!("needs {} of {} free", Bytes(offer.needs), Bytes(offer.free)),
         };
-        Choice {
+        MenuRow {
             cells: [
                 offer.name.clone(),
                 offer.kind.clone(),

@@ -52,7 +52,7 @@ fn next_batch(tokens: usize, microseconds: u64) -> usize {
 
 /// A reply that was made.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Made {
+pub struct ReplyStats {
     /// How far it came.
     pub progress: Progress,
     /// Microseconds from the beginning to the first token, if one came, and to the end.
@@ -67,7 +67,7 @@ pub struct Made {
     pub drawing: u64,
 }
 
-impl Made {
+impl ReplyStats {
     /// The line about it, in a context of `seq_len`, which ended for this reason.
     pub fn summary(&self, seq_len: usize, end: End) -> Summary {
         let first = self.first.unwrap_or(self.took);
@@ -345,11 +345,11 @@ pub(crate) fn story(
     voice: &mut Voice<'_, '_>,
     host: &mut dyn Host,
     stage: Stage<'_>,
-) -> (Made, String) {
+) -> (ReplyStats, String) {
     let before = stage.console.drawing();
     let mut stream = Stream::new(stage);
     let (clock, start) = (stream.clock, stream.start);
-    let mut made = Made::default();
+    let mut made = ReplyStats::default();
     let total = generation.prompt_tokens();
     let mut progress = Progress {
         read: (0, total),
@@ -399,12 +399,12 @@ pub(crate) fn answer(
     voice: &mut Voice<'_, '_>,
     host: &mut dyn Host,
     stage: Stage<'_>,
-) -> (Made, String, String) {
+) -> (ReplyStats, String, String) {
     let before = stage.console.drawing();
     let mut stream = Stream::new(stage);
     (stream.reply, stream.hides) = (Some(reply), hides);
     let (clock, start) = (stream.clock, stream.start);
-    let mut made = Made::default();
+    let mut made = ReplyStats::default();
     let mut progress = Progress {
         read: chat.progress(),
         made: 0,
@@ -443,7 +443,7 @@ pub(crate) fn answer(
 
 impl Stream<'_> {
     /// The end, with what showing took since `before`.
-    fn end_with(mut self, made: &mut Made, before: u64) -> (String, String) {
+    fn end_with(mut self, made: &mut ReplyStats, before: u64) -> (String, String) {
         // What was made elsewhere and has not been heard of yet.
         self.put();
         made.drawing = self.console.drawing() - before;
@@ -452,7 +452,7 @@ impl Stream<'_> {
 }
 
 /// The line about a story's speed that scripts read: run.c's measure, which leaves the first pass out.
-pub(crate) fn speed(made: &Made, cores: usize) -> String {
+pub(crate) fn speed(made: &ReplyStats, cores: usize) -> String {
     let tokens = made.progress.context.saturating_sub(1);
     let microseconds = made.took - made.first_pass;
     let rate = tokens as f64 * 1e6 / microseconds.max(1) as f64;

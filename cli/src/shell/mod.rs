@@ -40,7 +40,7 @@ use crate::{
 };
 use book::Book;
 use computer::Computer;
-use screen::Screen;
+use screen::TerminalScreen;
 
 /// What the bundled model is called in a menu, in `/model` and in `LLAMA2.CFG`.
 pub const BUNDLED: &str = "bundled";
@@ -218,7 +218,7 @@ fn work(
     let mut computer = Computer::new(kitchen.machine, book);
     // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the command.
     let (mut served, mut model) = serve(ready)?;
-    let mut screen = Screen::enter().map_err(|error| {
+    let mut screen = TerminalScreen::enter().map_err(|error| {
         Failure::Input(format!(
             "the terminal does not give single keys: {error}; pipe the questions into standard input instead"
         ))
@@ -264,7 +264,7 @@ fn switch(
     kitchen: &Kitchen<'_>,
     ready: Ready,
     old: Served,
-    screen: &mut Screen,
+    screen: &mut TerminalScreen,
 ) -> Result<(Served, Model), Failure> {
     match screen.aside(|| serve(ready))? {
         Ok(loaded) => Ok(loaded),
@@ -282,7 +282,7 @@ fn switch(
 }
 
 /// Says what was wrong, where the conversation is.
-fn complain(failure: &Failure, screen: &mut Screen) {
+fn complain(failure: &Failure, screen: &mut TerminalScreen) {
     if let Failure::Input(sentence) = failure {
         screen.show(Style::Error, &format!("error: {sentence}\n"));
     }
@@ -322,7 +322,7 @@ fn bench(
     model: &Model,
     served: &Served,
     machine: &Machine,
-    screen: &mut Screen,
+    screen: &mut TerminalScreen,
 ) -> Result<(), Failure> {
     let tests = [Work::Prompt(512), Work::Generate(128)].map(|work| Test { work, depth: 0 });
     let subject = measure::Measured {
@@ -350,7 +350,11 @@ fn bench(
             let mut text = String::new();
             // Writing into a string cannot fail.
             let reports = std::slice::from_ref(&report);
-            let _ = Report::write(reports, llama2_engine::bench::Format::Markdown, &mut text);
+            let _ = Report::write(
+                reports,
+                llama2_engine::bench::ReportFormat::Markdown,
+                &mut text,
+            );
             let widest = text.lines().map(width::text).max().unwrap_or(0);
             screen.lay_out(Style::Info, &|columns| match widest < columns {
                 true => text.clone(),

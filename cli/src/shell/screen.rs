@@ -94,7 +94,7 @@ fn signals() {
 }
 
 /// The terminal that the command was started in.
-pub struct Screen {
+pub struct TerminalScreen {
     terminal: Terminal,
     keyboard: Keyboard,
     keys: VecDeque<Key>,
@@ -105,17 +105,17 @@ pub struct Screen {
     drawing: Duration,
 }
 
-impl Screen {
+impl TerminalScreen {
     /// Takes the terminal.
     ///
     /// # Errors
     /// If it cannot be had.
-    pub fn enter() -> io::Result<Screen> {
+    pub fn enter() -> io::Result<TerminalScreen> {
         protect();
         take()?;
         let (columns, rows) = size();
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let mut screen = Screen {
+        let mut screen = TerminalScreen {
             terminal: Terminal::new(columns, rows, colours),
             keyboard: Keyboard::new(),
             keys: VecDeque::new(),
@@ -212,7 +212,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalScreen {
     fn drop(&mut self) {
         self.bottom(Bottom::Nothing);
         self.flush();
@@ -228,7 +228,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-impl Front for Screen {
+impl Front for TerminalScreen {
     fn show(&mut self, style: Style, text: &str) {
         self.draw(|terminal| terminal.show(style, text));
     }
@@ -260,7 +260,7 @@ impl Front for Screen {
     }
 }
 
-impl Console for Screen {
+impl Console for TerminalScreen {
     fn key(&mut self) -> Option<Key> {
         if CONTINUED.swap(false, SeqCst) {
             let _ = self.again();

@@ -106,7 +106,7 @@ pub enum Values {
 
 /// A command in the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
+pub struct CommandEntry {
     /// Its name without the slash.
     pub name: &'static str,
     /// Other names for it.
@@ -125,12 +125,12 @@ pub struct Entry {
 /// How what stands behind a command's name is read.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
-    By(fn(&Entry, &str) -> Result<Command, String>),
+    By(fn(&CommandEntry, &str) -> Result<Command, String>),
     /// As the setting's row of the table says.
     Setting(Param),
 }
 
-impl Entry {
+impl CommandEntry {
     fn read(&self, rest: &str) -> Result<Command, String> {
         match self.reading {
             Reading::By(read) => read(self, rest),
@@ -143,9 +143,9 @@ const fn entry(
     name: &'static str,
     arguments: &'static str,
     help: &'static str,
-    read: fn(&Entry, &str) -> Result<Command, String>,
-) -> Entry {
-    Entry {
+    read: fn(&CommandEntry, &str) -> Result<Command, String>,
+) -> CommandEntry {
+    CommandEntry {
         name,
         also: &[],
         arguments,
@@ -157,9 +157,9 @@ const fn entry(
 }
 
 /// All commands, in the order of `/help`.
-pub fn all() -> impl Iterator<Item = Entry> {
+pub fn all() -> impl Iterator<Item = CommandEntry> {
     let settings = TABLE.iter().filter(|spec| !spec.commands.is_empty());
-    let settings = settings.map(|spec| Entry {
+    let settings = settings.map(|spec| CommandEntry {
         also: &spec.commands[1..],
         values: match spec.domain {
             Domain::Word(words) => Values::Words(words),
@@ -177,8 +177,8 @@ pub fn all() -> impl Iterator<Item = Entry> {
 }
 
 /// Those before the settings.
-const FIRST: [Entry; 6] = [
-    Entry {
+const FIRST: [CommandEntry; 6] = [
+    CommandEntry {
         also: &["?"],
         values: Values::Commands,
         ..entry(
@@ -198,7 +198,7 @@ const FIRST: [Entry; 6] = [
             },
         )
     },
-    Entry {
+    CommandEntry {
         values: Values::Models,
         ..entry(
             "model",
@@ -207,7 +207,7 @@ const FIRST: [Entry; 6] = [
             |_, name| Ok(Command::Model(given(name))),
         )
     },
-    Entry {
+    CommandEntry {
         values: Values::Words(&["off"]),
         ..entry(
             "system",
@@ -216,7 +216,7 @@ const FIRST: [Entry; 6] = [
             |_, text| Ok(Command::System(change(text)?)),
         )
     },
-    Entry {
+    CommandEntry {
         also: &["new"],
         ..entry(
             "clear",
@@ -240,7 +240,7 @@ const FIRST: [Entry; 6] = [
 ];
 
 /// Those behind them.
-const LAST: [Entry; 10] = [
+const LAST: [CommandEntry; 10] = [
     entry(
         "story",
         "[opening]",
@@ -259,7 +259,7 @@ const LAST: [Entry; 10] = [
         "Measure how fast this machine is.",
         |entry, rest| alone(entry, rest, Command::Bench),
     ),
-    Entry {
+    CommandEntry {
         values: Values::Conversations,
         ..entry(
             "save",
@@ -268,7 +268,7 @@ const LAST: [Entry; 10] = [
             |_, name| Ok(Command::Save(given(name))),
         )
     },
-    Entry {
+    CommandEntry {
         values: Values::Conversations,
         ..entry(
             "load",
@@ -283,25 +283,25 @@ const LAST: [Entry; 10] = [
         "Write these settings to the configuration file.",
         |entry, rest| alone(entry, rest, Command::Config),
     ),
-    Entry {
+    CommandEntry {
         also: &["quit", "bye"],
         ..entry("exit", "", "Leave.", |entry, rest| {
             alone(entry, rest, Command::Exit)
         })
     },
-    Entry {
+    CommandEntry {
         only_boot: true,
         ..entry("reboot", "", "Start the machine again.", |entry, rest| {
             alone(entry, rest, Command::Reboot)
         })
     },
-    Entry {
+    CommandEntry {
         only_boot: true,
         ..entry("shutdown", "", "Switch the machine off.", |entry, rest| {
             alone(entry, rest, Command::Shutdown)
         })
     },
-    Entry {
+    CommandEntry {
         only_boot: true,
         ..entry(
             "firmware",
@@ -338,7 +338,7 @@ pub fn parse(line: &str, place: Place) -> Result<Input, String> {
 }
 
 /// The command of a name, without the slash: in any case, with `-` for `_` as well.
-pub fn find(name: &str) -> Option<Entry> {
+pub fn find(name: &str) -> Option<CommandEntry> {
     all().find(|entry| {
         let names = core::iter::once(&entry.name).chain(entry.also);
         names.into_iter().any(|known| is_same(known, name))

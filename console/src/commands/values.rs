@@ -8,7 +8,7 @@ use alloc::{
 
 use llama2_settings::{Defaults, Domain, Param, ParamValue};
 
-use super::{Change, Command, Entry};
+use super::{Change, Command, CommandEntry};
 
 /// A text that may be missing.
 pub fn given(text: &str) -> Option<String> {
@@ -16,7 +16,7 @@ pub fn given(text: &str) -> Option<String> {
 }
 
 /// A command that nothing may follow.
-pub fn alone(entry: &Entry, rest: &str, command: Command) -> Result<Command, String> {
+pub fn alone(entry: &CommandEntry, rest: &str, command: Command) -> Result<Command, String> {
     if rest.is_empty() {
         return Ok(command);
     }

@@ -26,11 +26,11 @@ use core::{
 
 use llama2_efi::{
     arch,
-    cores::{Choice, DispatchMode, Processor, choose, words},
+    cores::{CoreChoice, DispatchMode, Processor, choose, words},
     options::Hook,
     stack::{Stacks, is_elsewhere},
     try_lock::TryLock,
-    work_queue::{Leader, MOST, Work, WorkQueue},
+    work_queue::{CoreTask, Leader, MOST, WorkQueue},
 };
 use llama2_engine::{kernels::Features, workers::Workers};
 use uefi::{
@@ -51,7 +51,7 @@ const TICK: Duration = Duration::from_millis(30);
 mod duty {
     /// Switch their vectors on and tell what they have.
     pub const TELL: u8 = 0;
-    /// Work beside the boot processor.
+    /// CoreTask beside the boot processor.
     pub const SERVE: u8 = 1;
     /// The first leads, the others work beside it.
     pub const LEAD: u8 = 2;
@@ -103,7 +103,7 @@ pub struct ApPool {
     /// One for each slot.
     stacks: Stacks,
     mode: DispatchMode,
-    choice: Choice,
+    choice: CoreChoice,
     wanted: Option<usize>,
     hook: Option<Hook>,
     fail: Fail,
@@ -314,7 +314,7 @@ impl ApPool {
     fn new(
         services: Option<Services>,
         mode: DispatchMode,
-        choice: Choice,
+        choice: CoreChoice,
         wanted: Option<usize>,
         hook: Option<Hook>,
         fail: Fail,
@@ -343,7 +343,12 @@ impl ApPool {
         })
     }
 
-    fn alone(choice: Choice, wanted: Option<usize>, why: String, fail: Fail) -> &'static ApPool {
+    fn alone(
+        choice: CoreChoice,
+        wanted: Option<usize>,
+        why: String,
+        fail: Fail,
+    ) -> &'static ApPool {
         let mode = DispatchMode::Alone(why);
         enlist(ApPool::new(None, mode, choice, wanted, None, fail))
     }
@@ -518,7 +523,7 @@ impl ApPool {
     pub fn elsewhere(
         &self,
         threads: usize,
-        work: Work<'_>,
+        work: CoreTask<'_>,
         tick: &mut dyn FnMut(),
     ) -> Result<(), String> {
         self.parts.store(0, Relaxed);

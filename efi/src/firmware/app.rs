@@ -34,7 +34,7 @@ use super::{
     panic,
     platform::UefiPlatform,
     power, random, save, shell,
-    terminal::{self, Terminal, complain, detail, say},
+    terminal::{self, FirmwareTerminal, complain, detail, say},
     wishes,
 };
 
@@ -281,7 +281,7 @@ impl Shelf<'_> {
             steps,
             sampler,
             &mut state,
-            &mut Terminal,
+            &mut FirmwareTerminal,
             machine,
         )
         .map_err(|error| format!("{}: {error}", ready.name))
@@ -344,7 +344,7 @@ impl Shelf<'_> {
             let about = ready.about();
             let mut session = self.session(&ready)?;
             let loaded = ready.loaded(&mut session, &about);
-            let next = hold(loaded, state, &mut Terminal, machine);
+            let next = hold(loaded, state, &mut FirmwareTerminal, machine);
             drop(session);
             match next {
                 Next::Exit => return Ok((ready.id, None)),
@@ -378,7 +378,7 @@ impl Shelf<'_> {
                 Some(COUNTDOWN),
                 clock,
                 ahead,
-                &mut Terminal,
+                &mut FirmwareTerminal,
             );
             if let Some(chosen) = chosen.or(taken) {
                 return models::open(machine.volumes, &offers[chosen].id);
@@ -406,7 +406,7 @@ impl Shelf<'_> {
         let taken = (0..offers.len()).find(|&i| offers[i].trouble.is_none());
         let taken = taken.ok_or("there is no model that this machine could run")?;
         let clock = machine.clock();
-        let chosen = menu::choose(&offers, taken, None, clock, ahead, &mut Terminal);
+        let chosen = menu::choose(&offers, taken, None, clock, ahead, &mut FirmwareTerminal);
         Ok(chosen.map(|chosen| models::open(machine.volumes, &offers[chosen].id)))
     }
 }

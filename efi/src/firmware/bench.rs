@@ -19,7 +19,7 @@ use llama2_settings::{Overrides, Param};
 use super::{
     ap_pool::ApPool,
     clock, memory,
-    terminal::{self, Terminal, complain, say},
+    terminal::{self, FirmwareTerminal, complain, say},
 };
 
 /// Tokens of a prompt, and tokens to generate: llama-bench's own, but for `steps`.
@@ -127,7 +127,7 @@ pub fn run(
     });
     pool.rest();
     note("");
-    Terminal.bottom(Bottom::Nothing);
+    FirmwareTerminal.bottom(Bottom::Nothing);
     let outcomes = match measured {
         Err(Error::Stopped) => {
             say("Stopped by a key.");
@@ -139,7 +139,7 @@ pub fn run(
     // Writing into a string cannot fail.
     let _ = Report::write(
         &[Report { subject, outcomes }],
-        llama2_engine::bench::Format::Markdown,
+        llama2_engine::bench::ReportFormat::Markdown,
         &mut table,
     );
     terminal::table(&table);

@@ -9,7 +9,7 @@ use core::{
 };
 
 use llama2_efi::{
-    acpi::{self, Timer},
+    acpi::{self, PmTimer},
     arch::{self, ticks},
 };
 use uefi::{
@@ -27,7 +27,7 @@ static EARLIER: AtomicU64 = AtomicU64::new(0);
 /// Ticks a millisecond; 0 until measured.
 static RATE: AtomicU64 = AtomicU64::new(0);
 /// The timer that the counter is measured against, with a look at both at the start.
-static BESIDE: Global<Option<(Timer, Look)>> = Global::new(None);
+static BESIDE: Global<Option<(PmTimer, Look)>> = Global::new(None);
 
 /// Ticks a millisecond: what the architecture tells, else against the firmware's delay, where there
 /// is no better timer. The shortest of three counts: a delay that is interrupted (by firmware's own
@@ -53,14 +53,14 @@ struct Look {
 
 impl Look {
     /// Ticks a millisecond from this look to a later one.
-    fn rate_to(self, later: Look, timer: Timer, about: Option<u64>) -> Option<u64> {
+    fn rate_to(self, later: Look, timer: PmTimer, about: Option<u64>) -> Option<u64> {
         let ticks = later.ticks.wrapping_sub(self.ticks);
         timer.rate(self.timer, later.timer, ticks, about)
     }
 
     /// The closest of a few looks: the firmware's interrupts, or a virtual machine's host, may come
     /// in between.
-    fn at(timer: Timer) -> Look {
+    fn at(timer: PmTimer) -> Look {
         let looks = core::array::from_fn::<(u64, Look), 5, _>(|_| {
             let before = ticks();
             // Safety: the firmware's tables say that this port is the timer's, which reading does
@@ -82,7 +82,7 @@ impl Look {
 }
 
 /// The machine's ACPI timer, if its tables tell of one.
-fn timer() -> Option<Timer> {
+fn timer() -> Option<PmTimer> {
     // Nothing has to be measured where the architecture tells.
     if arch::ticks_per_millisecond().is_some() {
         return None;

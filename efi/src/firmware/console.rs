@@ -11,7 +11,7 @@ use core::{
     sync::atomic::{AtomicI32, Ordering::Relaxed},
 };
 
-use llama2_console::{front::Style, grid::Screen, places::Console};
+use llama2_console::{front::Style, grid::CellScreen, places::CellTerminal};
 use llama2_efi::ucs2;
 use uefi::{
     CStr16, Status,
@@ -145,7 +145,7 @@ impl Text {
     }
 }
 
-impl Screen for Text {
+impl CellScreen for Text {
     fn size(&self) -> (usize, usize) {
         size()
     }
@@ -173,7 +173,7 @@ impl Screen for Text {
     }
 }
 
-impl Console for Text {
+impl CellTerminal for Text {
     fn place(&self) -> (usize, usize) {
         let ask = || {
             // Safety: the firmware's console and, where it is not null, its description; both are

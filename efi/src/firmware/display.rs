@@ -18,7 +18,7 @@ use llama2_talk::host::Console;
 use super::{
     clock,
     frame::{Frame, Rect},
-    terminal::{self, Picture, Terminal},
+    terminal::{self, FirmwareTerminal, Picture},
 };
 
 /// Milliseconds between two pictures: more of them nobody sees.
@@ -135,7 +135,7 @@ impl Front for Shown {
     }
 }
 
-impl Console for Terminal {
+impl Console for FirmwareTerminal {
     fn key(&mut self) -> Option<Key> {
         terminal::key()
     }

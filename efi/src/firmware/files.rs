@@ -22,7 +22,7 @@ use alloc::{
 };
 use core::ops::Range;
 
-use llama2_efi::model_names::{Entry, FOLDERS, normalise};
+use llama2_efi::model_names::{FOLDERS, ListedFile, normalise};
 use llama2_engine::{
     buffer::Buffer,
     source::{ByteSource, ReadError},
@@ -173,7 +173,7 @@ fn connect_disks() {
 
 /// What a search for a name found.
 pub enum Found {
-    File(FileSource),
+    File(VolumeFile),
     Folder,
     Nothing,
 }
@@ -244,7 +244,7 @@ impl Volume {
                     .get_boxed_info::<FileInfo>()
                     .map_err(|error| describe(error.status()))?
                     .file_size();
-                Ok(Found::File(FileSource::new(file, size)))
+                Ok(Found::File(VolumeFile::new(file, size)))
             }
         }
     }
@@ -299,7 +299,7 @@ impl Volume {
 
     /// The files that a model may be chosen from, and a sentence about each folder that could not
     /// be read.
-    pub fn entries(&mut self) -> (Vec<Entry>, Vec<String>) {
+    pub fn entries(&mut self) -> (Vec<ListedFile>, Vec<String>) {
         let (mut entries, mut troubles) = (Vec::new(), Vec::new());
         for folder in FOLDERS {
             let path = match folder.trim_end_matches('\\') {
@@ -308,7 +308,7 @@ impl Volume {
             };
             let (names, trouble) = self.list(path);
             entries.extend(names.into_iter().filter_map(|(name, size)| {
-                Some(Entry {
+                Some(ListedFile {
                     folder,
                     name,
                     size: size?,
@@ -329,7 +329,7 @@ impl Volume {
 
 /// An open file, read in pieces of [`PIECE`] bytes from aligned places: drivers need no bounce
 /// buffers then.
-pub struct FileSource {
+pub struct VolumeFile {
     file: RegularFile,
     size: u64,
     /// Where the firmware stands in it, if that is known.
@@ -349,9 +349,9 @@ enum Trouble {
     Silent(ReadError),
 }
 
-impl FileSource {
-    fn new(file: RegularFile, size: u64) -> FileSource {
-        FileSource {
+impl VolumeFile {
+    fn new(file: RegularFile, size: u64) -> VolumeFile {
+        VolumeFile {
             file,
             size,
             position: None,
@@ -444,7 +444,7 @@ impl FileSource {
 
     /// The second attempt: small pieces through a buffer below 4 GiB.
     fn read_carefully(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
-        let Some(mut below) = memory::Below::new(SMALL_PIECE) else {
+        let Some(mut below) = memory::LowBuffer::new(SMALL_PIECE) else {
             return self.read_piece(offset, buf);
         };
         let mut at = offset;
@@ -481,7 +481,7 @@ fn first_marked(buf: &[u8]) -> Option<usize> {
     Some(index * SECTOR)
 }
 
-impl ByteSource for FileSource {
+impl ByteSource for VolumeFile {
     fn size(&self) -> u64 {
         self.size
     }

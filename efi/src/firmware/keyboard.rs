@@ -17,7 +17,7 @@ use core::{
 
 use llama2_console::{
     keys::{Given, Key, Modifiers},
-    layout::{Keyboard, LAYOUTS, Layout},
+    layout::{KeyboardLayout, LAYOUTS, TypingState},
 };
 use llama2_efi::scan_code;
 use uefi::{Handle, Status, boot::ScopedProtocol, proto::unsafe_protocol, table};
@@ -27,14 +27,14 @@ use uefi_raw::protocol::console::{
 
 use super::{global::Global, shell::open};
 
-static LAYOUT: Global<Keyboard> = Global::new(Keyboard::new(&LAYOUTS[0]));
+static LAYOUT: Global<TypingState> = Global::new(TypingState::new(&LAYOUTS[0]));
 
 /// True once the extended protocol has failed.
 static PLAIN: AtomicBool = AtomicBool::new(false);
 
 /// Takes this to be printed on the keys from now on.
-pub fn set_layout(layout: &'static Layout) {
-    LAYOUT.with(|keyboard| *keyboard = Keyboard::new(layout));
+pub fn set_layout(layout: &'static KeyboardLayout) {
+    LAYOUT.with(|keyboard| *keyboard = TypingState::new(layout));
 }
 
 /// The keys of the next stroke; `None` if no key was pressed.

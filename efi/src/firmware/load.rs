@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 use llama2_efi::progress;
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
-    model::{Model, Progress},
+    model::{LoadProgress, Model},
     units::Grouped,
 };
 
@@ -38,7 +38,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
     let loaded = Model::load(
         checkpoint,
         &mut *source.bytes,
-        &mut |Progress { done, total }| {
+        &mut |LoadProgress { done, total }| {
             let filled = progress::filled(done, total, WIDTH);
             while sent < filled {
                 terminal::to_serial("#");

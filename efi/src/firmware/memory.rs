@@ -185,24 +185,24 @@ pub fn size() -> Size {
 }
 
 /// A page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there.
-pub struct Below {
+pub struct LowBuffer {
     start: NonNull<u8>,
     len: usize,
 }
 
-impl Below {
+impl LowBuffer {
     /// `len` zeroed bytes, if there is room for them.
-    pub fn new(len: usize) -> Option<Below> {
+    pub fn new(len: usize) -> Option<LowBuffer> {
         let limit = AllocateType::MaxAddress(0xffff_ffff);
         let start =
             boot::allocate_pages(limit, MemoryType::LOADER_DATA, len.div_ceil(PAGE)).ok()?;
         // Safety: freshly allocated, and that many bytes long at least.
         unsafe { start.write_bytes(0, len) };
-        Some(Below { start, len })
+        Some(LowBuffer { start, len })
     }
 }
 
-impl Deref for Below {
+impl Deref for LowBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         // Safety: `start` holds `len` bytes, initialised by `new`, and lives as long as `self`.
@@ -210,14 +210,14 @@ impl Deref for Below {
     }
 }
 
-impl DerefMut for Below {
+impl DerefMut for LowBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // Safety: as in `deref`; `&mut self` makes it the only reference.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
-impl Drop for Below {
+impl Drop for LowBuffer {
     fn drop(&mut self) {
         // Safety: `new` allocated these pages, and no reference to them outlives `self`.
         let _ = unsafe { boot::free_pages(self.start, self.len.div_ceil(PAGE)) };

@@ -25,7 +25,7 @@ use llama2_talk::{
 };
 
 use super::{
-    files::{FileSource, Found, Volume, Volumes},
+    files::{Found, Volume, VolumeFile, Volumes},
     shell,
     terminal::{complain, detail, say},
 };
@@ -46,7 +46,7 @@ const LARGEST_PROMPT: u64 = 1 << 20;
 
 /// The model's file, which is open; of a split model all its parts, which must lie in the same
 /// folder.
-fn whole_model(volume: &mut Volume, path: &str, file: FileSource) -> Result<Source, String> {
+fn whole_model(volume: &mut Volume, path: &str, file: VolumeFile) -> Result<Source, String> {
     let name = format!("{} on {}", short(path, PATH), volume.name);
     let Some(part) = PartName::of(path).filter(|part| part.count > 1) else {
         return Ok(Source {
@@ -99,7 +99,7 @@ pub struct Pair {
 struct Named {
     index: usize,
     path: String,
-    file: FileSource,
+    file: VolumeFile,
 }
 
 impl Named {

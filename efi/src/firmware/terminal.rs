@@ -1,7 +1,7 @@
 //! Everything that people see and type, on screen and serial line alike, and the application's
 //! ending.
 //!
-//! [`Terminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line,
+//! [`FirmwareTerminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line,
 //! which is a terminal of 80 columns without colours, and to the screen, which is the firmware's
 //! text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes
 //! the same ways.
@@ -21,8 +21,9 @@ use llama2_console::{
     decoder::Keys,
     front::{Bottom, Front, Gauge, Style},
     keys::Key,
-    places::{Console, Places},
+    places::{CellTerminal, Places},
     terminal as wire,
+    width::is_plain,
 };
 use llama2_engine::units::{SENTENCE, short};
 use llama2_settings::{Choice, Exit};
@@ -191,7 +192,7 @@ unsafe extern "efiapi" fn on_time(_: Event, _: Option<NonNull<c_void>>) {
 
 /// All that people see, as one front, and what they type.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Terminal;
+pub struct FirmwareTerminal;
 
 /// Has the serial line's terminal do something, and sends what comes of it.
 fn on_wire(f: impl FnOnce(&mut wire::Terminal)) {
@@ -240,7 +241,7 @@ fn on_all(f: &mut dyn FnMut(&mut dyn Front)) {
     }
 }
 
-impl Front for Terminal {
+impl Front for FirmwareTerminal {
     fn show(&mut self, style: Style, text: &str) {
         on_all(&mut |front| front.show(style, text));
     }
@@ -465,7 +466,7 @@ pub fn stopped() -> bool {
     while let Some(key) = pressed() {
         match AHEAD.with(|ahead| ahead.press(key)) {
             Some(Typed::Stop) => return true,
-            Some(Typed::Refused) => Terminal.bell(),
+            Some(Typed::Refused) => FirmwareTerminal.bell(),
             _ => (),
         }
     }
@@ -571,7 +572,7 @@ pub fn last_words(message: fmt::Arguments<'_>) {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             LINE.with(|line| {
                 let Some(port) = &mut line.port else { return };
-                let plain = text.split(|letter: char| !wire::is_plain(letter));
+                let plain = text.split(|letter: char| !is_plain(letter));
                 for piece in plain.flat_map(|text| text.split_inclusive('\n')) {
                     match piece.strip_suffix('\n') {
                         Some(content) => {

@@ -6,7 +6,7 @@ use llama2_console::{
     commands::{Input, Place, parse},
     complete::{Names, complete},
     config::{self, line, merge, quoted},
-    conversation::{Conversation, Role},
+    conversation::{Conversation, Speaker},
     decoder::Keys,
     editor::{Editor, Event},
     filename,
@@ -81,7 +81,7 @@ pub fn configuration(bytes: &[u8]) {
 /// A file of `/load`, and a name for one.
 pub fn conversation(bytes: &[u8]) {
     if let Ok(held) = bounded("reading", most(bytes), || Conversation::parse(bytes)) {
-        let mut roles = [Role::User, Role::Assistant].into_iter().cycle();
+        let mut roles = [Speaker::User, Speaker::Assistant].into_iter().cycle();
         assert!(
             held.messages
                 .iter()

@@ -15,7 +15,7 @@ use core::{fmt, ops::ControlFlow};
 
 pub use frequency::gigahertz;
 pub use reader::Reader;
-pub use report::{Format, Report, Subject};
+pub use report::{Report, ReportFormat, Subject};
 
 use crate::{
     checkpoint::Error,

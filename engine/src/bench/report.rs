@@ -16,7 +16,7 @@ use crate::{layout::Encoding, model::Model, session::KvType};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ReportFormat {
     /// A Markdown table, which is also one for the terminal.
     Markdown,
     /// An array of objects, one a result.
@@ -25,14 +25,14 @@ pub enum Format {
     Csv,
 }
 
-impl core::str::FromStr for Format {
+impl core::str::FromStr for ReportFormat {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "md" => Ok(Format::Markdown),
-            "json" => Ok(Format::Json),
-            "csv" => Ok(Format::Csv),
+            "md" => Ok(ReportFormat::Markdown),
+            "json" => Ok(ReportFormat::Json),
+            "csv" => Ok(ReportFormat::Csv),
             _ => Err("must be md, json or csv"),
         }
     }
@@ -109,11 +109,11 @@ const HEADS: [&str; 14] = [
 
 impl Report {
     /// All of `reports` in one piece.
-    pub fn write(reports: &[Report], format: Format, out: &mut dyn Write) -> fmt::Result {
+    pub fn write(reports: &[Report], format: ReportFormat, out: &mut dyn Write) -> fmt::Result {
         match format {
-            Format::Markdown => markdown(reports, out),
-            Format::Json => json(reports, out),
-            Format::Csv => csv(reports, out),
+            ReportFormat::Markdown => markdown(reports, out),
+            ReportFormat::Json => json(reports, out),
+            ReportFormat::Csv => csv(reports, out),
         }
     }
 

@@ -61,7 +61,7 @@ fn report(outcomes: Vec<Outcome>) -> [Report; 1] {
     }]
 }
 
-fn written(reports: &[Report], format: Format) -> String {
+fn written(reports: &[Report], format: ReportFormat) -> String {
     let mut out = String::new();
     Report::write(reports, format, &mut out).unwrap();
     out
@@ -208,7 +208,7 @@ fn the_table_stands_in_columns_and_says_what_is_odd() {
     };
     let text = written(
         &report(vec![outcome(TG3_AT_5), unsteady, bare]),
-        Format::Markdown,
+        ReportFormat::Markdown,
     );
     let lines: Vec<&str> = text.lines().collect();
     let width = lines[0].chars().count();
@@ -230,7 +230,7 @@ fn the_table_stands_in_columns_and_says_what_is_odd() {
 fn json_and_csv_keep_odd_names() {
     let json = written(
         &report(vec![outcome(PP20), outcome(TG3_AT_5)]),
-        Format::Json,
+        ReportFormat::Json,
     );
     assert!(
         json.contains(r#""model_filename": "a \"model\", in C:\\.bin","#),
@@ -238,7 +238,7 @@ fn json_and_csv_keep_odd_names() {
     );
     assert!(json.contains("\"samples_ns\": [1000000000.000000, 2000000000.000000]"));
     assert_eq!(json.matches("\n  }").count(), 2);
-    let csv = written(&report(vec![outcome(PP20), outcome(TG3_AT_5)]), Format::Csv);
+    let csv = written(&report(vec![outcome(PP20), outcome(TG3_AT_5)]), ReportFormat::Csv);
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 3);
     assert!(lines[0].starts_with("build_version,cpu_info,model_filename,model_type,"));

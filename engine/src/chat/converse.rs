@@ -6,7 +6,7 @@ use super::Chat;
 use crate::{generate::PromptError, settings::Settings, tokenizer::Tokenizer};
 
 /// What a conversation needs of the shell that it is held in.
-pub trait Host {
+pub trait ConverseHost {
     /// Why it cannot go on.
     type Error: From<PromptError>;
 
@@ -33,7 +33,7 @@ pub trait Host {
 ///
 /// # Errors
 /// The host's; [`PromptError`] if a turn does not fit and nobody can be asked for a shorter one.
-pub fn converse<H: Host>(
+pub fn converse<H: ConverseHost>(
     mut chat: Chat,
     tokenizer: &Tokenizer,
     settings: &Settings,

@@ -2,7 +2,7 @@
 
 /// How turns are laid out. In all of these words `</s>` stands for the token that ends texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct TemplateLayout {
     pub(super) name: &'static str,
     /// Before and after the system prompt.
     pub(super) system: [&'static str; 2],
@@ -32,7 +32,7 @@ pub(super) enum Trim {
     AfterSystem,
 }
 
-pub(super) const CHATML: Layout = Layout {
+pub(super) const CHATML: TemplateLayout = TemplateLayout {
     name: "chatml",
     system: ["<|im_start|>system\n", "<|im_end|>\n"],
     inside: false,
@@ -44,14 +44,14 @@ pub(super) const CHATML: Layout = Layout {
 };
 
 /// Chatml with headings inside of its system prompt.
-pub(super) const SMOLLM3: Layout = Layout {
+pub(super) const SMOLLM3: TemplateLayout = TemplateLayout {
     name: "smollm3",
     system: ["<|im_start|>system\n", "\n\n<|im_end|>\n"],
     trim: Trim::AfterSystem,
     ..CHATML
 };
 
-pub(super) const PHI4: Layout = Layout {
+pub(super) const PHI4: TemplateLayout = TemplateLayout {
     name: "phi4",
     system: ["<|im_start|>system<|im_sep|>", "<|im_end|>"],
     user: ["<|im_start|>user<|im_sep|>", "<|im_end|>"],
@@ -60,7 +60,7 @@ pub(super) const PHI4: Layout = Layout {
     ..CHATML
 };
 
-pub(super) const LLAMA3: Layout = Layout {
+pub(super) const LLAMA3: TemplateLayout = TemplateLayout {
     name: "llama3",
     system: [
         "<|start_header_id|>system<|end_header_id|>\n\n",
@@ -74,7 +74,7 @@ pub(super) const LLAMA3: Layout = Layout {
     ..CHATML
 };
 
-pub(super) const GRANITE: Layout = Layout {
+pub(super) const GRANITE: TemplateLayout = TemplateLayout {
     name: "granite",
     system: [
         "<|start_of_role|>system<|end_of_role|>",
@@ -86,7 +86,7 @@ pub(super) const GRANITE: Layout = Layout {
     ..CHATML
 };
 
-pub(super) const ZEPHYR: Layout = Layout {
+pub(super) const ZEPHYR: TemplateLayout = TemplateLayout {
     name: "zephyr",
     system: ["<|system|>\n", "</s>\n"],
     user: ["<|user|>\n", "</s>\n"],
@@ -96,14 +96,14 @@ pub(super) const ZEPHYR: Layout = Layout {
 };
 
 /// Like zephyr's, but only answers have an end.
-pub(super) const FALCON3: Layout = Layout {
+pub(super) const FALCON3: TemplateLayout = TemplateLayout {
     name: "falcon3",
     system: ["<|system|>\n", "\n"],
     user: ["<|user|>\n", "\n"],
     ..ZEPHYR
 };
 
-pub(super) const PHI3: Layout = Layout {
+pub(super) const PHI3: TemplateLayout = TemplateLayout {
     name: "phi3",
     system: ["<|system|>\n", "<|end|>\n"],
     user: ["<|user|>\n", "<|end|>\n"],
@@ -112,7 +112,7 @@ pub(super) const PHI3: Layout = Layout {
     ..CHATML
 };
 
-pub(super) const DEEPSEEK3: Layout = Layout {
+pub(super) const DEEPSEEK3: TemplateLayout = TemplateLayout {
     name: "deepseek3",
     system: ["", ""],
     user: ["<｜User｜>", ""],
@@ -122,7 +122,7 @@ pub(super) const DEEPSEEK3: Layout = Layout {
     ..CHATML
 };
 
-pub(super) const LLAMA2: Layout = Layout {
+pub(super) const LLAMA2: TemplateLayout = TemplateLayout {
     name: "llama2",
     system: ["<<SYS>>\n", "\n<</SYS>>\n\n"],
     inside: true,
@@ -133,26 +133,26 @@ pub(super) const LLAMA2: Layout = Layout {
     trim: Trim::Nowhere,
 };
 
-pub(super) const MISTRAL_V1: Layout = Layout {
+pub(super) const MISTRAL_V1: TemplateLayout = TemplateLayout {
     name: "mistral v1",
     system: ["", "\n\n"],
     user: [" [INST] ", " [/INST]"],
     ..LLAMA2
 };
 
-pub(super) const MISTRAL_V3: Layout = Layout {
+pub(super) const MISTRAL_V3: TemplateLayout = TemplateLayout {
     name: "mistral v3",
     user: ["[INST] ", "[/INST]"],
     ..MISTRAL_V1
 };
 
-pub(super) const MISTRAL_V3_TEKKEN: Layout = Layout {
+pub(super) const MISTRAL_V3_TEKKEN: TemplateLayout = TemplateLayout {
     name: "mistral v3 tekken",
     user: ["[INST]", "[/INST]"],
     ..MISTRAL_V1
 };
 
-pub(super) const MISTRAL_V7: Layout = Layout {
+pub(super) const MISTRAL_V7: TemplateLayout = TemplateLayout {
     name: "mistral v7",
     system: ["[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"],
     inside: false,
@@ -160,7 +160,7 @@ pub(super) const MISTRAL_V7: Layout = Layout {
     ..MISTRAL_V1
 };
 
-pub(super) const MISTRAL_V7_TEKKEN: Layout = Layout {
+pub(super) const MISTRAL_V7_TEKKEN: TemplateLayout = TemplateLayout {
     name: "mistral v7 tekken",
     system: ["[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"],
     user: ["[INST]", "[/INST]"],

@@ -18,10 +18,10 @@ pub fn render_llama2(system: &str, user: &str) -> String {
     }
 }
 
-/// A dialog; see [`super::Chat`].
+/// A dialog; see [`super::Llama2Chat`].
 ///
 /// run.c prints what the model makes of its own EOS before the user's next turn; that is left out here.
-pub struct Chat {
+pub struct Llama2Chat {
     /// The current turn's prompt, and how much of it has been passed.
     prompt: Vec<u32>,
     passed: usize,
@@ -44,10 +44,10 @@ pub struct Chat {
     output: Output,
 }
 
-impl Chat {
+impl Llama2Chat {
     /// A dialog of at most `steps` positions in a context of `seq_len`.
-    pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
-        Chat {
+    pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Llama2Chat {
+        Llama2Chat {
             prompt: Vec::new(),
             passed: 0,
             next: EOS,
@@ -70,7 +70,7 @@ impl Chat {
         self.output.set_stops(stops);
     }
 
-    /// See [`super::Chat::fits`].
+    /// See [`super::Llama2Chat::fits`].
     pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
         self.prompt(tokenizer, system, user).map(drop)
     }
@@ -95,7 +95,7 @@ impl Chat {
         self.steps = steps.min(self.seq_len);
     }
 
-    /// See [`super::Chat::undo`].
+    /// See [`super::Llama2Chat::undo`].
     pub fn undo(&mut self) -> bool {
         self.interrupt();
         let Some((position, next)) = self.turns.pop() else {
@@ -107,7 +107,7 @@ impl Chat {
         true
     }
 
-    /// See [`super::Chat::recall`].
+    /// See [`super::Llama2Chat::recall`].
     pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
         self.interrupt();
         for dropped in 0..=said.len() {
@@ -137,18 +137,18 @@ impl Chat {
         said.len()
     }
 
-    /// See [`super::Chat::forget_cache`].
+    /// See [`super::Llama2Chat::forget_cache`].
     pub fn forget_cache(&mut self) {
         self.cached = 0;
     }
 
-    /// See [`super::Chat::progress`].
+    /// See [`super::Llama2Chat::progress`].
     pub fn progress(&self) -> (usize, usize) {
         let left = self.context.len() - self.cached + self.prompt.len() - self.passed;
         (self.to_pass.saturating_sub(left), self.to_pass)
     }
 
-    /// See [`super::Chat::context`].
+    /// See [`super::Llama2Chat::context`].
     pub fn context(&self) -> &[u32] {
         &self.context
     }
@@ -272,7 +272,7 @@ impl Chat {
         }
     }
 
-    /// See [`super::Chat::is_broken`].
+    /// See [`super::Llama2Chat::is_broken`].
     pub fn is_broken(&self) -> bool {
         self.broken
     }

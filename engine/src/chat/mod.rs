@@ -12,7 +12,7 @@ mod thought;
 
 use alloc::{boxed::Box, string::String};
 
-pub use converse::{Host, converse};
+pub use converse::{ConverseHost, converse};
 pub use llama2c::render_llama2;
 pub use reply::{Part, Reply};
 pub use template::Template;
@@ -30,7 +30,7 @@ use crate::{
 pub struct Chat(Kind);
 
 enum Kind {
-    Llama2c(Box<llama2c::Chat>),
+    Llama2c(Box<llama2c::Llama2Chat>),
     Dialog(Box<dialog::Dialog>),
 }
 
@@ -39,7 +39,7 @@ impl Chat {
     /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
     pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
         if tokenizer.chat_template().is_none() && tokenizer.is_llama2c() {
-            let chat = llama2c::Chat::new(tokenizer, steps, seq_len);
+            let chat = llama2c::Llama2Chat::new(tokenizer, steps, seq_len);
             return Chat(Kind::Llama2c(Box::new(chat)));
         }
         Chat::dialog(tokenizer, steps, seq_len)

@@ -5,8 +5,9 @@ use alloc::{string::String, vec::Vec};
 
 use super::{
     layouts::{
-        CHATML, DEEPSEEK3, FALCON3, GRANITE, LLAMA2, LLAMA3, Layout, MISTRAL_V1, MISTRAL_V3,
-        MISTRAL_V3_TEKKEN, MISTRAL_V7, MISTRAL_V7_TEKKEN, PHI3, PHI4, SMOLLM3, Trim, ZEPHYR,
+        CHATML, DEEPSEEK3, FALCON3, GRANITE, LLAMA2, LLAMA3, MISTRAL_V1, MISTRAL_V3,
+        MISTRAL_V3_TEKKEN, MISTRAL_V7, MISTRAL_V7_TEKKEN, PHI3, PHI4, SMOLLM3, TemplateLayout,
+        Trim, ZEPHYR,
     },
     literal::{behind, string, sum},
     template::{Empty, Template},
@@ -115,7 +116,7 @@ fn names(tag: &str, name: &str) -> bool {
 }
 
 /// The family, of which there are more than are known here: those are no one's.
-fn family(has: &dyn Fn(&str) -> bool) -> Option<Layout> {
+fn family(has: &dyn Fn(&str) -> bool) -> Option<TemplateLayout> {
     if has("<|im_start|>") {
         Some(if has("<|im_sep|>") {
             PHI4
@@ -159,8 +160,8 @@ fn family(has: &dyn Fn(&str) -> bool) -> Option<Layout> {
 }
 
 /// Llama 2's, in whose name models vary.
-fn llama2(has: &dyn Fn(&str) -> bool) -> Layout {
-    Layout {
+fn llama2(has: &dyn Fn(&str) -> bool) -> TemplateLayout {
+    TemplateLayout {
         // A model that was taught none has it before the first question.
         system: if has("<<SYS>>") {
             LLAMA2.system

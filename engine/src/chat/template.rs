@@ -7,7 +7,7 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{
-    layouts::{Layout, Trim},
+    layouts::{TemplateLayout, Trim},
     signs,
 };
 use crate::tokenizer::{Fragment, Tokenizer};
@@ -26,7 +26,7 @@ pub(super) enum Empty {
 /// A model's template. What there is two of is for models that think before they answer, and for those who do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    pub(super) layout: Layout,
+    pub(super) layout: TemplateLayout,
     pub(super) known: bool,
     /// What the template says where no system prompt is given.
     pub(super) system: [Option<String>; 2],
@@ -86,7 +86,7 @@ impl Template {
         user: &'a str,
         think: bool,
     ) -> Vec<Fragment<'a>> {
-        let Layout {
+        let TemplateLayout {
             inside,
             system: around,
             user: [before, _],

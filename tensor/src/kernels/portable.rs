@@ -123,7 +123,7 @@ fn blocks_q4_0(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
 
 #[inline(always)]
 fn blocks(
-    layout: &q8_0::Layout,
+    layout: &q8_0::BlockLayout,
     w: &[u8],
     x: &Activations<'_>,
     out: &mut [f32],

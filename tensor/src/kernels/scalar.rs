@@ -82,7 +82,7 @@ fn q4_0_value(values: &[u8], r: usize, c: usize) -> i32 {
 }
 
 fn blocks(
-    layout: &q8_0::Layout,
+    layout: &q8_0::BlockLayout,
     w: &[u8],
     x: &Activations<'_>,
     out: &mut [f32],

@@ -243,7 +243,7 @@ pub(super) unsafe fn q4_0<L: Lanes>(w: &[u8], x: &Activations<'_>, out: &mut [f3
 /// The unit is there.
 #[inline(always)]
 unsafe fn blocks<L: Lanes, const FOUR: bool>(
-    layout: &q8_0::Layout,
+    layout: &q8_0::BlockLayout,
     w: &[u8],
     x: &Activations<'_>,
     out: &mut [f32],
@@ -270,7 +270,7 @@ unsafe fn blocks<L: Lanes, const FOUR: bool>(
 /// As in [`blocks`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
 #[inline(always)]
 unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
-    layout: &q8_0::Layout,
+    layout: &q8_0::BlockLayout,
     w: *const u8,
     x: &Activations<'_>,
     token: usize,
@@ -308,7 +308,7 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
 #[inline(always)]
 unsafe fn block<L: Lanes, const FOUR: bool, const T: usize>(
     sums: &mut [L::Floats; T],
-    layout: &q8_0::Layout,
+    layout: &q8_0::BlockLayout,
     (pair, which): (*const u8, usize),
     x: &Activations<'_>,
     token: usize,

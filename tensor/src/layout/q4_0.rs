@@ -13,7 +13,7 @@ use crate::buffer::Buffer;
 pub const FILE_BLOCK: usize = 2 + BLOCK / 2;
 
 /// How blocks lie in a panel.
-pub const LAYOUT: q8_0::Layout = q8_0::Layout {
+pub const LAYOUT: q8_0::BlockLayout = q8_0::BlockLayout {
     values: PANEL * BLOCK / 2,
 };
 

@@ -1,6 +1,6 @@
 //! GGUF's Q8_0: blocks of 32 int8 values with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: blocks of columns by twos ([`Layout`]), and in each block for each four columns the 16 rows' four bytes side by
+//! Packed: blocks of columns by twos ([`BlockLayout`]), and in each block for each four columns the 16 rows' four bytes side by
 //! side (64 bytes).
 
 use half::f16;
@@ -14,7 +14,7 @@ pub const FILE_BLOCK: usize = 2 + BLOCK;
 /// How blocks with f16 scales lie in a panel: by twos, first the 16 rows' scales of the first block, then those of the
 /// second (64 bytes together), then the first block's values, then the second's. Everything stays on cache lines so. An odd
 /// last block has room for scales of a second one, and no values of it.
-pub struct Layout {
+pub struct BlockLayout {
     /// Bytes of the values of 16 rows' blocks.
     pub values: usize,
 }
@@ -22,7 +22,7 @@ pub struct Layout {
 /// Bytes of the scales of two blocks.
 pub const SCALES: usize = 2 * PANEL * 2;
 
-impl Layout {
+impl BlockLayout {
     /// Bytes of two blocks.
     pub const fn pair(&self) -> usize {
         SCALES + 2 * self.values
@@ -47,7 +47,7 @@ impl Layout {
 }
 
 /// Q8_0's.
-pub const LAYOUT: Layout = Layout {
+pub const LAYOUT: BlockLayout = BlockLayout {
     values: PANEL * BLOCK,
 };
 
@@ -92,7 +92,7 @@ impl Panels {
 
 /// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by fours.
 pub(crate) fn pack<'a>(
-    layout: &Layout,
+    layout: &BlockLayout,
     data: &mut [u8],
     cols: usize,
     first: usize,
