@@ -1,5 +1,5 @@
-//! The font that the screen is drawn with, as outlines that need no reader of fonts: letters, the contours that each is made of, and
-//! the contours' points.
+//! The font that the screen is drawn with, as outlines that need no reader of fonts: letters, the
+//! contours that each is made of, and the contours' points.
 //!
 //! It is one font of one version, so that whatever is otherwise than expected ends the build.
 
@@ -154,7 +154,8 @@ impl Font {
             top('x'),
             top('H'),
         );
-        // Letters of one glyph share its contours; accented ones have their letter's and the accent's.
+        // Letters of one glyph share its contours; accented ones have their letter's and the
+        // accent's.
         let (mut drawn, mut known) = (BTreeMap::new(), BTreeMap::new());
         let (mut starts, mut points) = (vec![0], Vec::new());
         let (mut letters, mut places) = (String::new(), String::new());
@@ -187,8 +188,8 @@ impl Font {
     }
 }
 
-/// Where a contour begins, and its other points: steps from one to the next, across (doubled, with a bit for a point that it goes through)
-/// and up.
+/// Where a contour begins, and its other points: steps from one to the next, across (doubled, with
+/// a bit for a point that it goes through) and up.
 fn pack(contour: &[(i32, i32, bool)]) -> (i32, i32, Vec<u8>) {
     let mut contour = contour.to_vec();
     // Where it goes through none of its points, it goes through the middle between any two.

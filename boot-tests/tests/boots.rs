@@ -1,5 +1,5 @@
-//! `cargo test -p boot-tests --test boots NAME`: the boots whose names have NAME in them; `-- --list`
-//! names them all.
+//! `cargo test -p boot-tests --test boots NAME`: the boots whose names have NAME in them; `--
+//! --list` names them all.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -123,26 +123,27 @@ pub enum Action {
 const EXAMPLES: &str = "\
 Examples:
   llama2 run                                   a story by the bundled model
-  llama2 run -i \"Tim found a key\" -s 7         go on from these words; the same seed gives the same story
-  llama2 run stories15M.bin -t 0               the likeliest story of another model, tokenizer.bin beside it
+  llama2 run -i \"Tim found a key\" -s 7         go on from these words; the seed fixes the rest
+  llama2 run stories15M.bin -t 0               another model's; tokenizer.bin is beside it
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  talk with it
   llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
   llama2 bench stories15M.bin                  how fast it runs here
   llama2 quantize stories15M.bin stories15M.gguf --type q8_0
                                                a quarter of its size, for llama.cpp too
 
-Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of the llama
-architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite.";
+Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of
+the llama architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite.";
 
 const RUN_HELP: &str = "\
 The generated text alone goes to standard output; speed and everything else to standard error.
-Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line. -h is a shorter help.
+Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line. -h is
+a shorter help.
 
 Examples:
   llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
   llama2 run stories260K.bin -z tok512.bin     a checkpoint with a tokenizer of its own
-  echo 'Once upon a time' | llama2 run         the prompt from standard input; -f - where that is no pipe or file
-  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as run.c has it; llama2 chat --help tells more";
+  echo 'Once upon a time' | llama2 run         the prompt from standard input, as with -f -
+  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as run.c has it";
 
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
@@ -365,8 +366,8 @@ pub struct SplitArgs {
 }
 
 const SPLIT_HELP: &str = "\
-FAT32, which USB sticks and EFI system partitions have, ends at 4 GiB a file. All parts go into one folder; llama2, llama2.efi and
-llama.cpp read them as one model.
+FAT32, which USB sticks and EFI system partitions have, ends at 4 GiB a file. All parts go into one
+folder; llama2, llama2.efi and llama.cpp read them as one model.
 
 Example:
   llama2 split Llama-3.1-8B-Instruct-Q4_K_M.gguf -o /media/stick/LLAMA8B";
@@ -513,11 +514,14 @@ pub struct InfoArgs {
 }
 
 const BENCH_HELP: &str = "\
-The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128 the generation of 128, one after
-another, without sampling; t/s are tokens a second, mean \u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys
-and values) that they go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes as a generated
-token needs, before and after each test, and \"of read\" what share of that the weights come to. GHz is about the clock that the core
-ran at, \u{2013} where it changed by more than a tenth. A context that is too short for a test is lengthened, as llama-bench does.
+The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128
+the generation of 128, one after another, without sampling; t/s are tokens a second, mean
+\u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys and values) that they
+go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes
+as a generated token needs, before and after each test, and \"of read\" what share of that
+the weights come to. GHz is about the clock that the core ran at, \u{2013} where it changed
+by more than a tenth. A context that is too short for a test is lengthened, as llama-bench
+does.
 
 Examples:
   llama2 bench stories15M.bin stories110M.bin -t 1,2

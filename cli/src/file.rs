@@ -67,7 +67,8 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
     Ok(Box::new(Joined::new(parts?)))
 }
 
-/// The file `wanted` in the folder of `path`, or else the first there whose name `is` the same but for its case.
+/// The file `wanted` in the folder of `path`, or else the first there whose name `is` the same but
+/// for its case.
 pub fn beside(path: &Path, wanted: &str, is: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let exact = path.with_file_name(wanted);
     if exact.exists() {
@@ -181,7 +182,8 @@ fn read(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
-    /// A file that turns out shorter than it was when it was opened: somebody is still copying over it.
+    /// A file that turns out shorter than it was when it was opened: somebody is still copying over
+    /// it.
     #[test]
     fn a_file_that_is_cut_while_it_is_read() {
         let path =

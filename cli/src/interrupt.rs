@@ -1,4 +1,5 @@
-//! Ctrl-C in a conversation on a terminal: the first one stops an answer, any other ends the command.
+//! Ctrl-C in a conversation on a terminal: the first one stops an answer, any other ends the
+//! command.
 
 use std::{
     io::{self, IsTerminal},
@@ -18,7 +19,8 @@ static STATE: AtomicU8 = AtomicU8::new(IDLE);
 /// What shells take a command for that an interrupt ended: 128 and the signal's number.
 const INTERRUPTED: i32 = 130;
 
-/// Listens from now on, where somebody sits at a terminal; everywhere else an interrupt ends the command, as ever.
+/// Listens from now on, where somebody sits at a terminal; everywhere else an interrupt ends the
+/// command, as ever.
 pub fn listen() {
     if !io::stdin().is_terminal() {
         return;

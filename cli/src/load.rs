@@ -64,7 +64,8 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
-/// Finds the context: what was asked for, or what there is memory for: what the system tells of, and `spare` bytes more.
+/// Finds the context: what was asked for, or what there is memory for: what the system tells of,
+/// and `spare` bytes more.
 pub fn fit(
     opened: &Opened,
     machine: &Machine,
@@ -123,7 +124,8 @@ impl NamedTokenizer {
     }
 }
 
-/// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the bundled model, its own.
+/// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the
+/// bundled model, its own.
 pub fn tokenizer(
     named: Option<&Path>,
     checkpoint: Option<&Path>,

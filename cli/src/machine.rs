@@ -1,4 +1,5 @@
-//! How the engine is to use this machine: kernels, threads and the KV cache, from the command line's options.
+//! How the engine is to use this machine: kernels, threads and the KV cache, from the command
+//! line's options.
 
 use std::{sync::OnceLock, time::Instant};
 

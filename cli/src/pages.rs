@@ -1,6 +1,7 @@
 //! The size of the pages that memory lies on, where the system tells (Linux).
 
-/// The pages of the mapping that holds `address`, in words: `2 MiB`, `4 KiB`, or how much of it has the large ones.
+/// The pages of the mapping that holds `address`, in words: `2 MiB`, `4 KiB`, or how much of it has
+/// the large ones.
 pub fn page_size(address: usize) -> Option<String> {
     let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
     of_mapping(&smaps, address)

@@ -1,5 +1,6 @@
-//! Standard output and standard error. A terminal gets plain text, whoever made it: models, files' names, settings of a folder that
-//! somebody else filled. Pipes and files get the bytes as they are.
+//! Standard output and standard error. A terminal gets plain text, whoever made it: models, files'
+//! names, settings of a folder that somebody else filled. Pipes and files get the bytes as they
+//! are.
 
 use std::{
     ffi::OsStr,
@@ -54,8 +55,8 @@ impl<W: Write> Write for PlainStream<W> {
     }
 }
 
-/// Says how the command line is wrong, or what was asked of it, and ends. The library quotes arguments as they are, and colours the
-/// rest: so it is only trusted with plain ones.
+/// Says how the command line is wrong, or what was asked of it, and ends. The library quotes
+/// arguments as they are, and colours the rest: so it is only trusted with plain ones.
 pub fn end(error: &clap::Error) -> ! {
     let is_one_plain = |argument: &OsStr| argument.to_string_lossy().chars().all(is_plain);
     if !error.use_stderr() || std::env::args_os().all(|argument| is_one_plain(&argument)) {

@@ -1,4 +1,5 @@
-//! `llama2 run` and `llama2 chat`: text on standard output as it comes, everything else on standard error.
+//! `llama2 run` and `llama2 chat`: text on standard output as it comes, everything else on standard
+//! error.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -35,7 +36,8 @@ struct Request<'a> {
     options: &'a Overrides,
     settings: Settings,
     quiet: bool,
-    /// Whether each line is a story's beginning if the file is one of llama2.c's, which cannot say that its model chats.
+    /// Whether each line is a story's beginning if the file is one of llama2.c's, which cannot say
+    /// that its model chats.
     stories: bool,
 }
 
@@ -218,8 +220,8 @@ fn generate(
     quiet: bool,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    // As run.c: the clock starts after the first pass, which may be slower. The first token that the model chose itself comes
-    // out of the pass over the prompt's last one.
+    // As run.c: the clock starts after the first pass, which may be slower. The first token that
+    // the model chose itself comes out of the pass over the prompt's last one.
     let (mut after_first, mut first_token) = (None, None);
     while let Step::Text(text) = generation.step(session, tokenizer, sampler) {
         show(text)?;
@@ -285,7 +287,8 @@ enum Labels {
 }
 
 impl Labels {
-    /// People want to know it, and standard output is for answers where it is not their terminal; run.c tells everybody.
+    /// People want to know it, and standard output is for answers where it is not their terminal;
+    /// run.c tells everybody.
     fn wanted(by_run_c: bool) -> Labels {
         if by_run_c || io::stdin().is_terminal() && io::stdout().is_terminal() {
             Labels::Out
@@ -366,7 +369,8 @@ impl Talk<'_, '_> {
     }
 }
 
-/// Shows answers on standard output, thoughts on standard error, and who speaks where the others are.
+/// Shows answers on standard output, thoughts on standard error, and who speaks where the others
+/// are.
 fn show_part(part: Part, text: &str, labels: Labels) -> Result<(), Failure> {
     match (part, labels) {
         (Part::Answer, _) | (Part::Label, Labels::Out) => return show(text),

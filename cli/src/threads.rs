@@ -1,4 +1,5 @@
-//! The engine's workers as threads of the host: they spin for a moment between two pieces of work, then sleep.
+//! The engine's workers as threads of the host: they spin for a moment between two pieces of work,
+//! then sleep.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,12 +16,12 @@ use std::{
 
 use llama2_engine::workers::Workers;
 
-/// Looks at a word before a thread offers its core to others: a microsecond or two, as long as it takes to wait for another
-/// core that works.
+/// Looks at a word before a thread offers its core to others: a microsecond or two, as long as it
+/// takes to wait for another core that works.
 const SPINS: u32 = 100;
 
-/// Offers before it goes to sleep. If another program has a core, the one that is waited for may be about to run on this very
-/// one, and an offer costs less than a sleep.
+/// Offers before it goes to sleep. If another program has a core, the one that is waited for may be
+/// about to run on this very one, and an offer costs less than a sleep.
 const OFFERS: u32 = 100;
 
 /// A function that the threads call.
@@ -28,8 +29,8 @@ type Function<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// What the threads share.
 struct Shared {
-    /// The number of the current job, and in the lowest 8 bits how many workers take part in it: one word, so that nobody
-    /// can take the one for another job than the other.
+    /// The number of the current job, and in the lowest 8 bits how many workers take part in it:
+    /// one word, so that nobody can take the one for another job than the other.
     job: AtomicU32,
     /// Where its function is, for those who take part and as long as `busy` is not 0.
     function: AtomicPtr<Function<'static>>,

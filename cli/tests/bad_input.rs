@@ -1,4 +1,5 @@
-//! Every kind of bad file, prompt and stream: one sentence, the right status, nothing on standard output.
+//! Every kind of bad file, prompt and stream: one sentence, the right status, nothing on standard
+//! output.
 
 mod common;
 

@@ -95,7 +95,8 @@ fn a_narrow_terminal_gets_a_narrow_form() {
     common::Terminal::start(args, &folder).wait("| model ");
 }
 
-/// What is written is shown in one line of the terminal, by its name alone, and goes when it is done.
+/// What is written is shown in one line of the terminal, by its name alone, and goes when it is
+/// done.
 #[cfg(target_os = "linux")]
 #[test]
 fn progress_fits_the_terminal_and_goes() {

@@ -179,7 +179,8 @@ fn the_first_turn_has_the_system_prompt() {
         text(&llama2([&ask[..], system].concat()).stdout)
     };
     assert_ne!(answer(&[]), answer(&["-y", "Be brief."]));
-    // What is typed gives the same as what is given: the first question was once laid out as a later one.
+    // What is typed gives the same as what is given: the first question was once laid out as a
+    // later one.
     let typed = ["chat", &model, "-t", "0", "-n", "20", "-y", "Be brief."];
     assert_eq!(answer(&["-y", "Be brief."]), chat(typed, "Who?\n").0);
 }
@@ -435,7 +436,8 @@ fn the_context_is_said_and_why_it_is_no_longer() {
     let _: PathBuf = model.into();
 }
 
-/// On a terminal Ctrl-C stops an answer, and at the question the chat. `llama2 chat` has a session of its own there: see `terminal.rs`.
+/// On a terminal Ctrl-C stops an answer, and at the question the chat. `llama2 chat` has a session
+/// of its own there: see `terminal.rs`.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_stops_the_answer_and_another_one_the_chat() {

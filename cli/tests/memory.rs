@@ -1,5 +1,5 @@
-//! How much memory the command takes: what it uses, not what it may come to use. A file of its own, since a child's greatest
-//! size is no smaller than that of the process which started it.
+//! How much memory the command takes: what it uses, not what it may come to use. A file of its own,
+//! since a child's greatest size is no smaller than that of the process which started it.
 #![cfg(target_os = "linux")]
 
 mod common;

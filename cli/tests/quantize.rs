@@ -232,7 +232,8 @@ fn a_model_in_several_files_tells_the_same_story() {
     assert!(refusal(&llama2(command), 1).contains("llama2 convert"));
 }
 
-/// Numbers that are none are not written on, nor such as another type has no room for; and no file is left.
+/// Numbers that are none are not written on, nor such as another type has no room for; and no file
+/// is left.
 #[test]
 fn what_is_no_number_is_not_written() {
     let folder = Folder::new("quantize-nan");
@@ -346,7 +347,8 @@ fn names_are_found_in_any_case() {
     assert_eq!(story(&folder.0.join("S.BIN"), &[]), told);
 }
 
-/// A model of characters, as people train them with llama2.c: it runs, also as a GGUF file; what it cannot read is said.
+/// A model of characters, as people train them with llama2.c: it runs, also as a GGUF file; what it
+/// cannot read is said.
 #[test]
 fn a_model_of_a_few_characters() {
     let folder = Folder::new("characters");

@@ -1,4 +1,5 @@
-//! `llama2 chat` at a terminal: what is typed and shown there, its files, and the terminal as it was before.
+//! `llama2 chat` at a terminal: what is typed and shown there, its files, and the terminal as it
+//! was before.
 #![cfg(target_os = "linux")]
 
 mod common;

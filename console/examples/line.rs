@@ -1,4 +1,5 @@
-//! How a shell drives the console, on a terminal without an echo: `stty raw -echo; cargo run -p llama2-console --example line; stty sane`.
+//! How a shell drives the console, on a terminal without an echo: `stty raw -echo; cargo run -p
+//! llama2-console --example line; stty sane`.
 //!
 //! The model is a parrot. Ctrl-D leaves. Columns and rows can be given: `-- 40 10`.
 

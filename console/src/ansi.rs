@@ -1,7 +1,8 @@
-//! The line being typed on a terminal behind a wire: as few bytes as will do, no question to the terminal, no absolute place.
+//! The line being typed on a terminal behind a wire: as few bytes as will do, no question to the
+//! terminal, no absolute place.
 //!
-//! What is needed of it: CR, LF, backspace, `CSI A B C D` (cursor), `CSI J K` (erase to the end), and `CSI m` where colours are
-//! wanted. All that VT100's followers have these.
+//! What is needed of it: CR, LF, backspace, `CSI A B C D` (cursor), `CSI J K` (erase to the end),
+//! and `CSI m` where colours are wanted. All that VT100's followers have these.
 
 use alloc::{format, string::String};
 
@@ -14,12 +15,13 @@ use crate::{
 const PROMPT_ON: &str = "\x1b[1m";
 const PROMPT_OFF: &str = "\x1b[0m";
 
-/// Asks a terminal to mark pasted text, when the session begins ([`crate::keys`] understands the marks); terminals that cannot, ignore it.
+/// Asks a terminal to mark pasted text, when the session begins ([`crate::keys`] understands the
+/// marks); terminals that cannot, ignore it.
 pub const PASTE_ON: &str = "\x1b[?2004h";
 /// Takes it back, on the way out.
 pub const PASTE_OFF: &str = "\x1b[?2004l";
-/// Asks a terminal whose cursor is in a row's first column for the last one's number, which comes as its cursor's place
-/// ([`crate::decoder::Keys::place`]). Who is no terminal does not answer.
+/// Asks a terminal whose cursor is in a row's first column for the last one's number, which comes
+/// as its cursor's place ([`crate::decoder::Keys::place`]). Who is no terminal does not answer.
 pub const ASK_WIDTH: &str = "\x1b[999C\x1b[6n\r";
 /// For [`crate::editor::Event::ClearScreen`]: empties the screen.
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -66,8 +68,8 @@ impl Ansi {
         !self.shown.rows.is_empty()
     }
 
-    /// Brings the terminal from what it shows to `view`. What is to be sent goes to `out`. When nothing is shown, the terminal's
-    /// cursor must be at the beginning of an empty row.
+    /// Brings the terminal from what it shows to `view`. What is to be sent goes to `out`. When
+    /// nothing is shown, the terminal's cursor must be at the beginning of an empty row.
     pub fn draw(&mut self, mut view: View, out: &mut String) {
         view.cut(&mut self.top, self.height);
         for (i, row) in view.rows.iter().enumerate() {
@@ -101,7 +103,8 @@ impl Ansi {
         self.shown = view;
     }
 
-    /// Takes the line off the terminal, whose cursor is then where the line began: something is to be printed there.
+    /// Takes the line off the terminal, whose cursor is then where the line began: something is to
+    /// be printed there.
     pub fn hide(&mut self, out: &mut String) {
         if self.is_shown() {
             self.go(0, 0, out);
@@ -110,8 +113,8 @@ impl Ansi {
         self.forget();
     }
 
-    /// The same on a terminal that is `columns` wide now and has broken the rows that are wider in several, as most do. Where one cuts them off
-    /// instead, rows above are lost.
+    /// The same on a terminal that is `columns` wide now and has broken the rows that are wider in
+    /// several, as most do. Where one cuts them off instead, rows above are lost.
     pub fn hide_in(&mut self, columns: usize, out: &mut String) {
         let columns = columns.max(1);
         let above = self.shown.rows.iter().take(self.shown.row);

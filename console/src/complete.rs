@@ -43,7 +43,8 @@ pub enum Completed {
     Nothing,
     /// The line changed.
     Redraw,
-    /// These fit: to be shown above the line ([`columns`] lays them out), which may have grown by what they have in common.
+    /// These fit: to be shown above the line ([`columns`] lays them out), which may have grown by
+    /// what they have in common.
     Choices(Vec<String>),
 }
 
@@ -136,7 +137,8 @@ impl Completion {
         if others.is_empty() && self.more && editor.cursor() == editor.text().len() {
             with.push(' ');
         }
-        // Names that differ in case only at their beginning have less in common than what was typed.
+        // Names that differ in case only at their beginning have less in common than what was
+        // typed.
         let grown = with.len() >= typed.len() && with != typed && editor.replace(range, &with);
         match (others.is_empty(), grown) {
             (true, false) => Completed::Nothing,
@@ -146,7 +148,8 @@ impl Completion {
     }
 }
 
-/// Words in as many columns as `width` has room for, read downwards, each row ending in a line break.
+/// Words in as many columns as `width` has room for, read downwards, each row ending in a line
+/// break.
 pub fn columns(words: &[String], width: usize) -> String {
     let widest = words
         .iter()

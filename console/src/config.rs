@@ -442,7 +442,8 @@ mod tests {
 
     const ALL: &str = "# ours\nmodel = 'MODELS\\STORIES.BIN'\ntokenizer = \"TOKEN.BIN\"\nprompt = \"Ünï 日本\"\nsteps = 100\ntemperature = 0\n\
                        top_p = 0.95\nseed = 42\nmode = \"chat\"\nsystem = \"Be brief.\"\nlog = true\nexit = \"shutdown\"\n\
-                       top_k = 20\nmin_p = 0\ntypical = 0.9\nrepeat_penalty = 1.1\nrepeat_last_n = 32\n\
+                       top_k = 20\nmin_p = 0\ntypical = 0.9\nrepeat_penalty = 1.1\n\
+                       repeat_last_n = 32\n\
                        frequency_penalty = 0.5\npresence_penalty = -0.5\nlogit_bias = [\"7=-1.5\", '8=2']\n\
                        stop = ['User:', \"\\n\\n\"]\nthink = 'hide'\n\
                        threads = 3\ncontext = 100\nkernels = \"avx2\"\nkv = 'f16'\nbench = false\ntest = \"blocking\"\n\

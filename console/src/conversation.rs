@@ -1,10 +1,12 @@
 //! Conversations as JSON Lines, so that other programs can read them.
 //!
 //! The first line is an object that says what the file is:
-//! `{"format":"llama2-conversation","version":1,"model":"…","system":"…","settings":{…}}`; `system` and `settings` may be missing, and
-//! so may each of the settings ([`llama2_settings::Spec::saved`] is its key). Each further line is a message:
-//! `{"role":"user","content":"…"}` or `{"role":"assistant","content":"…","thinking":"…"}`, `thinking` only where there was some. They take turns, the
-//! user first. Files are in UTF-8; nothing else may be in them, so that a file is never half understood.
+//! `{"format":"llama2-conversation","version":1,"model":"…","system":"…","settings":{…}}`; `system`
+//! and `settings` may be missing, and so may each of the settings ([`llama2_settings::Spec::saved`]
+//! is its key). Each further line is a message: `{"role":"user","content":"…"}` or
+//! `{"role":"assistant","content":"…","thinking":"…"}`, `thinking` only where there was some. They
+//! take turns, the user first. Files are in UTF-8; nothing else may be in them, so that a file is
+//! never half understood.
 
 use alloc::{
     format,

@@ -1,11 +1,13 @@
 //! How raw bytes of a serial line or a terminal become keys.
 //!
-//! Understood are the sequences of xterm and what follows it (VTE, konsole, Windows Terminal, PuTTY), VT100 and VT220, the Linux
-//! console and rxvt, with modifiers; bracketed paste; and xterm's and kitty's spelling of modified characters
-//! (`modifyOtherKeys`, `CSI u`). UTF-8 may come in pieces; a byte that is none becomes U+FFFD.
+//! Understood are the sequences of xterm and what follows it (VTE, konsole, Windows Terminal,
+//! PuTTY), VT100 and VT220, the Linux console and rxvt, with modifiers; bracketed paste; and
+//! xterm's and kitty's spelling of modified characters (`modifyOtherKeys`, `CSI u`). UTF-8 may come
+//! in pieces; a byte that is none becomes U+FFFD.
 //!
-//! Terminals report, too: modes, colours, sizes, names, the mouse, as `CSI` … or as strings (OSC, DCS, APC, PM, SOS) that end
-//! with BEL or `Esc \`. Programs that ran before may have asked for them. A report is no key, whenever it comes.
+//! Terminals report, too: modes, colours, sizes, names, the mouse, as `CSI` … or as strings (OSC,
+//! DCS, APC, PM, SOS) that end with BEL or `Esc \`. Programs that ran before may have asked for
+//! them. A report is no key, whenever it comes.
 
 use crate::{
     keys::{Given, Key, Modifiers, given},
@@ -13,15 +15,17 @@ use crate::{
     utf8::{Piece, Utf8},
 };
 
-/// Milliseconds after which an Esc that nothing follows is the key. A sequence's bytes come within 4 ms at 9 600 baud; a slow
-/// link through a network needs more than that, and fewer than 100 are not felt.
+/// Milliseconds after which an Esc that nothing follows is the key. A sequence's bytes come within
+/// 4 ms at 9 600 baud; a slow link through a network needs more than that, and fewer than 100 are
+/// not felt.
 pub const ESCAPE_TIMEOUT: u64 = 50;
 /// Milliseconds that Return and Tab wait for more of a paste.
 pub const ENTER_TIMEOUT: u64 = 30;
 /// Milliseconds after which a bracketed paste whose end got lost is over.
 pub const PASTE_TIMEOUT: u64 = 2_000;
 
-/// Milliseconds of silence after which a sequence or a report that was begun is over: its end got lost.
+/// Milliseconds of silence after which a sequence or a report that was begun is over: its end got
+/// lost.
 const CUT_TIMEOUT: u64 = 300;
 /// Milliseconds after which a report's string is over at its next pause (of [`ENTER_TIMEOUT`],
 /// which a terminal does not make): who types on must be heard again.
@@ -66,8 +70,9 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Whether it is no key but tells something of the terminal (xterm's "Control Sequences"; ECMA-48, 8.3): modes, attributes,
-    /// its state and size, who has the focus, the mouse as rxvt tells it.
+    /// Whether it is no key but tells something of the terminal (xterm's "Control Sequences";
+    /// ECMA-48, 8.3): modes, attributes, its state and size, who has the focus, the mouse as rxvt
+    /// tells it.
     fn is_report(&self, last: u8) -> bool {
         self.private
             || !self.short
@@ -83,8 +88,9 @@ impl Sequence {
 
 /// Turns bytes into keys. Time is in milliseconds on any clock.
 ///
-/// A shell hands over all bytes that are there with [`Keys::byte`], and calls [`Keys::idle`] whenever there are none: that order
-/// tells a lone Esc from a sequence even where a shell looks only once in a while.
+/// A shell hands over all bytes that are there with [`Keys::byte`], and calls [`Keys::idle`]
+/// whenever there are none: that order tells a lone Esc from a sequence even where a shell looks
+/// only once in a while.
 #[derive(Debug, Default)]
 pub struct Keys {
     state: State,
@@ -187,7 +193,8 @@ impl Keys {
                 _ => {
                     self.state = State::Plain;
                     let first = twice.then_some(Key::Escape);
-                    // Alt and a letter outside of ASCII: its bytes follow, and the letter is what is meant.
+                    // Alt and a letter outside of ASCII: its bytes follow, and the letter is what
+                    // is meant.
                     if byte >= 0x80 {
                         let mut keys = self.plain(byte);
                         return given(first, keys.next());
@@ -421,7 +428,8 @@ fn meaning(sequence: &Sequence, last: u8) -> Key {
         Some(letter) => Key::from_char(letter).with(modifiers),
         None => Key::Other,
     };
-    // rxvt: lower case is Shift with `Esc [` and Ctrl with `Esc O`; ^, $ and @ instead of ~ are Ctrl, Shift and both.
+    // rxvt: lower case is Shift with `Esc [` and Ctrl with `Esc O`; ^, $ and @ instead of ~ are
+    // Ctrl, Shift and both.
     let last = match last {
         b'a'..=b'd' => {
             modifiers.ctrl |= sequence.short;
@@ -530,7 +538,8 @@ mod tests {
     #[test]
     fn sequences_of_terminals() {
         for (bytes, key) in [
-            // xterm, VTE, Windows Terminal; VT100's application mode; PuTTY and the Linux console; rxvt.
+            // xterm, VTE, Windows Terminal; VT100's application mode; PuTTY and the Linux console;
+            // rxvt.
             ("[A", Up),
             ("OA", Up),
             ("[B", Down),

@@ -1,7 +1,9 @@
-//! A line editor as a state machine: keys go in, and what happened comes out. What it looks like is [`crate::view`]'s.
+//! A line editor as a state machine: keys go in, and what happened comes out. What it looks like is
+//! [`crate::view`]'s.
 //!
-//! The keys are those of GNU readline where that has one for the purpose. A text of several lines is made with a trailing `\`, with Alt-Enter, or
-//! by pasting. The cursor stands between grapheme clusters: an accent of its own or a joined emoji is one step.
+//! The keys are those of GNU readline where that has one for the purpose. A text of several lines
+//! is made with a trailing `\`, with Alt-Enter, or by pasting. The cursor stands between grapheme
+//! clusters: an accent of its own or a joined emoji is one step.
 
 use alloc::string::String;
 use core::ops::Range;
@@ -195,7 +197,8 @@ impl Editor {
         }
     }
 
-    /// Puts a text in the line's place, with the cursor at its end: `/retry` with changes, an opening that is suggested.
+    /// Puts a text in the line's place, with the cursor at its end: `/retry` with changes, an
+    /// opening that is suggested.
     pub fn set_text(&mut self, text: &str) {
         self.text.clear();
         self.cursor = 0;
@@ -204,7 +207,8 @@ impl Editor {
         let _ = self.insert(text);
     }
 
-    /// Replaces a part of the text, which the cursor then stands behind; whether it fitted. A range that is none of this text's changes nothing.
+    /// Replaces a part of the text, which the cursor then stands behind; whether it fitted. A range
+    /// that is none of this text's changes nothing.
     pub fn replace(&mut self, range: Range<usize>, with: &str) -> bool {
         let fits = |len: usize| len <= self.longest;
         if self.text.get(range.clone()).is_none()
@@ -250,7 +254,8 @@ impl Editor {
         whole
     }
 
-    /// The next place from `at` on where a cursor may stand: what was typed may have joined its neighbour.
+    /// The next place from `at` on where a cursor may stand: what was typed may have joined its
+    /// neighbour.
     fn boundary(&self, at: usize) -> usize {
         let mut cursor = GraphemeCursor::new(at, self.text.len(), true);
         match cursor.is_boundary(&self.text, 0) {
@@ -461,7 +466,8 @@ impl Editor {
         Event::Redraw
     }
 
-    /// A key while something is looked for; `None`: the line that was found is taken, and the key is about it.
+    /// A key while something is looked for; `None`: the line that was found is taken, and the key
+    /// is about it.
     fn look_for(&mut self, mut search: Search, key: Key) -> Option<Event> {
         let mut below = search.index.map_or(self.history.len(), |index| index + 1);
         match key {

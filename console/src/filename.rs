@@ -1,8 +1,10 @@
 //! Names of conversations' files, such as any FAT volume takes them.
 //!
-//! A file is called `NAME.JSL` (JSON Lines). A name of up to eight letters, digits, `-` and `_` is written in capitals, so that a volume needs no long
-//! name for it (8.3: what every firmware writes without fail); others keep their spelling and get a long name. Files that get no name from
-//! their user are `CHAT0001.JSL`, `CHAT0002.JSL`, and so on. While a file is being written its name ends in `.TMP`.
+//! A file is called `NAME.JSL` (JSON Lines). A name of up to eight letters, digits, `-` and `_` is
+//! written in capitals, so that a volume needs no long name for it (8.3: what every firmware writes
+//! without fail); others keep their spelling and get a long name. Files that get no name from their
+//! user are `CHAT0001.JSL`, `CHAT0002.JSL`, and so on. While a file is being written its name ends
+//! in `.TMP`.
 
 use alloc::{
     format,
@@ -94,7 +96,8 @@ pub fn is_same(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-/// A name for a conversation that was given none: the number behind the highest of the files that are there.
+/// A name for a conversation that was given none: the number behind the highest of the files that
+/// are there.
 pub fn next<'a>(there: impl Iterator<Item = &'a str> + Clone) -> String {
     let numbered = |number: u32| format!("CHAT{number:04}{EXTENSION}");
     let highest = there

@@ -1,7 +1,9 @@
-//! What is shown, whatever it is shown on: a text that grows at its end, and below it what is being typed, chosen or waited for.
+//! What is shown, whatever it is shown on: a text that grows at its end, and below it what is being
+//! typed, chosen or waited for.
 //!
-//! A [`Front`] is one place that shows it: [`crate::terminal`] (a serial line, a terminal), a firmware's text console, a full screen of cells.
-//! Several may show the same at once; each breaks lines by its own width. None of them reads keys or waits.
+//! A [`Front`] is one place that shows it: [`crate::terminal`] (a serial line, a terminal), a
+//! firmware's text console, a full screen of cells. Several may show the same at once; each breaks
+//! lines by its own width. None of them reads keys or waits.
 
 use alloc::{string::String, vec::Vec};
 
@@ -167,20 +169,23 @@ pub struct Gauge<'a> {
 
 /// A place that shows it.
 pub trait Front {
-    /// Puts text at the end. It may end in the middle of a word, which may be held back until it is whole: until a blank or a line's end follows,
-    /// or [`Front::bottom`] is called.
+    /// Puts text at the end. It may end in the middle of a word, which may be held back until it is
+    /// whole: until a blank or a line's end follows, or [`Front::bottom`] is called.
     fn show(&mut self, style: Style, text: &str);
 
-    /// Puts a text at the end that is laid out for a number of columns, such as a table; it ends with a line's end.
+    /// Puts a text at the end that is laid out for a number of columns, such as a table; it ends
+    /// with a line's end.
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String);
 
-    /// Shows this below the text, in place of what stood there. A line of the text that is not ended is ended for a line or a menu; a status may wait.
+    /// Shows this below the text, in place of what stood there. A line of the text that is not
+    /// ended is ended for a line or a menu; a status may wait.
     fn bottom(&mut self, bottom: Bottom<'_>);
 
     /// The line being typed stays where it is, as part of the text.
     fn keep_line(&mut self);
 
-    /// What was typed for later, while a reply comes: shown where there is a place for it beside the text.
+    /// What was typed for later, while a reply comes: shown where there is a place for it beside
+    /// the text.
     fn waiting(&mut self, _text: &str) {}
 
     /// What the status bar tells, where there is one.

@@ -1,4 +1,5 @@
-//! The line being typed on a console with absolute places: UEFI's text output, or cells that somebody draws.
+//! The line being typed on a console with absolute places: UEFI's text output, or cells that
+//! somebody draws.
 
 use crate::{
     view::{Row, View, change},
@@ -13,10 +14,12 @@ pub trait CellScreen {
     /// Puts the cursor to a place.
     fn move_to(&mut self, column: usize, row: usize);
 
-    /// Writes text at the cursor, which moves on; it holds no control characters and ends before the last column.
+    /// Writes text at the cursor, which moves on; it holds no control characters and ends before
+    /// the last column.
     fn write(&mut self, text: &str, prompt: bool);
 
-    /// Moves everything up by one row; the last row is empty then. (UEFI: a line feed in the last row.)
+    /// Moves everything up by one row; the last row is empty then. (UEFI: a line feed in the last
+    /// row.)
     fn scroll(&mut self);
 }
 

@@ -32,7 +32,8 @@ impl History {
         }
     }
 
-    /// Adds a line, unless it is blank, the same as the last one, or longer than all of the history may be.
+    /// Adds a line, unless it is blank, the same as the last one, or longer than all of the history
+    /// may be.
     pub fn push(&mut self, line: &str) {
         let same = self.entries.back().is_some_and(|last| last == line);
         if line.trim().is_empty() || same || line.len() > self.most_bytes {
@@ -63,7 +64,8 @@ impl History {
         self.entries.get(index).map(String::as_str)
     }
 
-    /// The history as text, one line an entry: a line break inside of an entry is written `\n`, a backslash `\\`.
+    /// The history as text, one line an entry: a line break inside of an entry is written `\n`, a
+    /// backslash `\\`.
     pub fn to_lines(&self) -> String {
         let mut out = String::new();
         for entry in &self.entries {
@@ -79,7 +81,8 @@ impl History {
         out
     }
 
-    /// Adds the entries of a text that [`History::to_lines`] made, or that an editor changed: no text is refused.
+    /// Adds the entries of a text that [`History::to_lines`] made, or that an editor changed: no
+    /// text is refused.
     pub fn add_lines(&mut self, text: &str) {
         for line in text.trim_start_matches('\u{feff}').lines() {
             let mut entry = String::new();

@@ -1,5 +1,5 @@
-//! Keys as both shells see them, whatever they come from: [`crate::decoder`] makes them of bytes, [`crate::layout`] of a
-//! firmware's keys.
+//! Keys as both shells see them, whatever they come from: [`crate::decoder`] makes them of bytes,
+//! [`crate::layout`] of a firmware's keys.
 
 /// A key, or a piece of pasted text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,8 @@ pub enum Key {
     Other,
 }
 
-/// What was held down with a key. Firmware's `SimpleTextInputEx` tells it; a terminal tells it by numbers.
+/// What was held down with a key. Firmware's `SimpleTextInputEx` tells it; a terminal tells it by
+/// numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Modifiers {
     /// Shift. Characters come with it applied.
@@ -68,7 +69,8 @@ pub struct Modifiers {
 }
 
 impl Modifiers {
-    /// From the number in a terminal's sequence: 1 and a bit for each (xterm, "PC-Style Function Keys").
+    /// From the number in a terminal's sequence: 1 and a bit for each (xterm, "PC-Style Function
+    /// Keys").
     pub(crate) fn from_number(number: u32) -> Modifiers {
         let bits = number.saturating_sub(1);
         Modifiers {

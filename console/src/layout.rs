@@ -1,9 +1,12 @@
-//! Keyboards of other countries: firmware reports the characters of a US keyboard, whatever is printed on the keys.
+//! Keyboards of other countries: firmware reports the characters of a US keyboard, whatever is
+//! printed on the keys.
 //!
-//! The tables say what Windows' layouts of these names print on each key. Where they differ: the key between left Shift and Z
-//! (`<>` on the continent, `\|` in Britain) is reported by firmware as the one next to Return (`\|` in the US; EDK2's USB driver has
-//! both so), hence AltGr with the keys of a US `,` and `.` gives `<` and `>` on the continent, and with that of `\` what the missing key has besides.
-//! Characters of the numeric keypad cannot be told from those of the main keys: `/` there is taken for the other one.
+//! The tables say what Windows' layouts of these names print on each key. Where they differ: the
+//! key between left Shift and Z (`<>` on the continent, `\|` in Britain) is reported by firmware as
+//! the one next to Return (`\|` in the US; EDK2's USB driver has both so), hence AltGr with the
+//! keys of a US `,` and `.` gives `<` and `>` on the continent, and with that of `\` what the
+//! missing key has besides. Characters of the numeric keypad cannot be told from those of the main
+//! keys: `/` there is taken for the other one.
 
 use crate::keys::{Given, Key, Modifiers, given};
 
@@ -215,7 +218,8 @@ impl TypingState {
         }
     }
 
-    /// The keys that the firmware's key means, while `modifiers` are held down. Keys from a serial line do not belong here.
+    /// The keys that the firmware's key means, while `modifiers` are held down. Keys from a serial
+    /// line do not belong here.
     pub fn press(&mut self, key: Key, mut modifiers: Modifiers) -> Given {
         // Windows' other way to say AltGr, and some firmware's.
         if modifiers.ctrl && modifiers.alt {

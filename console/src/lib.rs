@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  bytes ─► decoder::Keys ┐
-//!                       ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input::{Text, Command}
-//!  firmware's keyboard ─┘             │
-//!   └─► layout::Keyboard              └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
+//!                         ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input
+//!  firmware's keyboard ───┘             │
+//!   └─► layout::TypingState             └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
 //! ```
 //!
-//! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows the text that comes out.
+//! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows
+//! the text that comes out.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -11,8 +11,8 @@ pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<
     (distance <= len.max(3) / 2 && distance < len).then_some(name)
 }
 
-/// Letters to insert, take away, change, or swap with their neighbour to make `b` of `a`, case aside (Damerau 1964, in the simple
-/// form where no letter is touched twice).
+/// Letters to insert, take away, change, or swap with their neighbour to make `b` of `a`, case
+/// aside (Damerau 1964, in the simple form where no letter is touched twice).
 pub fn distance(a: &str, b: &str) -> usize {
     // A name of a hundred letters is near to none of ours.
     let letters = |text: &str| -> Vec<char> { text.chars().take(100).collect() };

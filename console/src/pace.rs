@@ -1,7 +1,7 @@
 //! Whether keys come from hands or from a paste, told by time.
 
-/// How fast keys come: a bucket that each key fills by [`Pace::KEY`] and that time empties. Time in which nobody looked is
-/// credit, since keys that came then came one by one.
+/// How fast keys come: a bucket that each key fills by [`Pace::KEY`] and that time empties. Time in
+/// which nobody looked is credit, since keys that came then came one by one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
     level: i64,

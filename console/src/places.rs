@@ -1,4 +1,5 @@
-//! A [`Front`] on a console of places with colours, such as UEFI's text output: text at its end, and below it what is typed, chosen or waited for.
+//! A [`Front`] on a console of places with colours, such as UEFI's text output: text at its end,
+//! and below it what is typed, chosen or waited for.
 
 use alloc::string::{String, ToString};
 
@@ -25,8 +26,9 @@ pub trait CellTerminal: CellScreen {
     /// How what follows is to look.
     fn style(&mut self, style: Style);
 
-    /// Writes text at the cursor, which moves on. A line feed goes to the beginning of the next row and moves everything up where there is none,
-    /// a carriage return to the beginning of the row, a backspace one column back. No row reaches the last column.
+    /// Writes text at the cursor, which moves on. A line feed goes to the beginning of the next row
+    /// and moves everything up where there is none, a carriage return to the beginning of the row,
+    /// a backspace one column back. No row reaches the last column.
     fn print(&mut self, text: &str);
 
     /// Empties it; the cursor goes to the first place.
@@ -45,7 +47,8 @@ pub struct Places<C> {
 }
 
 impl<C: CellTerminal> Places<C> {
-    /// A front on this console, of which [`Places::measure`] shall ask the size; 80 columns until then.
+    /// A front on this console, of which [`Places::measure`] shall ask the size; 80 columns until
+    /// then.
     pub const fn new(console: C) -> Places<C> {
         Places {
             console,
@@ -67,8 +70,8 @@ impl<C: CellTerminal> Places<C> {
         self.wrap.set_width(columns.saturating_sub(1));
     }
 
-    /// Shows text with its control characters: backspace and carriage return are for going back. `whole` if nothing that belongs to its last word
-    /// follows.
+    /// Shows text with its control characters: backspace and carriage return are for going back.
+    /// `whole` if nothing that belongs to its last word follows.
     pub fn raw(&mut self, style: Style, text: &str, whole: bool) {
         self.hide();
         let mut out = String::new();

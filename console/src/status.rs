@@ -125,7 +125,8 @@ impl Summary {
     }
 }
 
-/// Parts that are not empty, in a row. Those of `expendable` go, the first first, until it is shorter than `width`; then it is cut.
+/// Parts that are not empty, in a row. Those of `expendable` go, the first first, until it is
+/// shorter than `width`; then it is cut.
 fn fitting(parts: &[&str], expendable: &[usize], width: usize) -> String {
     for gone in 0..=expendable.len() {
         let mut line = String::new();

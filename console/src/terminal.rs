@@ -1,4 +1,5 @@
-//! A [`Front`] on a terminal behind a wire: text at its end, the line being typed below it, in as few bytes as will do.
+//! A [`Front`] on a terminal behind a wire: text at its end, the line being typed below it, in as
+//! few bytes as will do.
 
 use alloc::{
     format,
@@ -35,7 +36,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// A terminal of this size. Without `colours` only text and what the line being typed needs is sent.
+    /// A terminal of this size. Without `colours` only text and what the line being typed needs is
+    /// sent.
     pub const fn new(columns: usize, rows: usize, colours: bool) -> Terminal {
         Terminal {
             ansi: Ansi::new(rows, colours),
@@ -47,7 +49,8 @@ impl Terminal {
         }
     }
 
-    /// Knows the terminal's size for sure: from now on lines are broken between words. What stands below the text is to be shown again.
+    /// Knows the terminal's size for sure: from now on lines are broken between words. What stands
+    /// below the text is to be shown again.
     pub fn set_size(&mut self, columns: usize, rows: usize) {
         self.ansi.hide_in(columns, &mut self.out);
         self.columns = columns.max(8);
@@ -148,7 +151,8 @@ fn colour(style: Style) -> (&'static str, &'static str) {
     }
 }
 
-/// A menu as lines of text, at most `height` of them, and where the cursor stands in it. What cannot be taken is in brackets.
+/// A menu as lines of text, at most `height` of them, and where the cursor stands in it. What
+/// cannot be taken is in brackets.
 pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) {
     let wide = menu.widths();
     let room = columns.saturating_sub(2);

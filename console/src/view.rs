@@ -1,7 +1,8 @@
-//! What the line being typed looks like: rows of text and a cursor for a given width, and what changed between two such pictures.
+//! What the line being typed looks like: rows of text and a cursor for a given width, and what
+//! changed between two such pictures.
 //!
-//! No row reaches the last column: terminals and firmware disagree about where the cursor is behind a full row, and some scroll.
-//! [`crate::ansi`] and [`crate::grid`] bring it onto a screen.
+//! No row reaches the last column: terminals and firmware disagree about where the cursor is behind
+//! a full row, and some scroll. [`crate::ansi`] and [`crate::grid`] bring it onto a screen.
 
 use alloc::{string::String, vec::Vec};
 
@@ -80,7 +81,8 @@ pub struct View {
     pub column: usize,
 }
 
-/// A cluster as it can be shown, and its columns. What has none is shown too, since the cursor stops at it.
+/// A cluster as it can be shown, and its columns. What has none is shown too, since the cursor
+/// stops at it.
 fn shown(cluster: &str) -> (&str, usize) {
     match (cluster, width::cluster(cluster)) {
         ("\t", _) => (" ", 1),
@@ -90,7 +92,8 @@ fn shown(cluster: &str) -> (&str, usize) {
     }
 }
 
-/// Lays a text out for a console that is `width` columns wide (3 at the least). `cursor` is in bytes of the text.
+/// Lays a text out for a console that is `width` columns wide (3 at the least). `cursor` is in
+/// bytes of the text.
 pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> View {
     let room = width.max(3) - 1;
     let begin = |prompt: &str| {
@@ -133,7 +136,8 @@ pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> V
 }
 
 impl View {
-    /// Cuts it to `height` rows in which the cursor is. `top` is the first of them: it moves no farther than it has to.
+    /// Cuts it to `height` rows in which the cursor is. `top` is the first of them: it moves no
+    /// farther than it has to.
     pub fn cut(&mut self, top: &mut usize, height: usize) {
         let height = height.max(1);
         let least = (self.row + 1).saturating_sub(height);
@@ -218,7 +222,8 @@ pub(crate) mod tests {
             ("a\tb\u{200b}", 3, 80, &["> a b\u{fffd}"], (0, 5)),
             ("日", 3, 1, &[">日"], (0, 3)),
         ] {
-            // In the narrowest console a prompt leaves one column: the wide character goes on below.
+            // In the narrowest console a prompt leaves one column: the wide character goes on
+            // below.
             let want: Vec<&str> = if width == 1 {
                 vec![">", "日"]
             } else {

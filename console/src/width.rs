@@ -1,10 +1,11 @@
-//! How many columns a text takes on a console: Unicode's widths, character by character and cluster by cluster.
+//! How many columns a text takes on a console: Unicode's widths, character by character and cluster
+//! by cluster.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Columns of a character: two for East Asian wide ones and emoji, none for combining marks and control characters
-/// (Unicode Annex 11).
+/// Columns of a character: two for East Asian wide ones and emoji, none for combining marks and
+/// control characters (Unicode Annex 11).
 pub fn letter(letter: char) -> usize {
     letter.width().unwrap_or(0)
 }
@@ -13,7 +14,8 @@ pub fn letter(letter: char) -> usize {
 pub fn cluster(cluster: &str) -> usize {
     match cluster {
         "\t" => 1,
-        // Terminals give no cluster more than two columns; long ones of Indic scripts would have more by the sum.
+        // Terminals give no cluster more than two columns; long ones of Indic scripts would have
+        // more by the sum.
         _ => cluster.width().min(2),
     }
 }
@@ -35,7 +37,8 @@ pub fn cut(text: &str, columns: usize) -> &str {
     text
 }
 
-/// Whether consoles may disagree about the columns of this cluster: it joins several characters, or is an emoji or a lone mark.
+/// Whether consoles may disagree about the columns of this cluster: it joins several characters, or
+/// is an emoji or a lone mark.
 pub fn is_doubtful(cluster: &str) -> bool {
     let mut letters = cluster.chars();
     letters.next().is_some_and(|first| {
@@ -43,9 +46,11 @@ pub fn is_doubtful(cluster: &str) -> bool {
     })
 }
 
-/// True of a character that only shows itself. Control characters but line ends and tabs do more, and so do the embeddings, overrides
-/// and isolates by which a text is shown in another order than it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks
-/// U+200E, U+200F and U+061C stay: Hebrew and Arabic are written with them, and they turn nothing around but their neighbours.
+/// True of a character that only shows itself. Control characters but line ends and tabs do more,
+/// and so do the embeddings, overrides and isolates by which a text is shown in another order than
+/// it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks U+200E, U+200F and U+061C
+/// stay: Hebrew and Arabic are written with them, and they turn nothing around but their
+/// neighbours.
 pub fn is_plain(letter: char) -> bool {
     match letter {
         '\n' | '\t' => true,

@@ -4,7 +4,8 @@ use alloc::string::String;
 
 use crate::width;
 
-/// Breaks a stream of text into lines of at most `width` columns. The word that is still growing is held back.
+/// Breaks a stream of text into lines of at most `width` columns. The word that is still growing is
+/// held back.
 #[derive(Debug)]
 pub struct Wrap {
     width: usize,

@@ -1,4 +1,5 @@
-//! GGUF version 3, in one file or split into several of a limited size, as llama-gguf-split lays them out.
+//! GGUF version 3, in one file or split into several of a limited size, as llama-gguf-split lays
+//! them out.
 
 use alloc::{string::String, vec::Vec};
 
@@ -42,7 +43,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lays `content` out in files of at most `most` bytes, in the order of its tensors: as few as this order allows.
+    /// Lays `content` out in files of at most `most` bytes, in the order of its tensors: as few as
+    /// this order allows.
     ///
     /// # Errors
     /// [`Error`]; never [`Error::Write`].
@@ -120,7 +122,8 @@ impl Plan {
         Ok(())
     }
 
-    /// All that stands before the tensors. The metadata are the first file's; the others only say which ones they are.
+    /// All that stands before the tensors. The metadata are the first file's; the others only say
+    /// which ones they are.
     fn head(&self, index: usize) -> Vec<u8> {
         let tensors = &self.files[index];
         let mut entries = Entries::default();

@@ -1,4 +1,5 @@
-//! Writes a checkpoint anew: as GGUF, in one file or several, or as llama2.c's int8 (v2), whatever it was.
+//! Writes a checkpoint anew: as GGUF, in one file or several, or as llama2.c's int8 (v2), whatever
+//! it was.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

@@ -11,16 +11,16 @@ use llama2_engine::{
 pub enum Mixture {
     /// All of one.
     Pure(Encoding),
-    /// llama.cpp's Q4_K_M: Q4_K, and Q6_K where errors cost most: the classifier, and in half of the layers the values and the
-    /// feed-forward's way back.
+    /// llama.cpp's Q4_K_M: Q4_K, and Q6_K where errors cost most: the classifier, and in half of
+    /// the layers the values and the feed-forward's way back.
     Q4KM,
     /// Each of its own, as it is.
     Same,
 }
 
 impl Mixture {
-    /// The type of a tensor: the mixture's, or where a block of it does not divide the rows the nearest one that fits, as
-    /// llama.cpp chooses it.
+    /// The type of a tensor: the mixture's, or where a block of it does not divide the rows the
+    /// nearest one that fits, as llama.cpp chooses it.
     pub(crate) fn of(self, tensor: &Tensor, config: &Config) -> Encoding {
         let wanted = match self {
             _ if tensor.role.is_vector() => return Encoding::F32,

@@ -13,7 +13,8 @@ use llama2_engine::{
     workers::Workers,
 };
 
-/// Bytes of single precision that are converted at once, for each worker: enough to be worth a meeting.
+/// Bytes of single precision that are converted at once, for each worker: enough to be worth a
+/// meeting.
 const PIECE: usize = 1 << 20;
 /// Bytes that are copied at once.
 const COPIED: usize = 1 << 20;
@@ -39,8 +40,8 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Writes one tensor in `encoding`, all of whose numbers must be finite, before and after. The bytes of one that is of this
-    /// type already stay as they are.
+    /// Writes one tensor in `encoding`, all of whose numbers must be finite, before and after. The
+    /// bytes of one that is of this type already stay as they are.
     pub(crate) fn write<W>(
         &mut self,
         tensor: &Tensor,
@@ -151,7 +152,8 @@ impl<'a> Converter<'a> {
                     factors.clear();
                     quantize::encode(encoding, &numbers, &mut values, &mut factors);
                     let row = rows.start + index;
-                    // Safety: every row is dealt to one worker, and nobody reads before all have met.
+                    // Safety: every row is dealt to one worker, and nobody reads before all have
+                    // met.
                     let (to, to_scales) = unsafe {
                         (
                             made.write(part(new)),

@@ -8,8 +8,8 @@ use llama2_engine::{
     workers::Workers,
 };
 
-/// Writes `checkpoint` as llama2.c's int8 (v2), which runq.c reads. The groups are as long as those of its `export.py`, or
-/// shorter where 64 does not divide the feed-forward layer's width.
+/// Writes `checkpoint` as llama2.c's int8 (v2), which runq.c reads. The groups are as long as those
+/// of its `export.py`, or shorter where 64 does not divide the feed-forward layer's width.
 ///
 /// # Errors
 /// [`Error`].

@@ -1,8 +1,9 @@
 //! The KV cache: keys and values of all positions, in pages, laid out so that attention streams.
 //!
-//! A page holds [`PAGE`] positions of a sequence in all layers, so that a short conversation touches little of what a long one
-//! would need; a [`PageTable`] says which pages a sequence has. Within a page the keys of each layer and KV head are a packed
-//! matrix with a row for each position (16 of them interleaved, as in [`crate::layout::float32`]), and the values stand row
+//! A page holds [`PAGE`] positions of a sequence in all layers, so that a short conversation
+//! touches little of what a long one would need; a [`PageTable`] says which pages a sequence has.
+//! Within a page the keys of each layer and KV head are a packed matrix with a row for each
+//! position (16 of them interleaved, as in [`crate::layout::float32`]), and the values stand row
 //! after row.
 
 use alloc::vec::Vec;
@@ -34,7 +35,8 @@ pub enum KvType {
     F32,
     /// Half precision: half the memory, and half the time to read it.
     F16,
-    /// Blocks of 32 int8 values with an f16 scale (GGUF's Q8_0): half of that again. A head must be whole blocks.
+    /// Blocks of 32 int8 values with an f16 scale (GGUF's Q8_0): half of that again. A head must be
+    /// whole blocks.
     Q8_0,
 }
 
@@ -165,7 +167,8 @@ impl Places {
         }
     }
 
-    /// The first position of a head in a layer, of those that stand one after the other in the pages.
+    /// The first position of a head in a layer, of those that stand one after the other in the
+    /// pages.
     fn first(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
         let page = table.pages[pos / self.page];
         ((page * self.layers + layer) * self.kv_heads + head) * self.page
@@ -244,8 +247,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Gives the sequence pages for its first `positions`. Zeroes panel by panel: what is allocated is not, and attention reads
-    /// whole panels of keys.
+    /// Gives the sequence pages for its first `positions`. Zeroes panel by panel: what is allocated
+    /// is not, and attention reads whole panels of keys.
     fn reach(&mut self, positions: usize) {
         let (p, table) = (self.places, &mut self.table);
         for pos in (table.ready..positions).step_by(PANEL) {
@@ -287,8 +290,9 @@ impl Cache {
 /// A [`Cache`] in a pass.
 ///
 /// # Safety
-/// What its functions ask for is what [`Shared`]'s do: a position's numbers of a row are written by one worker, and read by
-/// others after the next meeting only. Positions are those that the pass reaches, and before.
+/// What its functions ask for is what [`Shared`]'s do: a position's numbers of a row are written by
+/// one worker, and read by others after the next meeting only. Positions are those that the pass
+/// reaches, and before.
 pub(crate) struct SharedCache<'a> {
     keys: SharedNumbers<'a>,
     values: SharedNumbers<'a>,
@@ -556,7 +560,8 @@ mod tests {
         variant: Variant::LLAMA2C,
     };
 
-    /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers and heads.
+    /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers
+    /// and heads.
     fn attended(
         cache: &mut Cache,
         (begin, end): (usize, usize),

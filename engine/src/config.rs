@@ -1,8 +1,8 @@
 //! The shape of a Llama: the numbers every other part is sized by.
 
-/// A model's hyper-parameters. Having one proves that they passed the checks of the format that they were read from:
-/// all are at least 1 and small enough to multiply in `u64`, heads are even, `n_heads` divides `dim` where that says how wide
-/// they are, and `n_kv_heads` divides `n_heads`.
+/// A model's hyper-parameters. Having one proves that they passed the checks of the format that
+/// they were read from: all are at least 1 and small enough to multiply in `u64`, heads are even,
+/// `n_heads` divides `dim` where that says how wide they are, and `n_kv_heads` divides `n_heads`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// Width of the residual stream.
@@ -13,7 +13,8 @@ pub struct Config {
     pub n_layers: usize,
     /// Number of query heads.
     pub n_heads: usize,
-    /// Number of key and value heads (grouped-query attention; equal to `n_heads` in plain multi-head attention).
+    /// Number of key and value heads (grouped-query attention; equal to `n_heads` in plain
+    /// multi-head attention).
     pub n_kv_heads: usize,
     /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
@@ -25,8 +26,8 @@ pub struct Config {
     pub variant: Variant,
 }
 
-/// What tells Llama's relatives apart, as numbers. That queries and keys have norms, or products have biases, a model says by
-/// having these tensors.
+/// What tells Llama's relatives apart, as numbers. That queries and keys have norms, or products
+/// have biases, a model says by having these tensors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Variant {
     /// Elements of a head, where they are not `dim / n_heads` (Qwen3).
@@ -37,7 +38,8 @@ pub struct Variant {
     pub rope: Rope,
     /// What sums are multiplied by (Granite).
     pub scales: Scales,
-    /// Positions that attention sees, the token's own included; `None` if all (Mistral 7B v0.1: 4096).
+    /// Positions that attention sees, the token's own included; `None` if all (Mistral 7B v0.1:
+    /// 4096).
     pub window: Option<usize>,
 }
 
@@ -62,7 +64,8 @@ impl Variant {
     };
 }
 
-/// Rotary position embeddings (Su et al. 2021). Pair i of a head's elements is turned by position · theta^(-2i / head_dim).
+/// Rotary position embeddings (Su et al. 2021). Pair i of a head's elements is turned by position ·
+/// theta^(-2i / head_dim).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies.

@@ -10,8 +10,8 @@ use crate::{
     units::{Bytes, Grouped},
 };
 
-/// Positions below which a model is not run for want of memory, unless it has fewer; contexts that were shortened are
-/// multiples.
+/// Positions below which a model is not run for want of memory, unless it has fewer; contexts that
+/// were shortened are multiples.
 const SHORT_CONTEXT: usize = 256;
 
 /// Bytes of memory that a model and a session of it need, by what for.
@@ -21,17 +21,20 @@ pub struct Memory {
     pub weights: u64,
     /// Keys and values of the whole context.
     pub kv_cache: u64,
-    /// Everything else that a session and its loading hold: activations, logits, the sampler's list, the read buffer.
+    /// Everything else that a session and its loading hold: activations, logits, the sampler's
+    /// list, the read buffer.
     pub activations: u64,
 }
 
 impl Memory {
-    /// Memory for the weights of `checkpoint` and a session of its own context, run by the calling core.
+    /// Memory for the weights of `checkpoint` and a session of its own context, run by the calling
+    /// core.
     pub fn whole(checkpoint: &Checkpoint, kv: KvType) -> Memory {
         Memory::of(checkpoint, checkpoint.config.seq_len, kv, 1)
     }
 
-    /// Memory for the weights of `checkpoint` and a session of `positions`, run by `workers` workers.
+    /// Memory for the weights of `checkpoint` and a session of `positions`, run by `workers`
+    /// workers.
     pub fn of(checkpoint: &Checkpoint, positions: usize, kv: KvType, workers: usize) -> Memory {
         let config = Config {
             seq_len: positions,
@@ -77,11 +80,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// Finds a context for a model: `wanted` positions, or as many of its own as `free` bytes have room for.
+    /// Finds a context for a model: `wanted` positions, or as many of its own as `free` bytes have
+    /// room for.
     ///
     /// # Errors
-    /// [`Error::Context`] for a number that the model does not have, [`Error::Memory`] where even a short context, or
-    /// the one that is wanted, does not fit.
+    /// [`Error::Context`] for a number that the model does not have, [`Error::Memory`] where even a
+    /// short context, or the one that is wanted, does not fit.
     pub fn fit(
         checkpoint: &Checkpoint,
         wanted: Option<usize>,

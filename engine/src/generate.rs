@@ -1,4 +1,5 @@
-//! run.c's generate loop as a state machine: a shell drives it pass by pass, and may look at its keyboard in between.
+//! run.c's generate loop as a state machine: a shell drives it pass by pass, and may look at its
+//! keyboard in between.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -56,7 +57,8 @@ impl fmt::Display for PromptError {
 
 impl core::error::Error for PromptError {}
 
-/// Why a text ends whose model gives no numbers: what it reckons with is damaged, or leads out of single precision.
+/// Why a text ends whose model gives no numbers: what it reckons with is damaged, or leads out of
+/// single precision.
 pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
 
 /// Whether logits are what a token can be chosen by.
@@ -70,8 +72,8 @@ pub fn are_numbers(logits: &[f32]) -> bool {
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A pass was run, over one token or a batch of the prompt's; this text became whole by it (often empty: half a
-    /// character, or a prompt in chat).
+    /// A pass was run, over one token or a batch of the prompt's; this text became whole by it
+    /// (often empty: half a character, or a prompt in chat).
     Text(&'a str),
     /// Chat: the assistant has finished; the next turn can begin.
     TurnOver,
@@ -98,8 +100,8 @@ impl TopToken {
     }
 }
 
-/// Text on its way out: whole characters of the tokens so far, without allocating once made. What may be the beginning of a stop
-/// string is held back until that is known.
+/// Text on its way out: whole characters of the tokens so far, without allocating once made. What
+/// may be the beginning of a stop string is held back until that is known.
 pub(crate) struct Output {
     stream: Utf8Stream,
     text: String,
@@ -204,7 +206,8 @@ impl Output {
     }
 }
 
-/// One text in the making: the prompt echoed, then what the model makes of it, until BOS or the last step.
+/// One text in the making: the prompt echoed, then what the model makes of it, until BOS or the
+/// last step.
 pub struct Generation {
     prompt: Vec<u32>,
     /// The token of the next pass, and its position.
@@ -224,8 +227,9 @@ impl Generation {
     /// Encodes `prompt` for a run of at most `steps` positions in a context of `seq_len`.
     ///
     /// # Errors
-    /// [`PromptError::TooLong`] if the prompt does not fit the context. One that fits, but is longer than `steps`, is
-    /// echoed as far as the steps go, as by run.c. [`PromptError::NoToken`] for a character that the vocabulary lacks.
+    /// [`PromptError::TooLong`] if the prompt does not fit the context. One that fits, but is
+    /// longer than `steps`, is echoed as far as the steps go, as by run.c. [`PromptError::NoToken`]
+    /// for a character that the vocabulary lacks.
     pub fn new(
         tokenizer: &Tokenizer,
         prompt: &[u8],
@@ -253,7 +257,8 @@ impl Generation {
         })
     }
 
-    /// Lets a pass over the prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    /// Lets a pass over the prompt take at most `tokens` tokens, where a whole batch would keep the
+    /// user waiting too long.
     pub fn limit_batch(&mut self, tokens: usize) {
         self.batch = tokens.clamp(1, BATCH);
     }
@@ -263,8 +268,8 @@ impl Generation {
         self.output.set_stops(stops);
     }
 
-    /// One pass and the text that follows from it. The first is over the first token alone; the prompt's others go in
-    /// batches.
+    /// One pass and the text that follows from it. The first is over the first token alone; the
+    /// prompt's others go in batches.
     pub fn step(
         &mut self,
         session: &mut Session<'_>,

@@ -4,7 +4,8 @@
 //! ByteSource ─► Checkpoint ─► Model ─► Session ─► logits ─► Sampler ─► token ─► Tokenizer ─► text
 //! ```
 //!
-//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) bring files, a clock and a screen.
+//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) bring files, a clock
+//! and a screen.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

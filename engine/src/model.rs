@@ -12,7 +12,8 @@ use crate::{
     source::ByteSource,
 };
 
-/// Largest piece that is read at once, in bytes: real firmware fails on larger ones, and the user sees progress.
+/// Largest piece that is read at once, in bytes: real firmware fails on larger ones, and the user
+/// sees progress.
 pub const PIECE: usize = 1 << 20;
 
 /// How far loading is.
@@ -53,7 +54,8 @@ pub struct Layer {
     pub w2: Matrix,
     /// Up, `hidden_dim` × `dim`.
     pub w3: Matrix,
-    /// What is added to queries, keys, values and attention's output; empty where the model has none.
+    /// What is added to queries, keys, values and attention's output; empty where the model has
+    /// none.
     pub bq: Buffer<f32>,
     /// See there.
     pub bk: Buffer<f32>,
@@ -93,12 +95,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Streams the weights in: all buffers are allocated, then every byte of the file is read once, in the file's order, in
-    /// pieces of at most [`PIECE`]. `progress` is called after each piece and may stop it.
+    /// Streams the weights in: all buffers are allocated, then every byte of the file is read once,
+    /// in the file's order, in pieces of at most [`PIECE`]. `progress` is called after each piece
+    /// and may stop it.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails, [`Error::NotFinite`],
-    /// [`Error::Stopped`].
+    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails,
+    /// [`Error::NotFinite`], [`Error::Stopped`].
     pub fn load(
         checkpoint: &Checkpoint,
         source: &mut dyn ByteSource,
@@ -189,8 +192,9 @@ impl Model {
         })
     }
 
-    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor, and what is there. Rows that
-    /// RoPE turns are put side by side in pairs, whatever their order in the file.
+    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor,
+    /// and what is there. Rows that RoPE turns are put side by side in pairs, whatever their order
+    /// in the file.
     fn place(&mut self, tensor: &Tensor) -> impl FnMut(usize, &[u8]) {
         enum Place<'a> {
             Matrix(&'a mut Matrix),
@@ -250,7 +254,8 @@ impl Model {
         }
     }
 
-    /// Bytes of weights that a decode step reads: every layer's matrices and norms, and the classifier.
+    /// Bytes of weights that a decode step reads: every layer's matrices and norms, and the
+    /// classifier.
     pub fn bytes_per_token(&self) -> u64 {
         let layers = self.layers.iter().map(|layer| {
             let norms = size_of_val(&layer.attention_norm[..]) + size_of_val(&layer.ffn_norm[..]);
@@ -268,7 +273,8 @@ impl Model {
     }
 }
 
-/// Where row `row` of queries or keys goes, so that i and i + head_dim / 2 of a head stand side by side.
+/// Where row `row` of queries or keys goes, so that i and i + head_dim / 2 of a head stand side by
+/// side.
 fn paired(row: usize, head_dim: usize) -> usize {
     let (inside, half) = (row % head_dim, head_dim / 2);
     row - inside + 2 * (inside % half) + inside / half
@@ -302,7 +308,8 @@ impl<'a> Stream<'a> {
         self.pass(offset.saturating_sub(self.done), 1, &mut |_, _| ())
     }
 
-    /// Reads the next `bytes` bytes and passes them on in pieces of whole units, each with its offset from the first.
+    /// Reads the next `bytes` bytes and passes them on in pieces of whole units, each with its
+    /// offset from the first.
     fn pass(
         &mut self,
         bytes: u64,

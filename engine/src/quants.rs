@@ -7,7 +7,8 @@ use crate::{
     team::Shared,
 };
 
-/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix reads them so.
+/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix
+/// reads them so.
 pub(crate) struct Quants {
     group: Option<usize>,
     cols: usize,
@@ -87,7 +88,8 @@ impl SharedQuants<'_> {
         (kernels.quantize)(values, rounding, out);
     }
 
-    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from `row` on.
+    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from
+    /// `row` on.
     ///
     /// # Safety
     /// Until the next meeting no worker writes to these rows.

@@ -7,7 +7,8 @@ use crate::{
     math,
 };
 
-/// Cosines and sines of a pass's positions, as [`Kernels::rope`] reads them: `head_dim` numbers of either for each position.
+/// Cosines and sines of a pass's positions, as [`Kernels::rope`] reads them: `head_dim` numbers of
+/// either for each position.
 pub(crate) struct Angles {
     cos: Buffer<f32>,
     sin: Buffer<f32>,
@@ -19,7 +20,8 @@ pub(crate) struct Angles {
 }
 
 impl Angles {
-    /// For heads of `c`'s shape and passes of `positions`; `factors` (head_dim / 2, or none) divide the frequencies.
+    /// For heads of `c`'s shape and passes of `positions`; `factors` (head_dim / 2, or none) divide
+    /// the frequencies.
     pub(crate) fn new(c: &Config, positions: usize, factors: &[f32]) -> Result<Self, OutOfMemory> {
         let (head_dim, rope) = (c.head_dim(), &c.variant.rope);
         let mut frequencies = Buffer::zeroed(head_dim / 2)?;
@@ -64,15 +66,17 @@ impl Angles {
 const FAST: f32 = 32.0;
 const SLOW: f32 = 1.0;
 
-/// What is kept of the frequency of pair `i` where it is scaled: for YaRN all of it where it turns more than [`FAST`] times
-/// in the context of the training, `1 / factor` where it turns less than [`SLOW`] times.
+/// What is kept of the frequency of pair `i` where it is scaled: for YaRN all of it where it turns
+/// more than [`FAST`] times in the context of the training, `1 / factor` where it turns less than
+/// [`SLOW`] times.
 fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
     match rope.scaling {
         RopeScaling::None => 1.0,
         RopeScaling::NoRope => 0.0,
         RopeScaling::Linear(factor) => 1.0 / factor,
         RopeScaling::Yarn { factor, original } => {
-            // The pair that turns so often (ggml's rule, Peng et al. 2023, equations 17 to 20 with whole pairs as borders).
+            // The pair that turns so often (ggml's rule, Peng et al. 2023, equations 17 to 20 with
+            // whole pairs as borders).
             let pair = |turns: f32| {
                 let (log, full) = (libm::log, core::f64::consts::TAU);
                 let length = original as f64 / (f64::from(turns) * full);
@@ -96,7 +100,8 @@ pub(crate) struct SharedAngles<'a> {
 }
 
 impl SharedAngles<'_> {
-    /// Turns the numbers of all heads from row `row` (even) on, which are as many as `values`, to position `pos`.
+    /// Turns the numbers of all heads from row `row` (even) on, which are as many as `values`, to
+    /// position `pos`.
     pub(crate) fn turn(&self, kernels: &Kernels, pos: usize, row: usize, values: &mut [f32]) {
         let mut row = row;
         let mut rest = values;

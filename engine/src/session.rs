@@ -1,8 +1,9 @@
 //! One conversation with a model: the forward pass of Llama 2, for one token or a batch of them.
 //!
-//! The pass follows run.c's `forward` (Touvron et al. 2023, "Llama 2"). All state is allocated by [`Session::new`];
-//! a step allocates nothing and calls nothing outside the engine. Every worker goes through `Pass::run` from top to
-//! bottom; each `deal` in it is a step of the computation that has to be complete before the next.
+//! The pass follows run.c's `forward` (Touvron et al. 2023, "Llama 2"). All state is allocated by
+//! [`Session::new`]; a step allocates nothing and calls nothing outside the engine. Every worker
+//! goes through `Pass::run` from top to bottom; each `deal` in it is a step of the computation that
+//! has to be complete before the next.
 
 use crate::{
     buffer::{ALIGN, Arena, Buffer},
@@ -64,12 +65,14 @@ pub struct Options<'w> {
     pub threads: Threads,
     /// What keys and values are kept in.
     pub kv: KvType,
-    /// Length of its context; `None` for the model's own, which it may exceed where numbers alone matter (benchmarks).
+    /// Length of its context; `None` for the model's own, which it may exceed where numbers alone
+    /// matter (benchmarks).
     pub positions: Option<usize>,
 }
 
 impl Default for Options<'_> {
-    /// This core's best kernels, the calling core alone, keys and values in single precision, the model's own context.
+    /// This core's best kernels, the calling core alone, keys and values in single precision, the
+    /// model's own context.
     fn default() -> Self {
         Options {
             kernels: kernels::best(Features::of_this_core()),
@@ -86,12 +89,13 @@ fn rows(workers: usize) -> usize {
     BATCH.max(workers)
 }
 
-/// Bytes of everything in a session but its keys and values, for `workers` workers, and of the sampler's list.
+/// Bytes of everything in a session but its keys and values, for `workers` workers, and of the
+/// sampler's list.
 pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let rows = rows(workers) as u64;
     let (dim, q_dim, kv_dim) = (c.dim as u64, c.q_dim() as u64, c.kv_dim() as u64);
-    // x and normed; q and attended; k and v; gate; their int8 forms with scales and sums (at most 16 bytes a number); room for
-    // strides.
+    // x and normed; q and attended; k and v; gate; their int8 forms with scales and sums (at most
+    // 16 bytes a number); room for strides.
     let numbers = 2 * dim + 2 * q_dim + 2 * kv_dim + c.hidden_dim as u64 + 6 * 32;
     let quantised = 16 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * BATCH as u64 * c.head_dim() as u64;
@@ -119,7 +123,8 @@ pub struct Session<'m> {
     q: Buffer<f32>,
     /// One head's queries as int8, [`TOGETHER`] rows for each worker, where keys are.
     q_quants: Quants,
-    /// Keys and values before they are put into the cache, where that takes whole heads; else empty.
+    /// Keys and values before they are put into the cache, where that takes whole heads; else
+    /// empty.
     k: Buffer<f32>,
     v: Buffer<f32>,
     /// Attention's result.
@@ -233,8 +238,9 @@ impl<'m> Session<'m> {
         self.cache.bytes_at(pos)
     }
 
-    /// One forward pass: the logits (`vocab_size`) of what follows `token` at position `pos`, given the tokens that were
-    /// passed at positions 0 to `pos` - 1. The caller may change them. Allocates nothing.
+    /// One forward pass: the logits (`vocab_size`) of what follows `token` at position `pos`, given
+    /// the tokens that were passed at positions 0 to `pos` - 1. The caller may change them.
+    /// Allocates nothing.
     ///
     /// # Panics
     /// If `token` is outside of the vocabulary or `pos` outside of the context.
@@ -245,9 +251,9 @@ impl<'m> Session<'m> {
         &mut self.logits
     }
 
-    /// The same for `tokens` (at least one) at positions `pos` and following: the logits after the last. All weights are
-    /// read once for each [`BATCH`] tokens, and the numbers are those of [`forward`](Session::forward) token by token, to
-    /// the last bit.
+    /// The same for `tokens` (at least one) at positions `pos` and following: the logits after the
+    /// last. All weights are read once for each [`BATCH`] tokens, and the numbers are those of
+    /// [`forward`](Session::forward) token by token, to the last bit.
     ///
     /// # Panics
     /// As there.
@@ -298,8 +304,9 @@ impl<'m> Session<'m> {
 
 /// One pass over the weights, as all workers see it.
 ///
-/// Between two meetings (the ends of `deal`s) each row of a buffer, or each part of it that belongs to a panel or to a head,
-/// is written by the one worker that it was dealt to, and read by nobody else: that is what the `Safety` lines rely on.
+/// Between two meetings (the ends of `deal`s) each row of a buffer, or each part of it that belongs
+/// to a panel or to a head, is written by the one worker that it was dealt to, and read by nobody
+/// else: that is what the `Safety` lines rely on.
 struct Pass<'a> {
     model: &'a Model,
     config: &'a Config,
@@ -477,7 +484,8 @@ impl Pass<'_> {
         unsafe { self.own.write(from..to) }.split_at_mut(size)
     }
 
-    /// Panels that are dealt at once, of `panels`: some for everybody to the last, and results for no more than [`CHUNK`].
+    /// Panels that are dealt at once, of `panels`: some for everybody to the last, and results for
+    /// no more than [`CHUNK`].
     fn chunk(&self, member: &Member<'_>, panels: usize, tokens: usize) -> usize {
         let fair = if member.parts == 1 {
             panels
@@ -487,8 +495,8 @@ impl Pass<'_> {
         fair.clamp(1, CHUNK / PANEL / tokens)
     }
 
-    /// Multiplies `matrices`, which read the same `input`, and hands on the results of some rows at a time: `each(matrix,
-    /// token, first row, results)`.
+    /// Multiplies `matrices`, which read the same `input`, and hands on the results of some rows at
+    /// a time: `each(matrix, token, first row, results)`.
     fn product(
         &self,
         member: &Member<'_>,
@@ -623,7 +631,8 @@ impl Pass<'_> {
         });
     }
 
-    /// attended = attention of q over all positions up to each token's own, as far as the window reaches.
+    /// attended = attention of q over all positions up to each token's own, as far as the window
+    /// reaches.
     fn attend(&self, member: &Member<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
         let (head_dim, stride_q) = (c.head_dim(), stride(c.q_dim(), 4));
@@ -664,7 +673,8 @@ impl Pass<'_> {
                 let (count, stride) = (heads * tokens, if heads > 1 { head_dim } else { stride_q });
                 let place = first * stride_q + head * head_dim;
                 let end = place + (count - 1) * stride + head_dim;
-                // From the first position that the first token sees, in whole panels, to the last token's own.
+                // From the first position that the first token sees, in whole panels, to the last
+                // token's own.
                 let begin = (self.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
                 let positions = self.pos + first + tokens - begin;
                 let panels = positions.next_multiple_of(PANEL);
@@ -696,7 +706,8 @@ impl Pass<'_> {
                         room,
                     );
                 }
-                // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its window.
+                // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before
+                // its window.
                 for (i, scores) in scores.chunks_exact_mut(panels).enumerate() {
                     let end = self.pos + first + i / heads + 1;
                     let (seen, after) = scores.split_at_mut(end - begin);

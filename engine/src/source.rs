@@ -3,7 +3,8 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-/// A sized, seekable run of bytes: a host file, a UEFI file, bytes inside the binary, a faulty one in tests.
+/// A sized, seekable run of bytes: a host file, a UEFI file, bytes inside the binary, a faulty one
+/// in tests.
 pub trait ByteSource {
     /// The source's size in bytes.
     fn size(&self) -> u64;

@@ -1,4 +1,5 @@
-//! From what a user wishes to what is to be done: a text to go on from, or a conversation. Both shells begin here.
+//! From what a user wishes to what is to be done: a text to go on from, or a conversation. Both
+//! shells begin here.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -11,7 +12,8 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What is to be done, with the prompt already encoded: one that does not fit is refused before the weights are read.
+/// What is to be done, with the prompt already encoded: one that does not fit is refused before the
+/// weights are read.
 pub enum Task {
     /// Going on from a text, for so many steps.
     Story(Generation, usize),
@@ -37,7 +39,8 @@ impl Task {
             generation.set_stops(&settings.stops);
             return Ok(Task::Story(generation, steps));
         }
-        // A checkpoint of llama2.c cannot say how its model was taught to chat: it is taken for Llama 2's, as by run.c.
+        // A checkpoint of llama2.c cannot say how its model was taught to chat: it is taken for
+        // Llama 2's, as by run.c.
         let run_c = !matches!(format, Format::Gguf { .. }) && tokenizer.chat_template().is_none();
         let steps = settings.steps_for(seq_len, !run_c);
         let mut chat = if run_c {

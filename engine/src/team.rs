@@ -1,9 +1,11 @@
-//! Workers that go through one computation side by side: who takes which part of a step, and where they wait for each other.
+//! Workers that go through one computation side by side: who takes which part of a step, and where
+//! they wait for each other.
 //!
-//! Every worker runs the same code from top to bottom. At a [`Member::deal`] they share the work out; nobody goes on before
-//! all of it is done. Each worker has a run of the work of its own, so that it walks memory in one line and finds in its
-//! caches what it read for the last token; whoever is done first helps the others, chunk by chunk, so that a slow core or one
-//! that the host has taken away holds up no more than the chunk in its hands.
+//! Every worker runs the same code from top to bottom. At a [`Member::deal`] they share the work
+//! out; nobody goes on before all of it is done. Each worker has a run of the work of its own, so
+//! that it walks memory in one line and finds in its caches what it read for the last token;
+//! whoever is done first helps the others, chunk by chunk, so that a slow core or one that the host
+//! has taken away holds up no more than the chunk in its hands.
 
 use alloc::vec::Vec;
 use core::{
@@ -77,8 +79,9 @@ pub struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// Shares `items` out in chunks of at most `chunk`: calls `f` with each range that this worker takes, and returns when
-    /// all ranges are done, whoever took them. All workers of the team must call it with the same numbers.
+    /// Shares `items` out in chunks of at most `chunk`: calls `f` with each range that this worker
+    /// takes, and returns when all ranges are done, whoever took them. All workers of the team must
+    /// call it with the same numbers.
     pub fn deal(&self, items: usize, chunk: usize, mut f: impl FnMut(Range<usize>)) {
         let chunks = items.div_ceil(chunk);
         let range =
@@ -102,7 +105,8 @@ impl Member<'_> {
             }
         }
         self.meet();
-        // All are through with this deal, and nobody comes to the deal after the next before all have been at the next one.
+        // All are through with this deal, and nobody comes to the deal after the next before all
+        // have been at the next one.
         self.team.next[self.index][turn].0.store(0, Relaxed);
     }
 
@@ -125,8 +129,8 @@ impl Member<'_> {
 
 /// A buffer that the workers of a team write to and read from.
 ///
-/// Between two meetings each element is either written by one worker, or read by any number: that is what the callers of
-/// its functions promise.
+/// Between two meetings each element is either written by one worker, or read by any number: that
+/// is what the callers of its functions promise.
 pub struct Shared<'a, T> {
     start: *mut T,
     len: usize,
@@ -161,14 +165,16 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// Elements `range`, to be written.
     ///
     /// # Safety
-    /// Until the next meeting no other worker may touch these elements, nor this worker through another slice.
+    /// Until the next meeting no other worker may touch these elements, nor this worker through
+    /// another slice.
     ///
     /// # Panics
     /// If the range reaches over the end.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn write(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by contract.
+        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // contract.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 
@@ -181,7 +187,8 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// If it is behind the end.
     pub unsafe fn put(&self, index: usize, value: T) {
         assert!(index < self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by contract.
+        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // contract.
         unsafe { self.start.add(index).write(value) }
     }
 
@@ -194,7 +201,8 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// If the range reaches over the end.
     pub unsafe fn read(&self, range: Range<usize>) -> &[T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed as long as this lives; nobody writes, by contract.
+        // Safety: inside of the buffer, which is borrowed as long as this lives; nobody writes, by
+        // contract.
         unsafe { core::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
 }

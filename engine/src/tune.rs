@@ -1,22 +1,25 @@
-//! How many workers a session uses: a number that is given, or the one that was fastest over the first tokens.
+//! How many workers a session uses: a number that is given, or the one that was fastest over the
+//! first tokens.
 
 /// How many workers.
 #[derive(Clone, Copy)]
 pub enum Threads {
     /// So many; as many as there are, if there are fewer.
     Fixed(usize),
-    /// As many as are fastest by this clock (nanoseconds, from anywhere): 1, 2, … are tried over the first tokens.
+    /// As many as are fastest by this clock (nanoseconds, from anywhere): 1, 2, … are tried over
+    /// the first tokens.
     Calibrate(fn() -> u64),
 }
 
 /// Steps with each number of workers; the shortest counts.
 const TRIES: usize = 2;
 
-/// Steps that took longer than one worker alone would have, after which the number is found out anew: another program has
-/// taken a core, and everybody waits for whoever was on it.
+/// Steps that took longer than one worker alone would have, after which the number is found out
+/// anew: another program has taken a core, and everybody waits for whoever was on it.
 const STRIKES: usize = 4;
 
-/// Steps by one worker alone after which more are tried again, for the first time; then after twice as many, and so on.
+/// Steps by one worker alone after which more are tried again, for the first time; then after twice
+/// as many, and so on.
 const PATIENCE: usize = 64;
 const MOST_PATIENCE: usize = 4096;
 
@@ -81,7 +84,8 @@ impl Tuner {
         self.clock.map_or(0, |clock| clock())
     }
 
-    /// The step that began at `before` has ended. Not more than `at_hand` workers are there for the next one.
+    /// The step that began at `before` has ended. Not more than `at_hand` workers are there for the
+    /// next one.
     pub(crate) fn end(&mut self, before: u64, at_hand: usize) {
         let Some(clock) = self.clock else { return };
         let took = clock().saturating_sub(before).max(1);

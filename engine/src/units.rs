@@ -8,8 +8,8 @@ pub const SENTENCE: usize = 300;
 /// Most characters of a path in a sentence.
 pub const PATH: usize = 100;
 
-/// `text` in at most `most` characters: of a longer one the middle becomes `…`, and a path keeps its last name whole where there is
-/// room for it.
+/// `text` in at most `most` characters: of a longer one the middle becomes `…`, and a path keeps
+/// its last name whole where there is room for it.
 pub fn short(text: &str, most: usize) -> Cow<'_, str> {
     let count = text.chars().count();
     if count <= most {
@@ -28,7 +28,8 @@ pub fn short(text: &str, most: usize) -> Cow<'_, str> {
     format!("{}…{}", &text[..at(head)], &text[at(count - tail)..]).into()
 }
 
-/// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`, `512 bytes`.
+/// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`,
+/// `512 bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
@@ -50,8 +51,9 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A name out of a file, in quotes: what would move a terminal's cursor is written out, and what is longer than [`Quoted::MOST`]
-/// characters ends in `…`, so that a sentence stays a sentence whatever the file says.
+/// A name out of a file, in quotes: what would move a terminal's cursor is written out, and what is
+/// longer than [`Quoted::MOST`] characters ends in `…`, so that a sentence stays a sentence
+/// whatever the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quoted<'a>(pub &'a str);
 
@@ -84,7 +86,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A whole number in its digits alone: a blank or a comma between them would make two numbers of it for scripts, and for some readers.
+/// A whole number in its digits alone: a blank or a comma between them would make two numbers of it
+/// for scripts, and for some readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouped(pub u64);
 

@@ -2,8 +2,8 @@
 
 use alloc::string::String;
 
-/// Gathers bytes and gives out whole UTF-8 characters only. What can never become one is U+FFFD, by the same rule as
-/// [`String::from_utf8_lossy`] (Unicode's "substitution of maximal subparts").
+/// Gathers bytes and gives out whole UTF-8 characters only. What can never become one is U+FFFD, by
+/// the same rule as [`String::from_utf8_lossy`] (Unicode's "substitution of maximal subparts").
 #[derive(Debug, Default, Clone)]
 pub struct Utf8Stream {
     /// The beginning of a character.
@@ -21,7 +21,8 @@ impl Utf8Stream {
         }
     }
 
-    /// Gives out what `pending` is decided to be. A character has at most four bytes, so `pending` never fills up.
+    /// Gives out what `pending` is decided to be. A character has at most four bytes, so `pending`
+    /// never fills up.
     fn settle(&mut self, out: &mut String) {
         while self.len > 0 {
             let error = match core::str::from_utf8(&self.pending[..self.len]) {
@@ -84,7 +85,8 @@ mod tests {
         }
     }
 
-    /// Bytes at random, most of them such as stand at the beginning, inside and at the limits of a character.
+    /// Bytes at random, most of them such as stand at the beginning, inside and at the limits of a
+    /// character.
     #[test]
     fn random_bytes_give_the_lossy_text() {
         const ODD: [u8; 16] = [

@@ -9,7 +9,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 /// [`wait`](Workers::wait) say: parts of a computation write to memory that they share, and take
 /// turns by it.
 pub unsafe trait Workers: Sync {
-    /// Most workers that [`run`](Workers::run) can use, at least 1; the same for the crew's whole life.
+    /// Most workers that [`run`](Workers::run) can use, at least 1; the same for the crew's whole
+    /// life.
     fn count(&self) -> usize;
 
     /// How many of them can be used now: some may have gone home until the next reply.
@@ -17,12 +18,13 @@ pub unsafe trait Workers: Sync {
         self.count()
     }
 
-    /// Calls `f(0)`, …, `f(parts - 1)`, each once and all at the same time (they wait for each other inside), `f(0)` on the
-    /// calling core, and returns when all have returned. `parts` is 1 to [`count`](Workers::count).
+    /// Calls `f(0)`, …, `f(parts - 1)`, each once and all at the same time (they wait for each
+    /// other inside), `f(0)` on the calling core, and returns when all have returned. `parts` is 1
+    /// to [`count`](Workers::count).
     fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync));
 
-    /// Returns once `word` is no longer `seen`. Called inside of [`run`](Workers::run), for waits of mostly less than a
-    /// microsecond.
+    /// Returns once `word` is no longer `seen`. Called inside of [`run`](Workers::run), for waits
+    /// of mostly less than a microsecond.
     fn wait(&self, word: &AtomicU32, seen: u32) {
         while word.load(Acquire) == seen {
             core::hint::spin_loop();

@@ -1,4 +1,5 @@
-//! Shared by the fuzzers: the shells' functions and seeds, the allocator that measures, and where inputs are put.
+//! Shared by the fuzzers: the shells' functions and seeds, the allocator that measures, and where
+//! inputs are put.
 
 #[path = "../../efi/tests/untrusted/shells.rs"]
 pub mod shells;

@@ -1,6 +1,7 @@
 //! What drawing costs, in microseconds: `cargo run --release -p llama2-screen --example cost`.
 //!
-//! The display is a second copy of the pixels in memory; a real one is slower or faster to write to.
+//! The display is a second copy of the pixels in memory; a real one is slower or faster to write
+//! to.
 
 use std::time::Instant;
 

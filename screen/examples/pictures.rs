@@ -1,4 +1,5 @@
-//! Pictures of each view, to be looked at: `cargo run -p llama2-screen --example pictures` writes them to `target/screen/`.
+//! Pictures of each view, to be looked at: `cargo run -p llama2-screen --example pictures` writes
+//! them to `target/screen/`.
 
 use std::{fs::File, io::BufWriter, path::PathBuf};
 

@@ -2,21 +2,33 @@
 //!
 //! # The font
 //!
-//! DejaVu Sans Mono 2.37 (the last version, of 2016; Bitstream Vera's licence, changes in the public domain: `LICENSE-DejaVu.txt`), as the crate `dejavu` 2.37
-//! brings it; the build script writes its outlines as tables, so that no reader of fonts is linked and nothing of it can fail at run time. It has every character of Latin (Basic, Latin-1,
-//! Extended-A), modern Greek, Cyrillic of the Slavic languages and half of the others', quotation marks, currencies, arrows, geometric shapes and two thirds of the mathematical
-//! operators; a test counts the exceptions. Lines and blocks are drawn in [`crate::lines`], since a font's own do not meet. Smoothed outlines serve every resolution with one font: a cell is 8x16 at 800x600, 12x24 at 1920x1080, 24x48 at 3840x2160.
+//! DejaVu Sans Mono 2.37 (the last version, of 2016; Bitstream Vera's licence, changes in the
+//! public domain: `LICENSE-DejaVu.txt`), as the crate `dejavu` 2.37 brings it; the build script
+//! writes its outlines as tables, so that no reader of fonts is linked and nothing of it can fail
+//! at run time. It has every character of Latin (Basic, Latin-1, Extended-A), modern Greek,
+//! Cyrillic of the Slavic languages and half of the others', quotation marks, currencies, arrows,
+//! geometric shapes and two thirds of the mathematical operators; a test counts the exceptions.
+//! Lines and blocks are drawn in [`crate::lines`], since a font's own do not meet. Smoothed
+//! outlines serve every resolution with one font: a cell is 8x16 at 800x600, 12x24 at 1920x1080,
+//! 24x48 at 3840x2160.
 //!
 //! Looked at as well:
 //!
-//! - `noto-sans-mono-bitmap` 0.4.0 (MIT): smoothed bitmaps of four sizes, but Latin only: no Greek, Cyrillic, lines or arrows.
-//! - `embedded-graphics-unicodefonts` 0.2.0 (MIT; what mousefood uses): X11's fixed fonts to 10x20, one bit a pixel; nothing for large screens.
-//! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit a pixel; Latin, lines and blocks, but neither Greek nor Cyrillic.
-//! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first plane, but 8x16 only and one bit a pixel.
-//! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with a licence and a coverage of its own, one bit a pixel.
-//! - `epaint_default_fonts` 0.37 (Hack): wants Rust 1.95 and the standard library; an en dash looks like a hyphen.
-//! - `ttf-parser` 0.25.1 in the application: unmaintained (RUSTSEC-2026-0192). `skrifa` there: it executes hints, too; what they gain at 8x16 is had here
-//!   by moving the heights of small and capital letters onto whole pixels.
+//! - `noto-sans-mono-bitmap` 0.4.0 (MIT): smoothed bitmaps of four sizes, but Latin only: no Greek,
+//!   Cyrillic, lines or arrows.
+//! - `embedded-graphics-unicodefonts` 0.2.0 (MIT; what mousefood uses): X11's fixed fonts to 10x20,
+//!   one bit a pixel; nothing for large screens.
+//! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit a pixel; Latin, lines and
+//!   blocks, but neither Greek nor Cyrillic.
+//! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first
+//!   plane, but 8x16 only and one bit a pixel.
+//! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with a licence and a coverage of its own, one bit
+//!   a pixel.
+//! - `epaint_default_fonts` 0.37 (Hack): wants Rust 1.95 and the standard library; an en dash looks
+//!   like a hyphen.
+//! - `ttf-parser` 0.25.1 in the application: unmaintained (RUSTSEC-2026-0192). `skrifa` there: it
+//!   executes hints, too; what they gain at 8x16 is had here by moving the heights of small and
+//!   capital letters onto whole pixels.
 //!
 //! `ab_glyph_rasterizer` 0.1.10 fills the outlines: `no_std`, without dependencies but `libm`.
 
@@ -25,8 +37,9 @@ use llama2_console::width;
 
 use crate::lines::{self, FULL};
 
-/// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with a stretch of `PLACES` each;
-/// contours, and where they begin; where a contour's points begin in `POINTS`; and these, as steps.
+/// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with
+/// a stretch of `PLACES` each; contours, and where they begin; where a contour's points begin in
+/// `POINTS`; and these, as steps.
 mod outlines {
     include!(concat!(env!("OUT_DIR"), "/outlines.rs"));
 
@@ -37,7 +50,8 @@ mod outlines {
         PLACES.get(usize::from(first)..)?.get(..count.into())
     }
 
-    /// The points of a contour behind its first: steps from one to the next, and whether it goes through the point.
+    /// The points of a contour behind its first: steps from one to the next, and whether it goes
+    /// through the point.
     pub(super) fn points(contour: u16) -> impl Iterator<Item = (f32, f32, bool)> {
         let at = |number: usize| STARTS.get(number).map_or(0, |&start| start as usize);
         let contour = usize::from(contour);
@@ -111,7 +125,8 @@ impl Font {
         outlines::contours(letter).is_some()
     }
 
-    /// Levels of ink of a cluster, `columns` wide: row by row into `levels`. What is not in the font is a box.
+    /// Levels of ink of a cluster, `columns` wide: row by row into `levels`. What is not in the
+    /// font is a box.
     pub(crate) fn draw(&mut self, cluster: &str, shape: Shape, columns: usize, levels: &mut [u8]) {
         let (width, height) = (self.width * columns, self.height);
         levels.fill(0);
@@ -215,7 +230,8 @@ struct Pen<'a> {
 impl Pen<'_> {
     fn place(&self, x: f32, y: f32) -> Point {
         let (x, y) = (x * self.scale, y * self.scale);
-        // The tops of small and of capital letters lie on whole pixels; what is between is stretched.
+        // The tops of small and of capital letters lie on whole pixels; what is between is
+        // stretched.
         let up = if y <= 0.0 {
             y
         } else if y <= self.small.0 {
@@ -234,7 +250,8 @@ impl Pen<'_> {
         )
     }
 
-    /// A closed line of straight pieces and quadratic curves, as TrueType has them ("glyf - Glyph Data").
+    /// A closed line of straight pieces and quadratic curves, as TrueType has them ("glyf - Glyph
+    /// Data").
     fn contour(&mut self, contour: u16, x: f32, y: f32) {
         let begin = (x, y);
         let mut last = begin;

@@ -1,9 +1,11 @@
-//! Box drawing and block elements (Unicode's U+2500 to U+259F), made for a cell of any size: a font's own do not meet at the edges.
+//! Box drawing and block elements (Unicode's U+2500 to U+259F), made for a cell of any size: a
+//! font's own do not meet at the edges.
 
 /// All ink: levels go from 0 to this.
 pub(crate) const FULL: u8 = 15;
 
-/// What goes from the middle of each of U+2500 to U+257F up, right, down and left: 1 a light line, 2 a heavy one, 3 a double one.
+/// What goes from the middle of each of U+2500 to U+257F up, right, down and left: 1 a light line,
+/// 2 a heavy one, 3 a double one.
 const ARMS: [u16; 128] = [
     0o0101, 0o0202, 0o1010, 0o2020, 0o0101, 0o0202, 0o1010, 0o2020, 0o0101, 0o0202, 0o1010, 0o2020,
     0o0110, 0o0210, 0o0120, 0o0220, 0o0011, 0o0012, 0o0021, 0o0022, 0o1100, 0o1200, 0o2100, 0o2200,

@@ -1,4 +1,5 @@
-//! The screen as cells and as pixels: which cells changed, drawing those, and telling which rectangles have to be put on the display.
+//! The screen as cells and as pixels: which cells changed, drawing those, and telling which
+//! rectangles have to be put on the display.
 
 use alloc::{vec, vec::Vec};
 
@@ -53,7 +54,8 @@ impl Block {
     }
 }
 
-/// Cells that are put for nothing rather than in one more rectangle: one call of the firmware takes about as long.
+/// Cells that are put for nothing rather than in one more rectangle: one call of the firmware takes
+/// about as long.
 const SLACK: usize = 48;
 
 pub(crate) struct Picture {
@@ -200,7 +202,8 @@ impl Picture {
     }
 }
 
-/// Joins the blocks of a row, from `begin` on, to those of the row above, from `above` on, where that costs little. Where the row's begin now.
+/// Joins the blocks of a row, from `begin` on, to those of the row above, from `above` on, where
+/// that costs little. Where the row's begin now.
 fn join(blocks: &mut Vec<Block>, above: usize, begin: usize) -> usize {
     let mut here = begin;
     let mut at = begin;

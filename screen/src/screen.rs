@@ -82,8 +82,8 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// A screen for a display of this many pixels. The font is chosen so that there are about 45 rows and 80 columns at least, if that many
-    /// fit at 8x16 pixels a cell.
+    /// A screen for a display of this many pixels. The font is chosen so that there are about 45
+    /// rows and 80 columns at least, if that many fit at 8x16 pixels a cell.
     ///
     /// # Errors
     ///
@@ -132,8 +132,9 @@ impl Screen {
         self.picture.forget();
     }
 
-    /// Draws what was shown since the last time into pixels (0x00RRGGBB, as a `Blt` of the Graphics Output Protocol takes them) and calls `put` for each
-    /// rectangle that changed, with all the pixels of the screen and how many of them a row has.
+    /// Draws what was shown since the last time into pixels (0x00RRGGBB, as a `Blt` of the Graphics
+    /// Output Protocol takes them) and calls `put` for each rectangle that changed, with all the
+    /// pixels of the screen and how many of them a row has.
     pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
         self.render();
         if !self.picture.is_due() {
@@ -309,7 +310,8 @@ impl Screen {
     }
 }
 
-/// The size of a cell: about 45 rows, 80 columns where that is possible, and never smaller than 8x16 pixels.
+/// The size of a cell: about 45 rows, 80 columns where that is possible, and never smaller than
+/// 8x16 pixels.
 fn cell(width: usize, height: usize) -> (usize, usize) {
     let wanted = (height / 45).clamp(16, 64) / 2;
     let across = wanted.min(width / 80).max(8);

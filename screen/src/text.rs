@@ -1,4 +1,5 @@
-//! What was said so far, in rows of the pane's width: text grows at the end, the oldest rows go, and only the last row is ever broken anew.
+//! What was said so far, in rows of the pane's width: text grows at the end, the oldest rows go,
+//! and only the last row is ever broken anew.
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 

@@ -75,7 +75,8 @@ pub(crate) fn style(style: front::Style) -> Style {
     }
 }
 
-/// The colour of the mark beside a row that begins so: who speaks, and what should not be overlooked.
+/// The colour of the mark beside a row that begins so: who speaks, and what should not be
+/// overlooked.
 pub(crate) fn mark(style: front::Style) -> Option<u8> {
     match style {
         front::Style::User => Some(USER),

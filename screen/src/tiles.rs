@@ -1,4 +1,5 @@
-//! Cells as pixels: which glyph a cell shows, and a cache of glyphs in their colours, since copying rows is all that a scroll can afford.
+//! Cells as pixels: which glyph a cell shows, and a cache of glyphs in their colours, since copying
+//! rows is all that a scroll can afford.
 
 use alloc::{
     collections::BTreeMap,
@@ -55,7 +56,8 @@ pub(crate) struct Tiles {
     pub(crate) height: usize,
     /// Levels of ink of each glyph, one behind the other.
     levels: Vec<u8>,
-    /// The glyph of each character and shape, plus one, and [`TWO`] if it takes two columns; 0 where it is not drawn yet.
+    /// The glyph of each character and shape, plus one, and [`TWO`] if it takes two columns; 0
+    /// where it is not drawn yet.
     table: Vec<u16>,
     /// The same for all others.
     others: BTreeMap<(String, u8), u16>,
@@ -164,7 +166,8 @@ impl Tiles {
     /// The pixels of a cell, row by row.
     fn pixels(&mut self, spot: Spot) -> &[u32] {
         let size = self.width * self.height;
-        // Knuth's multiplicative hashing: two cells that are seen together rarely have the same place.
+        // Knuth's multiplicative hashing: two cells that are seen together rarely have the same
+        // place.
         let place = (spot.0.wrapping_mul(0x9e37_79b1) >> 16) as usize % KEPT;
         let pixels = &mut self.pixels[place * size..(place + 1) * size];
         if self.kept[place] != spot {
@@ -179,7 +182,8 @@ impl Tiles {
         pixels
     }
 
-    /// Draws a cell at a place of an image whose rows are `stride` pixels long. The cell lies within it.
+    /// Draws a cell at a place of an image whose rows are `stride` pixels long. The cell lies
+    /// within it.
     pub(crate) fn blit(&mut self, spot: Spot, image: &mut [u32], at: usize, stride: usize) {
         // A length that the compiler knows is a few moves; any other is a call.
         match self.width {

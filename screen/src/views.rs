@@ -1,4 +1,5 @@
-//! How each part of the screen looks: the conversation's rows, the frame below it, the status bar, a menu.
+//! How each part of the screen looks: the conversation's rows, the frame below it, the status bar,
+//! a menu.
 
 use alloc::{
     collections::VecDeque,
@@ -99,7 +100,8 @@ pub(crate) struct Look {
     long: Option<usize>,
 }
 
-/// The frame and what is in it. `look` is what the frame looks like: it is drawn if that changes. Whether it was.
+/// The frame and what is in it. `look` is what the frame looks like: it is drawn if that changes.
+/// Whether it was.
 pub(crate) fn frame(
     buffer: &mut Buffer,
     places: &Places,
@@ -270,7 +272,8 @@ fn meter(
     }
 }
 
-/// The status bar: the model on the left, how fast and how full on the right. What matters least goes first.
+/// The status bar: the model on the left, how fast and how full on the right. What matters least
+/// goes first.
 pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
     let area = places.bar;
     Clear.render(area, buffer);

@@ -135,8 +135,8 @@ pub enum Domain {
         allowed: &'static str,
         /// Counts something.
         whole: bool,
-        /// Taken out of range on a command line: whoever uses the [`crate::Overrides`] puts it right
-        /// as run.c does.
+        /// Taken out of range on a command line: whoever uses the [`crate::Overrides`] puts it
+        /// right as run.c does.
         adjusted: bool,
     },
     /// A whole number, this or more.

@@ -37,8 +37,8 @@ pub enum ParamValue {
 pub enum Written {
     /// True or false.
     Truth(bool),
-    /// A whole number. (No i128: turned into a float it is garbage on UEFI targets, where the compiler
-    /// and its library pass it in different ways.)
+    /// A whole number. (No i128: turned into a float it is garbage on UEFI targets, where the
+    /// compiler and its library pass it in different ways.)
     Whole(i64),
     /// A whole number beyond those.
     Large(u64),

@@ -335,7 +335,8 @@ impl Talk<'_, '_, '_> {
             Err(sentence) => return self.complain(&sentence),
         };
         let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
-        // What nobody asked for is left to the model, for a story's defaults are no chat's; but what the file says is to be true.
+        // What nobody asked for is left to the model, for a story's defaults are no chat's; but
+        // what the file says is to be true.
         let (settings, shown) = (&self.state.settings, self.shown());
         for spec in TABLE.iter().filter(|spec| !spec.saved.is_empty()) {
             if let Some(value) = shown.get(spec.param)

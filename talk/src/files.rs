@@ -86,7 +86,8 @@ impl Talk<'_, '_, '_> {
             Err(sentence) => return self.complain(&sentence),
         };
         let name = name.trim();
-        // A name without its extension means whichever there is; a part of one, the only one that has it.
+        // A name without its extension means whichever there is; a part of one, the only one that
+        // has it.
         let stem = |name: &str| {
             name.rsplit_once('.')
                 .map_or(name.into(), |(stem, _)| stem.to_lowercase())

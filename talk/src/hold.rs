@@ -1,4 +1,5 @@
-//! A conversation with one model: what is typed is said to it, told as a story, or done. [`State`] is what outlives the model.
+//! A conversation with one model: what is typed is said to it, told as a story, or done. [`State`]
+//! is what outlives the model.
 
 use alloc::{
     boxed::Box,
@@ -96,9 +97,11 @@ pub struct RenderTime {
 pub struct State {
     /// What was asked for: by options at first, then by commands. `mode` is not looked at.
     pub settings: Settings,
-    /// Story or chat, where somebody said it; else a model with a chat template chats, and another tells stories.
+    /// Story or chat, where somebody said it; else a model with a chat template chats, and another
+    /// tells stories.
     pub mode: Option<Mode>,
-    /// What the model at hand is for where `mode` is silent and the shell knows better than by its template: set before each [`hold`].
+    /// What the model at hand is for where `mode` is silent and the shell knows better than by its
+    /// template: set before each [`hold`].
     pub usual: Option<Mode>,
     /// How much the last reply's showing took.
     pub drawn: Option<RenderTime>,
@@ -112,12 +115,14 @@ pub struct State {
     pub(crate) sampler: Option<Sampler>,
     /// The seed that was taken last, and where it came from.
     pub(crate) seed: Option<(u64, &'static str)>,
-    /// The last thing that was said to the model, and whether an answer to it is in the conversation.
+    /// The last thing that was said to the model, and whether an answer to it is in the
+    /// conversation.
     pub(crate) question: Option<String>,
     pub(crate) answered: bool,
     /// Messages of it that are in a file.
     pub(crate) saved: usize,
-    /// The model that the conversation is with, and the first of all: what was asked for besides was asked for that one.
+    /// The model that the conversation is with, and the first of all: what was asked for besides
+    /// was asked for that one.
     model: String,
     pub(crate) first: Option<String>,
 }

@@ -36,7 +36,8 @@ pub struct Offer {
     pub kind: String,
     /// Bytes of its files.
     pub size: u64,
-    /// Bytes of memory that it needs, with a short context at the least; 0 where it could not be told.
+    /// Bytes of memory that it needs, with a short context at the least; 0 where it could not be
+    /// told.
     pub needs: u64,
     /// Bytes of memory that it could have.
     pub free: u64,
@@ -63,7 +64,8 @@ pub trait Audience {
     /// The first pass is over, with this result: from now on text may be shown.
     fn begin(&mut self, top: Option<TopToken>);
 
-    /// Shows what there is and looks at the keys. Whether the reply is to stop. To be called where text is made elsewhere.
+    /// Shows what there is and looks at the keys. Whether the reply is to stop. To be called where
+    /// text is made elsewhere.
     fn look(&mut self) -> bool;
 }
 
@@ -75,8 +77,8 @@ pub trait Host {
     /// Microseconds since some time; may be called wherever a reply is made, on any core.
     fn clock(&self) -> fn() -> u64;
 
-    /// Calls `work`, on this core or on another, with somebody who passes on to `audience` what is made. `threads` is how many workers the work
-    /// will use; `None`: that is yet to be found out.
+    /// Calls `work`, on this core or on another, with somebody who passes on to `audience` what is
+    /// made. `threads` is how many workers the work will use; `None`: that is yet to be found out.
     fn perform(
         &mut self,
         threads: Option<usize>,
@@ -87,7 +89,8 @@ pub trait Host {
     /// The models that can be had now.
     fn models(&mut self) -> Vec<Offer>;
 
-    /// The model in a file that is named by its path, though it is none of [`Host::models`]; `None` if there is none.
+    /// The model in a file that is named by its path, though it is none of [`Host::models`]; `None`
+    /// if there is none.
     fn model_at(&mut self, _path: &str) -> Option<Offer> {
         None
     }
@@ -107,7 +110,8 @@ pub trait Host {
     /// A sentence with the file's name.
     fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String>;
 
-    /// Writes such a file, whole or not at all, over one of this name if there is one. Gives the place in words (`the boot volume`).
+    /// Writes such a file, whole or not at all, over one of this name if there is one. Gives the
+    /// place in words (`the boot volume`).
     ///
     /// # Errors
     /// A sentence with the file's name. What was there before is as it was.

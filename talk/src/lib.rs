@@ -1,4 +1,5 @@
-//! A conversation at a console, the same in firmware and on the host: what is typed, what each command does, how replies are made and shown.
+//! A conversation at a console, the same in firmware and on the host: what is typed, what each
+//! command does, how replies are made and shown.
 //!
 //! ```text
 //!  Console (keys in, text out) ─► prompt ─► a line ─► commands ─► what it does
@@ -6,8 +7,8 @@
 //!  Host (files, cores, machine) ────┴──── reply ◄─────────┘ ─► engine::{chat, generate}
 //! ```
 //!
-//! A shell brings the two traits of [`host`] and calls [`hold()`], which comes back when something is wanted that only the shell can do: another
-//! model, a benchmark, the end.
+//! A shell brings the two traits of [`host`] and calls [`hold()`], which comes back when something
+//! is wanted that only the shell can do: another model, a benchmark, the end.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

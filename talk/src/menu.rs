@@ -42,9 +42,10 @@ pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<MenuRow> {
     offers.into_iter().map(row).collect()
 }
 
-/// Shows a menu of models until one is chosen; `None` if none is to be. Those that cannot be taken stand last, and cannot be
-/// selected. With a `countdown` in seconds the selected one, or the first, is taken when nobody presses a key until then. Without
-/// any that can be taken, only Esc helps.
+/// Shows a menu of models until one is chosen; `None` if none is to be. Those that cannot be taken
+/// stand last, and cannot be selected. With a `countdown` in seconds the selected one, or the
+/// first, is taken when nobody presses a key until then. Without any that can be taken, only Esc
+/// helps.
 pub fn choose(
     offers: &[Offer],
     selected: usize,
@@ -118,7 +119,8 @@ pub fn choose(
     chosen.map(|row| order[row])
 }
 
-/// The model that a name means: its own name or path, whatever its case; else the only one that has it in it.
+/// The model that a name means: its own name or path, whatever its case; else the only one that has
+/// it in it.
 ///
 /// # Errors
 /// A sentence: none, or several.

@@ -1,4 +1,5 @@
-//! What can be told of a model before it is loaded: its numbers' type, and whether there is memory for it.
+//! What can be told of a model before it is loaded: its numbers' type, and whether there is memory
+//! for it.
 
 use alloc::{
     format,
@@ -64,7 +65,8 @@ pub fn look(
     }
 }
 
-/// Tells what a model is, what it needs with as much of its context as there is room for, and whether there is as much.
+/// Tells what a model is, what it needs with as much of its context as there is room for, and
+/// whether there is as much.
 pub fn describe(offer: &mut Offer, checkpoint: &Checkpoint, room: Room) {
     offer.kind = kind(checkpoint);
     // A number of positions that it does not have is no reason to refuse it here.

@@ -1,4 +1,5 @@
-//! Making a reply and showing it as it comes: stopped by a key within a token, keys for later kept, never half a character.
+//! Making a reply and showing it as it comes: stopped by a key within a token, keys for later kept,
+//! never half a character.
 
 use alloc::{format, string::String};
 
@@ -18,10 +19,11 @@ use llama2_engine::{
 
 use crate::host::{Audience, Console, Host, Progress};
 
-/// Microseconds between two looks at the keyboard, and between two batches of text: printing and polling inside the loop cost 4 to 12 % when
-/// done at every token.
+/// Microseconds between two looks at the keyboard, and between two batches of text: printing and
+/// polling inside the loop cost 4 to 12 % when done at every token.
 const BATCH: u64 = 30_000;
-/// Microseconds that a pass over a part of the prompt should not take longer than: keys are looked at in between.
+/// Microseconds that a pass over a part of the prompt should not take longer than: keys are looked
+/// at in between.
 const PASS: u64 = 150_000;
 /// Microseconds between two pictures of the status line.
 const STATUS: u64 = 150_000;
@@ -91,7 +93,8 @@ pub(crate) struct Stream<'a> {
     text: String,
     shown: u64,
     begun: bool,
-    /// Of a run that is only a story, its steps: what goes before the text is said, and no status is shown.
+    /// Of a run that is only a story, its steps: what goes before the text is said, and no status
+    /// is shown.
     only: Option<usize>,
     slow: bool,
     /// Tells thoughts from answers, in chat.
@@ -370,7 +373,8 @@ pub(crate) fn story(
                 made.first_pass = now - start;
                 audience.begin(generation.top_token());
             }
-            // The first token that the model chose itself comes out of the pass over the prompt's last one.
+            // The first token that the model chose itself comes out of the pass over the prompt's
+            // last one.
             if passed >= total {
                 made.first.get_or_insert(now - start);
             } else {
@@ -382,7 +386,8 @@ pub(crate) fn story(
                 context: passed,
             };
         }
-        // Here, where it is made: until other cores have gone home, and `perform` is over, is another matter.
+        // Here, where it is made: until other cores have gone home, and `perform` is over, is
+        // another matter.
         made.took = clock() - start;
     });
     made.progress = progress;
@@ -451,7 +456,8 @@ impl Stream<'_> {
     }
 }
 
-/// The line about a story's speed that scripts read: run.c's measure, which leaves the first pass out.
+/// The line about a story's speed that scripts read: run.c's measure, which leaves the first pass
+/// out.
 pub(crate) fn speed(made: &ReplyStats, cores: usize) -> String {
     let tokens = made.progress.context.saturating_sub(1);
     let microseconds = made.took - made.first_pass;

@@ -13,8 +13,8 @@ use core::{
 /// Bytes a buffer is aligned to: a cache line and the widest vector.
 pub const ALIGN: usize = 64;
 
-/// Bytes of a large page (x86-64, AArch64 with 4 KiB granules): the alignment of what is at least as long, so that a host
-/// whose allocator knows what this alignment means can give such pages.
+/// Bytes of a large page (x86-64, AArch64 with 4 KiB granules): the alignment of what is at least
+/// as long, so that a host whose allocator knows what this alignment means can give such pages.
 pub const LARGE_PAGE: usize = 2 << 20;
 
 /// Element types for which all-zero bytes are a value and which need no drop.
@@ -78,8 +78,8 @@ impl Drop for Region {
     }
 }
 
-/// Room for many buffers side by side in one allocation, so that small ones too lie on large pages. Where the allocator has
-/// no room for it in one piece, each buffer gets memory of its own.
+/// Room for many buffers side by side in one allocation, so that small ones too lie on large pages.
+/// Where the allocator has no room for it in one piece, each buffer gets memory of its own.
 pub struct Arena {
     region: Option<Arc<Region>>,
     used: usize,
@@ -192,8 +192,8 @@ impl<T: Plain> DerefMut for Buffer<T> {
     }
 }
 
-/// Elements that are asked for now and touched only when they are used: until then a host gives no memory for them, and
-/// firmware spends no time on them.
+/// Elements that are asked for now and touched only when they are used: until then a host gives no
+/// memory for them, and firmware spends no time on them.
 pub struct Reserve<T: Plain> {
     start: NonNull<T>,
     len: usize,
@@ -250,7 +250,8 @@ mod tests {
         buffer[1000] = 1.0;
         assert_eq!(Buffer::<u8>::zeroed(0).unwrap().len(), 0);
         assert!(Buffer::<f32>::zeroed(usize::MAX / 2).is_err());
-        // Without the black box the compiler takes an unused allocation away, and with it its failure.
+        // Without the black box the compiler takes an unused allocation away, and with it its
+        // failure.
         let huge = core::hint::black_box(Buffer::<u8>::zeroed(isize::MAX as usize - 64));
         assert!(huge.is_err());
     }

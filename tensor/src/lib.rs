@@ -4,8 +4,8 @@
 //! bytes of a file ─► matrix (packed panels, in an arena of buffer) ─► kernels ─► activations
 //! ```
 //!
-//! A crate of its own because its inner loops are generated per type, number of tokens and instruction set, which is
-//! most of what there is to compile: once for all tests.
+//! A crate of its own because its inner loops are generated per type, number of tokens and
+//! instruction set, which is most of what there is to compile: once for all tests.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

@@ -1,15 +1,20 @@
-//! The transcendental functions of the engine: the same bits on every machine, which no libm promises.
+//! The transcendental functions of the engine: the same bits on every machine, which no libm
+//! promises.
 //!
-//! Each is computed in `f64` and rounded once, so that the result is the correctly rounded `f32` but for about one
-//! argument in a hundred million. That is also what glibc's `expf`, `powf`, `sinf` and `cosf` do, hence run.c's numbers.
+//! Each is computed in `f64` and rounded once, so that the result is the correctly rounded `f32`
+//! but for about one argument in a hundred million. That is also what glibc's `expf`, `powf`,
+//! `sinf` and `cosf` do, hence run.c's numbers.
 
 /// e to the power `x`.
 ///
-/// Table-free and without branches in its body, so that a loop over it vectorises: x = (k + r)·ln 2 with k whole and
-/// |r| ≤ ½, a Taylor polynomial of degree 9 for 2^r (relative error 5e-12), k put into the exponent.
+/// Table-free and without branches in its body, so that a loop over it vectorises: x = (k + r)·ln 2
+/// with k whole and
+/// |r| ≤ ½, a Taylor polynomial of degree 9 for 2^r (relative error 5e-12), k put into the
+/// exponent.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // Outside of this range the result is 0 or infinity; inside it, 2^k is a normal f64. NaN passes the clamp.
+    // Outside of this range the result is 0 or infinity; inside it, 2^k is a normal f64. NaN passes
+    // the clamp.
     let x = f64::from(x.clamp(-110.0, 90.0));
     // Adding 1.5·2^52 leaves the nearest whole number in the low bits (default rounding mode).
     const SHIFT: f64 = 6_755_399_441_055_744.0;

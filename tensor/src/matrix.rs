@@ -8,7 +8,8 @@ use crate::{
     layout::{Activations, Encoding, PANEL, Rounding, coded, float16, float32, q4_0, q8, q8_0},
 };
 
-/// How the input is rounded that all of `matrices` read: where their types differ, as the K types want it.
+/// How the input is rounded that all of `matrices` read: where their types differ, as the K types
+/// want it.
 pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
     let each = matrices.iter().filter_map(|m| m.encoding().rounding());
     each.max()
@@ -67,8 +68,8 @@ impl Matrix {
         })
     }
 
-    /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its [`Encoding::parts`], of whole
-    /// [`Encoding::unit`]s.
+    /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its
+    /// [`Encoding::parts`], of whole [`Encoding::unit`]s.
     pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
         let cols = self.cols;
         match &mut self.panels {
@@ -120,8 +121,9 @@ impl Matrix {
         }
     }
 
-    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how many panels: it is filled
-    /// with 16 rows' results for each token, panel after panel; rows behind the last one give zeros.
+    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how
+    /// many panels: it is filled with 16 rows' results for each token, panel after panel; rows
+    /// behind the last one give zeros.
     pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
         assert_eq!(x.cols, self.cols);
         match &self.panels {

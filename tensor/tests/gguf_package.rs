@@ -1,5 +1,6 @@
-//! The weights of every type against what the `gguf` Python package makes of the same bytes, where `LLAMA2_GGUF` says how to ask
-//! it, such as `python tensor/tests/gguf_package/dequantize.py`. (What it said once is in a unit test of `kernels`.)
+//! The weights of every type against what the `gguf` Python package makes of the same bytes, where
+//! `LLAMA2_GGUF` says how to ask it, such as `python tensor/tests/gguf_package/dequantize.py`.
+//! (What it said once is in a unit test of `kernels`.)
 
 use std::{
     io::Write,
@@ -33,7 +34,8 @@ fn random_bytes(encoding: Encoding, blocks: usize) -> Vec<u8> {
     };
     for block in bytes.chunks_exact_mut(unit) {
         for number in block[at..].chunks_exact_mut(2).take(numbers) {
-            // Neither infinite nor no number, in any of the three formats: an exponent whose highest bit is 0.
+            // Neither infinite nor no number, in any of the three formats: an exponent whose
+            // highest bit is 0.
             number[1] &= 0xbf;
         }
     }

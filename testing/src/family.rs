@@ -86,8 +86,8 @@ impl Gguf {
         }
     }
 
-    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and last what begins and what ends
-    /// a turn.
+    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and
+    /// last what begins and what ends a turn.
     pub fn speak(&mut self) {
         self.speak_with(&[]);
     }
@@ -148,8 +148,8 @@ impl Gguf {
         out
     }
 
-    /// The file split into `count`, the tensors dealt out in turn: the first part has all metadata, as llama.cpp's
-    /// gguf-split writes it.
+    /// The file split into `count`, the tensors dealt out in turn: the first part has all metadata,
+    /// as llama.cpp's gguf-split writes it.
     pub fn split(&self, count: usize) -> Vec<Vec<u8>> {
         let part = |index: usize| {
             let mut part = Gguf::default();
@@ -178,8 +178,8 @@ pub fn letter(byte: u8) -> char {
     char::from_u32(256 + hidden).unwrap_or(' ')
 }
 
-/// Appends a row of blocks of a type that nothing quantises to, their numbers from -`width` to `width` for the most part;
-/// whether it is one.
+/// Appends a row of blocks of a type that nothing quantises to, their numbers from -`width` to
+/// `width` for the most part; whether it is one.
 fn random_row(
     coded: Coded,
     cols: usize,
@@ -338,7 +338,8 @@ impl Family {
                 _ => Encoding::Q8_0,
             };
             let (mut bytes, mut scales) = (Vec::new(), Vec::new());
-            // So wide that each layer adds less to a token's vector than is there, as in trained models.
+            // So wide that each layer adds less to a token's vector than is there, as in trained
+            // models.
             let width = if name == "token_embd.weight" {
                 1.0
             } else {

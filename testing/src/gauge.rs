@@ -1,5 +1,5 @@
-//! An allocator that knows how much memory a piece of work had at once and how often it asked for some, so that bounds
-//! can be put to both.
+//! An allocator that knows how much memory a piece of work had at once and how often it asked for
+//! some, so that bounds can be put to both.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -17,7 +17,8 @@ thread_local! {
 pub struct Gauge;
 
 impl Gauge {
-    /// `less` bytes go, `more` come. What another thread gave away may go here: nothing is less than zero.
+    /// `less` bytes go, `more` come. What another thread gave away may go here: nothing is less
+    /// than zero.
     fn change(less: usize, more: usize) {
         // A thread that is ending has no gauge any more.
         let _ = NOW.try_with(|now| {

@@ -1,4 +1,5 @@
-//! Inputs of a fuzzer's target: good ones, those that fuzzers kept beyond them, and every one that broke a promise.
+//! Inputs of a fuzzer's target: good ones, those that fuzzers kept beyond them, and every one that
+//! broke a promise.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,5 @@
-//! Fixtures that tests of several crates share: where models and references are, checkpoints made on the spot, inputs
-//! of fuzzers and what must hold for them.
+//! Fixtures that tests of several crates share: where models and references are, checkpoints made
+//! on the spot, inputs of fuzzers and what must hold for them.
 #![allow(missing_docs)]
 
 pub mod family;
@@ -34,7 +34,8 @@ pub fn bundled(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A file of the reference folder (`LLAMA2_REFERENCE`, else beside the checkout), or a loud word that the test is skipped.
+/// A file of the reference folder (`LLAMA2_REFERENCE`, else beside the checkout), or a loud word
+/// that the test is skipped.
 pub fn reference(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("LLAMA2_REFERENCE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference"),
@@ -51,8 +52,8 @@ pub fn reference(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The GGUF files that are nothing but a vocabulary, by name: the reference folder's, and those of the folder that
-/// `LLAMA2_VOCABULARIES` names, such as llama.cpp's `models`.
+/// The GGUF files that are nothing but a vocabulary, by name: the reference folder's, and those of
+/// the folder that `LLAMA2_VOCABULARIES` names, such as llama.cpp's `models`.
 pub fn vocabularies() -> Vec<(String, PathBuf)> {
     let more = std::env::var_os("LLAMA2_VOCABULARIES").map(PathBuf::from);
     if more.is_none() {

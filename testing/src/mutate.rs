@@ -1,5 +1,5 @@
-//! Mutations of GGUF files as what they are: an entry or a tensor is changed, doubled, moved or taken away, and the file is
-//! written anew around it, with lengths and counts that fit or lie.
+//! Mutations of GGUF files as what they are: an entry or a tensor is changed, doubled, moved or
+//! taken away, and the file is written anew around it, with lengths and counts that fit or lie.
 
 /// Reads as far as it goes; only fuzzers use it, so that nothing is checked twice.
 struct Reader<'a> {
@@ -274,7 +274,8 @@ const WORDS: [&str; 34] = [
     "blk.0.attn_q.bias",
 ];
 
-/// `bytes` with one to three changes; nothing if it is no GGUF file to begin with. One part of a split model is changed.
+/// `bytes` with one to three changes; nothing if it is no GGUF file to begin with. One part of a
+/// split model is changed.
 pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
     let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     if bytes.starts_with(b"PART") {

@@ -1,5 +1,6 @@
-//! What is done with bytes that nobody vouches for: one function for each kind of input, for the fuzzers (`fuzz/`) and for the
-//! test that replays what they found. Each panics where a promise is broken.
+//! What is done with bytes that nobody vouches for: one function for each kind of input, for the
+//! fuzzers (`fuzz/`) and for the test that replays what they found. Each panics where a promise is
+//! broken.
 
 use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
 
@@ -20,8 +21,9 @@ use llama2_engine::{
 
 use crate::{Maker, bundled, gauge::bounded, load, seeds};
 
-/// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things of a file, an empty text or a
-/// tensor of one number, take 8 bytes there and up to this many times as much here.
+/// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things
+/// of a file, an empty text or a tensor of one number, take 8 bytes there and up to this many times
+/// as much here.
 const SHARE: u64 = 24;
 const FLOOR: u64 = 256 << 10;
 /// Models of more memory are opened, and not run.
@@ -256,7 +258,8 @@ fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
     let _ = marks(Some(said), said);
 }
 
-/// Tokenizers that texts are tried with: llama2.c's, the same from a GGUF file, and byte-level BPE in all its ways of cutting.
+/// Tokenizers that texts are tried with: llama2.c's, the same from a GGUF file, and byte-level BPE
+/// in all its ways of cutting.
 struct Vocabularies {
     scored: Vec<Tokenizer>,
     byte_level: Vec<Tokenizer>,
@@ -291,7 +294,8 @@ static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
     }
 });
 
-/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which vocabulary it is for.
+/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which
+/// vocabulary it is for.
 pub fn tokenisation(bytes: &[u8]) {
     let Some((&how, text)) = bytes.split_first() else {
         return;
@@ -310,7 +314,8 @@ pub fn tokenisation(bytes: &[u8]) {
     for tokenizer in &vocabularies.scored {
         let found = speak(tokenizer, text);
         let want: Vec<u8> = text.iter().copied().filter(shown).collect();
-        // A byte's own name is that byte, as in run.c, and SentencePiece's mark of a space is a space.
+        // A byte's own name is that byte, as in run.c, and SentencePiece's mark of a space is a
+        // space.
         let odd = |window: &[u8]| window == b"<0x" || window == "\u{2581}".as_bytes();
         if !text.windows(3).any(odd) {
             assert!(found == want, "{found:?}, not {want:?}");

@@ -41,7 +41,8 @@ pub const PRE: [&str; 18] = [
     "viking",
 ];
 
-/// Words with their types (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte) and scores.
+/// Words with their types (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte) and
+/// scores.
 #[derive(Default, Clone)]
 pub struct Made {
     pub words: Vec<String>,

@@ -68,7 +68,8 @@ fn may_be_wide(path: &Path, line: &str) -> bool {
     line.contains("://")
         || match path.extension().and_then(|ending| ending.to_str()) {
             Some("md") => line.starts_with('|'),
-            Some("rs") => !is_comment && line.contains('"'),
+            Some("rs") if is_comment => line.trim_start_matches(['/', '!', ' ']).starts_with('|'),
+            Some("rs") => line.contains('"'),
             _ => line.contains('"'),
         }
 }
@@ -81,7 +82,13 @@ fn no_line_is_wider_than_a_hundred() {
     let mut wide = Vec::new();
     for path in found {
         let text = fs::read_to_string(&path).unwrap();
+        let mut is_code = false;
         for (number, line) in text.lines().enumerate() {
+            // Commands in Markdown cannot be broken.
+            is_code ^= path.extension().is_some_and(|e| e == "md") && line.starts_with("```");
+            if is_code {
+                continue;
+            }
             if line.chars().count() > WIDEST && !may_be_wide(&path, line) {
                 wide.push(format!("{}:{}", path.display(), number + 1));
             }

@@ -1,5 +1,6 @@
-//! Lines that were typed at terminals, kept for the next conversation in a file that only its owner reads: in the folder that the XDG
-//! Base Directory Specification has for states, on Windows in the local application data.
+//! Lines that were typed at terminals, kept for the next conversation in a file that only its owner
+//! reads: in the folder that the XDG Base Directory Specification has for states, on Windows in the
+//! local application data.
 
 use std::{
     env,
@@ -55,7 +56,8 @@ fn make_private(_file: &File) -> io::Result<()> {
 }
 
 impl Book {
-    /// The file, which is made if there is none; `None` if it cannot be written. Nobody would want to be told that.
+    /// The file, which is made if there is none; `None` if it cannot be written. Nobody would want
+    /// to be told that.
     pub fn open() -> Option<Book> {
         let path = place()?;
         fs::create_dir_all(path.parent()?).ok()?;

@@ -1,4 +1,5 @@
-//! What this computer does for a conversation: files in this folder, models, seeds, and what there is to be told of it.
+//! What this computer does for a conversation: files in this folder, models, seeds, and what there
+//! is to be told of it.
 
 use std::{
     fs::{self, File},
@@ -191,7 +192,8 @@ impl Host for Computer<'_> {
     }
 
     fn seed(&mut self) -> (u64, &'static str) {
-        // The standard library's hashes begin with the system's random numbers. Short enough to be typed.
+        // The standard library's hashes begin with the system's random numbers. Short enough to be
+        // typed.
         let random = RandomState::new().build_hasher().finish() & u64::from(u32::MAX);
         (random.max(1), "from the system")
     }

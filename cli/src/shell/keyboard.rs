@@ -1,7 +1,9 @@
-//! What is typed: on Unix the terminal's bytes through the console's own decoder, elsewhere the terminal library's events.
+//! What is typed: on Unix the terminal's bytes through the console's own decoder, elsewhere the
+//! terminal library's events.
 //!
-//! The library takes a report that comes late for keys, or keys for a report, and drops what is no UTF-8 with the letters beside
-//! it; a thread that notes when each byte came tells a paste from hands, as firmware does for the serial line.
+//! The library takes a report that comes late for keys, or keys for a report, and drops what is no
+//! UTF-8 with the letters beside it; a thread that notes when each byte came tells a paste from
+//! hands, as firmware does for the serial line.
 
 use std::sync::atomic::AtomicBool;
 
@@ -82,7 +84,8 @@ mod raw {
                     self.decoder.idle(now).for_each(take);
                     return !gone;
                 };
-                // However late it is looked at, what came after a while is no part of what came before.
+                // However late it is looked at, what came after a while is no part of what came
+                // before.
                 self.decoder.idle(seen).for_each(&mut *take);
                 self.decoder.byte(byte, seen).for_each(&mut *take);
             }

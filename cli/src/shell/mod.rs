@@ -1,4 +1,5 @@
-//! `llama2 chat` where somebody sits at a terminal: models one after another, and what only this side can do for a conversation.
+//! `llama2 chat` where somebody sits at a terminal: models one after another, and what only this
+//! side can do for a conversation.
 
 mod book;
 mod computer;
@@ -123,7 +124,8 @@ struct Kitchen<'a> {
 }
 
 impl Kitchen<'_> {
-    /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the system tells of.
+    /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the
+    /// system tells of.
     fn prepare(&self, path: Option<&Path>, spare: u64) -> Result<Ready, Failure> {
         let opened = load::open(path)?;
         let is_first = path == self.first.as_deref();
@@ -216,7 +218,8 @@ fn work(
         book.read_into(state.history_mut());
     }
     let mut computer = Computer::new(kitchen.machine, book);
-    // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the command.
+    // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the
+    // command.
     let (mut served, mut model) = serve(ready)?;
     let mut screen = TerminalScreen::enter().map_err(|error| {
         Failure::Input(format!(

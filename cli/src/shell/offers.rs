@@ -1,4 +1,5 @@
-//! The models that `/model` offers: checkpoints beside the one that runs and in this folder, and the bundled one.
+//! The models that `/model` offers: checkpoints beside the one that runs and in this folder, and
+//! the bundled one.
 
 use std::{
     collections::BTreeSet,

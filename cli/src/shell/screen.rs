@@ -1,4 +1,5 @@
-//! A terminal: its keys one by one, what is shown on it in colours, and its old state again whatever happens.
+//! A terminal: its keys one by one, what is shown on it in colours, and its old state again
+//! whatever happens.
 
 use std::{
     collections::VecDeque,
@@ -160,7 +161,8 @@ impl TerminalScreen {
         self.flush();
     }
 
-    /// Ctrl-Z: stops the command, with whoever was started together with it, as the terminal itself does.
+    /// Ctrl-Z: stops the command, with whoever was started together with it, as the terminal itself
+    /// does.
     #[cfg(unix)]
     fn stop(&mut self) {
         self.terminal.bottom(Bottom::Nothing);

@@ -99,7 +99,8 @@ impl Terminal {
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
             .stderr(Stdio::from(slave.try_clone().unwrap()));
-        // Safety: both calls may be made between fork and exec; the terminal becomes that of a session of its own.
+        // Safety: both calls may be made between fork and exec; the terminal becomes that of a
+        // session of its own.
         unsafe {
             command.pre_exec(|| {
                 libc::setsid();
@@ -188,7 +189,8 @@ impl Terminal {
         std::mem::take(&mut self.seen)
     }
 
-    /// The terminal's flags for input and output: whether lines are edited, characters echoed, line ends translated.
+    /// The terminal's flags for input and output: whether lines are edited, characters echoed, line
+    /// ends translated.
     pub fn modes(&self) -> [bool; 3] {
         use std::os::fd::AsRawFd;
         // Safety: all zeros are a value of it.
@@ -206,7 +208,8 @@ impl Terminal {
 
 #[cfg(target_os = "linux")]
 impl Drop for Terminal {
-    /// The command has the terminal's other end as well, so that it would not hear that nobody is there any more.
+    /// The command has the terminal's other end as well, so that it would not hear that nobody is
+    /// there any more.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

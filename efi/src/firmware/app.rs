@@ -364,7 +364,8 @@ impl Shelf<'_> {
         }
     }
 
-    /// The model to begin with: the one that was named; where there are several, the one that is chosen from a menu.
+    /// The model to begin with: the one that was named; where there are several, the one that is
+    /// chosen from a menu.
     fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
         let nothing_named = self.options.text(Param::Model).is_none()
             && self.options.text(Param::Tokenizer).is_none();

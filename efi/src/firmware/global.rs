@@ -3,8 +3,8 @@
 use llama2_efi::{stack::is_elsewhere, try_lock::TryLock};
 
 /// A value that only the boot processor reaches, and there one user at a time: what the firmware's
-/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken, and
-/// lets it be. The task priority level would keep them off, too, but also the firmware's other
+/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken,
+/// and lets it be. The task priority level would keep them off, too, but also the firmware's other
 /// drivers, for as long as a slow serial line takes.
 pub struct Global<T>(TryLock<Here<T>>);
 

@@ -1,10 +1,10 @@
 //! Everything that people see and type, on screen and serial line alike, and the application's
 //! ending.
 //!
-//! [`FirmwareTerminal`] is a front (`llama2_console::front`) that passes everything on: to the serial line,
-//! which is a terminal of 80 columns without colours, and to the screen, which is the firmware's
-//! text console, or a picture that somebody draws ([`show_on`]). What the functions here say goes
-//! the same ways.
+//! [`FirmwareTerminal`] is a front (`llama2_console::front`) that passes everything on: to the
+//! serial line, which is a terminal of 80 columns without colours, and to the screen, which is the
+//! firmware's text console, or a picture that somebody draws ([`show_on`]). What the functions here
+//! say goes the same ways.
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
 use core::{

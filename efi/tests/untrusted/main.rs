@@ -1,4 +1,5 @@
-//! The fuzzers' inputs of what the shells read, replayed: good ones, and every one that once broke a promise (`fuzz/regressions/`).
+//! The fuzzers' inputs of what the shells read, replayed: good ones, and every one that once broke
+//! a promise (`fuzz/regressions/`).
 
 mod shells;
 
@@ -48,7 +49,8 @@ fn good_inputs_are_good() {
     assert!(llama2_settings::flags::parse(&words).is_ok());
 }
 
-/// Mutations without an idea of the format, in every test run: bytes changed, taken out, doubled, and cut off.
+/// Mutations without an idea of the format, in every test run: bytes changed, taken out, doubled,
+/// and cut off.
 #[test]
 fn mutated_by_chance() {
     for (target, run) in [

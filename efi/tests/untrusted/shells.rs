@@ -1,6 +1,6 @@
-//! What is done with bytes that nobody vouches for where the shells read them: files, a boot entry's options, keys, texts to be shown.
-//! One function for each kind of input, for the fuzzers (`fuzz/`) and for the test that replays what they found. Each
-//! panics where a promise is broken.
+//! What is done with bytes that nobody vouches for where the shells read them: files, a boot
+//! entry's options, keys, texts to be shown. One function for each kind of input, for the fuzzers
+//! (`fuzz/`) and for the test that replays what they found. Each panics where a promise is broken.
 
 use llama2_console::{
     commands::{Input, Place, parse},
@@ -28,8 +28,9 @@ use llama2_testing::{
     kept::{Seed, kept, seed},
 };
 
-/// Reading n bytes takes at most `SHARE` · n + `FLOOR` bytes of memory at once. The smallest things are a list's elements of two
-/// bytes, which are values of many more, and unknown keys, each of which has a sentence of its own.
+/// Reading n bytes takes at most `SHARE` · n + `FLOOR` bytes of memory at once. The smallest things
+/// are a list's elements of two bytes, which are values of many more, and unknown keys, each of
+/// which has a sentence of its own.
 const SHARE: u64 = 512;
 const FLOOR: u64 = 64 << 10;
 
@@ -250,7 +251,8 @@ pub fn seeds(target: &str) -> Vec<Seed> {
         "configuration" => {
             let all = "# ours\nmodel = 'MODELS\\A.GGUF' # mine\ntokenizer = \"T.BIN\"\nprompt = \"\"\"\nÜnï\n= 日\"\"\"\nsteps = 100\ntemperature = 0\n\
                 top_p = 0.95\n\"seed\" = 42\nmode = \"chat\"\nsystem = \"Be \\u00fc.\"\nlog = true\nexit = \"shutdown\"\ntop_k = 20\nmin_p = 0\n\
-                typical = 0.9\nrepeat_penalty = 1.1\nrepeat_last_n = 32\nfrequency_penalty = 0.5\npresence_penalty = -0.5\n\
+                typical = 0.9\nrepeat_penalty = 1.1\nrepeat_last_n = 32\nfrequency_penalty = 0.5\n\
+                presence_penalty = -0.5\n\
                 logit_bias = [\"7=-1.5\", '8=2']\nstop = [\n 'User:', # one\n \"\\n\\n\"\n]\nthink = 'hide'\nthreads = 3\ncontext = 100\n\
                 kernels = \"avx2\"\nkv = 'f16'\nbench = false\nkeyboard = 'de'\ndisplay = \"text\"\nmodle = 'x'\n[table]\nmodel = 1\n";
             Vec::from([

@@ -1,4 +1,5 @@
-//! The clock that a core really runs at: a chain of additions, each of which waits for the one before, takes a cycle each.
+//! The clock that a core really runs at: a chain of additions, each of which waits for the one
+//! before, takes a cycle each.
 
 /// Additions of one turn of the loop, and turns of one sample: about a third of a millisecond.
 const ADDITIONS: u64 = 64;
@@ -7,7 +8,8 @@ const TURNS: u64 = 20_000;
 /// Samples. Whatever interrupts one makes it longer, so the shortest counts.
 const SAMPLES: usize = 7;
 
-/// Cycles a nanosecond of the core that this runs on; `None` where nobody has written the chain for its kind.
+/// Cycles a nanosecond of the core that this runs on; `None` where nobody has written the chain for
+/// its kind.
 pub fn gigahertz(clock: fn() -> u64) -> Option<f64> {
     let shortest = (0..SAMPLES)
         .filter_map(|_| {
@@ -24,8 +26,8 @@ pub fn gigahertz(clock: fn() -> u64) -> Option<f64> {
 fn chain() -> Option<()> {
     let (mut sum, one) = (0u64, 1u64);
     for _ in 0..TURNS {
-        // The number added is in a register: newer cores add small constants while they rename, in no time at all.
-        // Safety: it changes a register that it names.
+        // The number added is in a register: newer cores add small constants while they rename, in
+        // no time at all. Safety: it changes a register that it names.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             core::arch::asm!(

@@ -1,9 +1,9 @@
-//! The benchmark that both shells share, in llama-bench's words: `pp512` is a prompt of 512 tokens (prefill), `tg128` the
-//! generation of 128, one at a time (decode).
+//! The benchmark that both shells share, in llama-bench's words: `pp512` is a prompt of 512 tokens
+//! (prefill), `tg128` the generation of 128, one at a time (decode).
 //!
-//! A rate alone says little: memory bounds decoding, and on shared machines it changes from one minute to the next. So every
-//! result carries the rate at which the same threads read a working set of the same size just before and just after it, and
-//! the clock that the core ran at.
+//! A rate alone says little: memory bounds decoding, and on shared machines it changes from one
+//! minute to the next. So every result carries the rate at which the same threads read a working
+//! set of the same size just before and just after it, and the clock that the core ran at.
 
 mod frequency;
 mod reader;
@@ -63,8 +63,8 @@ impl Test {
     }
 }
 
-/// Length of the context in which all of `tests` are run, like llama-bench's: as long as they need, however long or short
-/// the model's own is.
+/// Length of the context in which all of `tests` are run, like llama-bench's: as long as they need,
+/// however long or short the model's own is.
 pub fn positions(tests: &[Test]) -> usize {
     tests.iter().map(Test::context).max().unwrap_or(1)
 }
@@ -93,13 +93,14 @@ pub struct Outcome {
     pub nanoseconds: Vec<u64>,
     /// Bytes of weights that one repetition goes through.
     pub weights: u64,
-    /// Bytes of keys and values that one repetition reads; `None` for prompts, whose tokens share them.
+    /// Bytes of keys and values that one repetition reads; `None` for prompts, whose tokens share
+    /// them.
     pub kv: Option<u64>,
-    /// Multiplications and additions of the matrices in one repetition. A prompt's classifier, which runs for its last token
-    /// alone, is left out.
+    /// Multiplications and additions of the matrices in one repetition. A prompt's classifier,
+    /// which runs for its last token alone, is left out.
     pub operations: u64,
-    /// Bytes a second that the same threads read of a working set as large as the weights of a decode step, before and after;
-    /// `None` where there was no memory for it.
+    /// Bytes a second that the same threads read of a working set as large as the weights of a
+    /// decode step, before and after; `None` where there was no memory for it.
     pub read: Option<(f64, f64)>,
     /// The calling core's clock in GHz, before and after.
     pub gigahertz: Option<(f64, f64)>,
@@ -138,7 +139,8 @@ impl Outcome {
         self.read.map(|(before, after)| (before + after) / 2e9)
     }
 
-    /// Percent of the read rate that the weights alone come to, for tests that read all of them for every token.
+    /// Percent of the read rate that the weights alone come to, for tests that read all of them for
+    /// every token.
     pub fn percent_of_read(&self) -> Option<f64> {
         match self.test.work {
             Work::Prompt(_) => None,
@@ -146,8 +148,8 @@ impl Outcome {
         }
     }
 
-    /// Whether the machine read faster before than after or the other way round, by more than [`TOLERANCE`]: then the
-    /// percentage means nothing.
+    /// Whether the machine read faster before than after or the other way round, by more than
+    /// [`TOLERANCE`]: then the percentage means nothing.
     pub fn read_changed(&self) -> bool {
         self.read
             .is_some_and(|(before, after)| change(before, after) > TOLERANCE)
@@ -156,8 +158,8 @@ impl Outcome {
 
 /// How to measure.
 pub struct Bench<'a> {
-    /// What is measured. Its context may be lengthened before, for tests that are longer: the numbers computed then mean
-    /// nothing, but their computation takes the same time.
+    /// What is measured. Its context may be lengthened before, for tests that are longer: the
+    /// numbers computed then mean nothing, but their computation takes the same time.
     pub model: &'a Model,
     /// The arithmetic.
     pub kernels: &'static Kernels,
@@ -167,14 +169,16 @@ pub struct Bench<'a> {
     pub kv: KvType,
     /// What the reader may use.
     pub features: Features,
-    /// Bytes of memory that the reader may take for its working set; if it needs more, nothing is read.
+    /// Bytes of memory that the reader may take for its working set; if it needs more, nothing is
+    /// read.
     pub spare: u64,
     /// Nanoseconds, from anywhere.
     pub clock: fn() -> u64,
     /// How often each test is repeated, after once for warming up.
     pub repetitions: usize,
-    /// About how many nanoseconds a test may take, where somebody waits for it: of one that takes longer fewer tokens are computed, and it is repeated less
-    /// often. Without it nobody is asked in the middle of a repetition either.
+    /// About how many nanoseconds a test may take, where somebody waits for it: of one that takes
+    /// longer fewer tokens are computed, and it is repeated less often. Without it nobody is asked
+    /// in the middle of a repetition either.
     pub limit: Option<u64>,
 }
 
@@ -253,7 +257,8 @@ impl Bench<'_> {
             let mut count = 1;
             let took = loop {
                 let took = self.time(&mut session, &test, &tokens[..count], progress)?;
-                // Twice as many would take twice as long, and all before took as long again: half of the limit at most.
+                // Twice as many would take twice as long, and all before took as long again: half
+                // of the limit at most.
                 if count == tokens.len() || took > limit / 8 {
                     break took;
                 }

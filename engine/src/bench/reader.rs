@@ -1,7 +1,9 @@
-//! How fast memory can be read: the rate that bounds every decode step, by the widest plain loads there are.
+//! How fast memory can be read: the rate that bounds every decode step, by the widest plain loads
+//! there are.
 //!
-//! Each worker reads a share of the working set of its own, as one linear run, over and over; the rates are added. That is
-//! how the machine gives most: rows read side by side, and software prefetching, were measured and give less or nothing more.
+//! Each worker reads a share of the working set of its own, as one linear run, over and over; the
+//! rates are added. That is how the machine gives most: rows read side by side, and software
+//! prefetching, were measured and give less or nothing more.
 
 use core::{
     hint::black_box,
@@ -137,7 +139,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A working set of `bytes` bytes (in whole KiB), to be read by the widest loads that `features` allow.
+    /// A working set of `bytes` bytes (in whole KiB), to be read by the widest loads that
+    /// `features` allow.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -167,7 +170,8 @@ impl Reader {
         self.buffer.as_ptr()
     }
 
-    /// Bytes a second of `threads` workers (at most as many as there are), who read for about `nanoseconds` by `clock`.
+    /// Bytes a second of `threads` workers (at most as many as there are), who read for about
+    /// `nanoseconds` by `clock`.
     pub fn rate(
         &self,
         workers: &dyn Workers,

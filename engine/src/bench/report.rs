@@ -1,4 +1,5 @@
-//! Results as a table in llama-bench's words (Markdown), JSON with llama-bench's names of fields, and CSV.
+//! Results as a table in llama-bench's words (Markdown), JSON with llama-bench's names of fields,
+//! and CSV.
 
 use alloc::{
     format,
@@ -247,8 +248,8 @@ fn markdown(reports: &[Report], out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// A Markdown table whose columns stand under each other in a terminal as well. Heads that end in a colon are set to the
-/// right.
+/// A Markdown table whose columns stand under each other in a terminal as well. Heads that end in a
+/// colon are set to the right.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> fmt::Result {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());

@@ -10,7 +10,8 @@ pub fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len().max(1) as f64
 }
 
-/// The standard deviation of the population that the samples (at least two) were drawn from; 0 of fewer.
+/// The standard deviation of the population that the samples (at least two) were drawn from; 0 of
+/// fewer.
 pub fn deviation(samples: &[f64]) -> f64 {
     if samples.len() < 2 {
         return 0.0;

@@ -238,7 +238,10 @@ fn json_and_csv_keep_odd_names() {
     );
     assert!(json.contains("\"samples_ns\": [1000000000.000000, 2000000000.000000]"));
     assert_eq!(json.matches("\n  }").count(), 2);
-    let csv = written(&report(vec![outcome(PP20), outcome(TG3_AT_5)]), ReportFormat::Csv);
+    let csv = written(
+        &report(vec![outcome(PP20), outcome(TG3_AT_5)]),
+        ReportFormat::Csv,
+    );
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 3);
     assert!(lines[0].starts_with("build_version,cpu_info,model_filename,model_type,"));

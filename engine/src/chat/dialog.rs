@@ -1,5 +1,5 @@
-//! A conversation in a model's own template, or, where it has none, a text that both go on from in turns. The keys and values are
-//! kept: of each turn only what is new is passed.
+//! A conversation in a model's own template, or, where it has none, a text that both go on from in
+//! turns. The keys and values are kept: of each turn only what is new is passed.
 
 use alloc::{
     format,
@@ -277,7 +277,8 @@ impl Dialog {
             None if self.closed => {
                 tokens.append(&mut tokenizer.encode(user.as_bytes(), true, false));
             }
-            // What is typed stands on a line of its own, as its user sees it; nothing lets the model go on.
+            // What is typed stands on a line of its own, as its user sees it; nothing lets the
+            // model go on.
             None if !user.is_empty() || tokens.is_empty() => {
                 let text = format!("\n{user}");
                 tokens.append(&mut tokenizer.encode(text.as_bytes(), false, false));
@@ -373,7 +374,8 @@ impl Dialog {
         said.len()
     }
 
-    /// Knows that the cache's keys and values are somebody else's now: all is passed again before the next turn.
+    /// Knows that the cache's keys and values are somebody else's now: all is passed again before
+    /// the next turn.
     pub(super) fn forget_cache(&mut self) {
         self.cached = 0;
     }

@@ -26,7 +26,8 @@ pub(super) enum Trim {
     Nowhere,
     /// Around system prompts and what users say.
     Both,
-    /// Around what users say, but not between a system prompt and the first of it: Llama 2's template strips the two as one.
+    /// Around what users say, but not between a system prompt and the first of it: Llama 2's
+    /// template strips the two as one.
     Llama2,
     /// After system prompts.
     AfterSystem,

@@ -1,4 +1,5 @@
-//! The literal texts inside of a Jinja program: as much of the language as default system prompts are written in.
+//! The literal texts inside of a Jinja program: as much of the language as default system prompts
+//! are written in.
 
 use alloc::string::String;
 
@@ -42,7 +43,8 @@ fn escaped(c: char) -> Option<char> {
     }
 }
 
-/// Texts that are added up, to the end of their tag: `"..." + strftime_now("...") + name`. The names are looked up in `jinja`.
+/// Texts that are added up, to the end of their tag: `"..." + strftime_now("...") + name`. The
+/// names are looked up in `jinja`.
 pub(super) fn sum(jinja: &str, expression: &str) -> Option<String> {
     let mut rest = expression;
     let mut out = String::new();
@@ -82,8 +84,9 @@ fn day(jinja: &str, name: &str) -> Option<String> {
     texts.next().filter(|_| !name.is_empty())
 }
 
-/// The date that templates are told: a Friday, on which Llama 3's put themselves where there is no clock. The same question must
-/// have the same answer on every day, and firmware's clocks are often wrong.
+/// The date that templates are told: a Friday, on which Llama 3's put themselves where there is no
+/// clock. The same question must have the same answer on every day, and firmware's clocks are often
+/// wrong.
 fn date(format: &str) -> Option<String> {
     let mut out = String::new();
     let mut characters = format.chars();

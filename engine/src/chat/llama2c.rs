@@ -9,7 +9,8 @@ use crate::{
     tokenizer::{EOS, Tokenizer},
 };
 
-/// One user's turn in Llama 2's chat template (Touvron et al. 2023), the system prompt where there is one.
+/// One user's turn in Llama 2's chat template (Touvron et al. 2023), the system prompt where there
+/// is one.
 pub fn render_llama2(system: &str, user: &str) -> String {
     if system.is_empty() {
         format!("[INST] {user} [/INST]")
@@ -20,7 +21,8 @@ pub fn render_llama2(system: &str, user: &str) -> String {
 
 /// A dialog; see [`super::Llama2Chat`].
 ///
-/// run.c prints what the model makes of its own EOS before the user's next turn; that is left out here.
+/// run.c prints what the model makes of its own EOS before the user's next turn; that is left out
+/// here.
 pub struct Llama2Chat {
     /// The current turn's prompt, and how much of it has been passed.
     prompt: Vec<u32>,
@@ -28,7 +30,8 @@ pub struct Llama2Chat {
     /// The assistant's last token, to be passed next.
     next: u32,
     position: usize,
-    /// All tokens that have been passed, how many of them the cache has keys and values of, and where turns began.
+    /// All tokens that have been passed, how many of them the cache has keys and values of, and
+    /// where turns began.
     context: Vec<u32>,
     cached: usize,
     turns: Vec<(usize, u32)>,
@@ -174,13 +177,14 @@ impl Llama2Chat {
         Ok(prompt)
     }
 
-    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the
+    /// user waiting too long.
     pub fn limit_batch(&mut self, tokens: usize) {
         self.batch = tokens.clamp(1, BATCH);
     }
 
-    /// One pass, over a token or a batch of the prompt's (the dialog's first goes alone), and the text that follows from it. A
-    /// newline follows the assistant's last word.
+    /// One pass, over a token or a batch of the prompt's (the dialog's first goes alone), and the
+    /// text that follows from it. A newline follows the assistant's last word.
     pub fn step(
         &mut self,
         session: &mut Session<'_>,
@@ -232,7 +236,8 @@ impl Llama2Chat {
             (self.position, self.cached) = (self.steps, 0);
             return Step::Text(self.output.text());
         }
-        // run.c samples after each token of the prompt and drops what comes; only the generator shows it.
+        // run.c samples after each token of the prompt and drops what comes; only the generator
+        // shows it.
         let whole = self.passed == self.prompt.len();
         for _ in 0..count - usize::from(whole) {
             sampler.skip();
@@ -260,7 +265,8 @@ impl Llama2Chat {
         Step::Text(self.output.text())
     }
 
-    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn that was not passed whole is taken back.
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn
+    /// that was not passed whole is taken back.
     pub fn interrupt(&mut self) {
         let half = self.passed < self.prompt.len();
         self.prompt.clear();

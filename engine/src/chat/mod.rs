@@ -1,4 +1,5 @@
-//! Chat, turn by turn: in a model's own template, as a text that both go on from, or as run.c's chat does it.
+//! Chat, turn by turn: in a model's own template, as a text that both go on from, or as run.c's
+//! chat does it.
 
 mod converse;
 mod dialog;
@@ -25,8 +26,8 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// A dialog, as a state machine like [`crate::generate`]'s. [`Chat::begin_turn`], then [`Chat::step`] until it gives
-/// [`Step::TurnOver`] or [`Step::Done`].
+/// A dialog, as a state machine like [`crate::generate`]'s. [`Chat::begin_turn`], then
+/// [`Chat::step`] until it gives [`Step::TurnOver`] or [`Step::Done`].
 pub struct Chat(Kind);
 
 enum Kind {
@@ -35,8 +36,9 @@ enum Kind {
 }
 
 impl Chat {
-    /// A dialog in a context of `seq_len`, in the tokenizer's template. `steps` are the most tokens of an answer there; where
-    /// there is no template, it is run.c's chat in Llama 2's, and `steps` are all its positions.
+    /// A dialog in a context of `seq_len`, in the tokenizer's template. `steps` are the most tokens
+    /// of an answer there; where there is no template, it is run.c's chat in Llama 2's, and `steps`
+    /// are all its positions.
     pub fn new(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
         if tokenizer.chat_template().is_none() && tokenizer.is_llama2c() {
             let chat = llama2c::Llama2Chat::new(tokenizer, steps, seq_len);
@@ -45,7 +47,8 @@ impl Chat {
         Chat::dialog(tokenizer, steps, seq_len)
     }
 
-    /// The same for a model that is not llama2.c's: without a template, what the user says is a text that the model goes on from.
+    /// The same for a model that is not llama2.c's: without a template, what the user says is a
+    /// text that the model goes on from.
     pub fn dialog(tokenizer: &Tokenizer, steps: usize, seq_len: usize) -> Chat {
         let template = Template::of_tokenizer(tokenizer);
         let dialog = dialog::Dialog::new(tokenizer, template, steps, seq_len);
@@ -96,9 +99,10 @@ impl Chat {
         }
     }
 
-    /// Begins the user's turn. The system prompt counts in the first turn only, and nowhere without a template. A full context
-    /// loses its oldest turns, but for the system prompt, and [`Chat::notice`] says so; in run.c's chat it is the end. A turn that
-    /// is not over is interrupted.
+    /// Begins the user's turn. The system prompt counts in the first turn only, and nowhere without
+    /// a template. A full context loses its oldest turns, but for the system prompt, and
+    /// [`Chat::notice`] says so; in run.c's chat it is the end. A turn that is not over is
+    /// interrupted.
     ///
     /// # Errors
     /// [`PromptError::TooLong`] if the turn does not fit; the dialog is as before.
@@ -122,7 +126,8 @@ impl Chat {
         }
     }
 
-    /// Whether the answer ended because the model gives no numbers: [`crate::generate::NOT_NUMBERS`].
+    /// Whether the answer ended because the model gives no numbers:
+    /// [`crate::generate::NOT_NUMBERS`].
     pub fn is_broken(&self) -> bool {
         match &self.0 {
             Kind::Llama2c(chat) => chat.is_broken(),
@@ -135,7 +140,8 @@ impl Chat {
         matches!(&self.0, Kind::Dialog(dialog) if dialog.is_cut())
     }
 
-    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the user waiting too long.
+    /// Lets a pass over a prompt take at most `tokens` tokens, where a whole batch would keep the
+    /// user waiting too long.
     pub fn limit_batch(&mut self, tokens: usize) {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.limit_batch(tokens),
@@ -143,8 +149,8 @@ impl Chat {
         }
     }
 
-    /// One pass, over a token or a batch of the prompt's, and the text that follows from it. A newline follows the
-    /// assistant's last word.
+    /// One pass, over a token or a batch of the prompt's, and the text that follows from it. A
+    /// newline follows the assistant's last word.
     pub fn step(
         &mut self,
         session: &mut Session<'_>,
@@ -157,8 +163,8 @@ impl Chat {
         }
     }
 
-    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn whose prompt was not passed whole is
-    /// taken back.
+    /// Ends the assistant's turn where it is: the next turn follows what was said so far. A turn
+    /// whose prompt was not passed whole is taken back.
     pub fn interrupt(&mut self) {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.interrupt(),
@@ -166,8 +172,8 @@ impl Chat {
         }
     }
 
-    /// Takes the last turn back, its question and its answer. Whether there was one that could be: what was said before a full
-    /// context was cut cannot.
+    /// Takes the last turn back, its question and its answer. Whether there was one that could be:
+    /// what was said before a full context was cut cannot.
     pub fn undo(&mut self) -> bool {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.undo(),
@@ -175,8 +181,9 @@ impl Chat {
         }
     }
 
-    /// Goes on from a conversation that was held elsewhere: its system prompt, its questions and answers. They are passed before the next
-    /// turn's prompt. Gives the number of its oldest turns for which there is no room.
+    /// Goes on from a conversation that was held elsewhere: its system prompt, its questions and
+    /// answers. They are passed before the next turn's prompt. Gives the number of its oldest turns
+    /// for which there is no room.
     pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.recall(tokenizer, system, said),
@@ -184,7 +191,8 @@ impl Chat {
         }
     }
 
-    /// To be called when the session has been used for something else, or is another one: all is passed again before the next turn.
+    /// To be called when the session has been used for something else, or is another one: all is
+    /// passed again before the next turn.
     pub fn forget_cache(&mut self) {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.forget_cache(),
@@ -192,7 +200,8 @@ impl Chat {
         }
     }
 
-    /// Tokens that have been read since the turn began, and all that are to be read before the answer.
+    /// Tokens that have been read since the turn began, and all that are to be read before the
+    /// answer.
     pub fn progress(&self) -> (usize, usize) {
         match &self.0 {
             Kind::Llama2c(chat) => chat.progress(),
@@ -200,7 +209,8 @@ impl Chat {
         }
     }
 
-    /// Sets the most tokens of an answer; in run.c's chat, whose limit is the whole dialog's, all its positions.
+    /// Sets the most tokens of an answer; in run.c's chat, whose limit is the whole dialog's, all
+    /// its positions.
     pub fn set_most(&mut self, most: usize) {
         match &mut self.0 {
             Kind::Llama2c(chat) => chat.set_steps(most),

@@ -1,4 +1,5 @@
-//! An answer as people are to see it: who speaks, thoughts apart from what is said, and no empty lines between.
+//! An answer as people are to see it: who speaks, thoughts apart from what is said, and no empty
+//! lines between.
 
 use alloc::string::String;
 
@@ -88,7 +89,8 @@ impl Reply {
         self.line_ended
     }
 
-    /// Shows text of a thought or an answer, without white space before its first word and behind its last one.
+    /// Shows text of a thought or an answer, without white space before its first word and behind
+    /// its last one.
     fn split(&mut self, inside: bool, text: &str, show: &mut dyn FnMut(Part, &str)) {
         let part = if inside { Part::Thought } else { Part::Answer };
         if inside && self.hide {

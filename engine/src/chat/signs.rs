@@ -1,5 +1,6 @@
-//! Which family a model's template is of, told by signs in its text, in llama.cpp's order (`llm_chat_detect_template` in its
-//! `llama-chat.cpp`); and what else can be read from it: a system prompt of its own, and how its answers begin.
+//! Which family a model's template is of, told by signs in its text, in llama.cpp's order
+//! (`llm_chat_detect_template` in its `llama-chat.cpp`); and what else can be read from it: a
+//! system prompt of its own, and how its answers begin.
 
 use alloc::{string::String, vec::Vec};
 
@@ -16,8 +17,8 @@ use super::{
 /// The longest template that is looked at; the longest known ones have 17 thousand bytes.
 const LONGEST: usize = 1 << 18;
 
-/// What Llama 3.1's and its followers' templates say before every system prompt, on the day that they name where no clock is
-/// asked.
+/// What Llama 3.1's and its followers' templates say before every system prompt, on the day that
+/// they name where no clock is asked.
 const LLAMA3_DATES: &str = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
 /// The template that a file's Jinja program is.
@@ -66,7 +67,8 @@ pub(super) fn read(jinja: &str) -> Template {
     template
 }
 
-/// Whether a template writes a variable: names it between braces or in a sum, not in a comment or a condition alone.
+/// Whether a template writes a variable: names it between braces or in a sum, not in a comment or a
+/// condition alone.
 fn writes(jinja: &str, name: &str) -> bool {
     let mut rest = jinja;
     while let Some(at) = rest.find('{') {
@@ -90,7 +92,8 @@ fn writes(jinja: &str, name: &str) -> bool {
     false
 }
 
-/// Whether `name` stands in a Jinja expression as a variable, not inside of a string or of a longer name.
+/// Whether `name` stands in a Jinja expression as a variable, not inside of a string or of a longer
+/// name.
 fn names(tag: &str, name: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let (mut quote, mut at) = (None, 0);
@@ -234,7 +237,8 @@ fn smollm3(jinja: &str, plain: &str, template: &mut Template) {
     template.opening = ["", "<think>\n\n</think>\n"];
 }
 
-/// The system prompt that chatml's templates have for those who give none: literal text between the marks.
+/// The system prompt that chatml's templates have for those who give none: literal text between the
+/// marks.
 fn chatml_system(jinja: &str) -> Option<String> {
     const START: &str = "<|im_start|>system";
     let places = jinja.match_indices(START).take(32);
@@ -257,8 +261,8 @@ fn chatml_system(jinja: &str) -> Option<String> {
     })
 }
 
-/// The system prompt that a template puts into a variable: `set system_message = "..."`, and what it adds where there are neither
-/// tools nor documents.
+/// The system prompt that a template puts into a variable: `set system_message = "..."`, and what
+/// it adds where there are neither tools nor documents.
 fn set_system(jinja: &str) -> Option<String> {
     const NAMES: [&str; 3] = [
         "set system_message = ",
@@ -295,7 +299,8 @@ fn set_system(jinja: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A template of a mebibyte, which is the most that a file may have, costs no time, whatever it was made for.
+    /// A template of a mebibyte, which is the most that a file may have, costs no time, whatever it
+    /// was made for.
     #[test]
     fn hostile_templates_cost_no_time() {
         for part in [

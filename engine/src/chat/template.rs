@@ -1,8 +1,10 @@
 //! Chat templates: how a model was taught to tell who speaks, by the families that are known.
 //!
-//! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without Jinja, it is only looked at
-//! for signs of its family (`signs`), whose layout is data here (`layouts`). What a user says is never read as a sign: it stays
-//! text. `engine/tests/engine/chat_templates.rs` compares what comes out with what Jinja2 makes of the models' own templates.
+//! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without
+//! Jinja, it is only looked at for signs of its family (`signs`), whose layout is data here
+//! (`layouts`). What a user says is never read as a sign: it stays text.
+//! `engine/tests/engine/chat_templates.rs` compares what comes out with what Jinja2 makes of the
+//! models' own templates.
 
 use alloc::{string::String, vec::Vec};
 
@@ -23,7 +25,8 @@ pub(super) enum Empty {
     Default,
 }
 
-/// A model's template. What there is two of is for models that think before they answer, and for those who do not.
+/// A model's template. What there is two of is for models that think before they answer, and for
+/// those who do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pub(super) layout: TemplateLayout,
@@ -42,7 +45,8 @@ pub struct Template {
 }
 
 impl Template {
-    /// The template that a file's Jinja program is. Takes time in proportion to its length, whatever it is.
+    /// The template that a file's Jinja program is. Takes time in proportion to its length,
+    /// whatever it is.
     pub fn of(jinja: &str) -> Template {
         signs::read(jinja)
     }
@@ -67,19 +71,22 @@ impl Template {
         self.thinks
     }
 
-    /// Whether it writes what texts begin with: then a conversation begins so, even where other texts do not.
+    /// Whether it writes what texts begin with: then a conversation begins so, even where other
+    /// texts do not.
     pub fn writes_bos(&self) -> bool {
         self.writes_bos
     }
 
-    /// Whether the answer begins inside of a thought, whose `<think>` the template has said already.
+    /// Whether the answer begins inside of a thought, whose `<think>` the template has said
+    /// already.
     pub fn opens_thought(&self, think: bool) -> bool {
         let opening = self.opening[usize::from(!think)];
         opening.contains("<think>") && !opening.contains("</think>")
     }
 
-    /// A conversation's first turn, up to where the answer begins. Where no system prompt is given, the template may have one
-    /// of its own; an empty one is what the template makes of it, mostly marks around nothing.
+    /// A conversation's first turn, up to where the answer begins. Where no system prompt is given,
+    /// the template may have one of its own; an empty one is what the template makes of it, mostly
+    /// marks around nothing.
     pub fn first<'a>(
         &'a self,
         system: Option<&'a str>,
@@ -184,7 +191,8 @@ mod tests {
         each.collect()
     }
 
-    /// Signs of real templates, and the text that Jinja2 makes of these for a system prompt, two questions and an answer.
+    /// Signs of real templates, and the text that Jinja2 makes of these for a system prompt, two
+    /// questions and an answer.
     const CASES: [(&str, &str, &str); 11] = [
         (
             "{{'<|im_start|>' + message['role'] + '\n'}}",

@@ -1,4 +1,5 @@
-//! What a model thinks before it answers, told apart from the answer: text between `<think>` and `</think>`.
+//! What a model thinks before it answers, told apart from the answer: text between `<think>` and
+//! `</think>`.
 
 use alloc::string::String;
 
@@ -13,7 +14,8 @@ pub struct Thoughts {
 }
 
 impl Thoughts {
-    /// For an answer that begins inside of a thought, where [`super::Template::opens_thought`] says so.
+    /// For an answer that begins inside of a thought, where [`super::Template::opens_thought`] says
+    /// so.
     pub fn begun(inside: bool) -> Thoughts {
         Thoughts {
             inside,
@@ -21,7 +23,8 @@ impl Thoughts {
         }
     }
 
-    /// Gives out what is decided of `text` and of what came before, in its order, with whether it is thought; the marks go.
+    /// Gives out what is decided of `text` and of what came before, in its order, with whether it
+    /// is thought; the marks go.
     pub fn push(&mut self, text: &str, out: &mut dyn FnMut(bool, &str)) {
         self.held.push_str(text);
         loop {

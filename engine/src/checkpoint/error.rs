@@ -11,7 +11,8 @@ use crate::{
     units::{Bytes, Grouped, Quoted},
 };
 
-/// Why a checkpoint cannot be loaded. Shown, it is a sentence without the file's name: a shell puts "name: " before it.
+/// Why a checkpoint cannot be loaded. Shown, it is a sentence without the file's name: a shell puts
+/// "name: " before it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
     /// The medium failed.

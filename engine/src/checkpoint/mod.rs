@@ -1,4 +1,5 @@
-//! What a model file holds and where, whatever its format, proven against the file's size before anything is allocated.
+//! What a model file holds and where, whatever its format, proven against the file's size before
+//! anything is allocated.
 
 mod error;
 pub mod gguf;
@@ -52,8 +53,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that all its tensors are in the
-/// file, each once and none in another.
+/// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that
+/// all its tensors are in the file, each once and none in another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The file's layout.
@@ -157,7 +158,8 @@ fn divides(divisor: (&'static str, usize), dividend: (&'static str, usize)) -> R
     }
 }
 
-/// A shape in the words that people of this field know: `dim=288, n_layers=6, n_heads=6, vocab=32000`.
+/// A shape in the words that people of this field know: `dim=288, n_layers=6, n_heads=6,
+/// vocab=32000`.
 pub fn describe(config: &Config) -> String {
     alloc::format!(
         "dim={}, n_layers={}, n_heads={}, vocab={}",

@@ -1,5 +1,5 @@
-//! Byte-level BPE (GPT-2's; Sennrich et al. 2016): every byte is a token, and neighbours are merged in the order of the merges'
-//! ranks, within words that a pre-tokenizer cut.
+//! Byte-level BPE (GPT-2's; Sennrich et al. 2016): every byte is a token, and neighbours are merged
+//! in the order of the merges' ranks, within words that a pre-tokenizer cut.
 
 use alloc::{string::String, vec::Vec};
 use core::cmp::Reverse;
@@ -8,7 +8,8 @@ use super::{Tokenizer, merge::merge, split, words::Words};
 
 /// The merges of a vocabulary.
 pub(super) struct ByRank {
-    /// Left and right string, rank and result, in the order of the pairs. Strings are tokens, or behind these those of `others`.
+    /// Left and right string, rank and result, in the order of the pairs. Strings are tokens, or
+    /// behind these those of `others`.
     pairs: Vec<(u32, u32, u32, u32)>,
     /// Strings that merges speak of and that are no tokens.
     others: Words,
@@ -93,7 +94,8 @@ impl ByRank {
                 tokens.push(string);
                 continue;
             };
-            // What is no token is its bytes: as llama.cpp has it those that can be seen, and of these those that are tokens.
+            // What is no token is its bytes: as llama.cpp has it those that can be seen, and of
+            // these those that are tokens.
             let seen = self
                 .others
                 .get(other)
@@ -114,8 +116,8 @@ fn lossy(text: &[u8]) -> String {
     out
 }
 
-/// The byte that a character of a byte-level word stands for: those that can be seen stand for themselves, the other 68 for
-/// U+0100 and following.
+/// The byte that a character of a byte-level word stands for: those that can be seen stand for
+/// themselves, the other 68 for U+0100 and following.
 pub(super) fn byte(c: char) -> Option<u8> {
     let seen = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     match u32::from(c) {
@@ -127,7 +129,8 @@ pub(super) fn byte(c: char) -> Option<u8> {
     }
 }
 
-/// The bytes of a byte-level word; `None` where it has a character that stands for none, or is not UTF-8.
+/// The bytes of a byte-level word; `None` where it has a character that stands for none, or is not
+/// UTF-8.
 pub(super) fn bytes(word: &[u8]) -> Option<Vec<u8>> {
     let word = core::str::from_utf8(word).ok()?;
     word.chars().map(byte).collect()

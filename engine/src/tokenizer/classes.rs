@@ -44,7 +44,8 @@ impl Class {
 mod tests {
     use super::*;
 
-    /// How many characters of a class there are, in all of Unicode 15.1: llama.cpp's tables, compared one by one.
+    /// How many characters of a class there are, in all of Unicode 15.1: llama.cpp's tables,
+    /// compared one by one.
     #[test]
     fn the_tables_are_those_of_unicode_15_1() {
         assert_eq!(unicode_properties::UNICODE_VERSION, (15, 1, 0));

@@ -126,7 +126,8 @@ impl Lists {
 const MOST_TOKENS: u64 = 1 << 20;
 const MOST_MERGES: u64 = 1 << 21;
 
-/// The next token's or merge's text, for which there is `room` in what a vocabulary may take together.
+/// The next token's or merge's text, for which there is `room` in what a vocabulary may take
+/// together.
 fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<Vec<u8>, Failure> {
     // Two pieces and the space between them; a byte of a piece may be two here.
     let text = reader.text("a token", 2 * LONGEST_PIECE as u64 + 1)?;

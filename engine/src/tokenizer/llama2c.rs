@@ -1,8 +1,8 @@
 //! llama2.c's `tokenizer.bin`, and the way in which run.c encodes and decodes with it.
 //!
-//! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many bytes, little-endian.
-//! There is no count; the file's end is the vocabulary's. Encoding and decoding follow run.c's `encode`, `decode` and
-//! `safe_printf`, in O(n log n) instead of O(n²).
+//! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many
+//! bytes, little-endian. There is no count; the file's end is the vocabulary's. Encoding and
+//! decoding follow run.c's `encode`, `decode` and `safe_printf`, in O(n log n) instead of O(n²).
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,8 @@ use crate::source::ByteSource;
 
 /// The first of the 256 byte tokens: behind `<unk>`, `<s>` and `</s>`.
 pub(super) const FIRST_BYTE: u32 = 3;
-/// Tokens of a vocabulary in which every byte has one. Smaller ones have tokens for characters only.
+/// Tokens of a vocabulary in which every byte has one. Smaller ones have tokens for characters
+/// only.
 pub(super) const ALL_BYTES: usize = FIRST_BYTE as usize + 256;
 /// Tokens that a vocabulary must have: BOS and EOS stand in it.
 pub(super) const LEAST_TOKENS: usize = EOS as usize + 1;
@@ -24,8 +25,8 @@ pub(super) const LEAST_TOKENS: usize = EOS as usize + 1;
 pub(crate) const MOST_TOKENS: u64 = 1 << 20;
 /// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
 pub(crate) const LARGEST_FILE: u64 = 64 << 20;
-/// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a batch of tokens says is kept
-/// in memory that is sized by it.
+/// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a
+/// batch of tokens says is kept in memory that is sized by it.
 pub(crate) const LONGEST_PIECE: usize = 1 << 12;
 /// Largest piece that is read at once.
 const PIECE: usize = 1 << 20;
@@ -52,7 +53,8 @@ pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, Error> {
     parse(&file)
 }
 
-/// Takes a whole file apart: once to prove it and to count, once to keep it. Only what was counted is allocated.
+/// Takes a whole file apart: once to prove it and to count, once to keep it. Only what was counted
+/// is allocated.
 fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
     let (mut count, mut length) = (0, 0);
     for entry in Entries::of(file)? {
@@ -152,8 +154,8 @@ pub(super) fn lacking<'t>(t: &Tokenizer, text: &'t [u8]) -> Option<&'t [u8]> {
     characters(text).find(|c| t.find(c).is_none() && !c.iter().all(known))
 }
 
-/// The token of a single byte that no piece covers: its own, or `<unk>`. Where a vocabulary has not all bytes, run.c reads
-/// whatever stands behind its table.
+/// The token of a single byte that no piece covers: its own, or `<unk>`. Where a vocabulary has not
+/// all bytes, run.c reads whatever stands behind its table.
 fn byte_token(t: &Tokenizer, byte: u8) -> Option<u32> {
     own_token(t, byte).or_else(|| t.find(b"<unk>"))
 }
@@ -173,7 +175,8 @@ pub(super) fn decode(piece: &[u8]) -> &[u8] {
     }
 }
 
-/// The tokens of a file, each checked: its score, and its piece up to the first NUL, where a C string ends.
+/// The tokens of a file, each checked: its score, and its piece up to the first NUL, where a C
+/// string ends.
 struct Entries<'a> {
     rest: &'a [u8],
     token: usize,
@@ -233,8 +236,8 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The byte that a piece `<0xNN>` stands for. What run.c's `sscanf(piece, "<0x%02hhX>", …) == 1` takes, this takes: one
-/// digit is enough, and what follows the digits does not matter.
+/// The byte that a piece `<0xNN>` stands for. What run.c's `sscanf(piece, "<0x%02hhX>", …) == 1`
+/// takes, this takes: one digit is enough, and what follows the digits does not matter.
 fn byte_piece(piece: &[u8]) -> Option<u8> {
     let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
     let digits = piece.strip_prefix(b"<0x")?;

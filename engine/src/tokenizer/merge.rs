@@ -1,5 +1,5 @@
-//! Merging neighbours, the best pair first, leftmost of equals, until none can be merged: a heap of candidates over a doubly
-//! linked list, O(n log n).
+//! Merging neighbours, the best pair first, leftmost of equals, until none can be merged: a heap of
+//! candidates over a doubly linked list, O(n log n).
 
 use alloc::{collections::BinaryHeap, vec::Vec};
 use core::cmp::Ordering;

@@ -1,7 +1,8 @@
 //! From text to tokens and back: a vocabulary, and the way in which its words are put together.
 //!
-//! There are three: run.c's with llama2.c's `tokenizer.bin` (`llama2c`), SentencePiece's BPE by scores (`spm`) and byte-level BPE by
-//! ranks (`bpe`), the last two as llama.cpp has them for GGUF files.
+//! There are three: run.c's with llama2.c's `tokenizer.bin` (`llama2c`), SentencePiece's BPE by
+//! scores (`spm`) and byte-level BPE by ranks (`bpe`), the last two as llama.cpp has them for GGUF
+//! files.
 
 mod bpe;
 mod classes;
@@ -31,8 +32,9 @@ pub const BOS: u32 = 1;
 /// End of sequence, in llama2.c's vocabulary.
 pub const EOS: u32 = 2;
 
-/// A vocabulary with its way of merging. Having one proves that every token has its piece, that BOS, EOS and all others that
-/// are spoken of are in the vocabulary, and that a `tokenizer.bin` holds the 256 byte tokens.
+/// A vocabulary with its way of merging. Having one proves that every token has its piece, that
+/// BOS, EOS and all others that are spoken of are in the vocabulary, and that a `tokenizer.bin`
+/// holds the 256 byte tokens.
 pub struct Tokenizer {
     /// What each token is made of where it is merged, which is what normal ones show.
     words: Words,
@@ -99,7 +101,8 @@ impl Tokenizer {
         llama2c::load(source)
     }
 
-    /// Reads and checks the tokenizer in a GGUF file's metadata: byte-level BPE, or SentencePiece's.
+    /// Reads and checks the tokenizer in a GGUF file's metadata: byte-level BPE, or
+    /// SentencePiece's.
     ///
     /// # Errors
     /// A sentence without the file's name.
@@ -131,7 +134,8 @@ impl Tokenizer {
         self.ends.contains(&token)
     }
 
-    /// The Jinja program that lays out conversations, if its file has one (`tokenizer.chat_template`).
+    /// The Jinja program that lays out conversations, if its file has one
+    /// (`tokenizer.chat_template`).
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
     }
@@ -190,7 +194,8 @@ impl Tokenizer {
         self.words.find(&self.sorted, word)
     }
 
-    /// The first character of `text` that there is no token for, not even one for what is unknown: encoding leaves it out.
+    /// The first character of `text` that there is no token for, not even one for what is unknown:
+    /// encoding leaves it out.
     pub fn lacks(&self, text: &[u8]) -> Option<String> {
         let found = match &self.way {
             Way::Llama2c => llama2c::lacking(self, text)?,
@@ -209,20 +214,24 @@ impl Tokenizer {
         self.begin
     }
 
-    /// The tokens of `text`, and BOS and EOS around them where they are wanted and the model's texts have them.
+    /// The tokens of `text`, and BOS and EOS around them where they are wanted and the model's
+    /// texts have them.
     ///
-    /// llama2.c's kind is as run.c's `encode`: a space is put before a text that is not empty (SentencePiece's dummy prefix),
-    /// characters without a token become byte tokens, then neighbours are merged, best score first, leftmost of equals. Any bytes
-    /// will do. A NUL, where run.c's text would end, is its byte token.
+    /// llama2.c's kind is as run.c's `encode`: a space is put before a text that is not empty
+    /// (SentencePiece's dummy prefix), characters without a token become byte tokens, then
+    /// neighbours are merged, best score first, leftmost of equals. Any bytes will do. A NUL, where
+    /// run.c's text would end, is its byte token.
     ///
-    /// Other kinds are as llama.cpp's `llama_tokenize` without `parse_special`: words of the model's own are cut out, the rest is
-    /// merged. The names of control tokens in a text are text and never become those tokens (llama.cpp's can, where scores
-    /// lead there). What is not UTF-8 becomes U+FFFD in byte-level BPE.
+    /// Other kinds are as llama.cpp's `llama_tokenize` without `parse_special`: words of the
+    /// model's own are cut out, the rest is merged. The names of control tokens in a text are text
+    /// and never become those tokens (llama.cpp's can, where scores lead there). What is not UTF-8
+    /// becomes U+FFFD in byte-level BPE.
     pub fn encode(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         self.encode_around(text, &[], bos, eos)
     }
 
-    /// The same with the names of control tokens becoming those tokens: `llama_tokenize` with `parse_special`.
+    /// The same with the names of control tokens becoming those tokens: `llama_tokenize` with
+    /// `parse_special`.
     pub fn encode_parsed(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         let all = 0..text.len();
         self.encode_around(text, &[all], bos, eos)
@@ -300,11 +309,12 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes to show for `token` when it follows `before` (run.c's `decode` and `safe_printf`): after BOS the space that was
-    /// put before the text is left out, a byte token is that byte, a control token is nothing, and so is a lone byte that is
-    /// neither printable nor white space.
+    /// The bytes to show for `token` when it follows `before` (run.c's `decode` and `safe_printf`):
+    /// after BOS the space that was put before the text is left out, a byte token is that byte, a
+    /// control token is nothing, and so is a lone byte that is neither printable nor white space.
     ///
-    /// One difference to run.c: a lone byte above 0x7f is kept, since the next ones may complete a character; run.c drops it.
+    /// One difference to run.c: a lone byte above 0x7f is kept, since the next ones may complete a
+    /// character; run.c drops it.
     pub fn decode(&self, before: u32, token: u32) -> &[u8] {
         self.shown(token, self.begin == Some(before))
     }

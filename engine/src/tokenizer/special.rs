@@ -1,6 +1,6 @@
-//! Tokens whose names stand in texts for themselves, whatever is around them: the longest first, leftmost of equals, as llama.cpp
-//! takes them. Words of the model's own (user-defined tokens) count everywhere, signs (control and unknown tokens) only where
-//! they are asked for.
+//! Tokens whose names stand in texts for themselves, whatever is around them: the longest first,
+//! leftmost of equals, as llama.cpp takes them. Words of the model's own (user-defined tokens)
+//! count everywhere, signs (control and unknown tokens) only where they are asked for.
 
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -45,7 +45,8 @@ pub(super) enum Part {
 }
 
 impl Specials {
-    /// Tokens with their names, whether each is a sign and whether white space after it belongs to it. Empty names are left out.
+    /// Tokens with their names, whether each is a sign and whether white space after it belongs to
+    /// it. Empty names are left out.
     pub(super) fn new<'n>(specials: impl Iterator<Item = (u32, &'n [u8], bool, bool)>) -> Specials {
         let mut list: Vec<_> = specials.filter(|(_, name, ..)| !name.is_empty()).collect();
         list.sort_unstable_by_key(|&(token, name, ..)| (name, token));
@@ -169,12 +170,13 @@ impl Specials {
         taken
     }
 
-    /// The rank of the longest name at `at` that ends at `limit` at the latest, or where it is a sign at `signs`.
+    /// The rank of the longest name at `at` that ends at `limit` at the latest, or where it is a
+    /// sign at `signs`.
     fn best(&self, text: &[u8], at: usize, limit: usize, signs: usize) -> Option<u32> {
         let mut here = &text[at..limit.min(at + self.longest)];
         let count = self.all.len() as u32;
-        // Where a name is in order before the text, and none comes between, all names that the text begins with are beginnings
-        // of that one; and no longer than what the two have in common.
+        // Where a name is in order before the text, and none comes between, all names that the text
+        // begins with are beginnings of that one; and no longer than what the two have in common.
         let number = loop {
             let (mut low, mut high) = (0, count);
             while low < high {

@@ -1,7 +1,9 @@
-//! Pre-tokenizers: where a text is cut before byte-level BPE, so that no merge reaches from one word into the next.
+//! Pre-tokenizers: where a text is cut before byte-level BPE, so that no merge reaches from one
+//! word into the next.
 //!
-//! Each family of models has a regular expression of its own for it; what they match is written out here, since they look
-//! ahead, which regular expressions without backtracking cannot. A text that no expression matches is a word, too.
+//! Each family of models has a regular expression of its own for it; what they match is written out
+//! here, since they look ahead, which regular expressions without backtracking cannot. A text that
+//! no expression matches is a word, too.
 
 use alloc::vec::Vec;
 
@@ -17,8 +19,8 @@ pub(super) enum Stage {
     Gpt2,
     /// Llama 3's words.
     Llama3(Llama3),
-    /// Words that are cut where a capital follows: Tekken's (Mistral) with one digit at a time, GPT-4o's with three and with
-    /// contractions at their ends.
+    /// Words that are cut where a capital follows: Tekken's (Mistral) with one digit at a time,
+    /// GPT-4o's with three and with contractions at their ends.
     Capitals { digits: usize, contractions: bool },
     /// DeepSeek V3's words.
     DeepSeek3,
@@ -211,8 +213,8 @@ const DEEPSEEK3: Splitter = &[
     Stage::DeepSeek3,
 ];
 
-/// How a model of a name in `tokenizer.ggml.pre` cuts, whether a word that is a token is taken as it is, and whether texts
-/// begin with BOS if nothing else is said.
+/// How a model of a name in `tokenizer.ggml.pre` cuts, whether a word that is a token is taken as
+/// it is, and whether texts begin with BOS if nothing else is said.
 pub(super) fn named(name: &str) -> Option<(Splitter, bool, bool)> {
     Some(match name {
         "default" => (
@@ -462,8 +464,8 @@ fn contraction(t: &Characters, at: usize, end: usize, any_case: bool) -> Option<
     }
 }
 
-/// White space from `at` on, which another rule has not taken: all of it at the text's end, else all but the last, which
-/// belongs to the next word.
+/// White space from `at` on, which another rule has not taken: all of it at the text's end, else
+/// all but the last, which belongs to the next word.
 fn spaces(t: &Characters, at: usize, end: usize) -> usize {
     let run = t.run(at, end, |_, class| class == Class::Space);
     if run - at > 1 && run < end {
@@ -494,7 +496,8 @@ fn kind(class: Class) -> Option<Class> {
     }
 }
 
-/// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+/// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+/// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 fn llama3(t: &Characters, at: usize, end: usize, numbers: Llama3) -> usize {
     if let Some(length) = contraction(t, at, end, true) {
         return at + length;
@@ -509,7 +512,8 @@ fn llama3(t: &Characters, at: usize, end: usize, numbers: Llama3) -> usize {
     numbers_signs_spaces(t, at, end, numbers.digits, tail, letter)
 }
 
-/// What Llama 3's and Tekken's words have in common behind the letters; signs take the characters of `tail` with them.
+/// What Llama 3's and Tekken's words have in common behind the letters; signs take the characters
+/// of `tail` with them.
 fn numbers_signs_spaces(
     t: &Characters,
     at: usize,
@@ -544,8 +548,8 @@ fn lines_and_spaces(t: &Characters, at: usize, end: usize) -> usize {
     }
 }
 
-/// ``[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|`` and then as
-/// Llama 3's; what none of it matches up to what one does.
+/// ``[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
+/// ?[\p{P}\p{S}]+[\r\n]*|`` and then as Llama 3's; what none of it matches up to what one does.
 fn deepseek3(t: &Characters, at: usize, end: usize) -> usize {
     let found = |at: usize| {
         let (c, class) = t.all[at];
@@ -570,12 +574,13 @@ fn deepseek3(t: &Characters, at: usize, end: usize) -> usize {
     found(at).unwrap_or_else(|| (at + 1..end).find(none).unwrap_or(end))
 }
 
-/// Where runs of capitals end, and where the last letter that is no ASCII capital stands, for each place: looked up, not
-/// searched, so that no text takes long.
+/// Where runs of capitals end, and where the last letter that is no ASCII capital stands, for each
+/// place: looked up, not searched, so that no text takes long.
 struct Capitals {
     /// For each place the end of the run of letters from there that are no small ASCII ones.
     ends: Vec<usize>,
-    /// For each place the last one before it with a letter that is no ASCII capital, plus one; 0 if none.
+    /// For each place the last one before it with a letter that is no ASCII capital, plus one; 0 if
+    /// none.
     last: Vec<usize>,
 }
 
@@ -606,8 +611,9 @@ fn lower((c, class): (char, Class)) -> bool {
     class == Class::Letter && !c.is_ascii_uppercase()
 }
 
-/// `[^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are
-/// letters but a to z, L letters but A to Z, and C contractions: as llama.cpp has it, which knows no case beyond ASCII.
+/// `[^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?|\p{N}{1,3}|
+/// ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are letters but a to z, L letters
+/// but A to Z, and C contractions: as llama.cpp has it, which knows no case beyond ASCII.
 fn capitals(
     t: &Characters,
     at: usize,
@@ -626,7 +632,8 @@ fn capitals(
     let word = if capitals < end && lower(t.all[capitals]) {
         t.run(capitals, end, |c, class| lower((c, class)))
     } else {
-        // The capitals give back what may be a small letter as well; without one they are a word themselves.
+        // The capitals give back what may be a small letter as well; without one they are a word
+        // themselves.
         let last = table.last[capitals];
         if last > start { last } else { capitals }
     };

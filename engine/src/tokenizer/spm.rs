@@ -1,5 +1,6 @@
-//! SentencePiece's BPE as GGUF files have it (Kudo and Richardson 2018): neighbours are merged by their result's score, whatever
-//! they are themselves; what is no token falls back to bytes. As llama.cpp does it.
+//! SentencePiece's BPE as GGUF files have it (Kudo and Richardson 2018): neighbours are merged by
+//! their result's score, whatever they are themselves; what is no token falls back to bytes. As
+//! llama.cpp does it.
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! From what a GGUF file says of its vocabulary to a tokenizer: which tokens are words, signs and bytes, and which end a text, as
-//! llama.cpp finds them.
+//! From what a GGUF file says of its vocabulary to a tokenizer: which tokens are words, signs and
+//! bytes, and which end a text, as llama.cpp finds them.
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
@@ -11,9 +11,11 @@ use super::{
 /// What a GGUF file says of its vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct Vocabulary<'a> {
-    /// Words in the order of their tokens, which have no second one of the same name. UTF-8 for the most part.
+    /// Words in the order of their tokens, which have no second one of the same name. UTF-8 for the
+    /// most part.
     pub words: &'a [Vec<u8>],
-    /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; normal where there are none.
+    /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; normal where
+    /// there are none.
     pub types: &'a [i32],
     /// How they are put together.
     pub merging: Merging<'a>,
@@ -62,8 +64,9 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Leaves no token outside of a vocabulary of `count`, and gives a sentence about each that was: in its place stands what
-    /// texts of this kind have where nothing is said, if that is in the vocabulary (llama.cpp's `llama_vocab::impl::load`).
+    /// Leaves no token outside of a vocabulary of `count`, and gives a sentence about each that
+    /// was: in its place stands what texts of this kind have where nothing is said, if that is in
+    /// the vocabulary (llama.cpp's `llama_vocab::impl::load`).
     fn keep_inside(&mut self, count: usize, by_score: bool) -> Vec<String> {
         let inside = |token: u32| (token as usize) < count;
         let default = |scores, ranks| if by_score { scores } else { ranks };
@@ -135,8 +138,8 @@ const ENDS: [&str; 22] = [
     "[e~[",
 ];
 
-/// Names of the tokens for filling in the middle, in the order of [`Ids::middle`]; the first that is there is taken where the
-/// file names none. The last three end a text.
+/// Names of the tokens for filling in the middle, in the order of [`Ids::middle`]; the first that
+/// is there is taken where the file names none. The last three end a text.
 const MIDDLE: [&[&str]; 6] = [
     &[
         "<|fim_prefix|>",
@@ -338,7 +341,8 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     Ok(made)
 }
 
-/// The two sides of a merge in bytes; `None` where one has characters that stand for none: it never comes about.
+/// The two sides of a merge in bytes; `None` where one has characters that stand for none: it never
+/// comes about.
 fn pair(merge: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let merge = core::str::from_utf8(merge).ok()?;
     // The first character may be a space only in damaged files; llama.cpp looks behind it, too.
@@ -430,8 +434,9 @@ fn strips(name: &str) -> bool {
     name.contains("phi-3") || name.contains("phi3")
 }
 
-/// Whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with nothing else in it and nothing said that
-/// its converters never say. What other converters write of Llama 2 says more, or is older than `tokenizer.ggml.pre`.
+/// Whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with nothing
+/// else in it and nothing said that its converters never say. What other converters write of Llama
+/// 2 says more, or is older than `tokenizer.ggml.pre`.
 fn is_llama2c(v: &Vocabulary<'_>) -> bool {
     let silent = v.add_bos.is_none() && v.add_eos.is_none() && v.add_space_prefix.is_none();
     let kind = |token: usize| v.types.get(token).copied().unwrap_or(1);

@@ -1,4 +1,5 @@
-//! Many short byte strings in one place, by number, and an order in which one of them is found by its bytes.
+//! Many short byte strings in one place, by number, and an order in which one of them is found by
+//! its bytes.
 
 use alloc::{collections::TryReserveError, vec::Vec};
 
@@ -46,7 +47,8 @@ impl Words {
             .unwrap_or(0)
     }
 
-    /// Puts `numbers` in the order of their strings' bytes, equal ones in the order of their numbers.
+    /// Puts `numbers` in the order of their strings' bytes, equal ones in the order of their
+    /// numbers.
     pub(super) fn sort(&self, numbers: &mut [u32]) {
         numbers.sort_unstable_by_key(|&number| (self.get(number), number));
     }

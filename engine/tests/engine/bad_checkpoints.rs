@@ -1,5 +1,5 @@
-//! Checkpoints that are not what they should be: one sentence each, with the number that is wrong; never a panic, and
-//! never an allocation from an unchecked number.
+//! Checkpoints that are not what they should be: one sentence each, with the number that is wrong;
+//! never a panic, and never an allocation from an unchecked number.
 
 use std::ops::ControlFlow;
 

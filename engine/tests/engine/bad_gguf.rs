@@ -1,5 +1,5 @@
-//! GGUF files that lie, key by key: each is refused in one sentence with the key or number that is wrong, in bounded time and
-//! memory.
+//! GGUF files that lie, key by key: each is refused in one sentence with the key or number that is
+//! wrong, in bounded time and memory.
 
 use std::time::Instant;
 
@@ -594,8 +594,8 @@ fn a_template_of_marks_is_soon_read() {
     }
 }
 
-/// Thousands of words that stand for themselves: found in the time of the text, and as searching for one after another, the
-/// longest first, finds them.
+/// Thousands of words that stand for themselves: found in the time of the text, and as searching
+/// for one after another, the longest first, finds them.
 #[test]
 fn own_words_are_found_in_the_time_of_the_text() {
     let mut words: Vec<String> = (0..=255)

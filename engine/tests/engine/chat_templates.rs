@@ -1,6 +1,8 @@
-//! Conversations as our templates lay them out against Jinja2's rendering of the same templates: of those in `chat_templates/`, by
-//! what it made of them once (`chat_templates/expected.txt`), and of the models' own where `LLAMA2_JINJA` says how to ask it, such
-//! as `python engine/tests/chat_templates/render.py`, and `LLAMA2_TEMPLATES` where llama.cpp's `models/templates` are.
+//! Conversations as our templates lay them out against Jinja2's rendering of the same templates: of
+//! those in `chat_templates/`, by what it made of them once (`chat_templates/expected.txt`), and of
+//! the models' own where `LLAMA2_JINJA` says how to ask it, such as `python
+//! engine/tests/chat_templates/render.py`, and `LLAMA2_TEMPLATES` where llama.cpp's
+//! `models/templates` are.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +16,14 @@ use llama2_engine::{chat::Template, tokenizer::Fragment};
 /// What differs from Jinja2's rendering, and why it stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// Templates trim answers of earlier turns, and drop what was thought in them. We, as llama.cpp, keep them as the model said
-    /// them, because the cache has their keys and values: anything else would have to be passed again.
+    /// Templates trim answers of earlier turns, and drop what was thought in them. We, as
+    /// llama.cpp, keep them as the model said them, because the cache has their keys and values:
+    /// anything else would have to be passed again.
     AnswersAreKept,
     /// Llama 2's puts a space before the end of an answer, which the model does not say.
     NoSpaceBeforeEnd,
-    /// Mistral's v3 puts the system prompt into the last question; it would move with every turn. We, as llama.cpp without Jinja,
-    /// keep it in the first one, where the cache has it.
+    /// Mistral's v3 puts the system prompt into the last question; it would move with every turn.
+    /// We, as llama.cpp without Jinja, keep it in the first one, where the cache has it.
     SystemStaysFirst,
 }
 
@@ -380,7 +383,8 @@ fn compare(
         let space = format!(" {}", subject.eos);
         let (mut kept, mut spaces) = (bare(marked), false);
         for i in 0..talk.answers.len() {
-            // A template may say itself what the model says first, or what it began the answer with.
+            // A template may say itself what the model says first, or what it began the answer
+            // with.
             for before in [opening, subject.says] {
                 kept = kept.replace(&format!("{before}{}", mark(i)), &mark(i));
             }

@@ -1,4 +1,5 @@
-//! Conversations in a model's own template: what is kept of them, what is dropped, and what stops an answer.
+//! Conversations in a model's own template: what is kept of them, what is dropped, and what stops
+//! an answer.
 
 use llama2_engine::{
     chat::{Chat, Template},
@@ -48,8 +49,8 @@ fn answer_marks(tokenizer: &Tokenizer) -> Vec<u32> {
     marks
 }
 
-/// Every token of the last answer is the likeliest one after all that stands before it: nothing of the context was lost, and
-/// nothing stands in it twice.
+/// Every token of the last answer is the likeliest one after all that stands before it: nothing of
+/// the context was lost, and nothing stands in it twice.
 fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
     let tokens = chat.context();
     let marks = answer_marks(tokenizer);
@@ -226,7 +227,8 @@ fn penalties_count_the_prompt() {
     }
 }
 
-/// The first turn was once laid out as a later one, where it had been tried before: without the system prompt.
+/// The first turn was once laid out as a later one, where it had been tried before: without the
+/// system prompt.
 #[test]
 fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
     let (model, tokenizer) = speaker();
@@ -356,7 +358,8 @@ fn turns_are_taken_back() {
     let two = chat.context().to_vec();
     assert!(chat.undo());
     assert_eq!(chat.context(), one);
-    // The same again gives the same; another question is answered as if there had been nothing else.
+    // The same again gives the same; another question is answered as if there had been nothing
+    // else.
     assert_eq!(
         ask(&mut chat, &mut session, &tokenizer, "And then?"),
         second
@@ -387,7 +390,8 @@ fn a_cache_that_was_lost_is_filled_again() {
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
     let (done, all) = chat.progress();
     assert!(done == 0 && all > known, "{done} of {all}");
-    // Stopped while it is read again: the turn is taken back, and what was said before is still known.
+    // Stopped while it is read again: the turn is taken back, and what was said before is still
+    // known.
     chat.limit_batch(16);
     chat.step(&mut session, &tokenizer, &mut greedy());
     assert_eq!(chat.progress(), (16, all));

@@ -1,5 +1,5 @@
-//! Every architecture in miniature: the numbers that llama.cpp gives for the same files, and the same bits for any number of
-//! tokens at once, any number of workers and every kernel set.
+//! Every architecture in miniature: the numbers that llama.cpp gives for the same files, and the
+//! same bits for any number of tokens at once, any number of workers and every kernel set.
 
 use std::ops::ControlFlow;
 

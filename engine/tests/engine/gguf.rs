@@ -1,4 +1,5 @@
-//! GGUF: written and read back, the numbers of the checkpoint it came from, and every lie in a header refused in a sentence.
+//! GGUF: written and read back, the numbers of the checkpoint it came from, and every lie in a
+//! header refused in a sentence.
 
 use llama2_convert::Mixture;
 use llama2_engine::{
@@ -314,8 +315,8 @@ fn lies_are_refused_in_a_sentence() {
     }
 }
 
-/// Every byte of the description changed in several ways, and the file cut at every place: a sentence or a model, never a
-/// panic, and never more memory than the file is worth.
+/// Every byte of the description changed in several ways, and the file cut at every place: a
+/// sentence or a model, never a panic, and never more memory than the file is worth.
 #[test]
 fn mutations_never_panic() {
     let good = as_gguf(

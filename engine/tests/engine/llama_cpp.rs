@@ -1,6 +1,6 @@
-//! The logits of every architecture and type against llama.cpp's for the same files: against those that it gave once
-//! (`llama_cpp/expected.txt`), and against itself where `LLAMA2_ORACLE` says how to ask it, such as
-//! `python engine/tests/llama_cpp/logits.py`.
+//! The logits of every architecture and type against llama.cpp's for the same files: against those
+//! that it gave once (`llama_cpp/expected.txt`), and against itself where `LLAMA2_ORACLE` says how
+//! to ask it, such as `python engine/tests/llama_cpp/logits.py`.
 
 use std::{
     fmt::Write,
@@ -27,7 +27,8 @@ const KEPT: [usize; 3] = [0, 7, 31];
 /// How many of them.
 const TOP: usize = 10;
 
-/// A type of all matrices, or a mixture, with the error that is allowed, relative to the largest logit.
+/// A type of all matrices, or a mixture, with the error that is allowed, relative to the largest
+/// logit.
 struct Mixture {
     name: &'static str,
     of: fn(&str) -> Encoding,
@@ -100,8 +101,8 @@ fn top(logits: &[f32]) -> Vec<usize> {
     order
 }
 
-/// The largest error relative to the largest logit, once it is known that the likeliest token is the same, except where the two
-/// best are nearer to each other than the error that is allowed.
+/// The largest error relative to the largest logit, once it is known that the likeliest token is
+/// the same, except where the two best are nearer to each other than the error that is allowed.
 fn compare(what: &str, found: &[(f32, f32)], best: (usize, usize), gap: f32, bound: f32) -> f32 {
     let largest = found.iter().fold(0.0f32, |m, (_, want)| m.max(want.abs()));
     let off = found.iter().map(|(found, want)| (found - want).abs());
@@ -197,7 +198,8 @@ fn ask(oracle: &str, file: &[u8], tokens: &[u32]) -> Vec<f32> {
         .collect()
 }
 
-/// Real models, converted by us: the likeliest text in single precision is llama.cpp's, and in smaller numbers the logits are.
+/// Real models, converted by us: the likeliest text in single precision is llama.cpp's, and in
+/// smaller numbers the logits are.
 #[test]
 fn real_models_say_what_llama_cpp_says() {
     const TEXT: usize = 200;

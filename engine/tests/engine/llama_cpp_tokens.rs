@@ -1,6 +1,7 @@
-//! Tokens against llama.cpp's own, for vocabularies of odd layouts made on the spot and for the real ones that are there: against
-//! those that it gave once (`llama_cpp/tokens.txt`), and against itself where `LLAMA2_ORACLE_TOKENS` says how to ask it, such as
-//! `python engine/tests/llama_cpp/tokens.py`.
+//! Tokens against llama.cpp's own, for vocabularies of odd layouts made on the spot and for the
+//! real ones that are there: against those that it gave once (`llama_cpp/tokens.txt`), and against
+//! itself where `LLAMA2_ORACLE_TOKENS` says how to ask it, such as `python
+//! engine/tests/llama_cpp/tokens.py`.
 
 use std::{
     io::Write,
@@ -100,8 +101,8 @@ struct Case {
     name: String,
     file: Vec<u8>,
     texts: Vec<String>,
-    /// Tokens' types, where it was made here: 2 and 3 are signs to the model, which llama.cpp's merges can lead to where nobody
-    /// asked for them.
+    /// Tokens' types, where it was made here: 2 and 3 are signs to the model, which llama.cpp's
+    /// merges can lead to where nobody asked for them.
     types: Vec<i32>,
     /// Whether llama.cpp leaves spaces out where it shows a text.
     cleans: bool,
@@ -116,7 +117,8 @@ impl Case {
         matches!(self.types.get(token as usize), Some(2 | 3))
     }
 
-    /// Compares all texts; returns how many, and how many of them llama.cpp made a sign of that nobody asked for.
+    /// Compares all texts; returns how many, and how many of them llama.cpp made a sign of that
+    /// nobody asked for.
     fn compare(&self, oracle: &str) -> (usize, usize) {
         let (name, tokenizer) = (&self.name, self.tokenizer());
         let (ends, answers) = ask(oracle, &self.file, &self.texts);
@@ -190,7 +192,8 @@ fn by_scores() -> Vec<Case> {
     let made = (0..12u64).map(|layout| {
         let mut random = Random(layout + 77);
         let mut made = Made::default();
-        // 16 special tokens at most: of more, std::sort says in which order llama.cpp takes equally long ones.
+        // 16 special tokens at most: of more, std::sort says in which order llama.cpp takes equally
+        // long ones.
         let own = [
             "<own>",
             "ab ab",
@@ -270,7 +273,8 @@ fn by_scores() -> Vec<Case> {
     made.collect()
 }
 
-/// Byte-level BPE in every way of cutting, with merges of words that are no tokens and words that no merge makes.
+/// Byte-level BPE in every way of cutting, with merges of words that are no tokens and words that
+/// no merge makes.
 fn by_ranks() -> Vec<Case> {
     let made = PRE.iter().enumerate().map(|(number, pre)| {
         let mut random = Random(number as u64 + 5);
@@ -381,8 +385,8 @@ fn real_vocabularies() {
     all(&real());
 }
 
-/// The first texts of each vocabulary that is made here, with what llama.cpp said of them once. `LLAMA2_ORACLE_TOKENS_WRITE`
-/// names a file to write that into.
+/// The first texts of each vocabulary that is made here, with what llama.cpp said of them once.
+/// `LLAMA2_ORACLE_TOKENS_WRITE` names a file to write that into.
 #[test]
 fn tokens_that_llama_cpp_gave() {
     const KEPT: usize = 12;

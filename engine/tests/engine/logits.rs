@@ -131,7 +131,8 @@ fn stories260k_in_all_three_layouts() {
     check(&load(&maker.v2(4)).unwrap().0, &golden_v2, INT8);
 }
 
-/// Made by the reference folder's `make_checkpoint.py` and put beside it under these names; not there by default.
+/// Made by the reference folder's `make_checkpoint.py` and put beside it under these names; not
+/// there by default.
 #[test]
 fn random_checkpoints() {
     for (name, bound) in [
@@ -278,7 +279,8 @@ fn layouts_kernels_and_workers_agree_bit_for_bit() {
     }
 }
 
-/// A prompt in batches gives the numbers of the same prompt token by token, whatever its length, in every way to compute.
+/// A prompt in batches gives the numbers of the same prompt token by token, whatever its length, in
+/// every way to compute.
 #[test]
 fn batches_give_the_numbers_of_single_tokens() {
     let long = Config {
@@ -354,7 +356,8 @@ fn memory_is_what_is_allocated() {
     let bytes = Maker::random(SMALL, 1).v2(4);
     let checkpoint = Checkpoint::open(&mut &bytes[..]).unwrap();
     assert_eq!(checkpoint.format, Format::V2 { group_size: 4 });
-    // Rows in panels of 16 with a scale each four values: embedding 48, wq and wo 32, wk and wv 16, w1 and w3 48 by 24; w2 32 by 36.
+    // Rows in panels of 16 with a scale each four values: embedding 48, wq and wo 32, wk and wv 16,
+    // w1 and w3 48 by 24; w2 32 by 36.
     let rows_24 = 48 + 2 * (2 * 32 + 2 * 16 + 2 * 48);
     let norms = (2 * 2 + 1) * 24 * 4;
     assert_eq!(

@@ -2,7 +2,8 @@
 
 use llama2_engine::sampler::{Sampler, argmax};
 
-/// run.c's `sample`, with libc's parts replaced by std's: a stable sort, and exp in f64 rounded to f32.
+/// run.c's `sample`, with libc's parts replaced by std's: a stable sort, and exp in f64 rounded to
+/// f32.
 fn plain(logits: &[f32], temperature: f32, top_p: f32, state: &mut u64) -> usize {
     if temperature == 0.0 {
         return (0..logits.len()).rev().fold(logits.len() - 1, |best, i| {

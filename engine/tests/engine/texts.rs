@@ -147,9 +147,11 @@ fn prompts_at_the_limits() {
     assert_eq!(generate(&model, &tokenizer, GREEDY, 0, "Tim"), "\n");
 }
 
-/// run.c's `chat`, its loop written as it stands: what is printed of the assistant, and the tokens that are passed.
+/// run.c's `chat`, its loop written as it stands: what is printed of the assistant, and the tokens
+/// that are passed.
 ///
-/// One difference is meant: run.c also prints what the model makes of its own EOS, which is nobody's word.
+/// One difference is meant: run.c also prints what the model makes of its own EOS, which is
+/// nobody's word.
 fn run_c_chat(
     model: &Model,
     tokenizer: &Tokenizer,

@@ -223,8 +223,9 @@ fn ids_that_run_c_gave() {
     assert_eq!(seen, 28);
 }
 
-/// With run.c's own loop the time grows with the square of a text's length, here with the length: ten times as long a text
-/// takes far less than a hundred times as long. The best of three, for machines with other work.
+/// With run.c's own loop the time grows with the square of a text's length, here with the length:
+/// ten times as long a text takes far less than a hundred times as long. The best of three, for
+/// machines with other work.
 #[test]
 fn a_hundred_thousand_letters() {
     for path in files() {
@@ -252,9 +253,10 @@ fn a_hundred_thousand_letters() {
     }
 }
 
-/// Small vocabularies of two letters, where everything merges with everything, and scores that C compares in its own way:
-/// equal ones, zeros of both signs, infinities, NaN, and those at which run.c's search begins. Equal pieces, empty ones
-/// and ones with a NUL inside occur as well, and a vocabulary without " ".
+/// Small vocabularies of two letters, where everything merges with everything, and scores that C
+/// compares in its own way: equal ones, zeros of both signs, infinities, NaN, and those at which
+/// run.c's search begins. Equal pieces, empty ones and ones with a NUL inside occur as well, and a
+/// vocabulary without " ".
 #[test]
 fn ids_equal_run_c_s_on_odd_vocabularies() {
     const SCORES: [f32; 12] = [
@@ -296,7 +298,8 @@ fn ids_equal_run_c_s_on_odd_vocabularies() {
     assert!(merged > 2_000, "{merged} texts became shorter");
 }
 
-/// A character ends after four bytes, however many continuation bytes follow; those begin one of their own.
+/// A character ends after four bytes, however many continuation bytes follow; those begin one of
+/// their own.
 #[test]
 fn a_character_has_four_bytes_at_most() {
     let mut file = vocabulary(&[" ", "🙂"]);
@@ -580,7 +583,8 @@ fn pieces(all: &[(&str, f32)]) -> Vec<u8> {
     file
 }
 
-/// Vocabularies of characters, which have no tokens for bytes: what they lack is unknown, or is said.
+/// Vocabularies of characters, which have no tokens for bytes: what they lack is unknown, or is
+/// said.
 #[test]
 fn small_vocabularies() {
     let own = [("\n<s>\n", 0.0), ("\n</s>\n", 0.0)];

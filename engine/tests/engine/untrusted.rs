@@ -1,4 +1,5 @@
-//! The fuzzers' inputs, replayed: good ones, and every one that once broke a promise (`fuzz/regressions/`).
+//! The fuzzers' inputs, replayed: good ones, and every one that once broke a promise
+//! (`fuzz/regressions/`).
 
 use llama2_testing::{gauge::peak, kept, mutate, seeds, untrusted};
 
@@ -54,7 +55,8 @@ fn mutated_gguf_files() {
     assert!(changed > 5000, "{changed}");
 }
 
-/// The fuzzer hands its mutator whatever it has come to: that must neither break nor grow without end.
+/// The fuzzer hands its mutator whatever it has come to: that must neither break nor grow without
+/// end.
 #[test]
 fn the_mutator_takes_any_bytes() {
     let mut state = 1u64;
@@ -82,7 +84,8 @@ fn the_mutator_takes_any_bytes() {
     odd.extend([part(b""), part(b"PART"), part(&good[0].bytes), nested]);
     odd.extend((0..20).map(|length| (0..length).map(|_| random(256) as u8).collect()));
     odd.extend(good.into_iter().map(|seed| seed.bytes));
-    // Files of one entry, so that it is met several times at once: a count that is a lie is halved, a text grows and grows.
+    // Files of one entry, so that it is met several times at once: a count that is a lie is halved,
+    // a text grows and grows.
     let entry = |kind: u32, value: &[u8]| {
         let counts = [0u64, 1, 1].map(u64::to_le_bytes).concat();
         [

@@ -7,8 +7,8 @@ use llama2_testing::{
     vocabulary::{Made, Random},
 };
 
-/// llama.cpp's vocabularies with the strings and the tokens that stand beside them. Those of other kinds are refused in a
-/// sentence.
+/// llama.cpp's vocabularies with the strings and the tokens that stand beside them. Those of other
+/// kinds are refused in a sentence.
 #[test]
 fn llama_cpps_own_vectors() {
     let (mut strings, mut refused) = (0, 0);
@@ -44,7 +44,8 @@ fn llama_cpps_own_vectors() {
     println!("{strings} strings; {refused} vocabularies of other kinds");
 }
 
-/// A vocabulary of all bytes, of what `merges` make, of one word that stands for itself (4) and one control token (3).
+/// A vocabulary of all bytes, of what `merges` make, of one word that stands for itself (4) and one
+/// control token (3).
 struct Tiny {
     words: Vec<Vec<u8>>,
     types: Vec<i32>,
@@ -185,7 +186,8 @@ fn long_texts_take_no_time() {
     }
 }
 
-/// A quarter of a megabyte, with thousands of words of the vocabulary's own, one inside of the other, and with scores.
+/// A quarter of a megabyte, with thousands of words of the vocabulary's own, one inside of the
+/// other, and with scores.
 #[test]
 fn many_own_words_take_no_time() {
     let mut random = Random(1);
@@ -215,8 +217,8 @@ fn many_own_words_take_no_time() {
     }
 }
 
-/// What is said stays text, whatever it looks like, also where scores lead to a sign; words of the vocabulary's own are words
-/// everywhere, and a space goes before what follows a sign.
+/// What is said stays text, whatever it looks like, also where scores lead to a sign; words of the
+/// vocabulary's own are words everywhere, and a space goes before what follows a sign.
 #[test]
 fn a_conversation_in_scores() {
     let mut made = Made::default();
@@ -278,7 +280,8 @@ fn a_conversation_in_scores() {
     assert_eq!(tokens, ["<s>", a, "</s>"].map(|word| made.id(word)));
     assert_eq!(tokenizer.decode(tokens[0], tokens[1]), b" a");
     assert_eq!(tokenizer.decode(tokens[1], tokens[2]), b"");
-    // White space after signs belongs to them where the model's name says so; the one before `<s>` to nothing.
+    // White space after signs belongs to them where the model's name says so; the one before `<s>`
+    // to nothing.
     file.text("general.name", "Phi-3 mini");
     let found = cut(&file, &[Mark("ab \n a<own> b<s> a")]);
     assert_eq!(found, ["ab", "a", "<own>", "b", "<s>", a]);
@@ -432,7 +435,8 @@ fn lies_are_refused_in_a_sentence() {
     assert!(error.contains("no tokens"), "{error}");
 }
 
-/// Tokens that are named and not there: a sentence about each, and what texts of this kind have by themselves.
+/// Tokens that are named and not there: a sentence about each, and what texts of this kind have by
+/// themselves.
 #[test]
 fn named_tokens_outside_of_the_vocabulary_are_passed_over() {
     let mut made = Made::default();
@@ -480,7 +484,8 @@ fn named_tokens_outside_of_the_vocabulary_are_passed_over() {
             );
         }
     }
-    // Where the default is not there either, there is none; byte-level BPE's is 11, whatever that is.
+    // Where the default is not there either, there is none; byte-level BPE's is 11, whatever that
+    // is.
     for (length, wanted) in [(12, Some(11)), (11, None)] {
         let described = ranked.described("gpt-2");
         let made = Tokenizer::new(&Vocabulary {

@@ -387,7 +387,8 @@ fn a_reply_is_stopped_at_once_and_goes_on_from_there() {
         let (screen, _) = room.hold(script);
         assert_eq!(screen.of(Style::User), "> Who?\n> Why?\n> When?\n");
         let answers = trimmed(&screen);
-        // Within a few tokens, of a character each here: the script's clock makes a look due every two or three of them.
+        // Within a few tokens, of a character each here: the script's clock makes a look due every
+        // two or three of them.
         let lengths = answers.iter().map(String::len).collect::<Vec<_>>();
         for (length, due) in lengths.iter().zip([20, 10, 10]) {
             assert!((due..due + 6).contains(length), "{answers:?}");
@@ -523,7 +524,8 @@ fn another_model_is_greeted() {
     assert_eq!(trimmed(&screen), answered(other(), &steady(), &["Who?"]));
 }
 
-/// A model whose numbers are none says so at each reply, in a chat as in a story; nothing of it is kept.
+/// A model whose numbers are none says so at each reply, in a chat as in a story; nothing of it is
+/// kept.
 #[test]
 fn a_model_without_numbers_is_said_to_be_one() {
     for warm in [false, true] {

@@ -1,4 +1,5 @@
-//! A room to talk in: a keyboard that follows a script, a screen that remembers, files in memory, a clock that each look moves on.
+//! A room to talk in: a keyboard that follows a script, a screen that remembers, files in memory, a
+//! clock that each look moves on.
 
 use std::{
     cell::Cell,
@@ -31,7 +32,8 @@ thread_local! {
     static TICK: Cell<u64> = const { Cell::new(7_000) };
 }
 
-/// Microseconds, and 7 ms are over each time that somebody asks: a reply is looked at every few tokens.
+/// Microseconds, and 7 ms are over each time that somebody asks: a reply is looked at every few
+/// tokens.
 pub fn clock() -> u64 {
     CLOCK.set(CLOCK.get() + TICK.get());
     CLOCK.get()
@@ -78,7 +80,8 @@ pub struct Screen {
     script: VecDeque<Act>,
     /// Everything that was shown, piece by piece.
     pub shown: Vec<(Style, String)>,
-    /// The line or the question that is on the screen now; then the keyboard is asked for keys of the prompt.
+    /// The line or the question that is on the screen now; then the keyboard is asked for keys of
+    /// the prompt.
     line: Option<String>,
     menu: Option<Menu>,
     /// All menus and lines of status that were shown.
@@ -419,7 +422,8 @@ pub fn other() -> &'static Known {
     KNOWN.get_or_init(|| random("other", 8, Some("<|im_start|>")))
 }
 
-/// One that names a token which is not there, and whose weights are finite and lead to what is no number.
+/// One that names a token which is not there, and whose weights are finite and lead to what is no
+/// number.
 pub fn broken() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
     KNOWN.get_or_init(|| {
@@ -494,8 +498,9 @@ impl Room {
     }
 }
 
-/// Settings of [`Room::steady`]. The random models say nothing but digits and capital letters, which are tokens of their own: a text that they
-/// said is made of the same tokens when it is read again.
+/// Settings of [`Room::steady`]. The random models say nothing but digits and capital letters,
+/// which are tokens of their own: a text that they said is made of the same tokens when it is read
+/// again.
 pub fn steady() -> Settings {
     use llama2_engine::sampler::{Param, Wishes};
     let mut sampling = Wishes::default().with(Param::Temperature, 0.0);

@@ -1,4 +1,5 @@
-//! A model that tells stories: the first one, openings, Return, and what a template-less chat of run.c's does.
+//! A model that tells stories: the first one, openings, Return, and what a template-less chat of
+//! run.c's does.
 
 use llama2_console::{front::Style, keys::Key};
 use llama2_engine::{

@@ -203,7 +203,8 @@ impl Lanes for Avx2 {
                 if i == 0 {
                     first = sums;
                 }
-                // 16-bit numbers in the order 0-3, 8-11, 4-7, 12-15, put right before they become bytes.
+                // 16-bit numbers in the order 0-3, 8-11, 4-7, 12-15, put right before they become
+                // bytes.
                 let words = _mm256_packs_epi32(quants[0], quants[1]);
                 let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
                 let low = _mm256_castsi256_si128(words);
@@ -221,8 +222,8 @@ impl Lanes for Avx2 {
 
     const SIGNED_EXCESS: i32 = 0;
 
-    /// `vpmaddubsw` takes unsigned numbers on one side: the weights' sizes, and their signs go to the activations. Then
-    /// 2 · 128 · 127 fits 16 bits.
+    /// `vpmaddubsw` takes unsigned numbers on one side: the weights' sizes, and their signs go to
+    /// the activations. Then 2 · 128 · 127 fits 16 bits.
     #[inline(always)]
     unsafe fn signed(sum: [__m256i; 2], w: [__m256i; 2], x: *const i8) -> [__m256i; 2] {
         // Safety: as above.

@@ -219,7 +219,8 @@ unsafe fn four(x: *const i8) -> __m512i {
 impl Lanes for Vnni {
     common!();
 
-    /// `vpdpbusd` takes unsigned numbers on one side: the weights are turned from signed ones by 128 more.
+    /// `vpdpbusd` takes unsigned numbers on one side: the weights are turned from signed ones by
+    /// 128 more.
     const SIGNED_EXCESS: i32 = 128;
 
     #[inline(always)]

@@ -1,4 +1,5 @@
-//! The matrix kernel of GGUF's coded weights over sixteen lanes, one a row of a panel, one for all ten types.
+//! The matrix kernel of GGUF's coded weights over sixteen lanes, one a row of a panel, one for all
+//! ten types.
 //!
 //! For one token codes go from memory to the products at once. For several, some columns are
 //! unpacked first, to whole numbers that stay in the first cache, and tiles go through these:

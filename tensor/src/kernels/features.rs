@@ -21,8 +21,8 @@ impl Features {
         vnni: false,
     };
 
-    /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of (Intel SDM volume 1,
-    /// 13.2 and 15.2).
+    /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of
+    /// (Intel SDM volume 1, 13.2 and 15.2).
     #[cfg(target_arch = "x86_64")]
     pub fn of_this_core() -> Features {
         use core::arch::x86_64::{__cpuid, __cpuid_count};

@@ -1,7 +1,9 @@
-//! Sixteen lanes of a vector unit: what the matrix kernels ask of one, and the set of kernels that comes of it.
+//! Sixteen lanes of a vector unit: what the matrix kernels ask of one, and the set of kernels that
+//! comes of it.
 //!
-//! Nothing in [`super::tiles`] names an instruction: [`Lanes`] does. All of it is inlined into functions that are compiled for
-//! the instructions in question, one for each kernel and set ([`kernel_set`]).
+//! Nothing in [`super::tiles`] names an instruction: [`Lanes`] does. All of it is inlined into
+//! functions that are compiled for the instructions in question, one for each kernel and set
+//! ([`kernel_set`]).
 
 use super::{Quantized, portable};
 use crate::layout::{PANEL, Rounding};
@@ -9,7 +11,8 @@ use crate::layout::{PANEL, Rounding};
 /// Sixteen lanes of a vector unit.
 ///
 /// # Safety
-/// Every function may only be called where the unit is there, with pointers to as many elements as it says.
+/// Every function may only be called where the unit is there, with pointers to as many elements as
+/// it says.
 pub(super) trait Lanes {
     /// 16 single-precision numbers.
     type Floats: Copy;
@@ -43,8 +46,8 @@ pub(super) trait Lanes {
     unsafe fn store_quads(p: *mut u8, x: Self::Quads);
     /// The lower four bits of each byte, and the upper four.
     unsafe fn nibbles(x: Self::Quads) -> (Self::Quads, Self::Quads);
-    /// Bit `from` of each byte and the bits above it brought to bit `to`, and there those of `mask`. `from` is 7 at most and
-    /// so is `to`; what crosses bytes is not in the mask.
+    /// Bit `from` of each byte and the bits above it brought to bit `to`, and there those of
+    /// `mask`. `from` is 7 at most and so is `to`; what crosses bytes is not in the mask.
     unsafe fn field(x: Self::Quads, from: usize, to: usize, mask: u8) -> Self::Quads;
     unsafe fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads;
     /// What `table` has for each byte, which is below 16.
@@ -53,14 +56,15 @@ pub(super) trait Lanes {
     unsafe fn start(x: i32) -> Self::Integers;
     /// What [`signed`](Lanes::signed) adds too much for each unit of the activations' sum.
     const SIGNED_EXCESS: i32;
-    /// Adds each lane's products of four signed weights with the four activations at `x`, and [`Self::SIGNED_EXCESS`]
-    /// times those.
+    /// Adds each lane's products of four signed weights with the four activations at `x`, and
+    /// [`Self::SIGNED_EXCESS`] times those.
     unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     /// Adds each lane's products of four weights from 0 to 63 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
 
-    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, the sum, and that of the first 16.
+    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, the sum, and that of
+    /// the first 16.
     unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32, i32);
 }
 
@@ -148,7 +152,10 @@ pub(super) fn half_value(half: Half) -> f32 {
 
 /// The functions of a set, in a module, each compiled for `$features`, and the set made of them.
 macro_rules! kernel_set {
-    ($set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal, $to_f16:path) => {
+    (
+        $set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal,
+        $to_f16:path
+    ) => {
         #[doc = concat!("The set for ", $title, ".")]
         pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
             name: $name,

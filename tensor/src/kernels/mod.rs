@@ -1,9 +1,10 @@
 //! The arithmetic under the transformer: one set of functions a vector unit, chosen once at start.
 //!
-//! A kernel knows slices, not layers. Every set adds up each sum in the order of its terms, without contraction to FMA:
-//! what runs side by side in a vector are sixteen sums, never the terms of one. So the numbers are the same on every
-//! machine and for any number of tokens at once, and they are run.c's and runq.c's own: with int8 activations a difference
-//! in the last bit flips a rounding, and the text departs.
+//! A kernel knows slices, not layers. Every set adds up each sum in the order of its terms, without
+//! contraction to FMA: what runs side by side in a vector are sixteen sums, never the terms of one.
+//! So the numbers are the same on every machine and for any number of tokens at once, and they are
+//! run.c's and runq.c's own: with int8 activations a difference in the last bit flips a rounding,
+//! and the text departs.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -28,8 +29,9 @@ use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
 
 /// One implementation of every operation.
 ///
-/// The first seven multiply packed panels (from the first one's start; more may follow behind the last) with each of the
-/// vectors in `x`. `out` says how many panels: token after token, 16 results for each panel.
+/// The first seven multiply packed panels (from the first one's start; more may follow behind the
+/// last) with each of the vectors in `x`. `out` says how many panels: token after token, 16 results
+/// for each panel.
 pub struct Kernels {
     /// The set's name, as [`named`] takes it.
     pub name: &'static str,
@@ -41,36 +43,40 @@ pub struct Kernels {
     pub f16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
     /// The same for panels of bfloat16's bits.
     pub bf16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
-    /// `Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]` for int8 in groups, the inner sum in whole numbers and the outer one in
-    /// the order of the groups (runq.c's `matmul`). `x` is quantised in the same groups.
+    /// `Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]` for int8 in groups, the inner sum in whole
+    /// numbers and the outer one in the order of the groups (runq.c's `matmul`). `x` is quantised
+    /// in the same groups.
     pub q8: fn(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]),
     /// The same for GGUF's Q8_0; `x` is quantised in groups of 32.
     pub q8_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
     /// The same for GGUF's Q4_0.
     pub q4_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
-    /// The same for GGUF's types of coded weights: a factor of its own, and perhaps a minimum, for each 16 or 32 columns.
+    /// The same for GGUF's types of coded weights: a factor of its own, and perhaps a minimum, for
+    /// each 16 or 32 columns.
     pub coded: fn(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]),
     /// Quantises symmetrically to -127..=127. `x` is whole groups that share a scale.
     pub quantize: fn(x: &[f32], rounding: Rounding, out: Quantized<'_>),
-    /// `out[t] += weights[t][i]·rows[i]`, for one `i` after another, for some vectors `stride` apart in `out`: so rows that lie in
-    /// pieces add up as if they were in one.
+    /// `out[t] += weights[t][i]·rows[i]`, for one `i` after another, for some vectors `stride`
+    /// apart in `out`: so rows that lie in pieces add up as if they were in one.
     pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
     pub weigh_f16: fn(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize),
-    /// The same for rows of Q8_0's blocks as files have them: a weight times the block's scale, times its values.
+    /// The same for rows of Q8_0's blocks as files have them: a weight times the block's scale,
+    /// times its values.
     pub weigh_q8_0: fn(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize),
     /// To half precision's bits, halves to even.
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.
     pub add: fn(out: &mut [f32], x: &[f32]),
-    /// RMSNorm: `out[i] = weight[i]·x[i]/√(mean(x²) + epsilon)` (Zhang and Sennrich 2019; run.c's `rmsnorm`).
+    /// RMSNorm: `out[i] = weight[i]·x[i]/√(mean(x²) + epsilon)` (Zhang and Sennrich 2019; run.c's
+    /// `rmsnorm`).
     pub rmsnorm: fn(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32),
     /// Softmax of `x[i]/divisor`, in place.
     pub softmax: fn(x: &mut [f32], divisor: f32),
     /// SwiGLU in place: `gate[i] = gate[i]·σ(gate[i])·up[i]` (Shazeer 2020).
     pub swiglu: fn(gate: &mut [f32], up: &[f32]),
-    /// RoPE in place: turns each pair (2i, 2i+1). `cos` holds each pair's cosine twice, `sin` its sine negated and as it is:
-    /// `out[i] = x[i]·cos[i] + x[i^1]·sin[i]`.
+    /// RoPE in place: turns each pair (2i, 2i+1). `cos` holds each pair's cosine twice, `sin` its
+    /// sine negated and as it is: `out[i] = x[i]·cos[i] + x[i^1]·sin[i]`.
     pub rope: fn(values: &mut [f32], cos: &[f32], sin: &[f32]),
     /// The place of the largest number, the first of equals; 0 if there is none.
     pub argmax: fn(x: &[f32]) -> usize,
@@ -204,8 +210,8 @@ fn panels<T>(
     }
 }
 
-/// What values are multiplied with, and the scale of what becomes of them, where the one farthest from zero is `farthest`: by
-/// llama.cpp's rules.
+/// What values are multiplied with, and the scale of what becomes of them, where the one farthest
+/// from zero is `farthest`: by llama.cpp's rules.
 fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     if farthest == 0.0 {
         return (0.0, 0.0);
@@ -228,7 +234,8 @@ fn end(count: usize, stride: usize, rest: usize) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Whether the slices are as long as the numbers say: what the kernels that read through pointers rely on.
+/// Whether the slices are as long as the numbers say: what the kernels that read through pointers
+/// rely on.
 ///
 /// # Panics
 /// If they are not.

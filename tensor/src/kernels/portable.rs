@@ -1,8 +1,9 @@
-//! Kernels in plain Rust, shaped so that the compiler vectorises them for whatever the target has at least (SSE2, NEON).
+//! Kernels in plain Rust, shaped so that the compiler vectorises them for whatever the target has
+//! at least (SSE2, NEON).
 //!
-//! Sixteen sums stand side by side in an array, which LLVM keeps in vector registers; one sum alone it would never
-//! reorder, hence never vectorise. The functions over plain vectors are inlined into the sets for wider vectors as well,
-//! which compile them anew for those.
+//! Sixteen sums stand side by side in an array, which LLVM keeps in vector registers; one sum alone
+//! it would never reorder, hence never vectorise. The functions over plain vectors are inlined into
+//! the sets for wider vectors as well, which compile them anew for those.
 
 use half::{bf16, f16};
 
@@ -267,7 +268,8 @@ pub(super) fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
         *scale = largest / 127.0;
         let (values, padding) = quants.split_at_mut(group);
         for (quant, x) in values.iter_mut().zip(x) {
-            // Halves away from zero: cut off, then one step outwards if at least a half was lost (the difference is exact).
+            // Halves away from zero: cut off, then one step outwards if at least a half was lost
+            // (the difference is exact).
             let value = x / *scale;
             let cut = value as i32;
             let lost = value - cut as f32;

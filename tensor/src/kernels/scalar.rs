@@ -1,4 +1,5 @@
-//! The reference for every operation: plain loops that say what each kernel must compute, and in which order.
+//! The reference for every operation: plain loops that say what each kernel must compute, and in
+//! which order.
 
 use half::{bf16, f16};
 
@@ -162,8 +163,8 @@ fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
         *scale = largest / 127.0;
         (*sum, *lower) = (0, 0);
         for (i, (quant, x)) in quants.iter_mut().zip(x).enumerate() {
-            // A group of zeros has scale 0, and 0/0 turns to 0 in the conversion. A denormal scale is so coarse that the
-            // quotient may leave the range.
+            // A group of zeros has scale 0, and 0/0 turns to 0 in the conversion. A denormal scale
+            // is so coarse that the quotient may leave the range.
             *quant = (libm::roundf(x / *scale) as i32).clamp(-127, 127) as i8;
             *sum += i32::from(*quant);
             if i < 16 {

@@ -357,7 +357,8 @@ fn tensor(
     (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
 }
 
-/// Random bytes of a block; the scale and the minimum, if there is one, are numbers of a common size.
+/// Random bytes of a block; the scale and the minimum, if there is one, are numbers of a common
+/// size.
 pub(crate) fn coded_block(random: &mut Random, coded: Coded) -> Vec<u8> {
     let shape = coded.shape();
     let mut bytes: Vec<u8> = (0..shape.file_block).map(|_| random.next() as u8).collect();
@@ -458,7 +459,8 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     }
                 }
             }
-            // Against the definition in double precision, with the quantised vector where it is used.
+            // Against the definition in double precision, with the quantised vector where it is
+            // used.
             let reference = multiply(&scalar::KERNELS, 0, most);
             for t in 0..most {
                 let x = |c: usize| match encoding.group() {
@@ -483,7 +485,8 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
     }
 }
 
-/// Products of the largest numbers there are, which would overflow or saturate in between if anything could.
+/// Products of the largest numbers there are, which would overflow or saturate in between if
+/// anything could.
 #[test]
 fn integer_kernels_hold_the_extremes() {
     let (rows, cols) = (16, 64);
@@ -539,7 +542,8 @@ fn integer_kernels_hold_the_extremes() {
     }
 }
 
-/// Blocks that no quantiser writes: every scale and every byte as it comes, infinities and what is no number included.
+/// Blocks that no quantiser writes: every scale and every byte as it comes, infinities and what is
+/// no number included.
 #[test]
 fn coded_kernels_agree_on_garbage() {
     let random = &mut Random(11);
@@ -580,8 +584,8 @@ fn coded_kernels_agree_on_garbage() {
     }
 }
 
-/// The weights of random blocks are those that the `gguf` package computes, bit for bit: the CRC-32 of their bytes is what
-/// `tensor/tests/gguf_package/dequantize.py` prints.
+/// The weights of random blocks are those that the `gguf` package computes, bit for bit: the CRC-32
+/// of their bytes is what `tensor/tests/gguf_package/dequantize.py` prints.
 #[test]
 fn weights_are_those_of_the_gguf_package() {
     let expected = include_str!("../../tests/gguf_package/expected.txt");
@@ -602,7 +606,8 @@ fn weights_are_those_of_the_gguf_package() {
     }
 }
 
-/// What `llama.cpp`'s own test of its types allows (`tests/test-quantize-fns.cpp`), on its data, for every type that we write.
+/// What `llama.cpp`'s own test of its types allows (`tests/test-quantize-fns.cpp`), on its data,
+/// for every type that we write.
 #[test]
 fn quantisation_errors_are_within_llama_cpp_s_thresholds() {
     const COUNT: usize = 32 * 128;

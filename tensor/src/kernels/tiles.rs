@@ -1,8 +1,9 @@
 //! Matrix kernels over sixteen lanes, one a row of a panel, for any vector unit that can hold them.
 //!
-//! Several tokens at once (a tile) share every load of the weights. Activations are multiplied straight from memory, where
-//! each is broadcast: twelve tokens of one panel come to the peak of multiplications and additions on a Zen 4 core, while two
-//! panels side by side with the activation in a register come to two thirds of it.
+//! Several tokens at once (a tile) share every load of the weights. Activations are multiplied
+//! straight from memory, where each is broadcast: twelve tokens of one panel come to the peak of
+//! multiplications and additions on a Zen 4 core, while two panels side by side with the activation
+//! in a register come to two thirds of it.
 
 // Tiles are small arrays whose indices say which token and which panel.
 #![allow(clippy::needless_range_loop)]
@@ -13,10 +14,11 @@ use super::{
 };
 use crate::layout::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 
-/// What a tile fetches of the panel that comes next, while it computes: a panel arrives during the one before it, spread
-/// evenly over that one's tiles. The processor's own prefetching begins anew at every page, and several tokens leave it no time
-/// to catch up with: without this, f32 panels from memory go at two thirds of the arithmetic's peak, with it at nine tenths. For
-/// one token, where memory is busy all the time, it is of no use, and not done.
+/// What a tile fetches of the panel that comes next, while it computes: a panel arrives during the
+/// one before it, spread evenly over that one's tiles. The processor's own prefetching begins anew
+/// at every page, and several tokens leave it no time to catch up with: without this, f32 panels
+/// from memory go at two thirds of the arithmetic's peak, with it at nine tenths. For one token,
+/// where memory is busy all the time, it is of no use, and not done.
 #[derive(Clone, Copy)]
 struct Ahead {
     next: *const u8,
@@ -27,8 +29,8 @@ struct Ahead {
 const LINE: usize = 64;
 
 impl Ahead {
-    /// The share of the tile of `count` tokens from `token` on, of `tokens`, in the panel of `bytes` bytes behind the one at
-    /// `panel`.
+    /// The share of the tile of `count` tokens from `token` on, of `tokens`, in the panel of
+    /// `bytes` bytes behind the one at `panel`.
     #[inline(always)]
     fn of<T>(panel: *const T, bytes: usize, token: usize, count: usize, tokens: usize) -> Ahead {
         let first = bytes / tokens * token;
@@ -109,11 +111,12 @@ pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, o
     }
 }
 
-/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a vector, for `T` vectors; `MORE`
-/// are added to what is there.
+/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a
+/// vector, for `T` vectors; `MORE` are added to what is there.
 ///
 /// # Safety
-/// The unit is there, and so are the columns, the vectors (`stride` apart) and the places for the sums (`out_stride` apart).
+/// The unit is there, and so are the columns, the vectors (`stride` apart) and the places for the
+/// sums (`out_stride` apart).
 #[inline(always)]
 unsafe fn float_tile<L: Lanes, N: Number, const T: usize, const MORE: bool>(
     (w, step, count): (*const N, usize, usize),
@@ -283,7 +286,8 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
         let mut sums = [L::zero(); T];
         let each = 2 * (ahead.bytes / groups);
         let mut pair = w;
-        // By twos, as they lie: the fewer instructions for a line, the further the processor sees ahead.
+        // By twos, as they lie: the fewer instructions for a line, the further the processor sees
+        // ahead.
         for p in 0..groups / 2 {
             if T > 1 {
                 ahead.fetch::<L>(p, each);
@@ -331,8 +335,8 @@ unsafe fn block<L: Lanes, const FOUR: bool, const T: usize>(
     }
 }
 
-/// Each token's sum of group `g` at its beginning: `factor` times the activations' sum, which takes away what the products
-/// will have too much.
+/// Each token's sum of group `g` at its beginning: `factor` times the activations' sum, which takes
+/// away what the products will have too much.
 ///
 /// # Safety
 /// The tokens and the group are there.
@@ -357,7 +361,8 @@ unsafe fn starts<L: Lanes, const T: usize>(
     }
 }
 
-/// Adds the products of `count` quads of signed weights at `w` with each token's activations, `stride` bytes apart.
+/// Adds the products of `count` quads of signed weights at `w` with each token's activations,
+/// `stride` bytes apart.
 ///
 /// # Safety
 /// They are there.
@@ -406,7 +411,8 @@ unsafe fn signed_quad<L: Lanes, const T: usize>(
     }
 }
 
-/// Adds the products of a block of 4-bit weights at `w` with each token's activations, `stride` bytes apart.
+/// Adds the products of a block of 4-bit weights at `w` with each token's activations, `stride`
+/// bytes apart.
 ///
 /// # Safety
 /// They are there.

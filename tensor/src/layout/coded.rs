@@ -1,15 +1,19 @@
-//! GGUF's types of coded weights: codes of 2 to 6 bits under scales, some of them scaled themselves, in panels of 16 rows.
+//! GGUF's types of coded weights: codes of 2 to 6 bits under scales, some of them scaled
+//! themselves, in panels of 16 rows.
 //!
-//! A weight is `scale·(code - offset) + minimum`, or `scale·table[code]`. A block has one scale and perhaps one minimum in
-//! half precision; a K type's block of 256 also has a small whole-number factor for each of these in every 16 or 32 weights.
-//! All ten types are data here ([`Coded::shape`]) and share one packed form and one kernel.
+//! A weight is `scale·(code - offset) + minimum`, or `scale·table[code]`. A block has one scale and
+//! perhaps one minimum in half precision; a K type's block of 256 also has a small whole-number
+//! factor for each of these in every 16 or 32 weights. All ten types are data here
+//! ([`Coded::shape`]) and share one packed form and one kernel.
 //!
-//! Packed, block after block of 16 rows, everything on cache lines: first the 16 scales and the 16 minima (f16, 64 bytes
-//! together, minima as they are added), then the factors of the scales and those of the minima (16 bytes a part), then for
-//! each 32 columns the codes' planes. A plane holds some bits of every code: four, two or one, the upper planes the upper
-//! bits. Bytes stand as everywhere in quads: four columns of 16 rows in 64 bytes. The plane of four bits has in its lower half
-//! bytes columns 0 to 15 and in the upper ones columns 16 to 31; the two planes of two bits have in their bits 2i and 2i + 1
-//! quad i of those columns; the plane of one bit has quad i in bit i.
+//! Packed, block after block of 16 rows, everything on cache lines: first the 16 scales and the 16
+//! minima (f16, 64 bytes together, minima as they are added), then the factors of the scales and
+//! those of the minima (16 bytes a part), then for each 32 columns the codes' planes. A plane holds
+//! some bits of every code: four, two or one, the upper planes the upper bits. Bytes stand as
+//! everywhere in quads: four columns of 16 rows in 64 bytes. The plane of four bits has in its
+//! lower half bytes columns 0 to 15 and in the upper ones columns 16 to 31; the two planes of two
+//! bits have in their bits 2i and 2i + 1 quad i of those columns; the plane of one bit has quad i
+//! in bit i.
 
 use half::f16;
 
@@ -320,7 +324,8 @@ pub fn panel_bytes(shape: &Shape, cols: usize) -> Option<usize> {
     (cols / shape.block).checked_mul(shape.packed_block())
 }
 
-/// The lowest bits of a plane's byte that quad `quad` of its columns has there, and how many: a place and a shift.
+/// The lowest bits of a plane's byte that quad `quad` of its columns has there, and how many: a
+/// place and a shift.
 fn place(row: usize, column: usize, bits: usize) -> (usize, usize) {
     let byte = row % PANEL * QUAD + column % QUAD;
     let quad = column / QUAD;

@@ -138,8 +138,9 @@ fn two_bits(bytes: &[u8], codes: &mut [u8; SUPER]) {
     }
 }
 
-/// The factors of scale and minimum `i` of 8 among 12 bytes: the first four of each have their own bytes' lower six bits, the
-/// others four bits of the last four bytes and the two upper ones of the first eight.
+/// The factors of scale and minimum `i` of 8 among 12 bytes: the first four of each have their own
+/// bytes' lower six bits, the others four bits of the last four bytes and the two upper ones of the
+/// first eight.
 fn six_bits(bytes: &[u8], i: usize) -> (i8, i8) {
     let (factor, minimum) = if i < 4 {
         (bytes[i] & 63, bytes[i + 4] & 63)
@@ -162,7 +163,8 @@ pub fn write(coded: Coded, block: &Block, out: &mut Vec<u8>) {
         let (lower, upper) = codes.split_at(codes.len() / 2);
         out.extend(lower.iter().zip(upper).map(|(a, b)| a & 15 | b << 4));
     };
-    // Bit `from` and those above it (`bits`) of the codes `i`, `i + 32`, … side by side in byte `i`.
+    // Bit `from` and those above it (`bits`) of the codes `i`, `i + 32`, … side by side in byte
+    // `i`.
     let plane = |codes: &[u8], from: usize, bits: usize, out: &mut Vec<u8>| {
         out.extend((0..32).map(|i| {
             let upper = codes.iter().skip(i).step_by(32).enumerate();

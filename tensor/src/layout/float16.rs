@@ -1,7 +1,9 @@
-//! Matrices of 16-bit floats, IEEE's half precision and bfloat16: panels of 16 rows, column by column.
+//! Matrices of 16-bit floats, IEEE's half precision and bfloat16: panels of 16 rows, column by
+//! column.
 //!
-//! Packed: for each panel, for each column, the 16 rows' values side by side (32 bytes). A kernel turns them into single
-//! precision, which is exact, and multiplies them with the activations as they are.
+//! Packed: for each panel, for each column, the 16 rows' values side by side (32 bytes). A kernel
+//! turns them into single precision, which is exact, and multiplies them with the activations as
+//! they are.
 
 use core::marker::PhantomData;
 

@@ -1,8 +1,10 @@
-//! Layouts of matrices as the kernels read them: each type packed into one linear stream while its bytes come in.
+//! Layouts of matrices as the kernels read them: each type packed into one linear stream while its
+//! bytes come in.
 //!
-//! All types share one idea: [`PANEL`] rows are interleaved, so that a kernel walks memory in one straight line and keeps
-//! one accumulator a row, sixteen side by side. Every row is then summed in the order of its columns, whatever the width
-//! of the vectors, which is the order of run.c's and runq.c's own loops.
+//! All types share one idea: [`PANEL`] rows are interleaved, so that a kernel walks memory in one
+//! straight line and keeps one accumulator a row, sixteen side by side. Every row is then summed in
+//! the order of its columns, whatever the width of the vectors, which is the order of run.c's and
+//! runq.c's own loops.
 
 pub mod coded;
 pub mod file_blocks;
@@ -21,8 +23,8 @@ use crate::buffer::ALIGN;
 /// Rows that are interleaved. The last panel of a matrix is filled up with zero rows.
 pub const PANEL: usize = 16;
 
-/// Columns of int8 values whose bytes stand side by side: four products fit one 32-bit lane, which is what `pmaddwd` and
-/// `vpdpbusd` add up.
+/// Columns of int8 values whose bytes stand side by side: four products fit one 32-bit lane, which
+/// is what `pmaddwd` and `vpdpbusd` add up.
 pub const QUAD: usize = 4;
 
 /// Values of a block of GGUF's Q8_0 and Q4_0.
@@ -49,7 +51,8 @@ pub enum Encoding {
     },
     /// Blocks of an f16 scale and 32 int8 values (GGUF).
     Q8_0,
-    /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j + 16 (GGUF).
+    /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j
+    /// + 16 (GGUF).
     Q4_0,
     /// Codes under scales that may be scaled themselves (GGUF's other types).
     Coded(Coded),
@@ -66,7 +69,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not divide the columns.
+    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not
+    /// divide the columns.
     pub fn file_bytes(self, rows: usize, cols: usize) -> Option<u64> {
         let elements = (rows as u64).checked_mul(cols as u64)?;
         let blocks = |bytes| {
@@ -88,7 +92,8 @@ impl Encoding {
         }
     }
 
-    /// The tensor's parts in the file, in bytes: pieces handed to [`Matrix::pack`](crate::matrix::Matrix::pack) may not reach over their border.
+    /// The tensor's parts in the file, in bytes: pieces handed to
+    /// [`Matrix::pack`](crate::matrix::Matrix::pack) may not reach over their border.
     pub fn parts(self, rows: usize, cols: usize) -> [u64; 2] {
         let elements = rows as u64 * cols as u64;
         match self {
@@ -97,7 +102,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of an element, or of a block that cannot be cut: a piece handed to [`Matrix::pack`](crate::matrix::Matrix::pack) holds whole ones.
+    /// Bytes of an element, or of a block that cannot be cut: a piece handed to
+    /// [`Matrix::pack`](crate::matrix::Matrix::pack) holds whole ones.
     pub fn unit(self) -> usize {
         match self {
             Encoding::F32 | Encoding::Q8 { .. } => 4,
@@ -108,8 +114,8 @@ impl Encoding {
         }
     }
 
-    /// Whether all numbers in a piece of whole units are finite: numbers themselves, or the scales of blocks. `part` is the
-    /// place of the piece's part among [`Encoding::parts`].
+    /// Whether all numbers in a piece of whole units are finite: numbers themselves, or the scales
+    /// of blocks. `part` is the place of the piece's part among [`Encoding::parts`].
     pub fn is_finite(self, part: usize, piece: &[u8]) -> bool {
         // Without a way out of the loop, so that it is one of vectors.
         let single = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();
@@ -160,7 +166,8 @@ impl Encoding {
         (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
     }
 
-    /// How activations are rounded where a matrix of this type reads them; `None` if it reads them as they are.
+    /// How activations are rounded where a matrix of this type reads them; `None` if it reads them
+    /// as they are.
     pub fn rounding(self) -> Option<Rounding> {
         match self {
             Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
@@ -170,13 +177,15 @@ impl Encoding {
         }
     }
 
-    /// Activations in a group where a matrix of this type reads them; `None` if it reads them as they are.
+    /// Activations in a group where a matrix of this type reads them; `None` if it reads them as
+    /// they are.
     pub fn group(self) -> Option<usize> {
         self.rounding().map(Rounding::group)
     }
 }
 
-/// How activations become int8, to the same numbers as the program that a type of weights comes from: its text is ours then.
+/// How activations become int8, to the same numbers as the program that a type of weights comes
+/// from: its text is ours then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rounding {
     /// A scale for each `group`, halves away from zero (runq.c's `quantize`).
@@ -184,9 +193,11 @@ pub enum Rounding {
         /// Values that share a scale.
         group: usize,
     },
-    /// A scale for each 32, rounded to half precision afterwards, halves to even (llama.cpp's `quantize_row_q8_0` for x86).
+    /// A scale for each 32, rounded to half precision afterwards, halves to even (llama.cpp's
+    /// `quantize_row_q8_0` for x86).
     Q8_0,
-    /// A scale for each 256, halves to even (llama.cpp's `quantize_row_q8_K`); kept in groups of 32 that have it in common.
+    /// A scale for each 256, halves to even (llama.cpp's `quantize_row_q8_K`); kept in groups of 32
+    /// that have it in common.
     Q8K,
 }
 
@@ -223,15 +234,16 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Elements of `size` bytes from one vector to the next where several are read side by side: whole cache lines, and an odd
-/// number of them. With a power of two they would all want the same few places of the cache.
+/// Elements of `size` bytes from one vector to the next where several are read side by side: whole
+/// cache lines, and an odd number of them. With a power of two they would all want the same few
+/// places of the cache.
 pub fn stride(len: usize, size: usize) -> usize {
     let line = ALIGN / size;
     (len.div_ceil(line) | 1) * line
 }
 
-/// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix is quantised, their int8
-/// form, made once for all the matrices that read it.
+/// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix
+/// is quantised, their int8 form, made once for all the matrices that read it.
 #[derive(Clone, Copy)]
 pub struct Activations<'a> {
     /// Number of vectors.
@@ -242,8 +254,8 @@ pub struct Activations<'a> {
     pub values: &'a [f32],
     /// See there.
     pub stride: usize,
-    /// Their int8 form, each group padded with zeros to whole quads, a vector every `quant_stride`; empty when no matrix that
-    /// reads them is quantised.
+    /// Their int8 form, each group padded with zeros to whole quads, a vector every `quant_stride`;
+    /// empty when no matrix that reads them is quantised.
     pub quants: &'a [i8],
     /// See there.
     pub quant_stride: usize,

@@ -1,8 +1,8 @@
 //! GGUF's Q4_0: blocks of 32 values of 4 bits with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: as [`q8_0`] packs its blocks, with half the bytes: the lower four bits of the bytes of columns c to c + 3 (c a
-//! multiple of 4 below 16) are those columns' values, the upper ones those of columns c + 16 to c + 19. A value of 4 bits
-//! stands for eight less.
+//! Packed: as [`q8_0`] packs its blocks, with half the bytes: the lower four bits of the bytes of
+//! columns c to c + 3 (c a multiple of 4 below 16) are those columns' values, the upper ones those
+//! of columns c + 16 to c + 19. A value of 4 bits stands for eight less.
 
 use half::f16;
 

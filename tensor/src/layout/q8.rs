@@ -1,7 +1,9 @@
-//! int8 matrices in groups with one f32 scale each (llama2.c v2's "Q8_0"): panels of 16 rows, four columns at a time.
+//! int8 matrices in groups with one f32 scale each (llama2.c v2's "Q8_0"): panels of 16 rows, four
+//! columns at a time.
 //!
-//! Packed: for each panel, for each group of columns: for each four columns (the last ones padded with zeros) the 16 rows'
-//! four bytes side by side (64 bytes), then the group's 16 scales (64 bytes).
+//! Packed: for each panel, for each group of columns: for each four columns (the last ones padded
+//! with zeros) the 16 rows' four bytes side by side (64 bytes), then the group's 16 scales (64
+//! bytes).
 
 use super::{PANEL, QUAD, padded};
 use crate::buffer::Buffer;

@@ -1,7 +1,7 @@
 //! GGUF's Q8_0: blocks of 32 int8 values with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: blocks of columns by twos ([`BlockLayout`]), and in each block for each four columns the 16 rows' four bytes side by
-//! side (64 bytes).
+//! Packed: blocks of columns by twos ([`BlockLayout`]), and in each block for each four columns the
+//! 16 rows' four bytes side by side (64 bytes).
 
 use half::f16;
 
@@ -11,9 +11,10 @@ use crate::buffer::Buffer;
 /// Bytes of a block in the file: scale and values.
 pub const FILE_BLOCK: usize = 2 + BLOCK;
 
-/// How blocks with f16 scales lie in a panel: by twos, first the 16 rows' scales of the first block, then those of the
-/// second (64 bytes together), then the first block's values, then the second's. Everything stays on cache lines so. An odd
-/// last block has room for scales of a second one, and no values of it.
+/// How blocks with f16 scales lie in a panel: by twos, first the 16 rows' scales of the first
+/// block, then those of the second (64 bytes together), then the first block's values, then the
+/// second's. Everything stays on cache lines so. An odd last block has room for scales of a second
+/// one, and no values of it.
 pub struct BlockLayout {
     /// Bytes of the values of 16 rows' blocks.
     pub values: usize,
@@ -90,7 +91,8 @@ impl Panels {
     }
 }
 
-/// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by fours.
+/// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by
+/// fours.
 pub(crate) fn pack<'a>(
     layout: &BlockLayout,
     data: &mut [u8],

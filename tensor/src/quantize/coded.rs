@@ -1,4 +1,5 @@
-//! From single precision to GGUF's coded types: the steps of ggml's `quantize_row_*_ref`, without an importance matrix.
+//! From single precision to GGUF's coded types: the steps of ggml's `quantize_row_*_ref`, without
+//! an importance matrix.
 
 use half::f16;
 
@@ -71,7 +72,8 @@ fn symmetric(x: &[f32], block: &mut Block) {
     }
 }
 
-/// Q4_K and Q5_K: for each 32 numbers the best scale and minimum, these in 63 steps of the largest ones, and the codes anew.
+/// Q4_K and Q5_K: for each 32 numbers the best scale and minimum, these in 63 steps of the largest
+/// ones, and the codes anew.
 fn scaled_with_minima(x: &[f32], most: u8, search: (usize, f32), block: &mut Block) {
     let (mut scales, mut minima) = ([0.0f32; 8], [0.0f32; 8]);
     let parts = x.as_chunks::<BLOCK>().0.iter();
@@ -98,9 +100,9 @@ fn scaled_with_minima(x: &[f32], most: u8, search: (usize, f32), block: &mut Blo
     }
 }
 
-/// The scale and the negated minimum (0 at least) that make the weighted squares of the errors smallest, of those that a search
-/// over the number of steps comes by; the codes with them. Weighted are numbers by their size, beside the mean one (ggml's
-/// `make_qkx2_quants`).
+/// The scale and the negated minimum (0 at least) that make the weighted squares of the errors
+/// smallest, of those that a search over the number of steps comes by; the codes with them.
+/// Weighted are numbers by their size, beside the mean one (ggml's `make_qkx2_quants`).
 fn scale_and_minimum(
     x: &[f32; BLOCK],
     most: u8,
@@ -166,7 +168,8 @@ fn scale_and_minimum(
     (scale, -minimum)
 }
 
-/// Q6_K: for each 16 numbers the best scale, these in 128 steps of the largest one, and the codes anew.
+/// Q6_K: for each 16 numbers the best scale, these in 128 steps of the largest one, and the codes
+/// anew.
 fn scaled(x: &[f32], block: &mut Block) {
     const HALF: i32 = 32;
     let mut scales = [0.0f32; 16];
@@ -193,8 +196,8 @@ fn scaled(x: &[f32], block: &mut Block) {
     }
 }
 
-/// The scale that makes the errors smallest, weighted by the numbers' squares, of those that a search over the number of steps
-/// comes by; the codes with it (ggml's `make_qx_quants`).
+/// The scale that makes the errors smallest, weighted by the numbers' squares, of those that a
+/// search over the number of steps comes by; the codes with it (ggml's `make_qx_quants`).
 fn best_scale(x: &[f32; 16], half: i32, codes: &mut [u8]) -> f32 {
     let farthest = x
         .iter()

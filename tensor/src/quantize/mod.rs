@@ -1,4 +1,5 @@
-//! From single precision to the types of files, a row at a time, to the bytes that each format's own tools write.
+//! From single precision to the types of files, a row at a time, to the bytes that each format's
+//! own tools write.
 
 use alloc::vec::Vec;
 
@@ -8,13 +9,15 @@ use crate::layout::{BLOCK, Coded, Encoding, file_blocks};
 
 mod coded;
 
-/// Appends a row in `encoding` to `out`; for llama2.c's int8 its values to `out` and its scales to `scales`.
+/// Appends a row in `encoding` to `out`; for llama2.c's int8 its values to `out` and its scales to
+/// `scales`.
 ///
-/// The rules are those of llama.cpp's reference functions (`quantize_row_q8_0_ref`, `quantize_row_q4_0_ref`) and of
-/// llama2.c's `export.py` (`quantize_q80`).
+/// The rules are those of llama.cpp's reference functions (`quantize_row_q8_0_ref`,
+/// `quantize_row_q4_0_ref`) and of llama2.c's `export.py` (`quantize_q80`).
 ///
 /// # Panics
-/// If a block does not divide the row, or the type is one that nothing quantises to: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
+/// If a block does not divide the row, or the type is one that nothing quantises to: Q2_K, Q3_K,
+/// IQ4_NL, IQ4_XS.
 pub fn encode(encoding: Encoding, row: &[f32], out: &mut Vec<u8>, scales: &mut Vec<u8>) {
     match encoding {
         Encoding::F32 => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),

@@ -101,12 +101,12 @@ pub fn switch_on_vectors() {
     }
 }
 
-/// Empties the upper halves of the vector registers on a core that has `features`, and may have used
-/// them: SSE code, such as the firmware's, is slow beside full ones.
+/// Empties the upper halves of the vector registers on a core that has `features`, and may have
+/// used them: SSE code, such as the firmware's, is slow beside full ones.
 pub fn rest_vectors(features: Features) {
     if features.has_avx2() {
-        // Safety: AVX is there and switched on, or nobody had these features; no function keeps anything in the
-        // upper halves over a call.
+        // Safety: AVX is there and switched on, or nobody had these features; no function keeps
+        // anything in the upper halves over a call.
         unsafe {
             asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
         }

@@ -184,7 +184,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same of part `number` (1 is the first) of a model of `count` files; of one file it is the file's.
+    /// The same of part `number` (1 is the first) of a model of `count` files; of one file it is
+    /// the file's.
     pub(super) fn in_part(self, number: usize, count: usize) -> Error {
         if count == 1 {
             return self;

@@ -1,4 +1,5 @@
-//! A GGUF file's metadata, read from front to back: nothing is believed before it is known to be there.
+//! A GGUF file's metadata, read from front to back: nothing is believed before it is known to be
+//! there.
 
 use alloc::{
     collections::btree_map::{BTreeMap, Entry},
@@ -20,10 +21,12 @@ use crate::{
 
 /// Bytes before the first metadata entry.
 const HEADER: u64 = 24;
-/// Bytes that the smallest metadata entry takes (an empty key, a type, a byte), and the smallest tensor's description.
+/// Bytes that the smallest metadata entry takes (an empty key, a type, a byte), and the smallest
+/// tensor's description.
 const LEAST_ENTRY: u64 = 13;
 const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
-/// Longest key, by the specification, and longest name of a tensor that is kept; ggml allows 63 bytes for names.
+/// Longest key, by the specification, and longest name of a tensor that is kept; ggml allows 63
+/// bytes for names.
 const LONGEST_KEY: u64 = 65_535;
 pub(super) const LONGEST_NAME: u64 = 1024;
 /// Longest string that is kept; longer ones are passed over.
@@ -32,8 +35,8 @@ pub(super) const LONGEST_STRING: u64 = 1 << 20;
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Bytes of keys and texts that are kept.
 const MOST_KEPT: u64 = 16 << 20;
-/// Texts in all arrays of a file together: a vocabulary and its merges are fewer, and passing over more would take a hole in a
-/// file for time.
+/// Texts in all arrays of a file together: a vocabulary and its merges are fewer, and passing over
+/// more would take a hole in a file for time.
 const MOST_TEXTS: u64 = 1 << 22;
 /// Bytes that are read at once.
 const WINDOW: usize = 64 << 10;
@@ -233,7 +236,8 @@ impl<'s> Reader<'s> {
         Ok(out)
     }
 
-    /// A text as it stands in the file: nothing but what reads it can tell whether it must be UTF-8.
+    /// A text as it stands in the file: nothing but what reads it can tell whether it must be
+    /// UTF-8.
     pub(crate) fn text(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Failure> {
         let len = self.length(what, most)?;
         self.long(len)
@@ -326,8 +330,8 @@ pub(crate) fn first(source: &dyn ByteSource) -> Range<u64> {
     0..source.borders().first().copied().unwrap_or(source.size())
 }
 
-/// Goes through the metadata of the file at `range`: calls `entry` with each key, value and place. Returns the reader behind
-/// them, the version and the number of tensors.
+/// Goes through the metadata of the file at `range`: calls `entry` with each key, value and place.
+/// Returns the reader behind them, the version and the number of tensors.
 pub(crate) fn walk<'s>(
     source: &'s mut dyn ByteSource,
     range: Range<u64>,
@@ -401,8 +405,8 @@ pub fn metadata(
     Ok(())
 }
 
-/// Whether `found` of something is at most the `most` that any model has: what is kept in memory has a bound of its own beside
-/// the file's size.
+/// Whether `found` of something is at most the `most` that any model has: what is kept in memory
+/// has a bound of its own beside the file's size.
 pub(crate) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
     if found > most {
         return Err(Error::TooMany { what, found, most });
@@ -424,7 +428,8 @@ impl Entries {
         let group = key.split('.').next().unwrap_or_default();
         let known = ["general", "tokenizer", "split"].contains(&group)
             || ARCHITECTURES.iter().any(|known| known.name == group);
-        // What is not UTF-8 in a key has been lost: nobody asks for it, and two such may be called the same.
+        // What is not UTF-8 in a key has been lost: nobody asks for it, and two such may be called
+        // the same.
         if !known || key.contains(char::REPLACEMENT_CHARACTER) {
             return Ok(());
         }
@@ -510,7 +515,8 @@ impl Entries {
     pub(super) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         match self.get(key) {
             None => Ok(None),
-            // In single precision, where it is reckoned with: a double may be more than that holds, or less.
+            // In single precision, where it is reckoned with: a double may be more than that holds,
+            // or less.
             Some(Value::Float(x)) if (*x as f32).is_normal() && *x > 0.0 => Ok(Some(*x as f32)),
             Some(_) => Err(Error::Value {
                 key: key.into(),

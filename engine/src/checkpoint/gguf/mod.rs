@@ -1,12 +1,14 @@
-//! GGUF, llama.cpp's file format (version 2 and 3, little-endian): metadata, and what tensors there are and where.
+//! GGUF, llama.cpp's file format (version 2 and 3, little-endian): metadata, and what tensors there
+//! are and where.
 //!
-//! The file: `GGUF`, u32 version, u64 number of tensors, u64 number of metadata entries; the entries (key, u32 type, value);
-//! for each tensor its name, u32 number of dimensions, a u64 for each (the columns first), u32 type, u64 offset; from the next
-//! multiple of `general.alignment` on, the tensors. A string is a u64 length and that many bytes of UTF-8, an array a u32
-//! type, a u64 length and its values. Source: ggml's `docs/gguf.md`.
+//! The file: `GGUF`, u32 version, u64 number of tensors, u64 number of metadata entries; the
+//! entries (key, u32 type, value); for each tensor its name, u32 number of dimensions, a u64 for
+//! each (the columns first), u32 type, u64 offset; from the next multiple of `general.alignment`
+//! on, the tensors. A string is a u64 length and that many bytes of UTF-8, an array a u32 type, a
+//! u64 length and its values. Source: ggml's `docs/gguf.md`.
 //!
-//! Every count, length and offset is proven against the file's size before it is believed: time and memory are bounded by
-//! what is really there.
+//! Every count, length and offset is proven against the file's size before it is believed: time and
+//! memory are bounded by what is really there.
 
 mod error;
 pub(crate) mod metadata;

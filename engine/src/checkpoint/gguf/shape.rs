@@ -1,4 +1,5 @@
-//! The shape of a GGUF file's model by its metadata: what the architectures call their numbers, and how they differ.
+//! The shape of a GGUF file's model by its metadata: what the architectures call their numbers, and
+//! how they differ.
 
 use alloc::{format, string::String};
 

@@ -18,7 +18,8 @@ pub struct PartName<'a> {
 }
 
 impl<'a> PartName<'a> {
-    /// Takes a file's name apart; `None` if it is not a part's. A folder before it belongs to the base.
+    /// Takes a file's name apart; `None` if it is not a part's. A folder before it belongs to the
+    /// base.
     pub fn of(name: &'a str) -> Option<PartName<'a>> {
         let (stem, extension) = name.split_at_checked(name.len().checked_sub(5)?)?;
         if !extension.eq_ignore_ascii_case(".gguf") {
@@ -51,7 +52,8 @@ impl<'a> PartName<'a> {
         )
     }
 
-    /// Whether `name` is the name of part `number`, in whatever case: file systems, and those who copy, change it.
+    /// Whether `name` is the name of part `number`, in whatever case: file systems, and those who
+    /// copy, change it.
     pub fn is_sibling(&self, name: &str, number: usize) -> bool {
         name.to_lowercase() == self.sibling(number).to_lowercase()
     }

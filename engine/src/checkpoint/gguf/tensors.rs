@@ -25,7 +25,8 @@ pub(super) const MOST_PARTS: u64 = 1024;
 /// Tensors of all parts together: more than 4 096 layers of all that there is.
 const MOST_TENSORS: u64 = 1 << 16;
 
-/// Opens a file that begins with [`MAGIC`](super::MAGIC); of a split model all parts, one behind the other.
+/// Opens a file that begins with [`MAGIC`](super::MAGIC); of a split model all parts, one behind
+/// the other.
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let gguf = checkpoint::Error::Gguf;
     let first = Part::read(source, 0)?;
@@ -341,7 +342,8 @@ impl Named {
     }
 }
 
-/// Sorts the tensors by their places, once it is known that each is there once and none lies in another.
+/// Sorts the tensors by their places, once it is known that each is there once and none lies in
+/// another.
 fn whole(
     architecture: &Architecture,
     config: &Config,

@@ -1,4 +1,5 @@
-//! ggml's tensor types: their numbers and names, and what is read instead of those that are not known.
+//! ggml's tensor types: their numbers and names, and what is read instead of those that are not
+//! known.
 
 use alloc::{format, string::String};
 
