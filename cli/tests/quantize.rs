@@ -432,7 +432,7 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
     let (zeros, out) = (folder.0.join("zeros.bin"), folder.0.join("out"));
     std::fs::create_dir_all(&out).unwrap();
     // A checkpoint of llama2.c with weights of zero: a sparse file.
-    let shape: [u64; 7] = [1024, 2816, 4, 8, 8, 1024, 256];
+    let shape: [u64; 7] = [1024, 2816, 16, 8, 8, 1024, 256];
     let [dim, hidden, layers, heads, _, vocab, seq] = shape;
     let floats = vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) + dim;
     let floats = floats + seq * dim / heads;

@@ -59,8 +59,8 @@ fn a_conversation_at_a_terminal() {
     // Tab, a setting, a bad one.
     terminal.hands("/min\t0.1\r");
     terminal.wait("min_p 0.1\r\n");
-    terminal.write("/temp 11\r");
-    terminal.wait("error: /temp 11 will not do");
+    terminal.write("/temp -1\r");
+    terminal.wait("error: /temp -1 will not do");
     // A paste of two lines is one question.
     terminal.write("\x1b[200~one\rtwo\x1b[201~\r");
     terminal.wait("cut at /max");
