@@ -227,7 +227,8 @@ impl<T: Plain> Reserve<T> {
         unsafe { self.start.add(range.start).write_bytes(0, range.len()) }
     }
 
-    /// How many there are.
+    /// Number of elements.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one at least")]
     pub fn len(&self) -> usize {
         self.len
     }
