@@ -19,7 +19,7 @@ pub fn render_llama2(system: &str, user: &str) -> String {
     }
 }
 
-/// A dialog; see [`super::Llama2Chat`].
+/// A dialog; see [`super::Chat`].
 ///
 /// run.c prints what the model makes of its own EOS before the user's next turn; that is left out
 /// here.
@@ -73,7 +73,7 @@ impl Llama2Chat {
         self.output.set_stops(stops);
     }
 
-    /// See [`super::Llama2Chat::fits`].
+    /// See [`super::Chat::fits`].
     pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
         self.prompt(tokenizer, system, user).map(drop)
     }
@@ -98,7 +98,7 @@ impl Llama2Chat {
         self.steps = steps.min(self.seq_len);
     }
 
-    /// See [`super::Llama2Chat::undo`].
+    /// See [`super::Chat::undo`].
     pub fn undo(&mut self) -> bool {
         self.interrupt();
         let Some((position, next)) = self.turns.pop() else {
@@ -110,7 +110,7 @@ impl Llama2Chat {
         true
     }
 
-    /// See [`super::Llama2Chat::recall`].
+    /// See [`super::Chat::recall`].
     pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
         self.interrupt();
         for dropped in 0..=said.len() {
@@ -140,18 +140,18 @@ impl Llama2Chat {
         said.len()
     }
 
-    /// See [`super::Llama2Chat::forget_cache`].
+    /// See [`super::Chat::forget_cache`].
     pub fn forget_cache(&mut self) {
         self.cached = 0;
     }
 
-    /// See [`super::Llama2Chat::progress`].
+    /// See [`super::Chat::progress`].
     pub fn progress(&self) -> (usize, usize) {
         let left = self.context.len() - self.cached + self.prompt.len() - self.passed;
         (self.to_pass.saturating_sub(left), self.to_pass)
     }
 
-    /// See [`super::Llama2Chat::context`].
+    /// See [`super::Chat::context`].
     pub fn context(&self) -> &[u32] {
         &self.context
     }
@@ -278,7 +278,7 @@ impl Llama2Chat {
         }
     }
 
-    /// See [`super::Llama2Chat::is_broken`].
+    /// See [`super::Chat::is_broken`].
     pub fn is_broken(&self) -> bool {
         self.broken
     }
