@@ -15,7 +15,7 @@
 //! cells that look the same are not drawn again.
 //!
 //! What it costs, and mousefood 0.5.3 over `embedded-graphics` beside it (70 to 115 times as much
-//! for a word, 5 times for a scroll): `ARCHITECTURE.md`, "The screen".
+//! for a word, 5 times for a scroll): `docs/INTERFACE.md`, "The screen".
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
