@@ -7,7 +7,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use clap_complete::Shell;
-use llama2_console::nearest::nearest;
+use llama2_console::suggest::nearest;
 use llama2_convert::Mixture;
 use llama2_engine::{
     bench::ReportFormat,

@@ -8,7 +8,7 @@ use llama2_engine::{
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
     settings::kv_type,
-    tune,
+    thread_tuner,
     units::Quoted,
     workers::Workers,
 };
@@ -62,7 +62,7 @@ pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
 pub struct Machine {
     pub threads: ThreadPool,
     kernels: &'static Kernels,
-    count: tune::Threads,
+    count: thread_tuner::Threads,
     pub kv: KvType,
 }
 
@@ -76,8 +76,11 @@ impl Machine {
                     "--threads {count}: a number of threads is 1 to {MOST_THREADS}"
                 )));
             }
-            Some(count) => (count, tune::Threads::Fixed(count)),
-            None => (default_threads(), tune::Threads::Calibrate(nanoseconds)),
+            Some(count) => (count, thread_tuner::Threads::Fixed(count)),
+            None => (
+                default_threads(),
+                thread_tuner::Threads::Calibrate(nanoseconds),
+            ),
         };
         Ok(Machine {
             threads: ThreadPool::new(workers),
@@ -92,7 +95,7 @@ impl Machine {
         Machine {
             threads: ThreadPool::new(threads),
             kernels,
-            count: tune::Threads::Fixed(threads),
+            count: thread_tuner::Threads::Fixed(threads),
             kv,
         }
     }

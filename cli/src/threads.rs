@@ -194,7 +194,7 @@ impl Drop for ThreadPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama2_engine::team::Team;
+    use llama2_engine::parallel::Pool;
     use std::sync::atomic::AtomicUsize;
 
     #[test]
@@ -217,11 +217,11 @@ mod tests {
     #[test]
     fn a_team_meets_though_its_members_sleep() {
         let threads = ThreadPool::new(3);
-        let mut team = Team::new(3);
+        let mut team = Pool::new(3);
         let sum = AtomicUsize::new(0);
         team.run(&threads, 3, |member| {
             for round in 0..50 {
-                member.deal(9, 1, |items| {
+                member.parallel_for(9, 1, |items| {
                     if items.start == round % 9 {
                         // Longer than anybody spins.
                         thread::sleep(std::time::Duration::from_micros(300));
@@ -229,7 +229,7 @@ mod tests {
                     sum.fetch_add(items.len(), Relaxed);
                 });
                 assert_eq!(sum.load(Relaxed) / 9, round + 1);
-                member.deal(0, 1, |_| ());
+                member.parallel_for(0, 1, |_| ());
             }
         });
         assert_eq!(sum.into_inner(), 450);

@@ -11,7 +11,7 @@ use alloc::{
 use llama2_settings::{Overrides, Param, ParamValue, Spec, TABLE, Written};
 use toml::{Table, Value};
 
-use crate::nearest::nearest;
+use crate::suggest::nearest;
 pub use crate::text::decode;
 
 /// The file's name in a volume's root.

@@ -11,7 +11,7 @@
 
 use crate::{
     keys::{Given, Key, Modifiers, given},
-    pace::Pace,
+    paste_detect::Pace,
     utf8::{Piece, Utf8},
 };
 

@@ -14,8 +14,8 @@
 
 extern crate alloc;
 
-pub mod ahead;
 pub mod ansi;
+pub mod cell_terminal;
 pub mod commands;
 pub mod complete;
 pub mod config;
@@ -28,13 +28,13 @@ pub mod grid;
 pub mod history;
 pub mod keys;
 pub mod layout;
-pub mod nearest;
-mod pace;
-pub mod places;
+mod paste_detect;
 pub mod settings;
 pub mod status;
+pub mod suggest;
 pub mod terminal;
 pub mod text;
+pub mod typeahead;
 mod utf8;
 pub mod view;
 pub mod width;

@@ -1,10 +1,10 @@
 //! From bytes on a wire to what a shell is to do: a session by script.
 
 use llama2_console::{
-    ahead::{Ahead, Typed},
     commands::{Command, Input, Place, parse},
     decoder::Keys,
     editor::{Editor, Event},
+    typeahead::{Typeahead, Typed},
 };
 use llama2_settings::{Param, ParamValue};
 
@@ -102,7 +102,7 @@ fn four_thousand_characters_in_a_burst() {
 
 #[test]
 fn what_is_typed_during_a_reply_comes_after_it() {
-    let (mut keys, mut ahead, mut editor) = (Keys::new(), Ahead::new(), Editor::default());
+    let (mut keys, mut ahead, mut editor) = (Keys::new(), Typeahead::new(), Editor::default());
     let mut now = 0;
     let mut stopped = 0;
     for &byte in b"first\rsec\x1bond\x1b[D\x1b[D!\r" {

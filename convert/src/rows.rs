@@ -7,14 +7,14 @@ use llama2_engine::{
     buffer::Buffer,
     checkpoint::Tensor,
     layout::Encoding,
+    parallel::{Pool, Shared},
     quantize,
     source::{ByteSource, ReadError},
-    team::{Shared, Team},
     workers::Workers,
 };
 
 /// Bytes of single precision that are converted at once, for each worker: enough to be worth a
-/// meeting.
+/// barrier.
 const PIECE: usize = 1 << 20;
 /// Bytes that are copied at once.
 const COPIED: usize = 1 << 20;
@@ -23,7 +23,7 @@ const COPIED: usize = 1 << 20;
 pub(crate) struct Converter<'a> {
     source: &'a mut dyn ByteSource,
     workers: &'a dyn Workers,
-    team: Team,
+    team: Pool,
     /// Rows as they are in the old file, and the scales of llama2.c's int8.
     bytes: Vec<u8>,
     scales: Vec<u8>,
@@ -33,7 +33,7 @@ impl<'a> Converter<'a> {
     pub(crate) fn new(source: &'a mut dyn ByteSource, workers: &'a dyn Workers) -> Self {
         Converter {
             source,
-            team: Team::new(workers.count()),
+            team: Pool::new(workers.count()),
             workers,
             bytes: Vec::new(),
             scales: Vec::new(),
@@ -139,7 +139,7 @@ impl<'a> Converter<'a> {
         self.team.run(self.workers, parts, |member| {
             let mut numbers = alloc::vec![0.0; cols];
             let (mut values, mut factors) = (Vec::new(), Vec::new());
-            member.deal(rows.len(), 1, |range| {
+            member.parallel_for(rows.len(), 1, |range| {
                 for index in range {
                     let part = |size: usize| index * size..(index + 1) * size;
                     quantize::decode(

@@ -3,9 +3,9 @@
 use core::fmt;
 
 use crate::{
-    cache::{self, KvType},
     checkpoint::{Checkpoint, Error},
     config::Config,
+    kv_cache::{self, KvType},
     model, session,
     units::{Bytes, Grouped},
 };
@@ -42,7 +42,7 @@ impl Memory {
         };
         Memory {
             weights: checkpoint.weight_bytes(),
-            kv_cache: cache::kv_cache_bytes(&config, kv),
+            kv_cache: kv_cache::kv_cache_bytes(&config, kv),
             activations: session::activation_bytes(&config, workers)
                 .saturating_add(model::PIECE as u64),
         }

@@ -27,14 +27,14 @@ pub mod tokenizer;
 
 // The model at work:
 pub mod bench;
-mod cache;
 pub mod context;
+mod kv_cache;
 pub mod model;
-mod quants;
+pub mod parallel;
+mod quantized;
 mod rope;
 pub mod session;
-pub mod team;
-pub mod tune;
+pub mod thread_tuner;
 pub mod workers;
 
 // Texts out of it:

@@ -9,7 +9,7 @@ use crate::{
 
 /// Cosines and sines of a pass's positions, as [`Kernels::rope`] reads them: `head_dim` numbers of
 /// either for each position.
-pub(crate) struct Angles {
+pub(crate) struct RopeTable {
     cos: Buffer<f32>,
     sin: Buffer<f32>,
     /// Turns of pair i from one position to the next, in radians: theta^(-2i / head_dim).
@@ -19,7 +19,7 @@ pub(crate) struct Angles {
     head_dim: usize,
 }
 
-impl Angles {
+impl RopeTable {
     /// For heads of `c`'s shape and passes of `positions`; `factors` (head_dim / 2, or none) divide
     /// the frequencies.
     pub(crate) fn new(c: &Config, positions: usize, factors: &[f32]) -> Result<Self, OutOfMemory> {
@@ -30,7 +30,7 @@ impl Angles {
             let plain = plain / factors.get(i).copied().unwrap_or(1.0);
             *frequency = plain * kept(rope, head_dim, i);
         }
-        Ok(Angles {
+        Ok(RopeTable {
             cos: Buffer::zeroed(positions * head_dim)?,
             sin: Buffer::zeroed(positions * head_dim)?,
             frequencies,
@@ -40,7 +40,7 @@ impl Angles {
     }
 
     /// Works out those of `positions`.
-    pub(crate) fn of(&mut self, positions: core::ops::Range<usize>) -> SharedAngles<'_> {
+    pub(crate) fn of(&mut self, positions: core::ops::Range<usize>) -> RopeRows<'_> {
         let first = positions.start;
         for pos in positions {
             let at = (pos - first) * self.head_dim;
@@ -53,7 +53,7 @@ impl Angles {
                 (*cos, *sin) = ([c, c], [-s, s]);
             }
         }
-        SharedAngles {
+        RopeRows {
             cos: &self.cos,
             sin: &self.sin,
             first,
@@ -90,8 +90,8 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
     }
 }
 
-/// [`Angles`] in a pass.
-pub(crate) struct SharedAngles<'a> {
+/// [`RopeTable`] in a pass.
+pub(crate) struct RopeRows<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
     /// The pass's first position.
@@ -99,7 +99,7 @@ pub(crate) struct SharedAngles<'a> {
     head_dim: usize,
 }
 
-impl SharedAngles<'_> {
+impl RopeRows<'_> {
     /// Turns the numbers of all heads from row `row` (even) on, which are as many as `values`, to
     /// position `pos`.
     pub(crate) fn turn(&self, kernels: &Kernels, pos: usize, row: usize, values: &mut [f32]) {

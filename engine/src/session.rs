@@ -7,21 +7,21 @@
 
 use crate::{
     buffer::{ALIGN, Arena, Buffer},
-    cache::{Cache, SharedCache},
     checkpoint::Error,
     config::Config,
-    kernels::{self, Features, Kernels, Weights},
+    kernels::{self, AttentionWeights, Features, Kernels},
+    kv_cache::{KvCache, SharedKvCache},
     layout::{Activations, BLOCK, PANEL, Rounding, stride},
     matrix::{Matrix, rounding},
     model::{Layer, Model},
-    quants::{Quants, SharedQuants},
-    rope::{Angles, SharedAngles},
-    team::{Member, Shared, Team},
-    tune::{Threads, Tuner},
+    parallel::{Pool, Shared, Worker},
+    quantized::{QuantizedActivations, SharedActivations},
+    rope::{RopeRows, RopeTable},
+    thread_tuner::{ThreadTuner, Threads},
     workers::{Single, Workers},
 };
 
-pub use crate::cache::KvType;
+pub use crate::kv_cache::KvType;
 
 /// Most tokens of one pass over the weights.
 pub const BATCH: usize = 64;
@@ -112,34 +112,34 @@ pub struct Session<'m> {
     config: Config,
     kernels: &'static Kernels,
     workers: &'m dyn Workers,
-    team: Team,
-    tuner: Tuner,
+    team: Pool,
+    tuner: ThreadTuner,
     /// The residual stream: `dim` numbers for each token; likewise below.
     x: Buffer<f32>,
     /// What attention, the feed-forward layer and the classifier read.
     normed: Buffer<f32>,
-    normed_quants: Quants,
+    normed_quants: QuantizedActivations,
     /// Queries.
     q: Buffer<f32>,
     /// One head's queries as int8, [`TOGETHER`] rows for each worker, where keys are.
-    q_quants: Quants,
+    q_quants: QuantizedActivations,
     /// Keys and values before they are put into the cache, where that takes whole heads; else
     /// empty.
     k: Buffer<f32>,
     v: Buffer<f32>,
     /// Attention's result.
     attended: Buffer<f32>,
-    attended_quants: Quants,
+    attended_quants: QuantizedActivations,
     /// The feed-forward layer's middle, `hidden_dim`.
     gate: Buffer<f32>,
-    gate_quants: Quants,
+    gate_quants: QuantizedActivations,
     /// For each worker: two times [`CHUNK`] results.
     own: Buffer<f32>,
     /// For each worker: attention's weights for one head.
     scores: Buffer<f32>,
-    angles: Angles,
+    angles: RopeTable,
     logits: Buffer<f32>,
-    cache: Cache,
+    cache: KvCache,
 }
 
 impl<'m> Session<'m> {
@@ -186,24 +186,24 @@ impl<'m> Session<'m> {
             model,
             kernels: options.kernels,
             workers: options.workers,
-            team: Team::new(workers),
-            tuner: Tuner::new(options.threads, workers),
+            team: Pool::new(workers),
+            tuner: ThreadTuner::new(options.threads, workers),
             x: arena.zeroed(rows * c.dim)?,
             normed: arena.zeroed(rows * stride(c.dim, 4))?,
-            normed_quants: Quants::new(rows, c.dim, model.group)?,
+            normed_quants: QuantizedActivations::new(rows, c.dim, model.group)?,
             q: arena.zeroed(rows * stride(c.q_dim(), 4))?,
-            q_quants: Quants::new(heads, head_dim, (heads > 0).then_some(BLOCK))?,
+            q_quants: QuantizedActivations::new(heads, head_dim, (heads > 0).then_some(BLOCK))?,
             k: arena.zeroed(staged)?,
             v: arena.zeroed(staged)?,
             attended: arena.zeroed(rows * stride(c.q_dim(), 4))?,
-            attended_quants: Quants::new(rows, c.q_dim(), model.group)?,
+            attended_quants: QuantizedActivations::new(rows, c.q_dim(), model.group)?,
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
-            gate_quants: Quants::new(rows, c.hidden_dim, model.group)?,
+            gate_quants: QuantizedActivations::new(rows, c.hidden_dim, model.group)?,
             own: arena.zeroed(workers * 2 * results_len(c))?,
             scores: Buffer::zeroed(workers * scores_len(c))?,
-            angles: Angles::new(c, BATCH, &model.rope_factors)?,
+            angles: RopeTable::new(c, BATCH, &model.rope_factors)?,
             logits: arena.zeroed(c.vocab_size)?,
-            cache: Cache::new(c, options.kv)?,
+            cache: KvCache::new(c, options.kv)?,
             config,
         })
     }
@@ -304,7 +304,7 @@ impl<'m> Session<'m> {
 
 /// One pass over the weights, as all workers see it.
 ///
-/// Between two meetings (the ends of `deal`s) each row of a buffer, or each part of it that belongs
+/// Between two barriers (the ends of `deal`s) each row of a buffer, or each part of it that belongs
 /// to a panel or to a head, is written by the one worker that it was dealt to, and read by nobody
 /// else: that is what the `Safety` lines rely on.
 struct Pass<'a> {
@@ -317,31 +317,31 @@ struct Pass<'a> {
     want_logits: bool,
     x: Shared<'a, f32>,
     normed: Shared<'a, f32>,
-    normed_quants: SharedQuants<'a>,
+    normed_quants: SharedActivations<'a>,
     /// Whether the cache takes whole heads only.
     whole_heads: bool,
     q: Shared<'a, f32>,
-    q_quants: SharedQuants<'a>,
+    q_quants: SharedActivations<'a>,
     k: Shared<'a, f32>,
     v: Shared<'a, f32>,
     attended: Shared<'a, f32>,
-    attended_quants: SharedQuants<'a>,
+    attended_quants: SharedActivations<'a>,
     gate: Shared<'a, f32>,
-    gate_quants: SharedQuants<'a>,
+    gate_quants: SharedActivations<'a>,
     own: Shared<'a, f32>,
     scores: Shared<'a, f32>,
-    angles: SharedAngles<'a>,
+    angles: RopeRows<'a>,
     logits: Shared<'a, f32>,
-    cache: SharedCache<'a>,
+    cache: SharedKvCache<'a>,
 }
 
 impl Pass<'_> {
     /// What each worker does.
-    fn run(&self, member: &Member<'_>) {
+    fn run(&self, member: &Worker<'_>) {
         let (model, dim) = (self.model, self.config.dim);
 
         // Each token's vector starts its residual stream.
-        member.deal(self.tokens.len(), 1, |tokens| {
+        member.parallel_for(self.tokens.len(), 1, |tokens| {
             for t in tokens {
                 // Safety: the token was dealt to this worker.
                 let x = unsafe { self.x.write(t * dim..(t + 1) * dim) };
@@ -400,7 +400,7 @@ impl Pass<'_> {
     /// The tokens' streams, normalised and, if need be, quantised.
     fn normalise(
         &self,
-        member: &Member<'_>,
+        member: &Worker<'_>,
         weight: &[f32],
         tokens: core::ops::Range<usize>,
         rounding: Option<Rounding>,
@@ -420,10 +420,10 @@ impl Pass<'_> {
             make(tokens.start, member.index);
             member.index
         } else {
-            member.deal(tokens.len(), 1, |tokens| tokens.for_each(|t| make(t, t)));
+            member.parallel_for(tokens.len(), 1, |tokens| tokens.for_each(|t| make(t, t)));
             0
         };
-        // Safety: nobody writes to these rows before the next meeting.
+        // Safety: nobody writes to these rows before the next barrier.
         unsafe {
             let normed = self
                 .normed
@@ -435,9 +435,9 @@ impl Pass<'_> {
     /// The tokens' rows of `values`, if need be quantised for `reader`.
     fn ready<'b>(
         &self,
-        member: &Member<'_>,
+        member: &Worker<'_>,
         values: &'b Shared<'_, f32>,
-        quants: &'b SharedQuants<'_>,
+        quants: &'b SharedActivations<'_>,
         reader: &Matrix,
     ) -> Activations<'b> {
         let rounding = reader.encoding().rounding();
@@ -456,7 +456,7 @@ impl Pass<'_> {
             member.index
         } else {
             if rounding.is_some() {
-                member.deal(tokens, 1, |tokens| {
+                member.parallel_for(tokens, 1, |tokens| {
                     for t in tokens {
                         // Safety: the token was dealt to this worker.
                         unsafe {
@@ -468,7 +468,7 @@ impl Pass<'_> {
             }
             0
         };
-        // Safety: nobody writes to these rows before the next meeting.
+        // Safety: nobody writes to these rows before the next barrier.
         unsafe { quants.beside(row, tokens, cols, all) }
     }
 
@@ -477,7 +477,7 @@ impl Pass<'_> {
     /// # Safety
     /// A worker may have it once at a time.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn own(&self, member: &Member<'_>) -> (&mut [f32], &mut [f32]) {
+    unsafe fn own(&self, member: &Worker<'_>) -> (&mut [f32], &mut [f32]) {
         let size = results_len(self.config);
         let (from, to) = (2 * member.index * size, 2 * (member.index + 1) * size);
         // Safety: each worker has its own, once, as the caller says.
@@ -486,7 +486,7 @@ impl Pass<'_> {
 
     /// Panels that are dealt at once, of `panels`: some for everybody to the last, and results for
     /// no more than [`CHUNK`].
-    fn chunk(&self, member: &Member<'_>, panels: usize, tokens: usize) -> usize {
+    fn chunk(&self, member: &Worker<'_>, panels: usize, tokens: usize) -> usize {
         let fair = if member.parts == 1 {
             panels
         } else {
@@ -499,13 +499,13 @@ impl Pass<'_> {
     /// a time: `each(matrix, token, first row, results)`.
     fn product(
         &self,
-        member: &Member<'_>,
+        member: &Worker<'_>,
         matrices: &[&Matrix],
         input: &Activations<'_>,
         mut each: impl FnMut(usize, usize, usize, &mut [f32]),
     ) {
         let panels = matrices.iter().map(|matrix| matrix.panels()).sum();
-        member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
+        member.parallel_for(panels, self.chunk(member, panels, input.tokens), |range| {
             let mut before = 0;
             for (index, matrix) in matrices.iter().enumerate() {
                 let first = range.start.max(before) - before;
@@ -531,7 +531,7 @@ impl Pass<'_> {
     /// x += matrix · input + bias.
     fn add_product(
         &self,
-        member: &Member<'_>,
+        member: &Worker<'_>,
         matrix: &Matrix,
         bias: &[f32],
         input: &Activations<'_>,
@@ -555,7 +555,7 @@ impl Pass<'_> {
     }
 
     /// Queries, turned by their positions, to `q`; keys, likewise, and values to the cache.
-    fn project(&self, member: &Member<'_>, layer: &Layer, index: usize, input: &Activations<'_>) {
+    fn project(&self, member: &Worker<'_>, layer: &Layer, index: usize, input: &Activations<'_>) {
         let stride_q = stride(self.config.q_dim(), 4);
         let stride_kv = stride(self.config.kv_dim(), 4);
         let matrices = [&layer.wq, &layer.wk, &layer.wv];
@@ -592,13 +592,13 @@ impl Pass<'_> {
     }
 
     /// What takes whole heads: their norms, and the cache where it has blocks.
-    fn finish_heads(&self, member: &Member<'_>, layer: &Layer, index: usize) {
+    fn finish_heads(&self, member: &Worker<'_>, layer: &Layer, index: usize) {
         let (c, head_dim) = (self.config, self.config.head_dim());
         let epsilon = c.variant.norm_epsilon;
         let (stride_q, stride_kv) = (stride(c.q_dim(), 4), stride(c.kv_dim(), 4));
         let queries = if layer.has_norms() { c.n_heads } else { 0 };
         let heads = c.n_kv_heads + queries;
-        member.deal(self.tokens.len() * heads, 1, |items| {
+        member.parallel_for(self.tokens.len() * heads, 1, |items| {
             // Safety: the only one in this step.
             let (normed, _) = unsafe { self.own(member) };
             let normed = &mut normed[..head_dim];
@@ -633,7 +633,7 @@ impl Pass<'_> {
 
     /// attended = attention of q over all positions up to each token's own, as far as the window
     /// reaches.
-    fn attend(&self, member: &Member<'_>, index: usize) {
+    fn attend(&self, member: &Worker<'_>, index: usize) {
         let (c, tokens) = (self.config, self.tokens.len());
         let (head_dim, stride_q) = (c.head_dim(), stride(c.q_dim(), 4));
         let window = c.variant.window.unwrap_or(usize::MAX);
@@ -654,7 +654,7 @@ impl Pass<'_> {
         };
         let head_groups = c.kv_group().div_ceil(heads);
         let groups = tokens.div_ceil(together);
-        member.deal(c.n_kv_heads * head_groups * groups, 1, |items| {
+        member.parallel_for(c.n_kv_heads * head_groups * groups, 1, |items| {
             let size = scores_len(c);
             // Safety: the only ones in this step.
             let ((results, room), all_scores) = unsafe {
@@ -718,7 +718,7 @@ impl Pass<'_> {
                     after.fill(0.0);
                 }
                 // The values, so weighed.
-                let weights = Weights {
+                let weights = AttentionWeights {
                     values: scores,
                     stride: panels,
                     tokens: count,
@@ -749,10 +749,10 @@ impl Pass<'_> {
     }
 
     /// gate = silu(w1 · input) ⊙ (w3 · input).
-    fn gate(&self, member: &Member<'_>, layer: &Layer, input: &Activations<'_>) {
+    fn gate(&self, member: &Worker<'_>, layer: &Layer, input: &Activations<'_>) {
         let (hidden_dim, panels) = (self.config.hidden_dim, layer.w1.panels());
         let stride = stride(hidden_dim, 4);
-        member.deal(panels, self.chunk(member, panels, input.tokens), |range| {
+        member.parallel_for(panels, self.chunk(member, panels, input.tokens), |range| {
             // Safety: the only one in this step.
             let (gate, up) = unsafe { self.own(member) };
             let len = range.len() * input.tokens * PANEL;

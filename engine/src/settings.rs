@@ -6,13 +6,13 @@ use alloc::{format, string::String, vec::Vec};
 pub use llama2_settings::{Choice, Mode, Think};
 use llama2_settings::{Overrides, Param, ParamValue};
 
-use crate::{sampler::Wishes, session::KvType};
+use crate::{sampler::SamplerOverrides, session::KvType};
 
 /// What a user wishes of a run; `None` where he is silent, and a default is taken.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     /// How tokens are drawn.
-    pub sampling: Wishes,
+    pub sampling: SamplerOverrides,
     /// Seed of the generator; `None`: the shell draws one.
     pub seed: Option<u64>,
     /// run.c's steps: positions to run for; in a dialog of llama.cpp's kind, most tokens of an
@@ -152,7 +152,7 @@ mod tests {
         let (settings, said) = adjusted(|_| ());
         assert_eq!((settings, said), (Settings::default(), 0));
         for (temperature, top_p) in [(0.0, 0.0), (-0.0, 1.0), (5.0, 0.5)] {
-            let wishes = Wishes::default()
+            let wishes = SamplerOverrides::default()
                 .with(Param::Temperature, temperature)
                 .with(Param::TopP, top_p);
             let (settings, said) = adjusted(|s| s.sampling = wishes.clone());

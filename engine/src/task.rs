@@ -7,7 +7,7 @@ use crate::{
     chat::Chat,
     checkpoint::Format,
     generate::{Generation, PromptError},
-    sampler::Drawing,
+    sampler::SamplerConfig,
     settings::{Mode, Settings, Think},
     tokenizer::Tokenizer,
 };
@@ -84,8 +84,8 @@ impl Task {
         said
     }
 
-    /// Who draws: see [`crate::sampler::Wishes::drawing`].
-    pub fn drawing(&self, settings: &Settings) -> Drawing {
+    /// Who draws: see [`crate::sampler::SamplerOverrides::drawing`].
+    pub fn drawing(&self, settings: &Settings) -> SamplerConfig {
         let dialog = matches!(self, Task::Dialog(chat) if !chat.is_run_c());
         settings.sampling.drawing(dialog)
     }

@@ -14,7 +14,7 @@ use llama2_console::{
 };
 use llama2_engine::{settings::Think, units::Quoted};
 
-use crate::{hold::Talk, prompt, wishes};
+use crate::{prompt, session_loop::Talk, wishes};
 
 impl Talk<'_, '_, '_> {
     /// The names of the files, or `None` with the reason said.

@@ -27,7 +27,7 @@ pub trait Console: Front {
 
 /// A model that can be had.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Offer {
+pub struct ModelEntry {
     /// What the shell knows it by: a path.
     pub id: String,
     /// What people know it by.
@@ -57,7 +57,7 @@ pub struct Progress {
 }
 
 /// Who hears a reply while it is made.
-pub trait Audience {
+pub trait ReplySink {
     /// Takes text, and how far the reply is. Whether it is to stop.
     fn hear(&mut self, text: &str, progress: Progress) -> bool;
 
@@ -82,16 +82,16 @@ pub trait Host {
     fn perform(
         &mut self,
         threads: Option<usize>,
-        audience: &mut dyn Audience,
-        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
+        audience: &mut dyn ReplySink,
+        work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     );
 
     /// The models that can be had now.
-    fn models(&mut self) -> Vec<Offer>;
+    fn models(&mut self) -> Vec<ModelEntry>;
 
     /// The model in a file that is named by its path, though it is none of [`Host::models`]; `None`
     /// if there is none.
-    fn model_at(&mut self, _path: &str) -> Option<Offer> {
+    fn model_at(&mut self, _path: &str) -> Option<ModelEntry> {
         None
     }
 

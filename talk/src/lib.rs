@@ -14,14 +14,14 @@
 
 extern crate alloc;
 
-mod act;
+pub mod catalogue;
+mod dispatch;
 mod files;
-mod hold;
 pub mod host;
 pub mod menu;
-pub mod offer;
 mod prompt;
 pub mod reply;
+mod session_loop;
 mod wishes;
 
-pub use hold::{Loaded, Next, State, hold, tell_once};
+pub use session_loop::{Loaded, Next, State, hold, tell_once};

@@ -7,13 +7,13 @@ use alloc::{
 };
 
 use llama2_console::{
-    ahead::Ahead,
     front::{Bottom, Menu, MenuRow},
     keys::Key,
+    typeahead::Typeahead,
 };
 use llama2_engine::units::Bytes;
 
-use crate::host::{Console, Offer};
+use crate::host::{Console, ModelEntry};
 
 /// Milliseconds between two looks at the keys.
 const REST: u64 = 10;
@@ -21,8 +21,8 @@ const REST: u64 = 10;
 const PAGE: usize = 10;
 
 /// The rows of a menu of models.
-pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<MenuRow> {
-    let row = |offer: &Offer| {
+pub fn rows<'o>(offers: impl IntoIterator<Item = &'o ModelEntry>) -> Vec<MenuRow> {
+    let row = |offer: &ModelEntry| {
         let about = match &offer.trouble {
             Some(trouble) => trouble.clone(),
             None if offer.needs == 0 => String::new(),
@@ -47,11 +47,11 @@ pub fn rows<'o>(offers: impl IntoIterator<Item = &'o Offer>) -> Vec<MenuRow> {
 /// first, is taken when nobody presses a key until then. Without any that can be taken, only Esc
 /// helps.
 pub fn choose(
-    offers: &[Offer],
+    offers: &[ModelEntry],
     selected: usize,
     countdown: Option<u64>,
     clock: fn() -> u64,
-    ahead: &mut Ahead,
+    ahead: &mut Typeahead,
     console: &mut dyn Console,
 ) -> Option<usize> {
     let mut order: Vec<usize> = (0..offers.len()).collect();
@@ -124,7 +124,7 @@ pub fn choose(
 ///
 /// # Errors
 /// A sentence: none, or several.
-pub fn named(offers: &[Offer], name: &str) -> Result<usize, String> {
+pub fn named(offers: &[ModelEntry], name: &str) -> Result<usize, String> {
     let wanted = name.to_lowercase();
     let is = |text: &str| text.to_lowercase() == wanted;
     let exact = offers

@@ -3,11 +3,11 @@
 use alloc::{format, string::String, vec::Vec};
 
 use llama2_console::{
-    ahead::Ahead,
     complete::{Completed, Names, columns, complete},
     editor::{Editor, Event},
     front::{Bottom, Style},
     keys::Key,
+    typeahead::Typeahead,
     view::Prompt,
 };
 
@@ -23,7 +23,7 @@ pub const PROMPT: Prompt<'static> = Prompt {
 };
 
 /// Waits for a key; those that were typed before come first.
-pub fn wait(console: &mut dyn Console, ahead: &mut Ahead) -> Key {
+pub fn wait(console: &mut dyn Console, ahead: &mut Typeahead) -> Key {
     loop {
         if let Some(key) = ahead.take().or_else(|| console.key()) {
             return key;
@@ -36,7 +36,7 @@ pub fn wait(console: &mut dyn Console, ahead: &mut Ahead) -> Key {
 /// Reads a line; `None` if whoever types wants to leave.
 pub fn read_line(
     editor: &mut Editor,
-    ahead: &mut Ahead,
+    ahead: &mut Typeahead,
     console: &mut dyn Console,
     host: &mut dyn Host,
 ) -> Option<String> {
@@ -120,7 +120,7 @@ fn complete_word(editor: &mut Editor, console: &mut dyn Console, host: &mut dyn 
 }
 
 /// Asks a question to be answered with y or n; whatever is not yes is no.
-pub fn confirm(question: &str, ahead: &mut Ahead, console: &mut dyn Console) -> bool {
+pub fn confirm(question: &str, ahead: &mut Typeahead, console: &mut dyn Console) -> bool {
     let prompt = Prompt {
         first: question,
         more: "",

@@ -4,10 +4,10 @@
 use alloc::{format, string::String};
 
 use llama2_console::{
-    ahead::{Ahead, Typed},
     front::{Bottom, Gauge, Style},
     keys::Key,
     status::{End, Phase, Status, Summary},
+    typeahead::{Typeahead, Typed},
 };
 use llama2_engine::{
     chat::{Chat, Part, Reply},
@@ -17,7 +17,7 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 
-use crate::host::{Audience, Console, Host, Progress};
+use crate::host::{Console, Host, Progress, ReplySink};
 
 /// Microseconds between two looks at the keyboard, and between two batches of text: printing and
 /// polling inside the loop cost 4 to 12 % when done at every token.
@@ -31,7 +31,7 @@ const STATUS: u64 = 150_000;
 const ROOM: usize = 4096;
 
 /// What makes tokens and turns them to text.
-pub struct Voice<'v, 'm> {
+pub struct ReplySource<'v, 'm> {
     /// The forward pass.
     pub session: &'v mut Session<'m>,
     /// Texts to tokens and back.
@@ -40,7 +40,7 @@ pub struct Voice<'v, 'm> {
     pub sampler: &'v mut Sampler,
 }
 
-impl Voice<'_, '_> {
+impl ReplySource<'_, '_> {
     /// Workers that a reply will use, once that is known.
     fn threads(&self) -> Option<usize> {
         (!self.session.is_tuning()).then(|| self.session.threads())
@@ -85,7 +85,7 @@ impl ReplyStats {
 /// Who hears it: shows text in batches, and looks at the keys.
 pub(crate) struct Stream<'a> {
     console: &'a mut dyn Console,
-    ahead: &'a mut Ahead,
+    ahead: &'a mut Typeahead,
     clock: fn() -> u64,
     model: &'a str,
     seq_len: usize,
@@ -119,7 +119,7 @@ pub(crate) struct Stream<'a> {
 /// What a stream is made of.
 pub(crate) struct Stage<'a> {
     pub console: &'a mut dyn Console,
-    pub ahead: &'a mut Ahead,
+    pub ahead: &'a mut Typeahead,
     pub clock: fn() -> u64,
     pub model: &'a str,
     pub seq_len: usize,
@@ -280,7 +280,7 @@ fn put_part(
     }
 }
 
-impl Audience for Stream<'_> {
+impl ReplySink for Stream<'_> {
     fn hear(&mut self, text: &str, progress: Progress) -> bool {
         if self.progress.made == 0 && progress.made > 0 {
             self.phase = (self.clock)();
@@ -345,7 +345,7 @@ pub(crate) fn note(console: &mut dyn Console, line: &str) {
 /// Goes on from a text and shows it. Gives the whole text.
 pub(crate) fn story(
     generation: &mut Generation,
-    voice: &mut Voice<'_, '_>,
+    voice: &mut ReplySource<'_, '_>,
     host: &mut dyn Host,
     stage: Stage<'_>,
 ) -> (ReplyStats, String) {
@@ -401,7 +401,7 @@ pub(crate) fn answer(
     chat: &mut Chat,
     reply: Reply,
     hides: bool,
-    voice: &mut Voice<'_, '_>,
+    voice: &mut ReplySource<'_, '_>,
     host: &mut dyn Host,
     stage: Stage<'_>,
 ) -> (ReplyStats, String, String) {

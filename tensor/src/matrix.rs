@@ -16,14 +16,14 @@ pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
 }
 
 /// The packed numbers of a matrix.
-enum Panels {
-    F32(float32::Panels),
-    F16(float16::Panels<f16>),
-    BF16(float16::Panels<bf16>),
-    Q8(q8::Panels),
-    Q8_0(q8_0::Panels),
-    Q4_0(q4_0::Panels),
-    Coded(coded::Panels),
+enum PackedRows {
+    F32(float32::PackedRows),
+    F16(float16::PackedRows<f16>),
+    BF16(float16::PackedRows<bf16>),
+    Q8(q8::PackedRows),
+    Q8_0(q8_0::PackedRows),
+    Q4_0(q4_0::PackedRows),
+    Coded(coded::PackedRows),
 }
 
 /// A packed matrix of `rows` × `cols`, of any type.
@@ -31,7 +31,7 @@ pub struct Matrix {
     encoding: Encoding,
     rows: usize,
     cols: usize,
-    panels: Panels,
+    panels: PackedRows,
 }
 
 impl Matrix {
@@ -50,14 +50,16 @@ impl Matrix {
             .and_then(|bytes| rows.div_ceil(PANEL).checked_mul(bytes))
             .ok_or(OutOfMemory { bytes: u64::MAX })?;
         let panels = match encoding {
-            Encoding::F32 => Panels::F32(float32::Panels::new(arena.zeroed(bytes / 4)?)),
-            Encoding::F16 => Panels::F16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
-            Encoding::BF16 => Panels::BF16(float16::Panels::new(arena.zeroed(bytes / 2)?)),
-            Encoding::Q8 { group } => Panels::Q8(q8::Panels::new(group, arena.zeroed(bytes)?)),
-            Encoding::Q8_0 => Panels::Q8_0(q8_0::Panels::new(arena.zeroed(bytes)?)),
-            Encoding::Q4_0 => Panels::Q4_0(q4_0::Panels::new(arena.zeroed(bytes)?)),
+            Encoding::F32 => PackedRows::F32(float32::PackedRows::new(arena.zeroed(bytes / 4)?)),
+            Encoding::F16 => PackedRows::F16(float16::PackedRows::new(arena.zeroed(bytes / 2)?)),
+            Encoding::BF16 => PackedRows::BF16(float16::PackedRows::new(arena.zeroed(bytes / 2)?)),
+            Encoding::Q8 { group } => {
+                PackedRows::Q8(q8::PackedRows::new(group, arena.zeroed(bytes)?))
+            }
+            Encoding::Q8_0 => PackedRows::Q8_0(q8_0::PackedRows::new(arena.zeroed(bytes)?)),
+            Encoding::Q4_0 => PackedRows::Q4_0(q4_0::PackedRows::new(arena.zeroed(bytes)?)),
             Encoding::Coded(coded) => {
-                Panels::Coded(coded::Panels::new(coded, arena.zeroed(bytes)?))
+                PackedRows::Coded(coded::PackedRows::new(coded, arena.zeroed(bytes)?))
             }
         };
         Ok(Matrix {
@@ -73,13 +75,13 @@ impl Matrix {
     pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
         let cols = self.cols;
         match &mut self.panels {
-            Panels::F32(panels) => panels.pack(self.rows, cols, offset, bytes),
-            Panels::F16(panels) => panels.pack(self.rows, cols, offset, bytes),
-            Panels::BF16(panels) => panels.pack(self.rows, cols, offset, bytes),
-            Panels::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
-            Panels::Q8_0(panels) => panels.pack(cols, offset, bytes),
-            Panels::Q4_0(panels) => panels.pack(cols, offset, bytes),
-            Panels::Coded(panels) => panels.pack(cols, offset, bytes),
+            PackedRows::F32(panels) => panels.pack(self.rows, cols, offset, bytes),
+            PackedRows::F16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            PackedRows::BF16(panels) => panels.pack(self.rows, cols, offset, bytes),
+            PackedRows::Q8(panels) => panels.pack(self.rows, cols, offset, bytes),
+            PackedRows::Q8_0(panels) => panels.pack(cols, offset, bytes),
+            PackedRows::Q4_0(panels) => panels.pack(cols, offset, bytes),
+            PackedRows::Coded(panels) => panels.pack(cols, offset, bytes),
         }
     }
 
@@ -111,13 +113,13 @@ impl Matrix {
     /// Writes row `row` as single precision to `out` (`cols` long).
     pub fn row(&self, row: usize, out: &mut [f32]) {
         match &self.panels {
-            Panels::F32(panels) => panels.row(row, out),
-            Panels::F16(panels) => panels.row(row, out),
-            Panels::BF16(panels) => panels.row(row, out),
-            Panels::Q8(panels) => panels.row(row, out),
-            Panels::Q8_0(panels) => panels.row(row, out),
-            Panels::Q4_0(panels) => panels.row(row, out),
-            Panels::Coded(panels) => panels.row(row, out),
+            PackedRows::F32(panels) => panels.row(row, out),
+            PackedRows::F16(panels) => panels.row(row, out),
+            PackedRows::BF16(panels) => panels.row(row, out),
+            PackedRows::Q8(panels) => panels.row(row, out),
+            PackedRows::Q8_0(panels) => panels.row(row, out),
+            PackedRows::Q4_0(panels) => panels.row(row, out),
+            PackedRows::Coded(panels) => panels.row(row, out),
         }
     }
 
@@ -127,15 +129,15 @@ impl Matrix {
     pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
         assert_eq!(x.cols, self.cols);
         match &self.panels {
-            Panels::F32(panels) => (kernels.f32)(panels.from(first, self.cols), x, out),
-            Panels::F16(panels) => (kernels.f16)(panels.from(first, self.cols), x, out),
-            Panels::BF16(panels) => (kernels.bf16)(panels.from(first, self.cols), x, out),
-            Panels::Q8(panels) => {
+            PackedRows::F32(panels) => (kernels.f32)(panels.from(first, self.cols), x, out),
+            PackedRows::F16(panels) => (kernels.f16)(panels.from(first, self.cols), x, out),
+            PackedRows::BF16(panels) => (kernels.bf16)(panels.from(first, self.cols), x, out),
+            PackedRows::Q8(panels) => {
                 (kernels.q8)(panels.from(first, self.cols), panels.group, x, out);
             }
-            Panels::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
-            Panels::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
-            Panels::Coded(panels) => {
+            PackedRows::Q8_0(panels) => (kernels.q8_0)(panels.from(first, self.cols), x, out),
+            PackedRows::Q4_0(panels) => (kernels.q4_0)(panels.from(first, self.cols), x, out),
+            PackedRows::Coded(panels) => {
                 (kernels.coded)(panels.coded(), panels.from(first, self.cols), x, out);
             }
         }

@@ -12,7 +12,7 @@ use llama2_engine::{
     generate::{Generation, Step},
     gguf,
     model::Model,
-    sampler::{Param, Sampler, Sampling},
+    sampler::{Param, Sampler, SamplerParams},
     session::{KvType, Options, Session},
     source::{ByteSource, Joined},
     tokenizer::Tokenizer,
@@ -163,7 +163,7 @@ fn pass(model: &Model, kv: KvType, positions: usize) {
         Sampler::new(config.vocab_size, 1.0, 1.0, 1),
         Sampler::with(
             config.vocab_size,
-            Sampling::default().with(Param::Typical, 0.5),
+            SamplerParams::default().with(Param::Typical, 0.5),
             1,
         ),
     ] {
@@ -182,7 +182,7 @@ fn with(positions: usize) -> Options<'static> {
 /// A text and a turn of a dialog.
 fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     let (vocab_size, seq_len) = (model.config.vocab_size, positions);
-    let mut sampler = Sampler::with(vocab_size, Sampling::default(), 3);
+    let mut sampler = Sampler::with(vocab_size, SamplerParams::default(), 3);
     let Ok(mut session) = Session::new(model, with(positions)) else {
         return;
     };
@@ -375,7 +375,7 @@ pub fn tokenisation(bytes: &[u8]) {
 fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");
-    let settings = Sampling::default().with(Param::TopK, 8.0);
+    let settings = SamplerParams::default().with(Param::TopK, 8.0);
     let mut sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
     let mut generation = Generation::new(tokenizer, b"", 24, 64).expect("it is short");
     generation.set_stops(&stops);

@@ -2,9 +2,9 @@
 //! side can do for a conversation.
 
 mod book;
-mod computer;
+mod catalogue;
 mod keyboard;
-mod offers;
+mod platform;
 mod screen;
 
 use std::{
@@ -28,7 +28,7 @@ use llama2_engine::{
     units::{Bytes, Grouped},
 };
 use llama2_settings::{Overrides, Param, ParamValue};
-use llama2_talk::{Loaded, Next, State, hold, offer};
+use llama2_talk::{Loaded, Next, State, catalogue::kind, hold};
 
 use crate::{
     args::ChatArgs,
@@ -40,7 +40,7 @@ use crate::{
     run,
 };
 use book::Book;
-use computer::Computer;
+use platform::HostPlatform;
 use screen::TerminalScreen;
 
 /// What the bundled model is called in a menu, in `/model` and in `LLAMA2.CFG`.
@@ -55,7 +55,7 @@ pub fn is_wanted() -> bool {
 /// The wishes of `LLAMA2.CFG` in this folder; what is wrong with it is said.
 fn configuration() -> Overrides {
     let name = Path::new(config::NAME);
-    let bytes = match computer::read_small(name, config::LARGEST) {
+    let bytes = match platform::read_small(name, config::LARGEST) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Overrides::default(),
         Err(sentence) => {
@@ -115,7 +115,7 @@ struct Ready {
 }
 
 /// What models are made ready with.
-struct Kitchen<'a> {
+struct ModelLoader<'a> {
     machine: &'a Machine,
     context: Option<usize>,
     /// The tokenizer that was named, and the file that it was named for.
@@ -123,7 +123,7 @@ struct Kitchen<'a> {
     first: Option<PathBuf>,
 }
 
-impl Kitchen<'_> {
+impl ModelLoader<'_> {
     /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the
     /// system tells of.
     fn prepare(&self, path: Option<&Path>, spare: u64) -> Result<Ready, Failure> {
@@ -140,7 +140,7 @@ impl Kitchen<'_> {
         vocabulary.check_model(opened.checkpoint.config.vocab_size)?;
         let about = [
             ("format", opened.checkpoint.format.to_string()),
-            ("type", offer::kind(&opened.checkpoint)),
+            ("type", kind(&opened.checkpoint)),
             (
                 "parameters",
                 Grouped(opened.checkpoint.parameters()).to_string(),
@@ -184,7 +184,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let named = options.text(Param::Model).and_then(path_of);
     let path = args.checkpoint.clone().or(named);
     let tokenizer = options.text(Param::Tokenizer).and_then(path_of);
-    let kitchen = Kitchen {
+    let kitchen = ModelLoader {
         machine: &machine,
         context: options.count(Param::Context),
         tokenizer: args.tokenizer.clone().or(tokenizer),
@@ -209,7 +209,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
 
 /// One model after another.
 fn work(
-    kitchen: &Kitchen<'_>,
+    kitchen: &ModelLoader<'_>,
     ready: Ready,
     mut state: State,
     book: Option<Book>,
@@ -217,7 +217,7 @@ fn work(
     if let Some(book) = &book {
         book.read_into(state.history_mut());
     }
-    let mut computer = Computer::new(kitchen.machine, book);
+    let mut computer = HostPlatform::new(kitchen.machine, book);
     // Before the terminal is asked for single keys: there is a progress bar, and Ctrl-C ends the
     // command.
     let (mut served, mut model) = serve(ready)?;
@@ -264,7 +264,7 @@ fn work(
 
 /// Loads another model; where that fails, the old one again.
 fn switch(
-    kitchen: &Kitchen<'_>,
+    kitchen: &ModelLoader<'_>,
     ready: Ready,
     old: Served,
     screen: &mut TerminalScreen,

@@ -11,7 +11,7 @@ use alloc::{
 
 use llama2_settings::{Domain, Param, ParamValue, TABLE};
 
-use crate::nearest::nearest;
+use crate::suggest::nearest;
 
 use values::{alone, change, given, setting, short};
 

@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
-use llama2_console::ahead::Ahead;
+use llama2_console::typeahead::Typeahead;
 use llama2_efi::options::{Hook, hook, keyboard as layout};
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Error},
@@ -14,8 +14,8 @@ use llama2_engine::{
     session::{Options, Session},
     settings::{Mode, Settings, kv_type},
     task::Task,
+    thread_tuner::Threads,
     tokenizer::Tokenizer,
-    tune::Threads,
     units::{Bytes, Grouped},
     workers::Workers,
 };
@@ -23,7 +23,7 @@ use llama2_settings::{
     Exit, Overrides, Param,
     flags::{self, CommandLine},
 };
-use llama2_talk::{Loaded, Next, State, hold, host::Host, menu, offer, tell_once};
+use llama2_talk::{Loaded, Next, State, catalogue, hold, host::Host, menu, tell_once};
 
 use super::{
     ap_pool::ApPool,
@@ -95,7 +95,7 @@ pub fn run() -> Result<(), String> {
     }
 
     let stays = options.text(Param::Exit).is_none() || settings.mode == Mode::Chat;
-    let shelf = Shelf {
+    let shelf = ModelLoader {
         pool,
         kernels,
         options: &options,
@@ -124,7 +124,7 @@ pub fn run() -> Result<(), String> {
 }
 
 /// What every model is run with.
-struct Shelf<'a> {
+struct ModelLoader<'a> {
     pool: &'static ApPool,
     kernels: &'static Kernels,
     options: &'a Overrides,
@@ -144,7 +144,7 @@ struct Ready {
     weights: Model,
 }
 
-impl Shelf<'_> {
+impl ModelLoader<'_> {
     /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are
     /// looked at before the weights are read: a mistake should not cost their loading.
     fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
@@ -366,7 +366,7 @@ impl Shelf<'_> {
 
     /// The model to begin with: the one that was named; where there are several, the one that is
     /// chosen from a menu.
-    fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Ahead) -> Result<Pair, String> {
+    fn first(&self, machine: &mut UefiPlatform<'_>, ahead: &mut Typeahead) -> Result<Pair, String> {
         let nothing_named = self.options.text(Param::Model).is_none()
             && self.options.text(Param::Tokenizer).is_none();
         if nothing_named && models::count(machine.volumes) > 1 {
@@ -397,7 +397,7 @@ impl Shelf<'_> {
         &self,
         machine: &mut UefiPlatform<'_>,
         before: Option<String>,
-        ahead: &mut Ahead,
+        ahead: &mut Typeahead,
     ) -> Result<Option<Result<Pair, String>>, String> {
         if let Some(id) = before {
             say(&format!("Going back to {}.", models::called(&id)));
@@ -419,7 +419,7 @@ impl Ready {
     fn about(&self) -> Vec<(String, String)> {
         let config = &self.checkpoint.config;
         [
-            ("type", offer::kind(&self.checkpoint)),
+            ("type", catalogue::kind(&self.checkpoint)),
             ("file", format!("{} bytes", Grouped(self.size))),
             ("shape", checkpoint::describe(config)),
             (

@@ -11,7 +11,7 @@ use core::{
     sync::atomic::{AtomicI32, Ordering::Relaxed},
 };
 
-use llama2_console::{front::Style, grid::CellScreen, places::CellTerminal};
+use llama2_console::{cell_terminal::CellTerminal, front::Style, grid::CellScreen};
 use llama2_efi::ucs2;
 use uefi::{
     CStr16, Status,

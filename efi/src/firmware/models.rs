@@ -20,8 +20,8 @@ use llama2_engine::{
 
 use llama2_settings::{Overrides, Param};
 use llama2_talk::{
-    host::Offer,
-    offer::{self, Room},
+    catalogue::{self, MemoryBudget},
+    host::ModelEntry,
 };
 
 use super::{
@@ -255,14 +255,14 @@ pub fn count(volumes: &mut Volumes) -> usize {
 }
 
 /// The models that can be had: those on the volumes, then the one inside.
-pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
+pub fn offers(volumes: &mut Volumes, room: MemoryBudget) -> Vec<ModelEntry> {
     let mut offers = Vec::new();
     for (id, Place { index, path }) in places(volumes) {
         let volume = &mut volumes.list[index];
         let name = id.trim_start_matches('\\').to_string();
         offers.push(match open_at(volume, &path) {
             Ok(mut source) => {
-                let (mut offer, model) = offer::look(id, name, &mut *source.bytes, room);
+                let (mut offer, model) = catalogue::look(id, name, &mut *source.bytes, room);
                 let alone = model.is_some_and(|model| !speaks_without(&model))
                     && beside(volumes, index, &path).is_none();
                 if alone && offer.trouble.is_none() {
@@ -270,17 +270,17 @@ pub fn offers(volumes: &mut Volumes, room: Room) -> Vec<Offer> {
                 }
                 offer
             }
-            Err(sentence) => Offer {
+            Err(sentence) => ModelEntry {
                 id,
                 name,
                 trouble: Some(sentence),
-                ..Offer::default()
+                ..ModelEntry::default()
             },
         });
     }
     let mut inside: &[u8] = BUNDLED;
     let (id, name) = (BUNDLED_ID.to_string(), BUNDLED_NAME.to_string());
-    offers.push(offer::look(id, name, &mut inside, room).0);
+    offers.push(catalogue::look(id, name, &mut inside, room).0);
     offers
 }
 

@@ -21,8 +21,8 @@ use llama2_engine::{
 };
 use llama2_settings::{Overrides, Param};
 use llama2_talk::{
-    host::{Audience, Host, Offer, Progress},
-    offer::Room,
+    catalogue::MemoryBudget,
+    host::{Host, ModelEntry, Progress, ReplySink},
 };
 
 use super::{ap_pool::ApPool, banner, clock, files::Volumes, memory, models, panic, random, save};
@@ -44,8 +44,8 @@ pub struct UefiPlatform<'a> {
 
 impl UefiPlatform<'_> {
     /// Memory and workers that a model can have.
-    pub fn room(&self) -> Room {
-        Room {
+    pub fn room(&self) -> MemoryBudget {
+        MemoryBudget {
             context: self.options.count(Param::Context),
             kv: kv_type(self.options),
             workers: self.pool.count(),
@@ -66,14 +66,14 @@ impl Host for UefiPlatform<'_> {
     fn perform(
         &mut self,
         threads: Option<usize>,
-        audience: &mut dyn Audience,
-        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
+        audience: &mut dyn ReplySink,
+        work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
         let threads = threads.unwrap_or_else(|| self.pool.count());
         perform(self.pool, threads, audience, work);
     }
 
-    fn models(&mut self) -> Vec<Offer> {
+    fn models(&mut self) -> Vec<ModelEntry> {
         let room = self.room();
         if self.thorough {
             self.volumes.connect_everything();
@@ -160,7 +160,7 @@ struct Sender<'a> {
     mailbox: &'a Mailbox,
 }
 
-impl Audience for Sender<'_> {
+impl ReplySink for Sender<'_> {
     fn hear(&mut self, text: &str, progress: Progress) -> bool {
         let (done, total) = progress.read;
         let numbers = [done, total, progress.made, progress.context];
@@ -190,7 +190,7 @@ impl Audience for Sender<'_> {
 /// The end of the mailbox on the boot processor.
 struct Receiver<'a> {
     mailbox: &'a Mailbox,
-    audience: &'a mut dyn Audience,
+    audience: &'a mut dyn ReplySink,
     begun: bool,
     text: String,
 }
@@ -219,8 +219,8 @@ impl Receiver<'_> {
 fn perform(
     pool: &ApPool,
     threads: usize,
-    audience: &mut dyn Audience,
-    work: &mut (dyn FnMut(&mut dyn Audience) + Send),
+    audience: &mut dyn ReplySink,
+    work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
 ) {
     if *pool.mode() != DispatchMode::Elsewhere {
         work(audience);

@@ -16,13 +16,13 @@ use core::{
 };
 
 use llama2_console::{
-    ahead::{Ahead, Typed},
     ansi,
+    cell_terminal::{CellTerminal, Places},
     decoder::Keys,
     front::{Bottom, Front, Gauge, Style},
     keys::Key,
-    places::{CellTerminal, Places},
     terminal as wire,
+    typeahead::{Typeahead, Typed},
     width::is_plain,
 };
 use llama2_engine::units::{SENTENCE, short};
@@ -84,7 +84,7 @@ static TIMER: Global<Option<Timer>> = Global::new(None);
 static TIMED: AtomicBool = AtomicBool::new(false);
 
 /// Keys that came while something else was going on.
-static AHEAD: Global<Ahead> = Global::new(Ahead::new());
+static AHEAD: Global<Typeahead> = Global::new(Typeahead::new());
 
 /// The screen as the firmware's console.
 static SCREEN: Global<Places<console::Text>> = Global::new(Places::new(console::Text::new(listen)));
@@ -457,7 +457,7 @@ fn pressed() -> Option<Key> {
 /// The next key of keyboard or serial line, if there is one; keys that came while something else
 /// was going on are the first.
 pub fn key() -> Option<Key> {
-    AHEAD.with(Ahead::take).flatten().or_else(pressed)
+    AHEAD.with(Typeahead::take).flatten().or_else(pressed)
 }
 
 /// Whether the user wants what is going on to stop: Esc or Ctrl-C. Other keys wait for [`key`].

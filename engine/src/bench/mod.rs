@@ -23,7 +23,7 @@ use crate::{
     matrix::Matrix,
     model::Model,
     session::{BATCH, KvType, Options, Session},
-    tune::Threads,
+    thread_tuner::Threads,
     workers::Workers,
 };
 use statistics::{TOLERANCE, change, mean};

@@ -2,22 +2,22 @@
 //! chat does it.
 
 mod converse;
+mod detect;
 mod dialog;
-mod layouts;
-mod literal;
+mod families;
+mod literals;
 mod llama2c;
+mod reasoning;
 mod reply;
-mod signs;
 pub mod template;
-mod thought;
 
 use alloc::{boxed::Box, string::String};
 
 pub use converse::{ConverseHost, converse};
 pub use llama2c::render_llama2;
+pub use reasoning::Thoughts;
 pub use reply::{Part, Reply};
 pub use template::Template;
-pub use thought::Thoughts;
 
 use crate::{
     generate::{PromptError, Step, TopToken},

@@ -9,8 +9,8 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{
-    layouts::{TemplateLayout, Trim},
-    signs,
+    detect,
+    families::{TemplateLayout, Trim},
 };
 use crate::tokenizer::{Fragment, Tokenizer};
 
@@ -48,7 +48,7 @@ impl Template {
     /// The template that a file's Jinja program is. Takes time in proportion to its length,
     /// whatever it is.
     pub fn of(jinja: &str) -> Template {
-        signs::read(jinja)
+        detect::read(jinja)
     }
 
     /// The template of a tokenizer's file, if that has one.

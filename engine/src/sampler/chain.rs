@@ -17,19 +17,19 @@ use crate::math;
 
 /// Values of the samplers. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sampling {
+pub struct SamplerParams {
     numbers: [f32; TABLE.len()],
     /// Added to the logits of these tokens.
     pub bias: Vec<(u32, f32)>,
 }
 
-impl Default for Sampling {
+impl Default for SamplerParams {
     fn default() -> Self {
-        Sampling::from_defaults(|defaults| defaults.llama_cpp)
+        SamplerParams::from_defaults(|defaults| defaults.llama_cpp)
     }
 }
 
-impl Index<Param> for Sampling {
+impl Index<Param> for SamplerParams {
     type Output = f32;
 
     fn index(&self, param: Param) -> &f32 {
@@ -37,16 +37,16 @@ impl Index<Param> for Sampling {
     }
 }
 
-impl IndexMut<Param> for Sampling {
+impl IndexMut<Param> for SamplerParams {
     fn index_mut(&mut self, param: Param) -> &mut f32 {
         &mut self.numbers[param as usize]
     }
 }
 
-impl Sampling {
+impl SamplerParams {
     /// Those of the table.
-    pub(super) fn from_defaults(choose: impl Fn(SamplerDefaults) -> f32) -> Sampling {
-        let mut sampling = Sampling {
+    pub(super) fn from_defaults(choose: impl Fn(SamplerDefaults) -> f32) -> SamplerParams {
+        let mut sampling = SamplerParams {
             numbers: [0.0; TABLE.len()],
             bias: Vec::new(),
         };
@@ -57,7 +57,7 @@ impl Sampling {
     }
 
     /// Sets a value.
-    pub fn with(mut self, param: Param, value: f32) -> Sampling {
+    pub fn with(mut self, param: Param, value: f32) -> SamplerParams {
         self[param] = value;
         self
     }
@@ -89,7 +89,7 @@ impl Sampling {
 
 /// The samplers with what they remember. Sampling allocates nothing.
 pub(super) struct Chain {
-    pub(super) settings: Sampling,
+    pub(super) settings: SamplerParams,
     /// The last tokens, the oldest first, and how often each token is among them; empty where no
     /// penalty looks at them.
     recent: VecDeque<u32>,
@@ -101,7 +101,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(vocab_size: usize, settings: Sampling) -> Chain {
+    pub(super) fn new(vocab_size: usize, settings: SamplerParams) -> Chain {
         let typical = settings[Typical] < 1.0;
         let penalties = [RepeatPenalty, FrequencyPenalty, PresencePenalty];
         let repeat_last = settings[RepeatLastN] as usize;
@@ -287,8 +287,8 @@ mod tests {
 
     /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's
     /// test-sampling.cpp), the likeliest first.
-    fn left(change: impl Fn(&mut Sampling)) -> Vec<u32> {
-        let mut settings = Sampling::default()
+    fn left(change: impl Fn(&mut SamplerParams)) -> Vec<u32> {
+        let mut settings = SamplerParams::default()
             .with(TopK, 0.0)
             .with(TopP, 1.0)
             .with(MinP, 0.0);
@@ -334,7 +334,7 @@ mod tests {
             ([0.97f32, 0.01, 0.01, 0.01], &[0][..]),
             ([0.4, 0.2, 0.2, 0.2], &[1, 2, 3]),
         ] {
-            let settings = Sampling::default()
+            let settings = SamplerParams::default()
                 .with(TopK, 0.0)
                 .with(TopP, 1.0)
                 .with(MinP, 0.0)
@@ -352,7 +352,7 @@ mod tests {
         let weighed = |recent: &[u32], repeat, frequency, presence| {
             let mut chain = Chain::new(
                 5,
-                Sampling::default()
+                SamplerParams::default()
                     .with(RepeatLastN, recent.len() as f32)
                     .with(RepeatPenalty, repeat)
                     .with(FrequencyPenalty, frequency)
@@ -374,7 +374,7 @@ mod tests {
         // What is further back than the last two is forgotten.
         let mut chain = Chain::new(
             5,
-            Sampling::default()
+            SamplerParams::default()
                 .with(RepeatLastN, 2.0)
                 .with(PresencePenalty, 1.0),
         );
@@ -397,7 +397,7 @@ mod tests {
             let (p, min) = ((round % 10) as f32 / 10.0 + 0.05, (round % 7) as f32 / 8.0);
             let mut chain = Chain::new(
                 n,
-                Sampling::default()
+                SamplerParams::default()
                     .with(TopK, k as f32)
                     .with(TopP, p)
                     .with(MinP, min),
@@ -439,7 +439,7 @@ mod tests {
     fn draws_follow_the_probabilities_and_odd_logits_do_no_harm() {
         let mut chain = Chain::new(
             4,
-            Sampling::default()
+            SamplerParams::default()
                 .with(Temperature, 1.0)
                 .with(TopK, 0.0)
                 .with(TopP, 1.0)
@@ -461,11 +461,11 @@ mod tests {
             [0.0; 4],
         ] {
             for settings in [
-                Sampling::default(),
-                Sampling::default()
+                SamplerParams::default(),
+                SamplerParams::default()
                     .with(Typical, 0.5)
                     .with(Temperature, 1e-30),
-                Sampling::default().with(Temperature, 0.0),
+                SamplerParams::default().with(Temperature, 0.0),
             ] {
                 let mut chain = Chain::new(4, settings);
                 for coin in [0.0, 0.5, 0.999_999_9] {
@@ -477,9 +477,9 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_said_in_a_sentence() {
-        assert_eq!(Sampling::default().check(10), Ok(()));
-        let said = |change: &dyn Fn(&mut Sampling)| {
-            let mut settings = Sampling::default();
+        assert_eq!(SamplerParams::default().check(10), Ok(()));
+        let said = |change: &dyn Fn(&mut SamplerParams)| {
+            let mut settings = SamplerParams::default();
             change(&mut settings);
             settings.check(10).unwrap_err()
         };

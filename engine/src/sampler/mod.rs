@@ -1,15 +1,15 @@
-//! Which token comes next: llama.cpp's samplers ([`Sampling`]), or
+//! Which token comes next: llama.cpp's samplers ([`SamplerParams`]), or
 //! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for
 //! the same seed.
 
 mod chain;
-mod wishes;
+mod overrides;
 
 use alloc::vec::Vec;
 
-pub use chain::Sampling;
+pub use chain::SamplerParams;
 pub use llama2_settings::Param;
-pub use wishes::{Drawing, Wishes};
+pub use overrides::{SamplerConfig, SamplerOverrides};
 
 use crate::kernels::{self, Features, Kernels};
 
@@ -41,7 +41,7 @@ impl Sampler {
     }
 
     /// llama.cpp's samplers for `vocab_size` logits.
-    pub fn with(vocab_size: usize, settings: Sampling, seed: u64) -> Sampler {
+    pub fn with(vocab_size: usize, settings: SamplerParams, seed: u64) -> Sampler {
         Sampler {
             temperature: settings[Param::Temperature],
             top_p: settings[Param::TopP],

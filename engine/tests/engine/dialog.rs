@@ -6,7 +6,7 @@ use llama2_engine::{
     generate::{Generation, PromptError, Step},
     layout::Encoding,
     model::Model,
-    sampler::{Param, Sampler, Sampling, argmax},
+    sampler::{Param, Sampler, SamplerParams, argmax},
     session::{Options, Session},
     tokenizer::{Fragment, Tokenizer},
 };
@@ -30,7 +30,7 @@ fn speaker() -> (Model, Tokenizer) {
 }
 
 fn greedy() -> Sampler {
-    let settings = Sampling::default().with(Param::Temperature, 0.0);
+    let settings = SamplerParams::default().with(Param::Temperature, 0.0);
     Sampler::with(family::VOCABULARY, settings, 1)
 }
 
@@ -201,7 +201,7 @@ fn words_that_stop_a_text_are_not_part_of_it_wherever_tokens_end() {
 fn penalties_count_the_prompt() {
     let (model, tokenizer) = speaker();
     // A reward: what was there comes again.
-    let settings = Sampling::default()
+    let settings = SamplerParams::default()
         .with(Param::Temperature, 0.0)
         .with(Param::PresencePenalty, -100.0)
         .with(Param::RepeatLastN, 512.0);
@@ -566,7 +566,7 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
             let mut sampler = if by_run_c {
                 Sampler::new(family::VOCABULARY, temperature, 0.9, 1)
             } else {
-                let settings = Sampling::default().with(Param::Temperature, temperature);
+                let settings = SamplerParams::default().with(Param::Temperature, temperature);
                 Sampler::with(family::VOCABULARY, settings, 1)
             };
             let mut text = Generation::new(&tokenizer, b"Hi", 99, 256).unwrap();

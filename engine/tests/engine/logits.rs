@@ -7,7 +7,7 @@ use llama2_engine::{
     kernels::{self, Features, Kernels},
     model::Model,
     session::{BATCH, KvType, Options, Session},
-    tune::Threads,
+    thread_tuner::Threads,
     workers::Workers,
 };
 use llama2_testing::{Maker, bundled, load, load_file, reference};

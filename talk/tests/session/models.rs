@@ -1,6 +1,6 @@
 //! Choosing models: by name, with keys, by waiting.
 
-use llama2_console::{ahead::Ahead, keys::Key};
+use llama2_console::{keys::Key, typeahead::Typeahead};
 use llama2_talk::{Next, menu};
 
 use crate::room::{Act, Room, Screen, clock, keys, lines, offer, press, speaker};
@@ -110,7 +110,14 @@ fn by_waiting() {
     let choose = |offers: &[_], script: Vec<Act>| {
         let mut screen = Screen::with(script);
         let start = clock();
-        let chosen = menu::choose(offers, 0, Some(10), clock, &mut Ahead::new(), &mut screen);
+        let chosen = menu::choose(
+            offers,
+            0,
+            Some(10),
+            clock,
+            &mut Typeahead::new(),
+            &mut screen,
+        );
         (chosen, clock() - start, screen)
     };
     let (chosen, took, screen) = choose(&offers, Vec::new());

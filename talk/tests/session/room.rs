@@ -23,7 +23,7 @@ use llama2_engine::{
 };
 use llama2_talk::{
     Loaded, Next, State, hold,
-    host::{Audience, Console, Host, Offer},
+    host::{Console, Host, ModelEntry, ReplySink},
 };
 use llama2_testing::family;
 
@@ -257,7 +257,7 @@ fn next_of(keys: &mut Vec<Key>) -> Option<Key> {
 /// A machine in memory.
 pub struct Machine {
     pub place: Place,
-    pub offers: Vec<Offer>,
+    pub offers: Vec<ModelEntry>,
     pub files: BTreeMap<String, Vec<u8>>,
     pub config: Result<String, String>,
     /// What is said where nothing can be listed, read or written.
@@ -302,15 +302,15 @@ impl Host for Machine {
     fn perform(
         &mut self,
         _threads: Option<usize>,
-        audience: &mut dyn Audience,
-        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
+        audience: &mut dyn ReplySink,
+        work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
         work(audience);
         // Cores that go home take their time, which is not the reply's.
         CLOCK.set(CLOCK.get() + 10_000_000);
     }
 
-    fn models(&mut self) -> Vec<Offer> {
+    fn models(&mut self) -> Vec<ModelEntry> {
         self.offers.clone()
     }
 
@@ -502,8 +502,8 @@ impl Room {
 /// which are tokens of their own: a text that they said is made of the same tokens when it is read
 /// again.
 pub fn steady() -> Settings {
-    use llama2_engine::sampler::{Param, Wishes};
-    let mut sampling = Wishes::default().with(Param::Temperature, 0.0);
+    use llama2_engine::sampler::{Param, SamplerOverrides};
+    let mut sampling = SamplerOverrides::default().with(Param::Temperature, 0.0);
     let is_said =
         |token: &u32| (0x30..=0x5a).contains(token) || *token as usize == family::VOCABULARY - 1;
     for token in (0..family::VOCABULARY as u32).filter(|token| !is_said(token)) {
@@ -517,8 +517,8 @@ pub fn steady() -> Settings {
 }
 
 /// An offer of a model.
-pub fn offer(name: &str, trouble: Option<&str>) -> Offer {
-    Offer {
+pub fn offer(name: &str, trouble: Option<&str>) -> ModelEntry {
+    ModelEntry {
         id: format!("MODELS/{name}"),
         name: name.into(),
         kind: "Q8_0".into(),

@@ -4,7 +4,7 @@
 use llama2_console::{front::Style, keys::Key};
 use llama2_engine::{
     generate::{Generation, Step},
-    sampler::{Param, Wishes},
+    sampler::{Param, SamplerOverrides},
     session::{Options, Session},
     settings::{Mode, Settings},
 };
@@ -92,7 +92,7 @@ fn a_seed_gives_the_same_story_and_settings_count() {
         change(&mut settings);
         told(stories(), &settings, "One day", seed)
     };
-    let greedy = || Wishes::default().with(Param::Temperature, 0.0);
+    let greedy = || SamplerOverrides::default().with(Param::Temperature, 0.0);
     let likeliest = told(&|s| s.sampling = greedy(), 1);
     let short = told(&|s| (s.sampling, s.steps) = (greedy(), Some(20)), 1);
     let stopped = told(
@@ -100,7 +100,12 @@ fn a_seed_gives_the_same_story_and_settings_count() {
         1,
     );
     let last = told(
-        &|s| (s.sampling, s.steps) = (Wishes::default().with(Param::Temperature, 1.0), Some(200)),
+        &|s| {
+            (s.sampling, s.steps) = (
+                SamplerOverrides::default().with(Param::Temperature, 1.0),
+                Some(200),
+            )
+        },
         43,
     );
     let first = told(&|_| (), 42);
@@ -227,7 +232,7 @@ fn an_opening_that_is_too_long_and_a_context_that_ends() {
 fn a_question_of_run_c_s_chat_that_was_not_read_whole_is_taken_back() {
     let settings = Settings {
         steps: Some(200),
-        sampling: Wishes::default().with(Param::Temperature, 0.0),
+        sampling: SamplerOverrides::default().with(Param::Temperature, 0.0),
         ..Settings::default()
     };
     let long = "word ".repeat(60);

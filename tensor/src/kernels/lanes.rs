@@ -177,16 +177,16 @@ macro_rules! kernel_set {
             // Safety: as above.
             quantize: |x, rounding, out| unsafe { $module::quantize(x, rounding, out) },
             // Safety: as above.
-            weigh_f32: |rows, weights, out, stride| unsafe {
-                $module::weigh_f32(rows, weights, out, stride)
+            weighted_sum_f32: |rows, weights, out, stride| unsafe {
+                $module::weighted_sum_f32(rows, weights, out, stride)
             },
             // Safety: as above.
-            weigh_f16: |rows, weights, out, stride| unsafe {
-                $module::weigh_f16(rows, weights, out, stride)
+            weighted_sum_f16: |rows, weights, out, stride| unsafe {
+                $module::weighted_sum_f16(rows, weights, out, stride)
             },
             // Safety: as above.
-            weigh_q8_0: |rows, weights, out, stride| unsafe {
-                $module::weigh_q8_0(rows, weights, out, stride)
+            weighted_sum_q8_0: |rows, weights, out, stride| unsafe {
+                $module::weighted_sum_q8_0(rows, weights, out, stride)
             },
             // Safety: as above.
             to_f16: |x, out| unsafe { $to_f16(x, out) },
@@ -208,7 +208,7 @@ macro_rules! kernel_set {
         mod $module {
             use super::*;
             use crate::{
-                kernels::{Quantized, Weights, lanes, portable, tiles},
+                kernels::{AttentionWeights, Quantized, lanes, portable, tiles},
                 layout::{Activations, Rounding},
             };
 
@@ -233,13 +233,23 @@ macro_rules! kernel_set {
             }
 
             #[target_feature(enable = $features)]
-            pub fn weigh_f32(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+            pub fn weighted_sum_f32(
+                rows: &[f32],
+                weights: &AttentionWeights<'_>,
+                out: &mut [f32],
+                stride: usize,
+            ) {
                 // Safety: as above.
                 unsafe { tiles::weigh::<$lanes, f32>(rows, weights, out, stride, |x| x) }
             }
 
             #[target_feature(enable = $features)]
-            pub fn weigh_f16(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+            pub fn weighted_sum_f16(
+                rows: &[u16],
+                weights: &AttentionWeights<'_>,
+                out: &mut [f32],
+                stride: usize,
+            ) {
                 // Safety: as above.
                 unsafe {
                     tiles::weigh::<$lanes, lanes::Half>(
@@ -253,8 +263,13 @@ macro_rules! kernel_set {
             }
 
             #[target_feature(enable = $features)]
-            pub fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
-                portable::weigh_q8_0(rows, weights, out, stride);
+            pub fn weighted_sum_q8_0(
+                rows: &[u8],
+                weights: &AttentionWeights<'_>,
+                out: &mut [f32],
+                stride: usize,
+            ) {
+                portable::weighted_sum_q8_0(rows, weights, out, stride);
             }
 
             #[target_feature(enable = $features)]

@@ -58,12 +58,15 @@ pub struct Kernels {
     pub quantize: fn(x: &[f32], rounding: Rounding, out: Quantized<'_>),
     /// `out[t] += weights[t][i]·rows[i]`, for one `i` after another, for some vectors `stride`
     /// apart in `out`: so rows that lie in pieces add up as if they were in one.
-    pub weigh_f32: fn(rows: &[f32], weights: &Weights<'_>, out: &mut [f32], stride: usize),
+    pub weighted_sum_f32:
+        fn(rows: &[f32], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of half-precision floats' bits.
-    pub weigh_f16: fn(rows: &[u16], weights: &Weights<'_>, out: &mut [f32], stride: usize),
+    pub weighted_sum_f16:
+        fn(rows: &[u16], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
     /// The same for rows of Q8_0's blocks as files have them: a weight times the block's scale,
     /// times its values.
-    pub weigh_q8_0: fn(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize),
+    pub weighted_sum_q8_0:
+        fn(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
     /// To half precision's bits, halves to even.
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.
@@ -84,7 +87,7 @@ pub struct Kernels {
 
 /// By what rows are weighed, for each of some tokens.
 #[derive(Clone, Copy)]
-pub struct Weights<'a> {
+pub struct AttentionWeights<'a> {
     /// The weights, a token's every `stride`.
     pub values: &'a [f32],
     /// See there; at least `rows`.

@@ -7,7 +7,7 @@
 
 use half::{bf16, f16};
 
-use super::{Kernels, Quantized, Weights, panels, scalar};
+use super::{AttentionWeights, Kernels, Quantized, panels, scalar};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -29,9 +29,9 @@ pub static KERNELS: Kernels = Kernels {
     q4_0: blocks_q4_0,
     coded,
     quantize: |x, rounding, out| quantize(x, rounding, out),
-    weigh_f32: scalar::KERNELS.weigh_f32,
-    weigh_f16: scalar::KERNELS.weigh_f16,
-    weigh_q8_0: |rows, weights, out, stride| weigh_q8_0(rows, weights, out, stride),
+    weighted_sum_f32: scalar::KERNELS.weighted_sum_f32,
+    weighted_sum_f16: scalar::KERNELS.weighted_sum_f16,
+    weighted_sum_q8_0: |rows, weights, out, stride| weighted_sum_q8_0(rows, weights, out, stride),
     to_f16: scalar::KERNELS.to_f16,
     add: |out, x| add(out, x),
     rmsnorm: |out, x, weight, epsilon| rmsnorm(out, x, weight, epsilon),
@@ -338,7 +338,12 @@ pub(super) fn add(out: &mut [f32], x: &[f32]) {
 }
 
 #[inline(always)]
-pub(super) fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+pub(super) fn weighted_sum_q8_0(
+    rows: &[u8],
+    weights: &AttentionWeights<'_>,
+    out: &mut [f32],
+    stride: usize,
+) {
     let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];

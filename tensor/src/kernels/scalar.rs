@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 
-use super::{Kernels, Quantized, Weights, panels};
+use super::{AttentionWeights, Kernels, Quantized, panels};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -25,11 +25,11 @@ pub static KERNELS: Kernels = Kernels {
     q4_0: |w, x, out| blocks(&q4_0::LAYOUT, w, x, out, q4_0_value),
     coded,
     quantize,
-    weigh_f32: |rows, weights, out, stride| weigh(rows, weights, out, stride, |x| x),
-    weigh_f16: |rows, weights, out, stride| {
+    weighted_sum_f32: |rows, weights, out, stride| weigh(rows, weights, out, stride, |x| x),
+    weighted_sum_f16: |rows, weights, out, stride| {
         weigh(rows, weights, out, stride, |x| f16::from_bits(x).to_f32());
     },
-    weigh_q8_0,
+    weighted_sum_q8_0,
     to_f16,
     add,
     rmsnorm,
@@ -199,7 +199,7 @@ fn quantize_as_llama_cpp(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
 
 fn weigh<T: Copy>(
     rows: &[T],
-    weights: &Weights<'_>,
+    weights: &AttentionWeights<'_>,
     out: &mut [f32],
     stride: usize,
     value: impl Fn(T) -> f32,
@@ -215,7 +215,7 @@ fn weigh<T: Copy>(
     }
 }
 
-fn weigh_q8_0(rows: &[u8], weights: &Weights<'_>, out: &mut [f32], stride: usize) {
+fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize) {
     let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         for c in 0..weights.width {

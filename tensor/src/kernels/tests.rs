@@ -170,26 +170,26 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                 for (rows, tokens) in [(0, 1), (1, 1), (5, 1), (40, 1), (5, 2), (40, 7), (9, 13)] {
                     let rows_of = random.floats(rows * n);
                     let values = random.floats(tokens * (rows + 3));
-                    let weights = Weights {
+                    let weights = AttentionWeights {
                         values: &values,
                         stride: rows + 3,
                         tokens,
                         rows,
                         width: n,
                     };
-                    same("weigh_f32", &|k| {
+                    same("weighted_sum_f32", &|k| {
                         let mut out = vec![1.0; tokens * (n + 2)];
                         if n > 0 {
-                            (k.weigh_f32)(&rows_of, &weights, &mut out, n + 2);
+                            (k.weighted_sum_f32)(&rows_of, &weights, &mut out, n + 2);
                         }
                         out
                     });
                     let mut halves = vec![0; rows * n];
                     (scalar::KERNELS.to_f16)(&rows_of, &mut halves);
-                    same("weigh_f16", &|k| {
+                    same("weighted_sum_f16", &|k| {
                         let mut out = vec![1.0; tokens * (n + 2)];
                         if n > 0 {
-                            (k.weigh_f16)(&halves, &weights, &mut out, n + 2);
+                            (k.weighted_sum_f16)(&halves, &weights, &mut out, n + 2);
                         }
                         out
                     });
@@ -200,9 +200,9 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                             // A scale that is a number.
                             block[1] &= 0x3b;
                         }
-                        same("weigh_q8_0", &|k| {
+                        same("weighted_sum_q8_0", &|k| {
                             let mut out = vec![1.0; tokens * (n + 2)];
-                            (k.weigh_q8_0)(&blocks, &weights, &mut out, n + 2);
+                            (k.weighted_sum_q8_0)(&blocks, &weights, &mut out, n + 2);
                             out
                         });
                     }
@@ -683,14 +683,14 @@ fn numbers_whose_product_is_no_number_are_refused() {
             (set.f32)(&ones, &x, &mut [0.0; 16]);
         });
         let weighed = std::panic::catch_unwind(|| {
-            let weights = Weights {
+            let weights = AttentionWeights {
                 values: &ones,
                 stride: 16,
                 tokens,
                 rows: 1,
                 width: 16,
             };
-            (set.weigh_f32)(&ones, &weights, &mut [0.0; 16], 16);
+            (set.weighted_sum_f32)(&ones, &weights, &mut [0.0; 16], 16);
         });
         assert!(multiplied.is_err() && weighed.is_err(), "{}", set.name);
     }

@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{
-    Weights, check, end,
+    AttentionWeights, check, end,
     lanes::{Lanes, Number},
 };
 use crate::layout::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
@@ -468,12 +468,12 @@ unsafe fn scaled<L: Lanes, const T: usize>(
 #[inline(always)]
 pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     rows: &[N],
-    weights: &Weights<'_>,
+    weights: &AttentionWeights<'_>,
     out: &mut [f32],
     stride: usize,
     value: impl Fn(N) -> f32,
 ) {
-    let Weights {
+    let AttentionWeights {
         tokens,
         rows: count,
         width,

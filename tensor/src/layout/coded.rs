@@ -314,7 +314,7 @@ impl Block {
 }
 
 /// The packed blocks.
-pub(crate) struct Panels {
+pub(crate) struct PackedRows {
     coded: Coded,
     data: Buffer<u8>,
 }
@@ -336,9 +336,9 @@ fn place(row: usize, column: usize, bits: usize) -> (usize, usize) {
     }
 }
 
-impl Panels {
+impl PackedRows {
     pub(crate) fn new(coded: Coded, data: Buffer<u8>) -> Self {
-        Panels { coded, data }
+        PackedRows { coded, data }
     }
 
     pub(crate) fn coded(&self) -> Coded {

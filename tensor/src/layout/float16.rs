@@ -31,14 +31,14 @@ impl Half for bf16 {
 }
 
 /// The packed values' bits.
-pub(crate) struct Panels<H> {
+pub(crate) struct PackedRows<H> {
     data: Buffer<u16>,
     _half: PhantomData<H>,
 }
 
-impl<H: Half> Panels<H> {
+impl<H: Half> PackedRows<H> {
     pub(crate) fn new(data: Buffer<u16>) -> Self {
-        Panels {
+        PackedRows {
             data,
             _half: PhantomData,
         }

@@ -6,13 +6,13 @@ use super::PANEL;
 use crate::buffer::Buffer;
 
 /// The packed values.
-pub(crate) struct Panels {
+pub(crate) struct PackedRows {
     data: Buffer<f32>,
 }
 
-impl Panels {
+impl PackedRows {
     pub(crate) fn new(data: Buffer<f32>) -> Self {
-        Panels { data }
+        PackedRows { data }
     }
 
     pub(crate) fn pack(&mut self, rows: usize, cols: usize, offset: usize, bytes: &[u8]) {

@@ -21,13 +21,13 @@ pub const LAYOUT: q8_0::BlockLayout = q8_0::BlockLayout {
 pub const OFFSET: i32 = 8;
 
 /// The packed blocks.
-pub(crate) struct Panels {
+pub(crate) struct PackedRows {
     data: Buffer<u8>,
 }
 
-impl Panels {
+impl PackedRows {
     pub(crate) fn new(data: Buffer<u8>) -> Self {
-        Panels { data }
+        PackedRows { data }
     }
 
     pub(crate) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {

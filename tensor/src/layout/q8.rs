@@ -14,14 +14,14 @@ pub const fn block_bytes(group: usize) -> usize {
 }
 
 /// The packed groups, with a scale for each `group` columns of a row.
-pub(crate) struct Panels {
+pub(crate) struct PackedRows {
     pub(crate) group: usize,
     data: Buffer<u8>,
 }
 
-impl Panels {
+impl PackedRows {
     pub(crate) fn new(group: usize, data: Buffer<u8>) -> Self {
-        Panels { group, data }
+        PackedRows { group, data }
     }
 
     /// Where the block of `row`'s `group`th group starts.

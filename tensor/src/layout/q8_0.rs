@@ -53,13 +53,13 @@ pub const LAYOUT: BlockLayout = BlockLayout {
 };
 
 /// The packed blocks.
-pub(crate) struct Panels {
+pub(crate) struct PackedRows {
     data: Buffer<u8>,
 }
 
-impl Panels {
+impl PackedRows {
     pub(crate) fn new(data: Buffer<u8>) -> Self {
-        Panels { data }
+        PackedRows { data }
     }
 
     pub(crate) fn pack(&mut self, cols: usize, offset: usize, bytes: &[u8]) {

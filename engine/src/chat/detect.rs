@@ -5,12 +5,12 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{
-    layouts::{
+    families::{
         CHATML, DEEPSEEK3, FALCON3, GRANITE, LLAMA2, LLAMA3, MISTRAL_V1, MISTRAL_V3,
         MISTRAL_V3_TEKKEN, MISTRAL_V7, MISTRAL_V7_TEKKEN, PHI3, PHI4, SMOLLM3, TemplateLayout,
         Trim, ZEPHYR,
     },
-    literal::{behind, string, sum},
+    literals::{behind, string, sum},
     template::{Empty, Template},
 };
 

@@ -21,8 +21,9 @@ use llama2_engine::{
 use llama2_settings::{Param, TABLE};
 
 use crate::{
-    hold::{Next, Talk},
-    menu, prompt, wishes,
+    menu, prompt,
+    session_loop::{Next, Talk},
+    wishes,
 };
 
 impl Talk<'_, '_, '_> {

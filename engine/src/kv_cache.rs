@@ -14,9 +14,9 @@ use half::f16;
 use crate::{
     buffer::{OutOfMemory, Reserve},
     config::Config,
-    kernels::{Kernels, Quantized, Weights},
+    kernels::{AttentionWeights, Kernels, Quantized},
     layout::{Activations, BLOCK, PANEL, QUAD, Rounding, q8_0},
-    team::Shared,
+    parallel::Shared,
 };
 
 /// Positions of a page: whole panels, and as many as hide what a page costs attention.
@@ -141,7 +141,7 @@ struct PageTable {
 
 /// Where things are in pages.
 #[derive(Clone, Copy)]
-struct Places {
+struct CacheLayout {
     /// Positions of a page.
     page: usize,
     head_dim: usize,
@@ -150,7 +150,7 @@ struct Places {
     kv: KvType,
 }
 
-impl Places {
+impl CacheLayout {
     /// Elements (bytes of blocks) of a panel of keys: 16 positions of a head.
     fn panel(&self) -> usize {
         match self.kv {
@@ -196,24 +196,24 @@ impl Places {
 }
 
 /// Keys and values.
-pub(crate) struct Cache {
+pub(crate) struct KvCache {
     keys: Numbers,
     values: Numbers,
-    places: Places,
+    places: CacheLayout,
     /// Pages that nobody has, the next one last.
     free: Vec<usize>,
     table: PageTable,
 }
 
-impl Cache {
+impl KvCache {
     /// Has room for the whole context, but touches none of it.
     pub(crate) fn new(c: &Config, kv: KvType) -> Result<Self, OutOfMemory> {
-        Cache::in_pages(c, kv, page(c.seq_len))
+        KvCache::in_pages(c, kv, page(c.seq_len))
     }
 
     /// In pages of `page` positions, which are whole panels.
     fn in_pages(c: &Config, kv: KvType, page: usize) -> Result<Self, OutOfMemory> {
-        let places = Places {
+        let places = CacheLayout {
             page,
             head_dim: c.head_dim(),
             kv_heads: c.n_kv_heads,
@@ -233,7 +233,7 @@ impl Cache {
             let room = list.try_reserve_exact(pages);
             room.map_err(|_| OutOfMemory { bytes }).map(|()| list)
         };
-        let mut cache = Cache {
+        let mut cache = KvCache {
             keys: numbers(places.panel(), places.page / PANEL)?,
             values: numbers(places.row(), places.page)?,
             places,
@@ -273,11 +273,12 @@ impl Cache {
     }
 
     /// It for a pass that reaches the first `positions`.
-    pub(crate) fn share(&mut self, positions: usize) -> SharedCache<'_> {
+    pub(crate) fn share(&mut self, positions: usize) -> SharedKvCache<'_> {
         self.reach(positions);
-        // Safety: what `SharedCache`'s functions are asked for has been reached, as its type says.
+        // Safety: what `SharedKvCache`'s functions are asked for has been reached, as its type
+        // says.
         unsafe {
-            SharedCache {
+            SharedKvCache {
                 keys: self.keys.share(),
                 values: self.values.share(),
                 places: self.places,
@@ -287,20 +288,20 @@ impl Cache {
     }
 }
 
-/// A [`Cache`] in a pass.
+/// A [`KvCache`] in a pass.
 ///
 /// # Safety
 /// What its functions ask for is what [`Shared`]'s do: a position's numbers of a row are written by
-/// one worker, and read by others after the next meeting only. Positions are those that the pass
+/// one worker, and read by others after the next barrier only. Positions are those that the pass
 /// reaches, and before.
-pub(crate) struct SharedCache<'a> {
+pub(crate) struct SharedKvCache<'a> {
     keys: SharedNumbers<'a>,
     values: SharedNumbers<'a>,
-    places: Places,
+    places: CacheLayout,
     table: &'a PageTable,
 }
 
-impl SharedCache<'_> {
+impl SharedKvCache<'_> {
     /// Puts position `pos`'s keys in, from row `row` of all heads on; of blocks whole ones.
     ///
     /// # Safety
@@ -468,7 +469,7 @@ impl SharedCache<'_> {
         layer: usize,
         head: usize,
         begin: usize,
-        weights: &Weights<'_>,
+        weights: &AttentionWeights<'_>,
         in_turn: bool,
         out: &mut [f32],
     ) {
@@ -479,7 +480,7 @@ impl SharedCache<'_> {
             let range = start..start + part.len() * p.row();
             // Of `tokens` tokens from token `t` on.
             let weigh = |t: usize, tokens: usize, out: &mut [f32]| {
-                let weights = &Weights {
+                let weights = &AttentionWeights {
                     values: &weights.values[t * weights.stride + part.start - begin..],
                     tokens,
                     rows: part.len(),
@@ -490,13 +491,13 @@ impl SharedCache<'_> {
                 unsafe {
                     match &self.values {
                         SharedNumbers::F32(rows) => {
-                            (kernels.weigh_f32)(rows.read(range), weights, out, p.head_dim);
+                            (kernels.weighted_sum_f32)(rows.read(range), weights, out, p.head_dim);
                         }
                         SharedNumbers::F16(rows) => {
-                            (kernels.weigh_f16)(rows.read(range), weights, out, p.head_dim);
+                            (kernels.weighted_sum_f16)(rows.read(range), weights, out, p.head_dim);
                         }
                         SharedNumbers::Q8_0(rows) => {
-                            (kernels.weigh_q8_0)(rows.read(range), weights, out, p.head_dim);
+                            (kernels.weighted_sum_q8_0)(rows.read(range), weights, out, p.head_dim);
                         }
                     }
                 }
@@ -545,7 +546,7 @@ mod tests {
     use crate::{
         config::Variant,
         kernels::{self, Features},
-        quants::Quants,
+        quantized::QuantizedActivations,
     };
 
     const SHAPE: Config = Config {
@@ -563,14 +564,14 @@ mod tests {
     /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers
     /// and heads.
     fn attended(
-        cache: &mut Cache,
+        cache: &mut KvCache,
         (begin, end): (usize, usize),
         count: usize,
         in_turn: bool,
     ) -> Vec<u32> {
         let kernels = kernels::best(Features::of_this_core());
         let (mut random, head_dim) = (Random(9), SHAPE.head_dim());
-        let mut quants = Quants::new(count, head_dim, Some(BLOCK)).unwrap();
+        let mut quants = QuantizedActivations::new(count, head_dim, Some(BLOCK)).unwrap();
         let panels = (end - begin).next_multiple_of(PANEL);
         let (mut scores, mut room) = (vec![0.0; count * panels], vec![0.0; count * PAGE]);
         let (shared, quants) = (cache.share(end), quants.share());
@@ -597,7 +598,7 @@ mod tests {
                     &mut scores,
                     &mut room,
                 );
-                let weights = Weights {
+                let weights = AttentionWeights {
                     values: &scores,
                     stride: panels,
                     tokens: count,
@@ -615,9 +616,9 @@ mod tests {
     }
 
     /// A cache with keys and values of the first `positions`, whose pages lie anyhow.
-    fn filled(kv: KvType, page: usize, positions: usize) -> Cache {
+    fn filled(kv: KvType, page: usize, positions: usize) -> KvCache {
         let kernels = kernels::best(Features::of_this_core());
-        let mut cache = Cache::in_pages(&SHAPE, kv, page).unwrap();
+        let mut cache = KvCache::in_pages(&SHAPE, kv, page).unwrap();
         let (mut random, mut order) = (Random(4), Random(5));
         for free in (1..cache.free.len()).rev() {
             let other = order.next() as usize % (free + 1);
@@ -664,8 +665,8 @@ mod tests {
 
     #[test]
     fn pages_are_taken_when_they_are_reached_and_kept() {
-        let mut cache = Cache::new(&SHAPE, KvType::F16).unwrap();
-        let held = |cache: &Cache| (cache.table.pages.len(), cache.table.ready, cache.free.len());
+        let mut cache = KvCache::new(&SHAPE, KvType::F16).unwrap();
+        let held = |cache: &KvCache| (cache.table.pages.len(), cache.table.ready, cache.free.len());
         assert_eq!(held(&cache), (0, 0, 3));
         for (positions, want) in [
             (1, (1, 16, 2)),
@@ -680,7 +681,7 @@ mod tests {
         }
         for (seq_len, pages, each) in [(1, 1, 16), (100, 1, 112), (128, 1, 128), (129, 2, 128)] {
             let shape = Config { seq_len, ..SHAPE };
-            let cache = Cache::new(&shape, KvType::F32).unwrap();
+            let cache = KvCache::new(&shape, KvType::F32).unwrap();
             assert_eq!((cache.free.len(), cache.places.page), (pages, each));
             let (Numbers::F32(keys), Numbers::F32(values)) = (&cache.keys, &cache.values) else {
                 panic!("not in single precision");

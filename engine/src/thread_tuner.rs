@@ -24,7 +24,7 @@ const PATIENCE: usize = 64;
 const MOST_PATIENCE: usize = 4096;
 
 /// What is being found out.
-struct Trial {
+struct Candidate {
     /// Steps done with this number of workers, and the shortest of them in nanoseconds.
     steps: usize,
     shortest: u64,
@@ -34,12 +34,12 @@ struct Trial {
 }
 
 /// Counts, and decides.
-pub(crate) struct Tuner {
+pub(crate) struct ThreadTuner {
     threads: usize,
     most: usize,
     /// Where the number is not given.
     clock: Option<fn() -> u64>,
-    trial: Option<Trial>,
+    trial: Option<Candidate>,
     /// The time of a step by one worker alone, in nanoseconds.
     alone: u64,
     strikes: usize,
@@ -48,14 +48,14 @@ pub(crate) struct Tuner {
     patience: usize,
 }
 
-impl Tuner {
-    pub(crate) fn new(threads: Threads, most: usize) -> Tuner {
+impl ThreadTuner {
+    pub(crate) fn new(threads: Threads, most: usize) -> ThreadTuner {
         let (threads, clock) = match threads {
             Threads::Calibrate(clock) if most > 1 => (1, Some(clock)),
             Threads::Calibrate(_) => (1, None),
             Threads::Fixed(threads) => (threads.clamp(1, most), None),
         };
-        let mut tuner = Tuner {
+        let mut tuner = ThreadTuner {
             threads,
             most,
             clock,
@@ -113,7 +113,7 @@ impl Tuner {
     fn try_all(&mut self) {
         self.threads = 1;
         self.strikes = 0;
-        self.trial = Some(Trial {
+        self.trial = Some(Candidate {
             steps: 0,
             shortest: u64::MAX,
             best: 1,
@@ -170,7 +170,7 @@ mod tests {
 
     /// What is chosen where a step with n workers takes `times[n - 1]`.
     fn chosen(times: &[u64]) -> (usize, usize) {
-        let mut tuner = Tuner::new(Threads::Calibrate(|| NOW.load(Relaxed)), times.len());
+        let mut tuner = ThreadTuner::new(Threads::Calibrate(|| NOW.load(Relaxed)), times.len());
         let mut steps = 0;
         while tuner.is_tuning() {
             let before = tuner.begin();
@@ -191,14 +191,14 @@ mod tests {
         assert_eq!(chosen(&[100, 200]), (1, 5));
         // 1, 2, 3, 4, 6, 9, 13, 19, 28, 42, 63, 64.
         assert_eq!(chosen(&[100; 64]), (1, 1 + 2 * 12));
-        assert_eq!(Tuner::new(Threads::Fixed(9), 4).threads(), 4);
-        assert_eq!(Tuner::new(Threads::Fixed(0), 4).threads(), 1);
+        assert_eq!(ThreadTuner::new(Threads::Fixed(9), 4).threads(), 4);
+        assert_eq!(ThreadTuner::new(Threads::Fixed(0), 4).threads(), 1);
     }
 
     #[test]
     fn a_core_that_is_taken_away_is_noticed_and_so_is_its_return() {
         static CLOCK: AtomicU64 = AtomicU64::new(0);
-        let mut tuner = Tuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 2);
+        let mut tuner = ThreadTuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 2);
         let mut run = |steps: usize, times: [u64; 2]| {
             let mut total = 0;
             for _ in 0..steps {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn workers_who_have_gone_home_are_not_counted_on() {
         static CLOCK: AtomicU64 = AtomicU64::new(0);
-        let mut tuner = Tuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 3);
+        let mut tuner = ThreadTuner::new(Threads::Calibrate(|| CLOCK.load(Relaxed)), 3);
         let mut run = |steps: usize, times: [u64; 3], at_hand: usize| {
             for _ in 0..steps {
                 let before = tuner.begin();

@@ -17,18 +17,18 @@ pub enum Typed {
 
 /// Keys that wait for the prompt.
 #[derive(Debug, Default)]
-pub struct Ahead {
+pub struct Typeahead {
     keys: VecDeque<Key>,
     pasting: bool,
 }
 
-impl Ahead {
+impl Typeahead {
     /// Keys that may wait: a long paste.
     pub const MOST: usize = 64 << 10;
 
     /// None yet.
-    pub const fn new() -> Ahead {
-        Ahead {
+    pub const fn new() -> Typeahead {
+        Typeahead {
             keys: VecDeque::new(),
             pasting: false,
         }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_waits_can_be_seen() {
-        let mut ahead = Ahead::new();
+        let mut ahead = Typeahead::new();
         for key in [
             Key::Char('a'),
             Key::Char('x'),
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn keys_wait_and_two_stop() {
-        let mut ahead = Ahead::new();
+        let mut ahead = Typeahead::new();
         assert_eq!(ahead.press(Key::Char('a')), Typed::Kept);
         assert_eq!(ahead.press(Key::Escape), Typed::Stop);
         assert_eq!(ahead.press(Key::Ctrl('c')), Typed::Stop);
@@ -122,7 +122,7 @@ mod tests {
             Typed::Kept,
             "a paste stops nothing"
         );
-        for _ in 0..Ahead::MOST {
+        for _ in 0..Typeahead::MOST {
             ahead.press(Key::Char('b'));
         }
         assert_eq!(ahead.press(Key::Char('c')), Typed::Refused);

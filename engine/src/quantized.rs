@@ -4,12 +4,12 @@ use crate::{
     buffer::{Buffer, OutOfMemory},
     kernels::{Kernels, Quantized},
     layout::{Activations, Rounding, padded, stride},
-    team::Shared,
+    parallel::Shared,
 };
 
 /// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix
 /// reads them so.
-pub(crate) struct Quants {
+pub(crate) struct QuantizedActivations {
     group: Option<usize>,
     cols: usize,
     quants: Buffer<i8>,
@@ -18,12 +18,12 @@ pub(crate) struct Quants {
     lower: Buffer<i32>,
 }
 
-impl Quants {
+impl QuantizedActivations {
     /// For vectors of `cols` numbers, in groups of `group` where these divide them.
     pub(crate) fn new(rows: usize, cols: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
         let group = group.filter(|&group| cols.is_multiple_of(group));
         let groups = group.map_or(0, |group| cols / group);
-        Ok(Quants {
+        Ok(QuantizedActivations {
             group,
             cols,
             quants: Buffer::zeroed(if groups > 0 {
@@ -37,8 +37,8 @@ impl Quants {
         })
     }
 
-    pub(crate) fn share(&mut self) -> SharedQuants<'_> {
-        SharedQuants {
+    pub(crate) fn share(&mut self) -> SharedActivations<'_> {
+        SharedActivations {
             group: self.group,
             groups: self.group.map_or(0, |group| self.cols / group),
             quants: Shared::new(&mut self.quants),
@@ -49,8 +49,8 @@ impl Quants {
     }
 }
 
-/// [`Quants`] in a pass.
-pub(crate) struct SharedQuants<'a> {
+/// [`QuantizedActivations`] in a pass.
+pub(crate) struct SharedActivations<'a> {
     pub(crate) group: Option<usize>,
     groups: usize,
     quants: Shared<'a, i8>,
@@ -59,11 +59,11 @@ pub(crate) struct SharedQuants<'a> {
     lower: Shared<'a, i32>,
 }
 
-impl SharedQuants<'_> {
+impl SharedActivations<'_> {
     /// Quantises `values` into row `row`, if they are to be and there is room.
     ///
     /// # Safety
-    /// Until the next meeting no other worker touches this row.
+    /// Until the next barrier no other worker touches this row.
     pub(crate) unsafe fn fill(
         &self,
         kernels: &Kernels,
@@ -92,7 +92,7 @@ impl SharedQuants<'_> {
     /// `row` on.
     ///
     /// # Safety
-    /// Until the next meeting no worker writes to these rows.
+    /// Until the next barrier no worker writes to these rows.
     pub(crate) unsafe fn beside<'b>(
         &'b self,
         row: usize,

@@ -10,9 +10,9 @@ use std::{
 
 use llama2_console::{commands::Place, config, filename};
 use llama2_engine::{bench::gigahertz, units::Bytes};
-use llama2_talk::host::{Audience, Host, Offer};
+use llama2_talk::host::{Host, ModelEntry, ReplySink};
 
-use super::{book::Book, offers::Market};
+use super::{book::Book, catalogue::Catalogue};
 use crate::{
     bench::processor,
     failure::Failure,
@@ -25,7 +25,7 @@ use crate::{
 /// What follows "on" in a sentence about a file that was written.
 const HERE: &str = "disk, in this folder";
 
-pub struct Computer<'a> {
+pub struct HostPlatform<'a> {
     machine: &'a Machine,
     /// The model that runs, and the memory that it has.
     own: Option<PathBuf>,
@@ -34,9 +34,9 @@ pub struct Computer<'a> {
     book: Option<Book>,
 }
 
-impl Computer<'_> {
-    pub fn new(machine: &Machine, book: Option<Book>) -> Computer<'_> {
-        Computer {
+impl HostPlatform<'_> {
+    pub fn new(machine: &Machine, book: Option<Book>) -> HostPlatform<'_> {
+        HostPlatform {
             machine,
             book,
             own: None,
@@ -44,8 +44,8 @@ impl Computer<'_> {
         }
     }
 
-    fn market(&self) -> Market<'_> {
-        Market {
+    fn market(&self) -> Catalogue<'_> {
+        Catalogue {
             own: self.own.as_deref(),
             free: available_memory().map_or(u64::MAX, |free| free.saturating_add(self.taken)),
             kv: self.machine.kv,
@@ -105,7 +105,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-impl Host for Computer<'_> {
+impl Host for HostPlatform<'_> {
     fn place(&self) -> Place {
         Place::Hosted
     }
@@ -117,17 +117,17 @@ impl Host for Computer<'_> {
     fn perform(
         &mut self,
         _threads: Option<usize>,
-        audience: &mut dyn Audience,
-        work: &mut (dyn FnMut(&mut dyn Audience) + Send),
+        audience: &mut dyn ReplySink,
+        work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
         work(audience);
     }
 
-    fn models(&mut self) -> Vec<Offer> {
+    fn models(&mut self) -> Vec<ModelEntry> {
         self.market().offers()
     }
 
-    fn model_at(&mut self, path: &str) -> Option<Offer> {
+    fn model_at(&mut self, path: &str) -> Option<ModelEntry> {
         let path = match path.strip_prefix("~/") {
             Some(rest) => std::env::home_dir()?.join(rest),
             None => PathBuf::from(path),

@@ -15,11 +15,11 @@ use llama2_engine::{
     units::Bytes,
 };
 
-use crate::host::Offer;
+use crate::host::ModelEntry;
 
 /// What a model is to run with.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct MemoryBudget {
     /// Positions that are wanted.
     pub context: Option<usize>,
     /// What keys and values are kept in.
@@ -44,14 +44,14 @@ pub fn look(
     id: String,
     name: String,
     source: &mut dyn ByteSource,
-    room: Room,
-) -> (Offer, Option<Checkpoint>) {
-    let mut offer = Offer {
+    room: MemoryBudget,
+) -> (ModelEntry, Option<Checkpoint>) {
+    let mut offer = ModelEntry {
         id,
         name,
         size: source.size(),
         free: room.free,
-        ..Offer::default()
+        ..ModelEntry::default()
     };
     match Checkpoint::open(source) {
         Ok(checkpoint) => {
@@ -67,7 +67,7 @@ pub fn look(
 
 /// Tells what a model is, what it needs with as much of its context as there is room for, and
 /// whether there is as much.
-pub fn describe(offer: &mut Offer, checkpoint: &Checkpoint, room: Room) {
+pub fn describe(offer: &mut ModelEntry, checkpoint: &Checkpoint, room: MemoryBudget) {
     offer.kind = kind(checkpoint);
     // A number of positions that it does not have is no reason to refuse it here.
     let own = checkpoint.config.seq_len;

@@ -9,7 +9,6 @@ use alloc::{
 };
 
 use llama2_console::{
-    ahead::Ahead,
     commands::{Input, parse},
     conversation::Conversation,
     editor::Editor,
@@ -17,12 +16,13 @@ use llama2_console::{
     history::History,
     status::End,
     terminal::one_line,
+    typeahead::Typeahead,
 };
 use llama2_engine::{
     chat::{Chat, Reply},
     checkpoint::Format,
     generate::{Generation, NOT_NUMBERS, PromptError},
-    sampler::{Param, Sampler, Wishes},
+    sampler::{Param, Sampler, SamplerOverrides},
     session::Session,
     settings::{Mode, Settings, Think},
     task::Task,
@@ -33,13 +33,13 @@ use llama2_engine::{
 use crate::{
     host::{Console, Host},
     prompt,
-    reply::{self, ReplyStats, Stage, Voice},
+    reply::{self, ReplySource, ReplyStats, Stage},
     wishes,
 };
 
 /// A model that is in memory.
 pub struct Loaded<'a, 'm> {
-    /// What the shell knows it by: an [`crate::host::Offer`]'s `id`.
+    /// What the shell knows it by: an [`crate::host::ModelEntry`]'s `id`.
     pub id: &'a str,
     /// What people know it by.
     pub name: &'a str,
@@ -106,7 +106,7 @@ pub struct State {
     /// How much the last reply's showing took.
     pub drawn: Option<RenderTime>,
     /// Keys that came at the wrong time.
-    pub ahead: Ahead,
+    pub ahead: Typeahead,
     pub(crate) editor: Editor,
     pub(crate) conversation: Conversation,
     /// The file that the conversation is in.
@@ -408,7 +408,7 @@ impl Talk<'_, '_, '_> {
             self.warn(&format!(
                 "the sampling's {sentence}; its biases and penalties are left out"
             ));
-            let mut plain = Wishes::default();
+            let mut plain = SamplerOverrides::default();
             for param in [Param::Temperature, Param::TopP] {
                 plain.set(param, self.state.settings.sampling.get(param));
             }
@@ -494,7 +494,7 @@ impl Talk<'_, '_, '_> {
         } = self;
         let seq_len = loaded.seq_len();
         let slow = loaded.is_slow();
-        let mut voice = Voice {
+        let mut voice = ReplySource {
             session: loaded.session,
             tokenizer: loaded.tokenizer,
             sampler: state.sampler.as_mut()?,
@@ -551,7 +551,7 @@ impl Talk<'_, '_, '_> {
         let (Some(chat), Some(sampler)) = (chat, sampler) else {
             return;
         };
-        let mut voice = Voice {
+        let mut voice = ReplySource {
             session: loaded.session,
             tokenizer: loaded.tokenizer,
             sampler,

@@ -1,7 +1,7 @@
 //! Workers that go through one computation side by side: who takes which part of a step, and where
 //! they wait for each other.
 //!
-//! Every worker runs the same code from top to bottom. At a [`Member::deal`] they share the work
+//! Every worker runs the same code from top to bottom. At a [`Worker::parallel_for`] they share the work
 //! out; nobody goes on before all of it is done. Each worker has a run of the work of its own, so
 //! that it walks memory in one line and finds in its caches what it read for the last token;
 //! whoever is done first helps the others, chunk by chunk, so that a slow core or one that the host
@@ -29,19 +29,19 @@ use crate::{
 struct Alone<T>(T);
 
 /// What the workers of one session share.
-pub struct Team {
-    /// The next chunk of each worker's run, for this deal and the one before by turns.
+pub struct Pool {
+    /// The next chunk of each worker's run, for this step and the one before by turns.
     next: Vec<[Alone<AtomicUsize>; 2]>,
     arrived: Alone<AtomicU32>,
     epoch: Alone<AtomicU32>,
 }
 
-impl Team {
-    /// A team of at most `count` workers.
-    pub fn new(count: usize) -> Team {
+impl Pool {
+    /// A pool of at most `count` workers.
+    pub fn new(count: usize) -> Pool {
         let mut next = Vec::new();
         next.resize_with(count, Default::default);
-        Team {
+        Pool {
             next,
             arrived: Alone::default(),
             epoch: Alone::default(),
@@ -49,17 +49,17 @@ impl Team {
     }
 
     /// Runs `f` on `parts` workers.
-    pub fn run(&mut self, workers: &dyn Workers, parts: usize, f: impl Fn(&Member<'_>) + Sync) {
+    pub fn run(&mut self, workers: &dyn Workers, parts: usize, f: impl Fn(&Worker<'_>) + Sync) {
         let parts = parts.clamp(1, self.next.len().min(workers.count()).max(1));
         for next in self.next.iter_mut().flatten() {
             *next.0.get_mut() = 0;
         }
-        let team = &*self;
+        let pool = &*self;
         workers.run(parts, &|index| {
-            f(&Member {
+            f(&Worker {
                 index,
                 parts,
-                team,
+                pool,
                 workers,
                 turn: Cell::new(0),
             });
@@ -68,21 +68,21 @@ impl Team {
 }
 
 /// One worker at work.
-pub struct Member<'a> {
+pub struct Worker<'a> {
     /// Which one, from 0.
     pub index: usize,
     /// How many there are.
     pub parts: usize,
-    team: &'a Team,
+    pool: &'a Pool,
     workers: &'a dyn Workers,
     turn: Cell<usize>,
 }
 
-impl Member<'_> {
+impl Worker<'_> {
     /// Shares `items` out in chunks of at most `chunk`: calls `f` with each range that this worker
-    /// takes, and returns when all ranges are done, whoever took them. All workers of the team must
+    /// takes, and returns when all ranges are done, whoever took them. All workers of the pool must
     /// call it with the same numbers.
-    pub fn deal(&self, items: usize, chunk: usize, mut f: impl FnMut(Range<usize>)) {
+    pub fn parallel_for(&self, items: usize, chunk: usize, mut f: impl FnMut(Range<usize>)) {
         let chunks = items.div_ceil(chunk);
         let range =
             |chunk_index: usize| chunk_index * chunk..((chunk_index + 1) * chunk).min(items);
@@ -94,7 +94,7 @@ impl Member<'_> {
             let owner = (self.index + helped) % self.parts;
             let first = chunks * owner / self.parts;
             let count = chunks * (owner + 1) / self.parts - first;
-            let next = &self.team.next[owner][turn].0;
+            let next = &self.pool.next[owner][turn].0;
             // Looking is cheaper than taking where nothing is left.
             while next.load(Relaxed) < count {
                 let taken = next.fetch_add(1, Relaxed);
@@ -104,15 +104,15 @@ impl Member<'_> {
                 f(range(first + taken));
             }
         }
-        self.meet();
+        self.barrier();
         // All are through with this deal, and nobody comes to the deal after the next before all
         // have been at the next one.
-        self.team.next[self.index][turn].0.store(0, Relaxed);
+        self.pool.next[self.index][turn].0.store(0, Relaxed);
     }
 
     /// Waits until all workers are here. What each of them wrote before, all may read after.
-    fn meet(&self) {
-        let (arrived, epoch) = (&self.team.arrived.0, &self.team.epoch.0);
+    fn barrier(&self) {
+        let (arrived, epoch) = (&self.pool.arrived.0, &self.pool.epoch.0);
         // Read before arriving: it cannot change until this worker has arrived.
         let seen = epoch.load(Relaxed);
         if arrived.fetch_add(1, AcqRel) + 1 == self.parts as u32 {
@@ -127,9 +127,9 @@ impl Member<'_> {
     }
 }
 
-/// A buffer that the workers of a team write to and read from.
+/// A buffer that the workers of a pool write to and read from.
 ///
-/// Between two meetings each element is either written by one worker, or read by any number: that
+/// Between two barriers each element is either written by one worker, or read by any number: that
 /// is what the callers of its functions promise.
 pub struct Shared<'a, T> {
     start: *mut T,
@@ -165,7 +165,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// Elements `range`, to be written.
     ///
     /// # Safety
-    /// Until the next meeting no other worker may touch these elements, nor this worker through
+    /// Until the next barrier no other worker may touch these elements, nor this worker through
     /// another slice.
     ///
     /// # Panics
@@ -181,7 +181,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// Writes element `index`.
     ///
     /// # Safety
-    /// Until the next meeting no other worker may touch it, nor this worker through a slice.
+    /// Until the next barrier no other worker may touch it, nor this worker through a slice.
     ///
     /// # Panics
     /// If it is behind the end.
@@ -195,7 +195,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// Elements `range`, to be read.
     ///
     /// # Safety
-    /// Until the next meeting no worker may write to these elements.
+    /// Until the next barrier no worker may write to these elements.
     ///
     /// # Panics
     /// If the range reaches over the end.
@@ -216,12 +216,12 @@ mod tests {
     fn every_item_is_dealt_once_and_done_before_anyone_goes_on() {
         for items in [0, 1, 15, 16, 17, 100, 160] {
             for count in [1, 2, 3, 7] {
-                let mut team = Team::new(count);
+                let mut pool = Pool::new(count);
                 let mut buffer = Buffer::<i32>::zeroed(items).unwrap();
                 let data = Shared::new(&mut buffer);
-                team.run(&Scoped(count), count, |member| {
+                pool.run(&Scoped(count), count, |member| {
                     for round in 1..=5 {
-                        member.deal(items, 4, |range| {
+                        member.parallel_for(items, 4, |range| {
                             // Safety: every item is dealt to one worker.
                             let part = unsafe { data.write(range.clone()) };
                             for (i, x) in range.zip(part) {
@@ -234,7 +234,7 @@ mod tests {
                         for (i, x) in all.iter().enumerate() {
                             assert_eq!(*x, i as i32 * round + rounds);
                         }
-                        member.deal(0, 1, |_| ());
+                        member.parallel_for(0, 1, |_| ());
                     }
                 });
             }

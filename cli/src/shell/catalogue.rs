@@ -13,8 +13,8 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 use llama2_talk::{
-    host::Offer,
-    offer::{self, Room},
+    catalogue::{self, MemoryBudget},
+    host::ModelEntry,
 };
 
 use super::BUNDLED;
@@ -24,7 +24,7 @@ use crate::{failure::Failure, file, load};
 const LARGEST_TOKENIZER: u64 = 16 << 20;
 
 /// What there is to be known.
-pub struct Market<'a> {
+pub struct Catalogue<'a> {
     /// The model that runs.
     pub own: Option<&'a Path>,
     /// Bytes of memory that a model could have.
@@ -33,9 +33,9 @@ pub struct Market<'a> {
     pub workers: usize,
 }
 
-impl Market<'_> {
-    fn room(&self) -> Room {
-        Room {
+impl Catalogue<'_> {
+    fn room(&self) -> MemoryBudget {
+        MemoryBudget {
             context: None,
             kv: self.kv,
             workers: self.workers,
@@ -44,7 +44,7 @@ impl Market<'_> {
     }
 
     /// All of them, in order of their names; the bundled one last.
-    pub fn offers(&self) -> Vec<Offer> {
+    pub fn offers(&self) -> Vec<ModelEntry> {
         let mut paths = BTreeSet::new();
         let beside = self.own.and_then(Path::parent);
         let is_here = |folder: &Path| folder.as_os_str().is_empty();
@@ -62,13 +62,13 @@ impl Market<'_> {
         }
         // However it was named.
         paths.extend(self.own.map(PathBuf::from));
-        let mut offers: Vec<Offer> = paths.iter().filter_map(|path| self.file(path)).collect();
+        let mut offers: Vec<ModelEntry> = paths.iter().filter_map(|path| self.file(path)).collect();
         offers.extend(self.bundled());
         offers
     }
 
     /// What is offered of a file; `None` if it is none that holds a model.
-    pub fn file(&self, path: &Path) -> Option<Offer> {
+    pub fn file(&self, path: &Path) -> Option<ModelEntry> {
         let name = path.file_name()?.to_str()?;
         let is = |extension: &str| {
             path.extension()
@@ -81,11 +81,11 @@ impl Market<'_> {
         if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
             return None;
         }
-        let mut offer = Offer {
+        let mut offer = ModelEntry {
             id: path.display().to_string(),
             name: name.to_string(),
             free: self.free,
-            ..Offer::default()
+            ..ModelEntry::default()
         };
         let mut source = match file::open_model(path) {
             Ok(source) => source,
@@ -111,7 +111,7 @@ impl Market<'_> {
             }
         };
         let is_gguf = matches!(checkpoint.format, Format::Gguf { .. });
-        offer::describe(&mut offer, &checkpoint, self.room());
+        catalogue::describe(&mut offer, &checkpoint, self.room());
         if offer.trouble.is_none() && !is_gguf {
             // A tokenizer that was named for it is known to be there.
             let missing = load::find_tokenizer(path).err();
@@ -121,16 +121,16 @@ impl Market<'_> {
         Some(offer)
     }
 
-    fn bundled(&self) -> Option<Offer> {
+    fn bundled(&self) -> Option<ModelEntry> {
         let opened = load::open(None).ok()?;
-        let mut offer = Offer {
+        let mut offer = ModelEntry {
             id: BUNDLED.into(),
             name: opened.name.display().to_string(),
             size: opened.size(),
             free: self.free,
-            ..Offer::default()
+            ..ModelEntry::default()
         };
-        offer::describe(&mut offer, &opened.checkpoint, self.room());
+        catalogue::describe(&mut offer, &opened.checkpoint, self.room());
         Some(offer)
     }
 }

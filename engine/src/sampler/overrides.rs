@@ -5,28 +5,28 @@ use core::fmt;
 
 use llama2_settings::{Overrides, Param, TABLE};
 
-use super::{Sampler, Sampling};
+use super::{Sampler, SamplerParams};
 
 /// Samplers' values that somebody asked for; where nobody did, there are defaults.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wishes {
+pub struct SamplerOverrides {
     numbers: [Option<f32>; TABLE.len()],
     /// Added to the logits of these tokens.
     pub bias: Option<Vec<(u32, f32)>>,
 }
 
-impl Default for Wishes {
-    fn default() -> Wishes {
-        Wishes {
+impl Default for SamplerOverrides {
+    fn default() -> SamplerOverrides {
+        SamplerOverrides {
             numbers: [None; TABLE.len()],
             bias: None,
         }
     }
 }
 
-impl From<&Overrides> for Wishes {
-    fn from(overrides: &Overrides) -> Wishes {
-        let mut wishes = Wishes::default();
+impl From<&Overrides> for SamplerOverrides {
+    fn from(overrides: &Overrides) -> SamplerOverrides {
+        let mut wishes = SamplerOverrides::default();
         for (param, _) in Param::samplers() {
             wishes.set(param, overrides.number(param));
         }
@@ -35,25 +35,25 @@ impl From<&Overrides> for Wishes {
     }
 }
 
-impl Wishes {
+impl SamplerOverrides {
     /// The wish for a sampler.
     pub fn get(&self, param: Param) -> Option<f32> {
         self.numbers[param as usize]
     }
 
-    /// Wishes a value, or nothing. [`Drawing::check`] sees if it is in range.
+    /// Wishes a value, or nothing. [`SamplerConfig::check`] sees if it is in range.
     pub fn set(&mut self, param: Param, value: Option<f32>) {
         self.numbers[param as usize] = value;
     }
 
     /// The same with a value.
-    pub fn with(mut self, param: Param, value: f32) -> Wishes {
+    pub fn with(mut self, param: Param, value: f32) -> SamplerOverrides {
         self.set(param, Some(value));
         self
     }
 
     /// The same with a bias more.
-    pub fn with_bias(mut self, token: u32, bias: f32) -> Wishes {
+    pub fn with_bias(mut self, token: u32, bias: f32) -> SamplerOverrides {
         self.bias.get_or_insert_default().push((token, bias));
         self
     }
@@ -84,8 +84,8 @@ impl Wishes {
     /// Who draws. In a dialog, which is llama.cpp's business, its samplers do, with its defaults.
     /// Everywhere else run.c's, with run.c's defaults, as long as nothing is wished that it does
     /// not know; then llama.cpp's, of which only does anything what is wished.
-    pub fn drawing(&self, dialog: bool) -> Drawing {
-        let base = Sampling::from_defaults(|defaults| match dialog {
+    pub fn drawing(&self, dialog: bool) -> SamplerConfig {
+        let base = SamplerParams::from_defaults(|defaults| match dialog {
             true => defaults.llama_cpp,
             false => defaults.run_c,
         });
@@ -95,13 +95,13 @@ impl Wishes {
             .with(Param::Temperature, temperature)
             .with(Param::TopP, top_p);
         if !dialog && sampling == plain {
-            Drawing::RunC { temperature, top_p }
+            SamplerConfig::RunC { temperature, top_p }
         } else {
-            Drawing::LlamaCpp(sampling)
+            SamplerConfig::LlamaCpp(sampling)
         }
     }
 
-    fn onto(&self, base: &Sampling) -> Sampling {
+    fn onto(&self, base: &SamplerParams) -> SamplerParams {
         let mut sampling = base.clone();
         for (param, _) in Param::samplers() {
             sampling[param] = self.get(param).unwrap_or(base[param]);
@@ -116,7 +116,7 @@ const RUN_C_TOP_P: f32 = 0.9;
 
 /// Whose sampler draws, and with which settings.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Drawing {
+pub enum SamplerConfig {
     /// run.c's.
     RunC {
         /// Divides the logits; 0 takes the likeliest token.
@@ -125,10 +125,10 @@ pub enum Drawing {
         top_p: f32,
     },
     /// llama.cpp's samplers.
-    LlamaCpp(Sampling),
+    LlamaCpp(SamplerParams),
 }
 
-impl Drawing {
+impl SamplerConfig {
     /// Whether every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
@@ -136,25 +136,25 @@ impl Drawing {
     pub fn check(&self, vocab_size: usize) -> Result<(), String> {
         match self {
             // Adjusted, as by run.c.
-            Drawing::RunC { .. } => Ok(()),
-            Drawing::LlamaCpp(sampling) => sampling.check(vocab_size),
+            SamplerConfig::RunC { .. } => Ok(()),
+            SamplerConfig::LlamaCpp(sampling) => sampling.check(vocab_size),
         }
     }
 
     /// 0 where nothing is left to chance.
     pub fn temperature(&self) -> f32 {
         match self {
-            Drawing::RunC { temperature, .. } => *temperature,
-            Drawing::LlamaCpp(sampling) => sampling[Param::Temperature],
+            SamplerConfig::RunC { temperature, .. } => *temperature,
+            SamplerConfig::LlamaCpp(sampling) => sampling[Param::Temperature],
         }
     }
 
     /// The value of a sampler that is in force.
     pub fn get(&self, param: Param) -> f32 {
         match self {
-            Drawing::LlamaCpp(sampling) => sampling[param],
-            Drawing::RunC { temperature, top_p } => {
-                Sampling::from_defaults(|defaults| defaults.run_c)
+            SamplerConfig::LlamaCpp(sampling) => sampling[param],
+            SamplerConfig::RunC { temperature, top_p } => {
+                SamplerParams::from_defaults(|defaults| defaults.run_c)
                     .with(Param::Temperature, *temperature)
                     .with(Param::TopP, *top_p)[param]
             }
@@ -164,25 +164,25 @@ impl Drawing {
     /// The sampler for `vocab_size` logits.
     pub fn sampler(self, vocab_size: usize, seed: u64) -> Sampler {
         match self {
-            Drawing::RunC { temperature, top_p } => {
+            SamplerConfig::RunC { temperature, top_p } => {
                 Sampler::new(vocab_size, temperature, top_p, seed)
             }
-            Drawing::LlamaCpp(sampling) => Sampler::with(vocab_size, sampling, seed),
+            SamplerConfig::LlamaCpp(sampling) => Sampler::with(vocab_size, sampling, seed),
         }
     }
 }
 
 /// In words, without what does nothing: `temperature 0.8, top-k 40, top-p 0.95, min-p 0.05`.
-impl fmt::Display for Drawing {
+impl fmt::Display for SamplerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sampling = match self {
-            Drawing::RunC { temperature, .. } if *temperature == 0.0 => {
+            SamplerConfig::RunC { temperature, .. } if *temperature == 0.0 => {
                 return write!(f, "the likeliest token each time (temperature 0)");
             }
-            Drawing::RunC { temperature, top_p } => {
+            SamplerConfig::RunC { temperature, top_p } => {
                 return write!(f, "temperature {temperature}, top-p {top_p}");
             }
-            Drawing::LlamaCpp(sampling) => sampling,
+            SamplerConfig::LlamaCpp(sampling) => sampling,
         };
         let greedy = sampling[Param::Temperature] == 0.0;
         if greedy {
@@ -220,22 +220,22 @@ mod tests {
 
     #[test]
     fn run_c_draws_as_long_as_only_its_own_knobs_are_set() {
-        let none = Wishes::default();
+        let none = SamplerOverrides::default();
         assert_eq!(
             none.drawing(false),
-            Drawing::RunC {
+            SamplerConfig::RunC {
                 temperature: 1.0,
                 top_p: 0.9
             }
         );
         assert_eq!(
             none.drawing(true),
-            Drawing::LlamaCpp(Sampling::default()),
+            SamplerConfig::LlamaCpp(SamplerParams::default()),
             "llama.cpp's defaults in its own dialogs"
         );
         let own = none.clone().with(Param::Temperature, 0.5);
         let own = own.with(Param::TopP, 0.7);
-        let want = Drawing::RunC {
+        let want = SamplerConfig::RunC {
             temperature: 0.5,
             top_p: 0.7,
         };
@@ -245,7 +245,7 @@ mod tests {
         for (param, _) in Param::samplers().skip(2) {
             let value = if param == Param::TopK { 3.0 } else { 0.25 };
             let drawing = own.clone().with(param, value).drawing(false);
-            let Drawing::LlamaCpp(sampling) = drawing else {
+            let SamplerConfig::LlamaCpp(sampling) = drawing else {
                 panic!("{param:?}");
             };
             let own = (sampling[Param::Temperature], sampling[Param::TopP]);
@@ -257,7 +257,7 @@ mod tests {
             );
         }
         let biased = none.clone().with_bias(3, 1.0);
-        assert!(matches!(biased.drawing(false), Drawing::LlamaCpp(_)));
+        assert!(matches!(biased.drawing(false), SamplerConfig::LlamaCpp(_)));
         assert_eq!(
             none.drawing(true).to_string(),
             "temperature 0.8, top-k 40, top-p 0.95, min-p 0.05"
