@@ -144,7 +144,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
             }
         }
         Task::Dialog(chat) => {
-            let mut talk = Talk {
+            let mut talk = LineByLine {
                 session: &mut session,
                 tokenizer: &tokenizer,
                 sampler: &mut sampler,
@@ -267,7 +267,7 @@ fn say_rate(rate: f64) {
 }
 
 /// A conversation on standard input and output.
-struct Talk<'a, 'm> {
+struct LineByLine<'a, 'm> {
     session: &'a mut Session<'m>,
     tokenizer: &'a Tokenizer,
     sampler: &'a mut Sampler,
@@ -300,7 +300,7 @@ impl Labels {
     }
 }
 
-impl ConverseHost for Talk<'_, '_> {
+impl ConverseHost for LineByLine<'_, '_> {
     type Error = Failure;
 
     fn ask(&mut self, question: &str) -> Result<Option<String>, Failure> {
@@ -354,7 +354,7 @@ impl ConverseHost for Talk<'_, '_> {
     }
 }
 
-impl Talk<'_, '_> {
+impl LineByLine<'_, '_> {
     /// Says who is to speak, if anybody wants to know.
     fn label(&self, text: &str) -> Result<(), Failure> {
         show_part(Part::Label, text, self.labels)

@@ -215,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_team_meets_though_its_members_sleep() {
+    fn workers_meet_though_they_sleep() {
         let threads = ThreadPool::new(3);
-        let mut team = Pool::new(3);
+        let mut pool = Pool::new(3);
         let sum = AtomicUsize::new(0);
-        team.run(&threads, 3, |member| {
+        pool.run(&threads, 3, |member| {
             for round in 0..50 {
                 member.parallel_for(9, 1, |items| {
                     if items.start == round % 9 {

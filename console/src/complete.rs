@@ -48,6 +48,15 @@ pub enum Completed {
     Choices(Vec<String>),
 }
 
+/// Kind of the values that stand behind the command in `before`, the text before the cursor.
+pub fn values(before: &str) -> Values {
+    let name = before.strip_prefix('/').unwrap_or_default();
+    match name.split_once(char::is_whitespace) {
+        Some((name, _)) => find(name).map_or(Values::None, |entry| entry.values),
+        None => Values::None,
+    }
+}
+
 /// What the text before the cursor can be completed to.
 pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     let mut completion = Completion {

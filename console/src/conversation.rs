@@ -82,7 +82,7 @@ impl Conversation {
     }
 
     /// Adds the answer to the last question, with what the model thought.
-    pub fn answer(&mut self, content: &str, thinking: Option<&str>) {
+    pub fn add_answer(&mut self, content: &str, thinking: Option<&str>) {
         if let Some(Message {
             role: Speaker::User,
             ..
@@ -111,7 +111,7 @@ impl Conversation {
     }
 
     /// What the user said last.
-    pub fn question(&self) -> Option<&str> {
+    pub fn last_question(&self) -> Option<&str> {
         let mut messages = self.messages.iter().rev();
         let last = messages.find(|message| message.role == Speaker::User)?;
         Some(&last.content)
@@ -404,7 +404,7 @@ mod tests {
             messages: Vec::new(),
         };
         conversation.ask("Hello\tthere \\ 🙂\u{1}");
-        conversation.answer("Hi!", Some("They greet."));
+        conversation.add_answer("Hi!", Some("They greet."));
         conversation.ask("Two\nlines");
         conversation
     }
@@ -458,7 +458,7 @@ mod tests {
         let mut conversation = sample();
         assert_eq!(conversation.undo().as_deref(), Some("Two\nlines"));
         assert_eq!(conversation.messages.len(), 2);
-        conversation.answer("nobody asked", None);
+        conversation.add_answer("nobody asked", None);
         assert_eq!(conversation.messages.len(), 2);
         assert!(conversation.undo().is_some());
         assert_eq!(conversation.undo(), None);

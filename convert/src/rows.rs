@@ -23,7 +23,7 @@ const COPIED: usize = 1 << 20;
 pub(crate) struct Converter<'a> {
     source: &'a mut dyn ByteSource,
     workers: &'a dyn Workers,
-    team: Pool,
+    pool: Pool,
     /// Rows as they are in the old file, and the scales of llama2.c's int8.
     bytes: Vec<u8>,
     scales: Vec<u8>,
@@ -33,7 +33,7 @@ impl<'a> Converter<'a> {
     pub(crate) fn new(source: &'a mut dyn ByteSource, workers: &'a dyn Workers) -> Self {
         Converter {
             source,
-            team: Pool::new(workers.count()),
+            pool: Pool::new(workers.count()),
             workers,
             bytes: Vec::new(),
             scales: Vec::new(),
@@ -136,7 +136,7 @@ impl<'a> Converter<'a> {
         let (bytes, scales) = (&self.bytes, &self.scales);
         let (made, made_scales) = (Shared::new(made), Shared::new(made_scales));
         let parts = self.workers.count();
-        self.team.run(self.workers, parts, |member| {
+        self.pool.run(self.workers, parts, |member| {
             let mut numbers = alloc::vec![0.0; cols];
             let (mut values, mut factors) = (Vec::new(), Vec::new());
             member.parallel_for(rows.len(), 1, |range| {

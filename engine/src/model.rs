@@ -71,7 +71,7 @@ pub struct Layer {
 
 impl Layer {
     /// Whether queries and keys have norms.
-    pub(crate) fn has_norms(&self) -> bool {
+    pub(crate) fn has_head_norms(&self) -> bool {
         !self.q_norm.is_empty()
     }
 }

@@ -1,9 +1,9 @@
 //! Workers that go through one computation side by side: who takes which part of a step, and where
 //! they wait for each other.
 //!
-//! Every worker runs the same code from top to bottom. At a [`Worker::parallel_for`] they share the work
-//! out; nobody goes on before all of it is done. Each worker has a run of the work of its own, so
-//! that it walks memory in one line and finds in its caches what it read for the last token;
+//! Every worker runs the same code from top to bottom. At a [`Worker::parallel_for`] they share the
+//! work out; nobody goes on before all of it is done. Each worker has a run of the work of its own,
+//! so that it walks memory in one line and finds in its caches what it read for the last token;
 //! whoever is done first helps the others, chunk by chunk, so that a slow core or one that the host
 //! has taken away holds up no more than the chunk in its hands.
 

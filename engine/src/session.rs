@@ -112,7 +112,7 @@ pub struct Session<'m> {
     config: Config,
     kernels: &'static Kernels,
     workers: &'m dyn Workers,
-    team: Pool,
+    pool: Pool,
     tuner: ThreadTuner,
     /// The residual stream: `dim` numbers for each token; likewise below.
     x: Buffer<f32>,
@@ -159,7 +159,8 @@ impl<'m> Session<'m> {
         if options.kv == KvType::Q8_0 && !head_dim.is_multiple_of(BLOCK) {
             return Err(Error::KvType { head_dim });
         }
-        let whole_heads = options.kv == KvType::Q8_0 || model.layers.iter().any(Layer::has_norms);
+        let whole_heads =
+            options.kv == KvType::Q8_0 || model.layers.iter().any(Layer::has_head_norms);
         let staged = if whole_heads {
             rows * stride(c.kv_dim(), 4)
         } else {
@@ -186,7 +187,7 @@ impl<'m> Session<'m> {
             model,
             kernels: options.kernels,
             workers: options.workers,
-            team: Pool::new(workers),
+            pool: Pool::new(workers),
             tuner: ThreadTuner::new(options.threads, workers),
             x: arena.zeroed(rows * c.dim)?,
             normed: arena.zeroed(rows * stride(c.dim, 4))?,
@@ -297,7 +298,7 @@ impl<'m> Session<'m> {
             cache: self.cache.share(pos + tokens.len()),
         };
         let threads = self.tuner.threads();
-        self.team
+        self.pool
             .run(self.workers, threads, |member| pass.run(member));
     }
 }
@@ -567,7 +568,7 @@ impl Pass<'_> {
             unsafe {
                 if which == 0 {
                     let place = t * stride_q + row;
-                    if !layer.has_norms() {
+                    if !layer.has_head_norms() {
                         self.angles.turn(self.kernels, pos, row, results);
                     }
                     let q = self.q.write(place..place + results.len());
@@ -596,7 +597,7 @@ impl Pass<'_> {
         let (c, head_dim) = (self.config, self.config.head_dim());
         let epsilon = c.variant.norm_epsilon;
         let (stride_q, stride_kv) = (stride(c.q_dim(), 4), stride(c.kv_dim(), 4));
-        let queries = if layer.has_norms() { c.n_heads } else { 0 };
+        let queries = if layer.has_head_norms() { c.n_heads } else { 0 };
         let heads = c.n_kv_heads + queries;
         member.parallel_for(self.tokens.len() * heads, 1, |items| {
             // Safety: the only one in this step.
@@ -617,7 +618,7 @@ impl Pass<'_> {
                         let row = (head - queries) * head_dim;
                         let place = t * stride_kv + row;
                         let k = self.k.write(place..place + head_dim);
-                        if layer.has_norms() {
+                        if layer.has_head_norms() {
                             (self.kernels.rmsnorm)(normed, k, &layer.k_norm, epsilon);
                             k.copy_from_slice(normed);
                         }

@@ -229,7 +229,7 @@ impl Talk<'_, '_, '_> {
         let chat = self.state.chat.as_mut().filter(|_| was_asked);
         let taken = chat.is_none_or(|chat| chat.undo());
         // `/retry` is about what is left.
-        self.state.question = self.state.conversation.question().map(String::from);
+        self.state.question = self.state.conversation.last_question().map(String::from);
         self.state.answered = self.state.question.is_some();
         self.gauge();
         let question = match question.trim() {

@@ -181,7 +181,7 @@ impl Talk<'_, '_, '_> {
             ));
         }
         let count = saved.messages.len();
-        self.state.question = saved.question().map(String::from);
+        self.state.question = saved.last_question().map(String::from);
         // A file may end with a question.
         self.state.answered = count > 0 && count.is_multiple_of(2);
         self.state.conversation = saved;

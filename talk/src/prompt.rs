@@ -3,7 +3,8 @@
 use alloc::{format, string::String, vec::Vec};
 
 use llama2_console::{
-    complete::{Completed, Names, columns, complete},
+    commands::Values,
+    complete::{Completed, Names, columns, complete, values},
     editor::{Editor, Event},
     front::{Bottom, Style},
     keys::Key,
@@ -98,14 +99,13 @@ pub fn read_line(
 /// Tab.
 fn complete_word(editor: &mut Editor, console: &mut dyn Console, host: &mut dyn Host) {
     let before = &editor.text()[..editor.cursor()];
-    let models: Vec<String> = match before.starts_with("/m") {
-        true => host.models().into_iter().map(|offer| offer.name).collect(),
-        false => Vec::new(),
-    };
-    let conversations = match before.starts_with("/l") || before.starts_with("/s") {
-        true => host.conversations().unwrap_or_default(),
-        false => Vec::new(),
-    };
+    // Looking for them takes time on a machine with slow drives.
+    let (mut models, mut conversations) = (Vec::new(), Vec::new());
+    match values(before) {
+        Values::Models => models.extend(host.models().into_iter().map(|model| model.name)),
+        Values::Conversations => conversations = host.conversations().unwrap_or_default(),
+        _ => (),
+    }
     let names = Names {
         models: &models,
         conversations: &conversations,

@@ -610,7 +610,7 @@ impl Talk<'_, '_, '_> {
         let thought = thought.map(|text| text.trim_start_matches("Thinking: ").trim());
         self.state
             .conversation
-            .answer(answer.trim_end_matches('\n'), thought);
+            .add_answer(answer.trim_end_matches('\n'), thought);
     }
 
     fn summarise(&mut self, made: &ReplyStats, seq_len: usize, end: End) {

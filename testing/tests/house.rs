@@ -249,3 +249,42 @@ fn no_crate_depends_on_a_shell() {
         }
     }
 }
+
+/// Paths between backticks, such as `engine/src/session.rs`: of a file or a folder of the project.
+fn paths(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_path = |word: &&str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+        let top = word.split('/').next().unwrap_or_default();
+        !word.starts_with('/')
+            && word.contains('/')
+            && word.chars().all(is_plain)
+            && root().join(top).is_dir()
+    };
+    quoted.filter(is_path).collect()
+}
+
+#[test]
+fn paths_in_the_handbook_exist() {
+    let mut found = Vec::new();
+    files(&root().join("docs"), &[".md"], &mut found);
+    found.extend(["ARCHITECTURE.md", "README.md", "SECURITY.md"].map(|name| root().join(name)));
+    let mut count = 0;
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap();
+        for named in paths(&text) {
+            let is_built = ["target/", "fuzz/"]
+                .iter()
+                .any(|made| named.starts_with(made));
+            // Builds and fuzzers make theirs.
+            let exists = is_built || root().join(named).exists();
+            assert!(
+                exists,
+                "{} names {named}, which is not there",
+                path.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} paths");
+}

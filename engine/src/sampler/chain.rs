@@ -15,6 +15,10 @@ use llama2_settings::{
 use super::argmax;
 use crate::math;
 
+/// Steps that only take candidates away, in the chain's order: they change nothing for the
+/// likeliest.
+pub(super) const FILTERS: [Param; 4] = [TopK, Typical, TopP, MinP];
+
 /// Values of the samplers. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerParams {

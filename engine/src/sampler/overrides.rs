@@ -5,7 +5,7 @@ use core::fmt;
 
 use llama2_settings::{Overrides, Param, TABLE};
 
-use super::{Sampler, SamplerParams};
+use super::{Sampler, SamplerParams, chain};
 
 /// Samplers' values that somebody asked for; where nobody did, there are defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,8 +190,8 @@ impl fmt::Display for SamplerConfig {
         } else {
             write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
-        // In the chain's order; what only filters does nothing for the likeliest token.
-        let filters = [Param::TopK, Param::Typical, Param::TopP, Param::MinP];
+        // What only filters does nothing for the likeliest token.
+        let filters = chain::FILTERS;
         let is_said = |param: &Param| {
             let is_other = !matches!(param, Param::Temperature | Param::RepeatLastN);
             is_other && !filters.contains(param)
