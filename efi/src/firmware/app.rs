@@ -109,8 +109,8 @@ pub fn run() -> Result<(), String> {
     };
     if options.truth(Param::Bench) {
         let pair = models::choose(machine.volumes, &options)?;
-        let mut ready = shelf.load(pair, None)?;
-        return shelf.bench(&mut ready);
+        let ready = shelf.load(pair, None)?;
+        return shelf.bench(&ready);
     }
     if !stays {
         let pair = models::choose(machine.volumes, &options)?;
@@ -336,7 +336,7 @@ impl ModelLoader<'_> {
     /// the other's.
     fn hold(
         &self,
-        mut ready: Ready,
+        ready: Ready,
         state: &mut State,
         machine: &mut UefiPlatform<'_>,
     ) -> Result<(String, Option<String>), String> {
@@ -350,7 +350,7 @@ impl ModelLoader<'_> {
                 Next::Exit => return Ok((ready.id, None)),
                 Next::Model(id) => return Ok((ready.id, Some(id))),
                 Next::Bench => {
-                    if let Err(sentence) = self.bench(&mut ready) {
+                    if let Err(sentence) = self.bench(&ready) {
                         complain("error", &sentence);
                     }
                 }
