@@ -246,6 +246,12 @@ fn miri(asked: bool, count: &mut Count) {
     tests.args(["work_queue", "try_lock", "ring"]);
     // Whoever gives up never comes back: those threads are left.
     stage(NAME, count, tests, &[("MIRIFLAGS", "-Zmiri-ignore-leaks")]);
+    let mut session = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
+    session.args(["--package", "llama2-engine", "--test", "engine"]);
+    session.args(["--", "soundness"]);
+    // The allocator that measures asks the system, which Miri lets nobody do by itself.
+    let flags = [("MIRIFLAGS", "-Zmiri-disable-isolation")];
+    stage("miri: a tiny session", count, session, &flags);
 }
 
 /// One program that must succeed.

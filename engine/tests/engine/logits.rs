@@ -8,10 +8,9 @@ use llama2_engine::{
     model::Model,
     session::{BATCH, KvType, Options, Session},
     thread_tuner::Threads,
-    workers::Workers,
 };
-use llama2_testing::{Maker, bundled, load, load_file, reference};
-use std::sync::atomic::{AtomicU32, Ordering::Acquire};
+
+use llama2_testing::{Maker, bundled, load, load_file, reference, scoped::Scoped};
 
 /// One reference pass: sum, sum of squares and the largest logits with their tokens.
 struct Pass {
@@ -185,26 +184,6 @@ fn all_logits(bytes: &[u8], options: Options<'_>, prefilled: usize) -> Vec<u32> 
         logits.extend_from_slice(session.forward(*token, pos));
     }
     logits.into_iter().map(f32::to_bits).collect()
-}
-
-/// Host threads, started for each pass.
-struct Scoped(usize);
-
-// Safety: a thread for each part, all joined; `wait` looks until the word has changed.
-unsafe impl Workers for Scoped {
-    fn count(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync)) {
-        std::thread::scope(|scope| (0..parts).for_each(|part| drop(scope.spawn(move || f(part)))));
-    }
-
-    fn wait(&self, word: &AtomicU32, seen: u32) {
-        while word.load(Acquire) == seen {
-            std::thread::yield_now();
-        }
-    }
 }
 
 /// The kernel sets that this machine has.

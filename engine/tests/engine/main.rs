@@ -10,6 +10,7 @@ mod llama_cpp;
 mod llama_cpp_tokens;
 mod logits;
 mod sampler;
+mod soundness;
 mod text_allocations;
 mod texts;
 mod tokenizer;
