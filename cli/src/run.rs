@@ -375,12 +375,12 @@ fn show_part(part: Part, text: &str, labels: Labels) -> Result<(), Failure> {
     match (part, labels) {
         (Part::Answer, _) | (Part::Label, Labels::Out) => return show(text),
         (Part::Label, Labels::Nowhere) => return Ok(()),
-        (Part::Label, Labels::Error) | (Part::Thought, _) => (),
+        (Part::Label, Labels::Error) | (Part::ThoughtLabel | Part::Thought, _) => (),
     }
     let mut out = plain::stderr();
     // Nobody hears of it when there is no standard error.
     let _ = match part {
-        Part::Thought => out.write_dim(text),
+        Part::ThoughtLabel | Part::Thought => out.write_dim(text),
         _ => out.write_all(text.as_bytes()),
     };
     Ok(())

@@ -269,6 +269,7 @@ fn put_part(
     match part {
         // Who speaks is plain from where it stands.
         Part::Label => (),
+        Part::ThoughtLabel => console.show(Style::Thought, text),
         Part::Thought => {
             console.show(Style::Thought, text);
             thought.push_str(text);

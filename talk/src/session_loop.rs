@@ -607,7 +607,7 @@ impl Talk<'_, '_, '_> {
         self.state.answered = true;
         self.state.conversation.ask(question);
         // The line's end belongs to the console.
-        let thought = thought.map(|text| text.trim_start_matches("Thinking: ").trim());
+        let thought = thought.map(str::trim);
         self.state
             .conversation
             .add_answer(answer.trim_end_matches('\n'), thought);

@@ -109,7 +109,9 @@ pub fn run() -> Result<(), String> {
     };
     if options.truth(Param::Bench) {
         let pair = models::choose(machine.volumes, &options)?;
-        let ready = shelf.load(pair, None)?;
+        let Some(ready) = shelf.load(pair, None)? else {
+            return Err("stopped by a key".into());
+        };
         return shelf.bench(&ready);
     }
     if !stays {
@@ -147,7 +149,7 @@ struct Ready {
 impl ModelLoader<'_> {
     /// Loads a model, if there is memory for it. With `settings` their prompt and sampling are
     /// looked at before the weights are read: a mistake should not cost their loading.
-    fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Ready, String> {
+    fn load(&self, mut pair: Pair, settings: Option<&Settings>) -> Result<Option<Ready>, String> {
         let name = pair.model.name.clone();
         let about = |error: &dyn Display| format!("{name}: {error}");
         let checkpoint = match pair.checkpoint.take() {
@@ -178,11 +180,12 @@ impl ModelLoader<'_> {
                 .check(checkpoint.config.vocab_size)
                 .map_err(|sentence| format!("the sampling's {sentence}"))?;
         }
-        let weights = load::load(&checkpoint, &mut pair.model).map_err(|error| match error {
-            Error::Stopped => STOPPED.into(),
-            error => about(&error),
-        })?;
-        Ok(Ready {
+        let weights = match load::load(&checkpoint, &mut pair.model) {
+            Ok(weights) => weights,
+            Err(Error::Stopped) => return Ok(None),
+            Err(error) => return Err(about(&error)),
+        };
+        Ok(Some(Ready {
             called: models::called_inside(&pair.model.id, &mut *pair.model.bytes),
             id: pair.model.id.clone(),
             size: pair.model.bytes.size(),
@@ -191,7 +194,7 @@ impl ModelLoader<'_> {
             context,
             tokenizer,
             weights,
-        })
+        }))
     }
 
     fn session<'m>(&self, ready: &'m Ready) -> Result<Session<'m>, String> {
@@ -228,13 +231,10 @@ impl ModelLoader<'_> {
         settings: Settings,
         machine: &mut UefiPlatform<'_>,
     ) -> Result<(), String> {
-        let ready = match self.load(pair, Some(&settings)) {
+        let Some(ready) = self.load(pair, Some(&settings))? else {
             // Not an error: the user wants to leave.
-            Err(sentence) if sentence == STOPPED => {
-                say("Stopped by a key.");
-                return Ok(());
-            }
-            ready => ready?,
+            say("Stopped by a key.");
+            return Ok(());
         };
         let config = &ready.checkpoint.config;
         let (seq_len, vocab_size) = (ready.context.positions(), config.vocab_size);
@@ -301,12 +301,11 @@ impl ModelLoader<'_> {
                 ..state.settings.clone()
             });
             let ready = match wanted.and_then(|pair| self.load(pair, checked.as_ref())) {
-                Ok(ready) => ready,
-                Err(sentence) => {
-                    let stopped = sentence == STOPPED;
-                    match stopped {
-                        true => say("Stopped by a key."),
-                        false => complain("error", &sentence),
+                Ok(Some(ready)) => ready,
+                none => {
+                    match none {
+                        Err(sentence) => complain("error", &sentence),
+                        Ok(_) => say("Stopped by a key."),
                     }
                     // What was asked for was asked for that model.
                     state.settings.prompt = None;
@@ -411,9 +410,6 @@ impl ModelLoader<'_> {
         Ok(chosen.map(|chosen| models::open(machine.volumes, &offers[chosen].id)))
     }
 }
-
-/// What stands for [`Error::Stopped`].
-const STOPPED: &str = "stopped by a key";
 
 impl Ready {
     fn about(&self) -> Vec<(String, String)> {

@@ -11,7 +11,9 @@ use crate::settings::Think;
 pub enum Part {
     /// Who answers: not the model's words.
     Label,
-    /// What the model thinks, said to be that.
+    /// Word that a thought follows: not the model's.
+    ThoughtLabel,
+    /// What the model thinks.
     Thought,
     /// What it answers.
     Answer,
@@ -121,7 +123,7 @@ impl Reply {
             self.show(before, "\n", show);
         }
         match part {
-            Part::Thought => self.show(part, THINKING, show),
+            Part::Thought => self.show(Part::ThoughtLabel, THINKING, show),
             _ if self.labelled => self.show(Part::Label, ASSISTANT, show),
             _ => (),
         }
@@ -152,7 +154,7 @@ mod tests {
         };
         let mut out = String::new();
         let mut show = |part: Part, text: &str| {
-            if part == Part::Thought {
+            if matches!(part, Part::Thought | Part::ThoughtLabel) {
                 out.push_str(&text.to_uppercase());
             } else {
                 out.push_str(text);
