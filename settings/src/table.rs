@@ -146,7 +146,7 @@ table! {
         example: "\"TOKEN.BIN\"",
     }
     Prompt {
-        help: "The text to go on from.",
+        help: "The text to continue.",
         key: "prompt",
         letter: 'i',
         flags: &["prompt"],
@@ -170,7 +170,7 @@ table! {
         value_name: "steps",
         commands: &["max"],
         arguments: "[tokens]",
-        about: "Show or set how long a reply may be; 0 is as long as the context holds.",
+        about: "Show or set the length limit of a reply; 0 is as long as the context holds.",
         api: Api { llama_server: "n_predict", openai: "max_completion_tokens", ollama: "num_predict" },
         domain: Domain::Whole { least: 0, adjusted: true },
         note: "Without it: 512\nin a conversation, 256 where exit is set. In a .gguf model's \
@@ -178,14 +178,15 @@ table! {
         example: "256",
     }
     Temperature {
-        help: "0 takes the likeliest token each time, 1 draws as the model learnt.",
+        help: "Temperature: 0 always picks the most likely token, 1 samples from the model's own \
+            distribution.",
         key: "temperature",
         saved: "temperature",
         letter: 't',
         flags: &["temperature", "temp"],
         value_name: "temperature",
         commands: &["temp", "temperature"],
-        about: "Show or set the temperature: 0 takes the likeliest token each time.",
+        about: "Show or set the temperature: 0 always picks the most likely token.",
         api: Api::all("temperature"),
         domain: adjusted(FROM_0),
         defaults: sampler(1.0, 0.8, (0.0, "the likeliest token each time")),
@@ -193,14 +194,14 @@ table! {
         example: "1.0",
     }
     TopP {
-        help: "Draw from the likeliest tokens that make up this probability; 1 is off.",
+        help: "Sample from the most likely tokens whose probabilities add up to this; 1 is off.",
         key: "top_p",
         saved: "top_p",
         letter: 'p',
         flags: &["top-p"],
         value_name: "top_p",
         commands: &["top_p"],
-        about: "Show or set top-p: keep the likeliest tokens that make up this probability; 1 \
+        about: "Show or set top-p: keep the most likely tokens that add up to this probability; 1 \
             keeps all.",
         api: Api::all("top_p"),
         domain: adjusted(SHARE),
@@ -209,7 +210,7 @@ table! {
         example: "0.9",
     }
     Seed {
-        help: "The same seed gives the same text; 0 draws one.",
+        help: "The same seed gives the same text; 0 picks one at random.",
         key: "seed",
         saved: "seed",
         letter: 's',
@@ -217,14 +218,14 @@ table! {
         value_name: "seed",
         commands: &["seed"],
         arguments: "[number | random]",
-        about: "Show or set the seed: the same one gives the same text; random draws one.",
+        about: "Show or set the seed: the same one gives the same text; random picks one.",
         api: Api::all("seed"),
         domain: Domain::Seed,
         note: "Without it: 0.",
         example: "0",
     }
     Mode {
-        help: "\"generate\" goes on from the prompt, \"chat\" answers.",
+        help: "\"generate\" continues the prompt, \"chat\" answers it.",
         key: "mode",
         letter: 'm',
         flags: &["mode"],
@@ -245,22 +246,22 @@ table! {
         example: "\"Answer briefly.\"",
     }
     Think {
-        help: "What some models think before they answer: \"show\", \"hide\", or \"off\" (the \
-            model is told not to think).",
+        help: "Reasoning text that some models write before they answer: \"show\", \"hide\", or \
+            \"off\" (the model is told not to think).",
         key: "think",
         saved: "think",
         flags: &["think"],
         value_name: "show|hide|off",
         commands: &["think"],
         arguments: "[show | hide | off]",
-        about: "Show or set what becomes of a model's thoughts.",
+        about: "Show or set what to do with reasoning text.",
         api: Api { llama_server: "", openai: "", ollama: "think" },
         domain: Domain::Word(&THINK),
         note: "Without it: \"show\".",
         example: "\"show\"",
     }
     Stop {
-        help: "End the text before these words where the model says them: one text, or several.",
+        help: "Stop when the model writes this text: one text, or several.",
         key: "stop",
         saved: "stop",
         flags: &["stop"],
@@ -273,13 +274,13 @@ table! {
         example: "[\"User:\", \"The End\"]",
     }
     TopK {
-        help: "Keep so many of the likeliest tokens; 0 is all.",
+        help: "Keep only the k most likely tokens; 0 is all.",
         key: "top_k",
         saved: "top_k",
         flags: &["top-k"],
         value_name: "N",
         commands: &["top_k"],
-        about: "Show or set top-k: keep so many of the likeliest tokens; 0 keeps all.",
+        about: "Show or set top-k: keep only the k most likely tokens; 0 keeps all.",
         api: Api::local("top_k"),
         // Above this not every whole number is a float; no vocabulary is that large.
         domain: count(16_777_216.0, "a whole number from 0 to 16777216"),
@@ -287,57 +288,57 @@ table! {
         example: "40",
     }
     MinP {
-        help: "Keep tokens at least this likely, measured by the likeliest; 0 is all.",
+        help: "Keep tokens at least this likely relative to the most likely one; 0 is all.",
         key: "min_p",
         saved: "min_p",
         flags: &["min-p"],
         value_name: "P",
         commands: &["min_p"],
-        about: "Show or set min-p: keep tokens at least this likely, measured by the likeliest; 0 \
-            keeps all.",
+        about: "Show or set min-p: keep tokens at least this likely relative to the most likely \
+            one; 0 keeps all.",
         api: Api::local("min_p"),
         domain: SHARE,
         defaults: sampler(0.0, 0.05, (0.0, KEEPS_ALL)),
         example: "0.05",
     }
     Typical {
-        help: "Keep the tokens nearest to the expected surprise that make up this probability; 1 \
-            is all.",
+        help: "Keep the most typical tokens that add up to this probability; 1 is all.",
         key: "typical",
         saved: "typical",
         flags: &["typical"],
         value_name: "P",
         commands: &["typical"],
-        about: "Show or set typical sampling: keep the tokens nearest to the expected surprise \
-            that make up this probability; 1 keeps all.",
+        about: "Show or set typical sampling: keep the most typical tokens that add up to this \
+            probability; 1 keeps all.",
         api: Api { llama_server: "typical_p", openai: "", ollama: "typical_p" },
         domain: SHARE,
         defaults: sampler(1.0, 1.0, (1.0, KEEPS_ALL)),
         example: "1.0",
     }
     RepeatPenalty {
-        help: "Divide the logits of tokens that were there by this; 1 is off.",
+        help: "Divide the logits of recent tokens by this; 1 is off.",
         key: "repeat_penalty",
         saved: "repeat_penalty",
         flags: &["repeat-penalty"],
         value_name: "X",
         commands: &["repeat"],
         arguments: "[penalty [tokens]]",
-        about: "Show or set the repetition penalty (1 is none), and how many tokens back it looks.",
+        about: "Show or set the repetition penalty (1 is off), and how many recent tokens it \
+            considers.",
         api: Api::local("repeat_penalty"),
         domain: number(f32::MIN_POSITIVE, f32::MAX, "a number of more than 0"),
         defaults: sampler(1.0, 1.0, (1.0, NONE)),
         example: "1.0",
     }
     RepeatLastN {
-        help: "Tokens back that the three penalties look.",
+        help: "How many recent tokens the penalties consider.",
         key: "repeat_last_n",
         saved: "repeat_last_n",
         flags: &["repeat-last-n"],
         value_name: "N",
         commands: &["repeat_last_n"],
         arguments: "[tokens]",
-        about: "Show or set how many tokens back the three penalties look.",
+        about: "Show or set how many recent tokens the penalties consider.",
         api: Api::local("repeat_last_n"),
         // The chain remembers so many; more than any context of a model that repeats itself.
         domain: count(65_536.0, "a whole number from 0 to 65536"),
@@ -345,34 +346,35 @@ table! {
         example: "64",
     }
     FrequencyPenalty {
-        help: "Take this from a token's logit for each time that it was there.",
+        help: "Subtract this from a token's logit for each recent occurrence.",
         key: "frequency_penalty",
         saved: "frequency_penalty",
         flags: &["frequency-penalty"],
         value_name: "X",
         commands: &["frequency", "frequency_penalty"],
-        about: "Show or set the frequency penalty: taken from a token's logit for each time that \
-            it was there.",
+        about: "Show or set the frequency penalty: subtracted from a token's logit per recent \
+            occurrence.",
         api: Api::all("frequency_penalty"),
         domain: PENALTY,
         defaults: sampler(0.0, 0.0, (0.0, NONE)),
         example: "0.0",
     }
     PresencePenalty {
-        help: "Take this from a token's logit if it was there.",
+        help: "Subtract this from a token's logit if it occurred recently.",
         key: "presence_penalty",
         saved: "presence_penalty",
         flags: &["presence-penalty"],
         value_name: "X",
         commands: &["presence", "presence_penalty"],
-        about: "Show or set the presence penalty: taken from a token's logit if it was there.",
+        about: "Show or set the presence penalty: subtracted from a token's logit if it occurred \
+            recently.",
         api: Api::all("presence_penalty"),
         domain: PENALTY,
         defaults: sampler(0.0, 0.0, (0.0, NONE)),
         example: "0.0",
     }
     LogitBias {
-        help: "Add to the logits of tokens, which are given as numbers.",
+        help: "Add to the logits of tokens, given by their numbers.",
         key: "logit_bias",
         saved: "logit_bias",
         flags: &["logit-bias"],
@@ -391,7 +393,7 @@ table! {
         value_name: "N",
         api: Api { llama_server: "", openai: "", ollama: "num_thread" },
         domain: COUNTED,
-        note: "Without it: as many as are fastest, found out over the first tokens.",
+        note: "Without it: as many as are fastest, measured over the first tokens.",
         example: "2",
     }
     Context {
@@ -402,7 +404,7 @@ table! {
         value_name: "N",
         api: Api { llama_server: "", openai: "", ollama: "num_ctx" },
         domain: COUNTED,
-        note: "Without it: the model's own, or as many as there is memory for.",
+        note: "Without it: the model's own, or as many as fit into memory.",
         example: "1024",
     }
     Kernels {
@@ -450,13 +452,13 @@ table! {
         example: "\"key\"",
     }
     Keyboard {
-        help: "What is printed on the keyboard's keys: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \
-            \"it\"; firmware takes every keyboard for a US one.",
+        help: "Keyboard layout: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \"it\"; firmware takes \
+            every keyboard for a US one.",
         key: "keyboard",
         flags: &["keyboard"],
         value_name: "us|uk|de|fr|es|it",
         domain: Domain::Word(&["us", "uk", "de", "fr", "es", "it"]),
-        note: "What comes over a serial line is taken as it is.",
+        note: "Input from a serial line is taken as it is.",
         example: "\"us\"",
     }
     Display {
@@ -466,7 +468,7 @@ table! {
         flags: &["display"],
         value_name: "auto|screen|text",
         domain: Domain::Word(&DISPLAYS),
-        note: "A serial line has plain text, always.",
+        note: "A serial line always gets plain text.",
         example: "\"auto\"",
     }
     Test {

@@ -296,7 +296,7 @@ fn help_info_and_commands_that_are_none() {
         assert!(said.contains(word), "{said}");
     }
     assert!(
-        said.contains("0 takes the likeliest token each time"),
+        said.contains("0 always picks the most likely token"),
         "{said}"
     );
     for word in [
