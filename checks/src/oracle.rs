@@ -178,7 +178,7 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// Variables that tell the tests how to ask. They run in `engine/`.
+    /// Variables that tell the tests how to ask. They run in `engine/` or `tensor/`.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let path = std::env::var("PATH").unwrap_or_default();

@@ -34,9 +34,9 @@ struct Shared {
     job: AtomicU32,
     /// Where its function is, for those who take part and as long as `busy` is not 0.
     function: AtomicPtr<Function<'static>>,
-    /// ThreadPool that are not done with it.
+    /// Threads that are not done with it.
     busy: AtomicU32,
-    /// ThreadPool that sleep.
+    /// Threads that sleep.
     sleepers: AtomicU32,
     over: AtomicBool,
 }
@@ -100,7 +100,7 @@ impl Shared {
     }
 }
 
-/// ThreadPool beside the calling one.
+/// Threads beside the calling one.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,

@@ -30,7 +30,7 @@ struct Alone<T>(T);
 /// A job: a function of the part's number.
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// CoreTask for one other core.
+/// Work for one other core.
 pub type CoreTask<'a> = &'a mut (dyn FnMut() + Send);
 
 /// The end of whoever waits at a broken queue. A function of this kind never unwinds: Rust aborts
@@ -91,7 +91,7 @@ pub struct WorkQueue {
     job: AtomicPtr<Job<'static>>,
     /// Of part 1, 2 and so on.
     seats: Box<[Alone<Seat>]>,
-    /// CoreTask for one other core, and how far it is.
+    /// Work for one other core, and how far it is.
     work: AtomicPtr<CoreTask<'static>>,
     state: AtomicU8,
     give_up: GiveUp,

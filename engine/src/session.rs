@@ -2,8 +2,8 @@
 //!
 //! The pass follows run.c's `forward` (Touvron et al. 2023, "Llama 2"). All state is allocated by
 //! [`Session::new`]; a step allocates nothing and calls nothing outside the engine. Every worker
-//! goes through `Pass::run` from top to bottom; each `deal` in it is a step of the computation that
-//! has to be complete before the next.
+//! goes through `Pass::run` from top to bottom; each `parallel_for` in it is a step of the
+//! computation that has to be complete before the next.
 
 use crate::{
     buffer::{ALIGN, Arena, Buffer},
@@ -149,7 +149,7 @@ impl<'m> Session<'m> {
     /// [`Error::OutOfMemory`].
     pub fn new(model: &'m Model, options: Options<'m>) -> Result<Session<'m>, Error> {
         let config = Config {
-            seq_len: options.positions.unwrap_or(model.config.seq_len),
+            seq_len: options.positions.unwrap_or(model.config.seq_len).max(1),
             ..model.config
         };
         let c = &config;
@@ -305,9 +305,9 @@ impl<'m> Session<'m> {
 
 /// One pass over the weights, as all workers see it.
 ///
-/// Between two barriers (the ends of `deal`s) each row of a buffer, or each part of it that belongs
-/// to a panel or to a head, is written by the one worker that it was dealt to, and read by nobody
-/// else: that is what the `Safety` lines rely on.
+/// Between two barriers (the ends of `parallel_for`s) each row of a buffer, or each part of it that
+/// belongs to a panel or to a head, is written by the one worker that it was dealt to, and read by
+/// nobody else: that is what the `Safety` lines rely on.
 struct Pass<'a> {
     model: &'a Model,
     config: &'a Config,

@@ -2,14 +2,14 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 
-/// A crew that runs one function on several cores.
+/// Workers: who runs one function on several cores.
 ///
 /// # Safety
 /// The implementer promises what [`count`](Workers::count), [`run`](Workers::run) and
 /// [`wait`](Workers::wait) say: parts of a computation write to memory that they share, and take
 /// turns by it.
 pub unsafe trait Workers: Sync {
-    /// Most workers that [`run`](Workers::run) can use, at least 1; the same for the crew's whole
+    /// Most workers that [`run`](Workers::run) can use, at least 1; the same for their whole
     /// life.
     fn count(&self) -> usize;
 

@@ -52,15 +52,12 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
             return Ok(CommandLine::Help);
         }
         if let Some((name, spec, attached)) = flag(word) {
-            if spec.domain == Domain::Truth {
+            if spec.domain == Domain::Truth && attached.is_none() {
                 values.set(spec.param, ParamValue::Truth(true));
                 continue;
             }
-            let value = match attached.or_else(|| words.next()) {
-                None if !name.starts_with("--") => {
-                    return Err(format!("{name} needs a value behind it"));
-                }
-                value => value.unwrap_or_default(),
+            let Some(value) = attached.or_else(|| words.next()) else {
+                return Err(format!("{name} needs a value behind it"));
             };
             let parsed = spec
                 .parse_flag(value)

@@ -217,6 +217,8 @@ impl ParamValue {
                 if biases.len() + more.len() > MOST_BIASES {
                     return Err(MOST_BIASES);
                 }
+                // A token has one bias: the last one.
+                biases.retain(|(token, _)| more.iter().all(|(newer, _)| newer != token));
                 biases.extend(more);
             }
             (value, other) => *value = other,

@@ -6,6 +6,7 @@ use alloc::{
     vec::Vec,
 };
 use llama2_engine::chat::Template;
+use llama2_settings::ParamValue;
 
 use llama2_console::{
     commands::{Change, Command, find},
@@ -31,6 +32,10 @@ impl Talk<'_, '_, '_> {
     pub fn act(&mut self, command: Command) -> Option<Next> {
         let dialog = self.is_dialog();
         let before = self.state.settings.clone();
+        if let Some(sentence) = self.foreign_bias(&command) {
+            self.complain(&sentence);
+            return None;
+        }
         if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
             let set = match &command {
                 Command::Setting { param, to } => Some((*param, !to.is_empty())),
@@ -86,6 +91,24 @@ impl Talk<'_, '_, '_> {
             Command::Setting { .. } => (),
         }
         None
+    }
+
+    /// Sentence about a bias for a token that the model does not have.
+    fn foreign_bias(&self, command: &Command) -> Option<String> {
+        let Command::Setting { to, .. } = command else {
+            return None;
+        };
+        let vocab_size = self.loaded.session.model().config.vocab_size;
+        let mut biases = to.iter().filter_map(|(_, value)| match value {
+            ParamValue::Biases(biases) => Some(biases),
+            _ => None,
+        });
+        let is_foreign = |(token, _): &&(u32, f32)| *token as usize >= vocab_size;
+        let (token, _) = biases.find_map(|biases| biases.iter().find(is_foreign))?;
+        let last = vocab_size.saturating_sub(1);
+        Some(format!(
+            "token {token} is not in the vocabulary: there are tokens 0 to {last}"
+        ))
     }
 
     /// Has what was set come into force.
@@ -261,7 +284,6 @@ impl Talk<'_, '_, '_> {
     }
 
     fn info(&mut self) {
-        let config = &self.loaded.session.model().config;
         let mut rows: Vec<(String, String)> = Vec::new();
         let mut row = |name: &str, what: String| rows.push((name.to_string(), what));
         row("model", self.loaded.name.to_string());
@@ -273,7 +295,7 @@ impl Talk<'_, '_, '_> {
             None => "none".to_string(),
         };
         row("chat template", template);
-        let all = Grouped(config.seq_len as u64);
+        let all = Grouped(self.loaded.seq_len() as u64);
         let context = match &self.state.chat {
             Some(chat) if !self.tells() => {
                 format!(

@@ -22,7 +22,7 @@ use llama2_engine::{
     chat::{Chat, Reply},
     checkpoint::Format,
     generate::{Generation, NOT_NUMBERS, PromptError},
-    sampler::{Param, Sampler, SamplerOverrides},
+    sampler::Sampler,
     session::Session,
     settings::{Mode, Settings, Think},
     task::Task,
@@ -405,14 +405,14 @@ impl Talk<'_, '_, '_> {
         let vocab_size = self.loaded.session.model().config.vocab_size;
         let drawing = |settings: &Settings| settings.sampling.drawing(dialog);
         if let Err(sentence) = drawing(&self.state.settings).check(vocab_size) {
+            // Numbers are checked where they are set: it is a token of another model's.
             self.warn(&format!(
-                "the sampling's {sentence}; its biases and penalties are left out"
+                "the sampling's {sentence}; such biases are left out"
             ));
-            let mut plain = SamplerOverrides::default();
-            for param in [Param::Temperature, Param::TopP] {
-                plain.set(param, self.state.settings.sampling.get(param));
-            }
-            self.state.settings.sampling = plain;
+            let biases = &mut self.state.settings.sampling.bias;
+            let is_ours =
+                |(token, bias): &(u32, f32)| (*token as usize) < vocab_size && !bias.is_nan();
+            biases.iter_mut().for_each(|biases| biases.retain(is_ours));
         }
         let (seed, source) = match self.state.settings.seed {
             Some(seed) => (seed, "given"),

@@ -51,7 +51,7 @@ const TICK: Duration = Duration::from_millis(30);
 mod duty {
     /// Switch their vectors on and tell what they have.
     pub const TELL: u8 = 0;
-    /// CoreTask beside the boot processor.
+    /// Work beside the boot processor.
     pub const SERVE: u8 = 1;
     /// The first leads, the others work beside it.
     pub const LEAD: u8 = 2;

@@ -31,8 +31,8 @@ const REPETITIONS: usize = 5;
 const SECONDS: u64 = 15;
 const READING: u64 = 500_000_000;
 
-/// Measures, and says the table. `file` and `size` are the checkpoint's. The model's context may be
-/// another one afterwards.
+/// Measures, and says the table. `file` and `size` are the checkpoint's. The context is as long
+/// as the tests need.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

@@ -158,8 +158,8 @@ impl Outcome {
 
 /// How to measure.
 pub struct Bench<'a> {
-    /// What is measured. Its context may be lengthened before, for tests that are longer: the
-    /// numbers computed then mean nothing, but their computation takes the same time.
+    /// Model that is measured. Where tests are longer than its context, the numbers computed mean
+    /// nothing, but their computation takes the same time.
     pub model: &'a Model,
     /// The arithmetic.
     pub kernels: &'static Kernels,

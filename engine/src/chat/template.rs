@@ -1,8 +1,8 @@
 //! Chat templates: how a model was taught to tell who speaks, by the families that are known.
 //!
 //! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without
-//! Jinja, it is only looked at for signs of its family (`signs`), whose layout is data here
-//! (`layouts`). What a user says is never read as a sign: it stays text.
+//! Jinja, it is only looked at for signs of its family (`detect`), whose layout is data here
+//! (`families`). What a user says is never read as a sign: it stays text.
 //! `engine/tests/engine/chat_templates.rs` compares what comes out with what Jinja2 makes of the
 //! models' own templates.
 

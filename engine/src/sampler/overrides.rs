@@ -63,10 +63,14 @@ impl SamplerOverrides {
     pub fn adjust(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         if let Some(wished) = self.get(Param::Temperature)
-            && (wished.is_nan() || wished < 0.0)
+            && (!wished.is_finite() || wished < 0.0)
         {
+            let wrong = match wished == f32::INFINITY {
+                true => "is no number to divide by",
+                false => "is not 0 or more",
+            };
             said.push(format!(
-                "temperature {wished} is not 0 or more: taking 0, the likeliest token each time"
+                "temperature {wished} {wrong}: taking 0, the likeliest token each time"
             ));
             self.set(Param::Temperature, Some(0.0));
         }
