@@ -7,6 +7,7 @@ use llama2_engine::{
     session::{Options, Session},
     settings::{Settings, Think},
 };
+use llama2_settings::Param;
 use llama2_talk::Next;
 
 use crate::room::{
@@ -276,6 +277,38 @@ fn a_story_inside_of_a_chat_changes_nothing_of_it() {
     // /retry is about the conversation, not about the story.
     let screen = room.type_in(["/story Three tins", "/retry"]);
     assert_eq!(trimmed(&screen)[1], want[1]);
+}
+
+#[test]
+fn a_shorter_context_is_told_as_it_is() {
+    let mut room = Room::steady(speaker());
+    room.positions = Some(300);
+    let screen = room.type_in(["Who?", "/info"]);
+    assert!(
+        screen.said().contains(" of 300 tokens used"),
+        "{}",
+        screen.said()
+    );
+}
+
+/// A bias for a token that is not there is refused, and takes nothing else away; a token has one.
+#[test]
+fn biases_are_the_model_s_own() {
+    let mut room = Room::steady(speaker());
+    let last = speaker().model.config.vocab_size - 1;
+    let biases = [(last + 1, 1), (last, 1), (last, 2)];
+    let biases = biases.map(|(token, bias)| format!("/logit_bias {token}={bias}"));
+    let screen = room.type_in(["/top_k 20", &biases[0], &biases[1], &biases[2]]);
+    let wrong = format!("there are tokens 0 to {last}");
+    assert!(screen.errors().contains(&wrong), "{}", screen.errors());
+    let sampling = &room.state.settings.sampling;
+    assert_eq!(sampling.get(Param::TopK), Some(20.0));
+    let biases = sampling.bias.iter().flatten();
+    let last: Vec<f32> = biases
+        .filter(|(token, _)| *token as usize == last)
+        .map(|(_, bias)| *bias)
+        .collect();
+    assert_eq!(last, [2.0]);
 }
 
 #[test]

@@ -449,6 +449,8 @@ pub struct Room {
     pub known: &'static Known,
     pub state: State,
     pub machine: Machine,
+    /// Length of the session's context, where it is not the model's.
+    pub positions: Option<usize>,
 }
 
 impl Room {
@@ -461,6 +463,7 @@ impl Room {
             known,
             state: State::new(settings, mode),
             machine: Machine::default(),
+            positions: None,
         }
     }
 
@@ -477,7 +480,14 @@ impl Room {
     }
 
     pub fn hold_at(&mut self, screen: &mut Screen) -> Next {
-        let mut session = Session::new(&self.known.model, Options::default()).unwrap();
+        let mut session = Session::new(
+            &self.known.model,
+            Options {
+                positions: self.positions,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let about = [("format".to_string(), "of a test".to_string())];
         let loaded = Loaded {
             id: self.known.name,
