@@ -121,10 +121,14 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
         "-n",
         "0",
     ];
-    let args = [&["chat", &model][..], &slow].concat();
+    let args = [&["chat", &model, "-i", "Tim"][..], &slow].concat();
     let mut terminal = Terminal::start(&args, &folder("stopped"));
-    terminal.wait("Once");
-    terminal.hands("Tim\r\x1b");
+    terminal.wait("Tim and");
+    // Hands, but quick ones: the story has 390 tokens, of about a millisecond each.
+    for key in ["T", "i", "m", "\r", "\x1b"] {
+        terminal.write(key);
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
     terminal.wait("stopped");
     terminal.wait("> Tim\r\n");
     terminal.write("\x03");
@@ -148,7 +152,7 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
     assert_eq!(terminal.modes(), AS_EVER);
     // One that nobody thinks of.
     let mut terminal = Terminal::start(&args, &folder("signalled"));
-    terminal.wait("Once");
+    terminal.wait("Tim and");
     signal(&terminal, libc::SIGUSR1);
     let status = terminal.child.wait().unwrap();
     assert_eq!(
