@@ -311,7 +311,7 @@ const QUANTIZE_HELP: &str = "\
 Examples:
   llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for us
   llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a number, for llama.cpp too
-  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m a model of 16 bits a number in less than a third of that";
+  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m 16 bits to under a third";
 
 /// What `llama2 convert` is asked for.
 #[derive(Group)]

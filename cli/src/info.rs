@@ -135,8 +135,8 @@ fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> 
 /// Most characters of a value that are shown.
 const LINE: usize = 100;
 
-/// What `llama2 run` would find, and the chat template in it. Only a tokenizer that was named has
-/// to be a good one: without it there is still a model to show.
+/// Tokenizer that `llama2 run` would find, and the chat template in it. Only a tokenizer that was
+/// named has to be a good one: without it there is still a model to show.
 fn tokenizer(
     args: &InfoArgs,
     model: &Path,

@@ -94,7 +94,7 @@ impl Lines {
     }
 }
 
-/// Whether standard input is a pipe or a file.
+/// Tells whether standard input is a pipe or a file.
 #[cfg(unix)]
 fn is_piped() -> bool {
     use std::os::{fd::AsFd, unix::fs::FileTypeExt};
@@ -105,7 +105,7 @@ fn is_piped() -> bool {
     metadata.is_ok_and(|metadata| metadata.is_file() || metadata.file_type().is_fifo())
 }
 
-/// Whether standard input is a pipe or a file: a device gives its end at once.
+/// Tells whether standard input is a pipe or a file: a device gives its end at once.
 #[cfg(not(unix))]
 fn is_piped() -> bool {
     use std::io::IsTerminal;

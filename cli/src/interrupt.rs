@@ -43,7 +43,7 @@ pub fn begin() {
     STATE.store(BUSY, Relaxed);
 }
 
-/// Whether it is to stop.
+/// Tells whether it is to stop.
 pub fn wanted() -> bool {
     STATE.load(Relaxed) == STOP
 }

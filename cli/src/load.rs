@@ -116,7 +116,8 @@ impl NamedTokenizer {
         }
     }
 
-    /// Whether it is that of a model with `vocab_size` tokens; else a sentence with both numbers.
+    /// Tells whether it is that of a model with `vocab_size` tokens; else a sentence with both
+    /// numbers.
     pub fn check_model(&self, vocab_size: usize) -> Result<(), Failure> {
         self.tokenizer
             .check_model(vocab_size)

@@ -44,7 +44,7 @@ mod large {
 
     use llama2_engine::buffer::LARGE_PAGE;
 
-    /// Whether it is the engine asking for large pages.
+    /// Tells whether it is the engine asking for large pages.
     pub fn wanted(layout: Layout) -> bool {
         layout.align() == LARGE_PAGE
     }

@@ -36,7 +36,7 @@ struct Request<'a> {
     options: &'a Overrides,
     settings: Settings,
     quiet: bool,
-    /// Whether each line is a story's beginning if the file is one of llama2.c's, which cannot say
+    /// True if each line is a story's beginning if the file is one of llama2.c's, which cannot say
     /// that its model chats.
     stories: bool,
 }

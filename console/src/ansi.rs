@@ -63,7 +63,7 @@ impl Ansi {
         self.height
     }
 
-    /// Whether something is shown.
+    /// Tells whether something is shown.
     pub fn is_shown(&self) -> bool {
         !self.shown.rows.is_empty()
     }

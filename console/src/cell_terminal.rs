@@ -42,7 +42,7 @@ pub struct Places<C> {
     wrap: Wrap,
     /// What stands below the text.
     grid: Option<Grid>,
-    /// Whether the text's last line is not ended.
+    /// True if the text's last line is not ended.
     open: bool,
 }
 

@@ -32,7 +32,7 @@ pub struct Completion {
     pub start: usize,
     /// Whole words.
     pub candidates: Vec<String>,
-    /// Whether something is to follow the word.
+    /// True if something is to follow the word.
     pub more: bool,
 }
 
@@ -112,7 +112,7 @@ fn commands(place: Place) -> impl Iterator<Item = CommandEntry> {
     all().filter(move |entry| place == Place::Boot || !entry.only_boot)
 }
 
-/// Whether a name begins as it was typed, in any case and with `-` for `_`.
+/// Tells whether a name begins as it was typed, in any case and with `-` for `_`.
 fn begins(name: &str, typed: &str) -> bool {
     let mut letters = name.chars();
     typed

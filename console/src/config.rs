@@ -68,7 +68,8 @@ pub fn parse(bytes: &[u8]) -> Result<(Overrides, Vec<String>), String> {
     Ok((overrides, warnings))
 }
 
-/// What can be understood of a configuration that [`parse`] refuses: the values that are right.
+/// Reads what can be understood of a configuration that [`parse`] refuses: the values that are
+/// right.
 pub fn salvage(bytes: &[u8]) -> Overrides {
     let mut overrides = Overrides::default();
     let text = decode(bytes).unwrap_or_default();
@@ -278,7 +279,7 @@ fn would_set(comment: &str) -> Option<&str> {
     is_value.then(|| key.trim())
 }
 
-/// Whether a configuration file sets a key.
+/// Tells whether a configuration file sets a key.
 pub fn sets(text: &str, key: &str) -> bool {
     entries(text)
         .0
@@ -337,7 +338,7 @@ pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     text
 }
 
-/// Whether a value is over at its line's end: no quotes of three and no bracket is open.
+/// Tells whether a value is over at its line's end: no quotes of three and no bracket is open.
 fn is_ended(value: &str) -> bool {
     let mut depth = 0i32;
     let mut rest = value;
@@ -366,7 +367,7 @@ fn is_ended(value: &str) -> bool {
     depth <= 0
 }
 
-/// Where a text in quotes ends, its closing quotes included.
+/// End of a text in quotes, its closing quotes included.
 fn end_of(inside: &str, quote: &str) -> Option<usize> {
     let mut at = 0;
     while at < inside.len() {
@@ -697,7 +698,8 @@ mod tests {
         assert_eq!(
             merge(explained, &wishes[..5], &[]),
             "# How warm. temperature = 0 is greedy; top_p = much\ntemperature = 0.8\n# temperature = 2\n\
-             stop = []\n# top_k = as many\n# seed = 0\nseed = 7\n# context = 9\ntop_p = 0.9\ntop_k = 40\n",
+             stop = []\n# top_k = as many\n# seed = 0\nseed = 7\n# context = 9\n\
+             top_p = 0.9\ntop_k = 40\n",
             "an explained key is set where it is explained"
         );
         assert!(sets("'seed' = 1\n", "seed") && !sets("# seed = 1\n[a]\nseed = 2\n", "seed"));

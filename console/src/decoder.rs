@@ -70,7 +70,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Whether it is no key but tells something of the terminal (xterm's "Control Sequences";
+    /// Tells whether it is no key but tells something of the terminal (xterm's "Control Sequences";
     /// ECMA-48, 8.3): modes, attributes, its state and size, who has the focus, the mouse as rxvt
     /// tells it.
     fn is_report(&self, last: u8) -> bool {
@@ -96,7 +96,7 @@ pub struct Keys {
     state: State,
     /// When the last byte came.
     last: u64,
-    /// Whether the last byte was a carriage return: a line feed right behind it is no second key.
+    /// True if the last byte was a carriage return: a line feed right behind it is no second key.
     returned: bool,
     utf8: Utf8,
     /// Return or Tab, which may be a paste's: its key, and what it is as text.
@@ -399,7 +399,7 @@ impl Keys {
         given(None, None)
     }
 
-    /// Whether something is held back until [`Keys::idle`] says that nothing follows.
+    /// Tells whether something is held back until [`Keys::idle`] says that nothing follows.
     pub fn is_waiting(&self) -> bool {
         self.held.is_some() || self.pasting || self.state != State::Plain
     }

@@ -52,7 +52,7 @@ pub struct Editor {
     search: Option<Search>,
     /// What Ctrl-Y brings back.
     killed: String,
-    /// Whether the last key killed: the next one adds to it.
+    /// True if the last key killed: the next one adds to it.
     killing: bool,
     pasting: bool,
 }
@@ -395,7 +395,7 @@ impl Editor {
         Event::Submitted(text)
     }
 
-    /// Whether an entry of the history is shown as it is.
+    /// Tells whether an entry of the history is shown as it is.
     fn shows_entry(&self) -> bool {
         let shown = self
             .recalled

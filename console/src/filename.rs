@@ -83,7 +83,7 @@ fn split(name: &str) -> (&str, &str) {
     (name, EXTENSION)
 }
 
-/// Whether a file's name is a conversation's.
+/// Tells whether a file's name is a conversation's.
 pub fn is_conversation(name: &str) -> bool {
     [EXTENSION, LONG_EXTENSION].iter().any(|extension| {
         let at = name.len().saturating_sub(extension.len());
@@ -91,7 +91,7 @@ pub fn is_conversation(name: &str) -> bool {
     })
 }
 
-/// Whether two names are one file's on FAT.
+/// Tells whether two names are one file's on FAT.
 pub fn is_same(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }

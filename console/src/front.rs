@@ -152,7 +152,7 @@ impl Menu {
 pub struct MenuRow {
     /// Name first, then what is told of it: columns.
     pub cells: Vec<String>,
-    /// Whether it cannot be taken; the last cell says why.
+    /// True if it cannot be taken; the last cell says why.
     pub grey: bool,
 }
 

@@ -54,7 +54,7 @@ impl History {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

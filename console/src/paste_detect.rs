@@ -41,7 +41,7 @@ impl Pace {
         self.level = self.level.saturating_add(Pace::KEY);
     }
 
-    /// Whether keys come faster than hands make them.
+    /// Tells whether keys come faster than hands make them.
     pub fn is_fast(&self) -> bool {
         self.level > Pace::FULL
     }

@@ -28,9 +28,9 @@ pub struct Terminal {
     /// Breaks lines between words, where the terminal's width is known for sure.
     wrap: Option<Wrap>,
     columns: usize,
-    /// Whether colours are sent.
+    /// True if colours are sent.
     colours: bool,
-    /// Whether the text's last line is not ended.
+    /// True if the text's last line is not ended.
     open: bool,
     out: String,
 }

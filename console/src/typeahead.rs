@@ -73,7 +73,7 @@ impl Typeahead {
         self.keys.pop_front()
     }
 
-    /// Whether none waits.
+    /// Tells whether none waits.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -33,7 +33,7 @@ pub struct Row {
 pub struct Cell<'a> {
     /// The characters.
     pub text: &'a str,
-    /// Whether it is the prompt's.
+    /// True if it is the prompt's.
     pub prompt: bool,
     /// 1 or 2.
     pub columns: usize,

@@ -37,8 +37,8 @@ pub fn cut(text: &str, columns: usize) -> &str {
     text
 }
 
-/// Whether consoles may disagree about the columns of this cluster: it joins several characters, or
-/// is an emoji or a lone mark.
+/// Tells whether consoles may disagree about the columns of this cluster: it joins several
+/// characters, or is an emoji or a lone mark.
 pub fn is_doubtful(cluster: &str) -> bool {
     let mut letters = cluster.chars();
     letters.next().is_some_and(|first| {

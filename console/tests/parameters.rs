@@ -52,7 +52,7 @@ fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
     }
 }
 
-/// What a flag sets.
+/// Value that a flag sets.
 fn by_flag(spec: &Spec, word: &str) -> Result<Overrides, String> {
     let flag = format!("--{}", spec.flags[0]);
     let words = match spec.domain {
@@ -65,7 +65,7 @@ fn by_flag(spec: &Spec, word: &str) -> Result<Overrides, String> {
     }
 }
 
-/// What a command sets.
+/// Value that a command sets.
 fn by_command(spec: &Spec, word: &str) -> Result<Overrides, String> {
     let line = format!("/{} {word}", spec.commands[0]);
     let Input::Command(command) = parse(&line, Place::Boot)? else {
@@ -80,7 +80,7 @@ fn by_command(spec: &Spec, word: &str) -> Result<Overrides, String> {
     Ok(settings)
 }
 
-/// The same after a file was written and read.
+/// Value after a file was written and read.
 fn saved(values: &Overrides) -> Overrides {
     let conversation = Conversation {
         settings: values.clone(),

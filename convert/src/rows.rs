@@ -168,7 +168,7 @@ impl<'a> Converter<'a> {
     }
 }
 
-/// Whether all numbers in a piece of a part of `tensor` are finite.
+/// Tells whether all numbers in a piece of a part of `tensor` are finite.
 fn check<W>(tensor: &Tensor, part: usize, piece: &[u8]) -> Result<(), Error<W>> {
     if tensor.encoding.is_finite(part, piece) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What `llama2.efi` does that needs no firmware: read its configuration and command line, choose a
-//! model, understand the firmware's keys, cut text into its pieces. The application itself
+//! Parts of `llama2.efi` that need no firmware: which cores work and how they share it, stacks, a
+//! processor's own functions, the firmware's keys and errors. The application itself
 //! (`main.rs` and `firmware/`) brings the firmware; this half is tested on the host.
 #![cfg_attr(not(test), no_std)]
 
@@ -11,7 +11,6 @@ pub mod arch;
 pub mod command_line;
 pub mod cores;
 pub mod file_error;
-pub mod model_names;
 pub mod options;
 pub mod progress;
 pub mod ring;

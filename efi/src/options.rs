@@ -3,10 +3,6 @@
 use llama2_console::layout::KeyboardLayout;
 use llama2_settings::{Choice, Overrides, Param};
 
-/// Sentence before the last line where the machine starts again: for whoever runs it and may think
-/// that this was the end.
-pub const AGAIN: &str = "Starting the machine again.";
-
 /// A test's wish, by the key `test`: firmware that behaves as OVMF does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {

@@ -62,8 +62,12 @@ impl Stacks {
         }
     }
 
-    /// Has [`is_elsewhere`] know these, instead of those before.
+    /// Has [`is_elsewhere`] know these, instead of those before; if there are none, still those
+    /// before, where cores may be that did not come back in time.
     pub fn announce(&self) {
+        if self.states.is_empty() {
+            return;
+        }
         BYTES.store(0, Relaxed);
         ANNOUNCED.store(self.memory.as_ptr().cast_mut(), Relaxed);
         BYTES.store(self.states.len() * SIZE, Relaxed);

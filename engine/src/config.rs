@@ -20,7 +20,7 @@ pub struct Config {
     pub vocab_size: usize,
     /// Longest context in positions.
     pub seq_len: usize,
-    /// Whether the classifier is the embedding table (tied) or a matrix of its own.
+    /// True if the classifier is the embedding table (tied) or a matrix of its own.
     pub shared_classifier: bool,
     /// What its architecture does in its own way.
     pub variant: Variant,

@@ -116,7 +116,7 @@ impl Context {
         self.positions
     }
 
-    /// What keys and values are kept in.
+    /// Type that keys and values are kept in.
     pub fn kv(&self) -> KvType {
         self.kv
     }
@@ -126,7 +126,7 @@ impl Context {
         self.memory
     }
 
-    /// Whether it is less than the model's because there is no memory for more.
+    /// Tells whether it is less than the model's because there is no memory for more.
     pub fn is_short(&self) -> bool {
         self.positions < self.own && !self.wanted
     }

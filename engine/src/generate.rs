@@ -30,7 +30,7 @@ pub enum PromptError {
 }
 
 impl PromptError {
-    /// Whether the model has tokens for all of `text`.
+    /// Tells whether the model has tokens for all of `text`.
     pub(crate) fn check(tokenizer: &Tokenizer, text: &[u8]) -> Result<(), PromptError> {
         match tokenizer.lacks(text) {
             Some(character) => Err(PromptError::NoToken { character }),
@@ -61,7 +61,7 @@ impl core::error::Error for PromptError {}
 /// single precision.
 pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
 
-/// Whether logits are what a token can be chosen by.
+/// Tells whether logits are what a token can be chosen by.
 pub fn are_numbers(logits: &[f32]) -> bool {
     // Without a way out of the loop, so that it is one of vectors.
     logits
@@ -132,7 +132,7 @@ impl Output {
             .reserve(longest.unwrap_or(0) + self.text.capacity());
     }
 
-    /// Whether one of them has come.
+    /// Tells whether one of them has come.
     pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
@@ -215,7 +215,7 @@ pub struct Generation {
     position: usize,
     steps: usize,
     over: bool,
-    /// Whether the model gave what are no numbers.
+    /// True if the model gave what are no numbers.
     broken: bool,
     /// Most tokens of a pass.
     batch: usize,
@@ -326,7 +326,7 @@ impl Generation {
         Step::Text(self.output.text())
     }
 
-    /// Whether it is over because the model gives no numbers: [`NOT_NUMBERS`].
+    /// Tells whether it is over because the model gives no numbers: [`NOT_NUMBERS`].
     pub fn is_broken(&self) -> bool {
         self.broken
     }

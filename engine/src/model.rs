@@ -70,7 +70,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether queries and keys have norms.
+    /// Tells whether queries and keys have norms.
     pub(crate) fn has_head_norms(&self) -> bool {
         !self.q_norm.is_empty()
     }
@@ -273,7 +273,7 @@ impl Model {
     }
 }
 
-/// Where row `row` of queries or keys goes, so that i and i + head_dim / 2 of a head stand side by
+/// Place of row `row` of queries or keys, so that i and i + head_dim / 2 of a head stand side by
 /// side.
 fn paired(row: usize, head_dim: usize) -> usize {
     let (inside, half) = (row % head_dim, head_dim / 2);

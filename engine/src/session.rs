@@ -229,7 +229,7 @@ impl<'m> Session<'m> {
         self.tuner.threads()
     }
 
-    /// Whether [`threads`](Session::threads) is still being found out.
+    /// Tells whether [`threads`](Session::threads) is still being found out.
     pub fn is_tuning(&self) -> bool {
         self.tuner.is_tuning()
     }
@@ -319,7 +319,7 @@ struct Pass<'a> {
     x: Shared<'a, f32>,
     normed: Shared<'a, f32>,
     normed_quants: SharedActivations<'a>,
-    /// Whether the cache takes whole heads only.
+    /// True if the cache takes whole heads only.
     whole_heads: bool,
     q: Shared<'a, f32>,
     q_quants: SharedActivations<'a>,

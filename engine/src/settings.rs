@@ -1,4 +1,4 @@
-//! What a user can set about a run, with run.c's adjustments; where nothing is set, a default is
+//! Settings of a run, with run.c's adjustments; where nothing is set, a default is
 //! chosen later.
 
 use alloc::{format, string::String, vec::Vec};

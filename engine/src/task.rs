@@ -12,7 +12,7 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What is to be done, with the prompt already encoded: one that does not fit is refused before the
+/// Work to be done, with the prompt already encoded: one that does not fit is refused before the
 /// weights are read.
 pub enum Task {
     /// Going on from a text, for so many steps.

@@ -120,7 +120,7 @@ impl Font {
         }
     }
 
-    /// Whether it has this character.
+    /// Tells whether it has this character.
     pub(crate) fn has(&self, letter: char) -> bool {
         outlines::contours(letter).is_some()
     }

@@ -101,7 +101,7 @@ impl Picture {
         self.forgotten = true;
     }
 
-    /// Whether [`Picture::flush`] has something to do.
+    /// Tells whether [`Picture::flush`] has something to do.
     pub(crate) fn is_due(&self) -> bool {
         self.forgotten || self.touched.contains(&true)
     }

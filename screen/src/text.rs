@@ -66,7 +66,7 @@ pub(crate) struct Text {
     rows: VecDeque<Row>,
     /// Rows that are gone.
     gone: usize,
-    /// Whether the last row still grows.
+    /// True if the last row still grows.
     open: bool,
     /// Where in the last row the word begins that may have to move to the next one.
     word: usize,

@@ -39,12 +39,12 @@ pub(crate) struct Bar {
     pub rates: VecDeque<u64>,
 }
 
-/// Where everything is, in cells.
+/// Places of everything, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Places {
     /// The conversation; its text has margins within.
     pub pane: Rect,
-    /// Where text begins, and how wide it is.
+    /// First column of text, and its width.
     pub left: u16,
     pub measure: u16,
     /// The frame around what is typed.

@@ -8,7 +8,7 @@ use alloc::{
 
 use crate::{Choice, Domain, Exit, Overrides, Param, ParamValue, Spec, TABLE};
 
-/// What a command line asks for.
+/// Request of a command line.
 #[derive(Debug, PartialEq)]
 pub enum CommandLine {
     /// A run with these values.

@@ -111,7 +111,7 @@ impl Overrides {
         usize::try_from(self.whole(param)?).ok()
     }
 
-    /// Whether something is asked for.
+    /// Tells whether something is asked for.
     pub fn truth(&self, param: Param) -> bool {
         self.get(param) == Some(&ParamValue::Truth(true))
     }

@@ -74,7 +74,7 @@ impl Api {
     /// No field.
     pub const NONE: Api = Api::all("");
 
-    /// The same name everywhere.
+    /// Names that are the same everywhere.
     pub(crate) const fn all(name: &'static str) -> Api {
         Api {
             llama_server: name,
@@ -119,7 +119,7 @@ pub enum Domain {
     Text,
     /// Texts, of which none is empty.
     Texts,
-    /// What is added to the logits of tokens.
+    /// Numbers that are added to the logits of tokens.
     Biases,
     /// Yes or no.
     Truth,

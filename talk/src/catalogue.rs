@@ -1,4 +1,4 @@
-//! What can be told of a model before it is loaded: its numbers' type, and whether there is memory
+//! Facts about a model before it is loaded: its numbers' type, and whether there is memory
 //! for it.
 
 use alloc::{

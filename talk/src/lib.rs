@@ -19,9 +19,14 @@ mod dispatch;
 mod files;
 pub mod host;
 pub mod menu;
+pub mod model_names;
 mod prompt;
 pub mod reply;
 mod session_loop;
 mod wishes;
 
 pub use session_loop::{Loaded, Next, State, hold, tell_once};
+
+/// Sentence before the last line where the machine starts again: for whoever runs it and may think
+/// that this was the end.
+pub const AGAIN: &str = "Starting the machine again.";

@@ -63,7 +63,7 @@ pub struct ReplyStats {
     pub first_pass: u64,
     /// Microseconds of all.
     pub took: u64,
-    /// Whether a key stopped it.
+    /// True if a key stopped it.
     pub stopped: bool,
     /// Nanoseconds that showing it took.
     pub drawing: u64,
@@ -99,7 +99,7 @@ pub(crate) struct Stream<'a> {
     slow: bool,
     /// Tells thoughts from answers, in chat.
     reply: Option<Reply>,
-    /// Whether thoughts may come that nobody sees.
+    /// True if thoughts may come that nobody sees.
     hides: bool,
     progress: Progress,
     start: u64,
@@ -109,7 +109,7 @@ pub(crate) struct Stream<'a> {
     /// When it was last told how fast it is, and how many tokens there were.
     told: (u64, usize),
     stopped: bool,
-    /// Whether something was typed for later.
+    /// True if something was typed for later.
     typed: bool,
     /// The answer, and the thoughts before it.
     answer: String,
@@ -124,7 +124,7 @@ pub(crate) struct Stage<'a> {
     pub model: &'a str,
     pub seq_len: usize,
     pub only: Option<usize>,
-    /// Whether the first token takes so long that the status is worth showing at once.
+    /// True if the first token takes so long that the status is worth showing at once.
     pub slow: bool,
 }
 
@@ -188,7 +188,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Whether nothing of the reply can be seen yet.
+    /// Tells whether nothing of the reply can be seen yet.
     fn is_silent(&self) -> bool {
         self.answer.is_empty() && self.thought.is_empty()
     }

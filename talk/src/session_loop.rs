@@ -39,7 +39,7 @@ use crate::{
 
 /// A model that is in memory.
 pub struct Loaded<'a, 'm> {
-    /// What the shell knows it by: an [`crate::host::ModelEntry`]'s `id`.
+    /// Name that the shell knows it by: an [`crate::host::ModelEntry`]'s `id`.
     pub id: &'a str,
     /// What people know it by.
     pub name: &'a str,
@@ -59,7 +59,7 @@ impl Loaded<'_, '_> {
         self.session.positions()
     }
 
-    /// Whether a pass over its weights takes so long that people see it.
+    /// Tells whether a pass over its weights takes so long that people see it.
     fn is_slow(&self) -> bool {
         const SLOW: u64 = 64 << 20;
         self.session.model().bytes_per_token() >= SLOW
@@ -277,7 +277,7 @@ impl Talk<'_, '_, '_> {
         self.console.show(style, &format!("{line}\n"));
     }
 
-    /// Whether the model tells stories instead of talking.
+    /// Tells whether the model tells stories instead of talking.
     pub fn tells(&self) -> bool {
         match self.state.mode.or(self.state.usual) {
             Some(mode) => mode == Mode::Generate,
@@ -285,7 +285,7 @@ impl Talk<'_, '_, '_> {
         }
     }
 
-    /// Whether llama.cpp's defaults hold: in a dialog that is not run.c's.
+    /// Tells whether llama.cpp's defaults hold: in a dialog that is not run.c's.
     pub fn is_dialog(&self) -> bool {
         let run_c = self.loaded.tokenizer.chat_template().is_none()
             && !matches!(self.loaded.format, Format::Gguf { .. });

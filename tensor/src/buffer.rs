@@ -79,7 +79,7 @@ impl Drop for Region {
 }
 
 /// Room for many buffers side by side in one allocation, so that small ones too lie on large pages.
-/// Where the allocator has no room for it in one piece, each buffer gets memory of its own.
+/// If the allocator has no room for it in one piece, each buffer gets memory of its own.
 pub struct Arena {
     region: Option<Arc<Region>>,
     used: usize,

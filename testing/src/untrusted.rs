@@ -1,4 +1,4 @@
-//! What is done with bytes that nobody vouches for: one function for each kind of input, for the
+//! Uses of bytes that nobody vouches for: one function for each kind of input, for the
 //! fuzzers (`fuzz/`) and for the test that replays what they found. Each panics where a promise is
 //! broken.
 

@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use llama2_console::config;
-use llama2_efi::model_names::is_model;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Memory,
@@ -21,6 +20,7 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 use llama2_settings::{Overrides, Param, ParamValue};
+use llama2_talk::model_names::is_model;
 
 use crate::arch::Arch;
 

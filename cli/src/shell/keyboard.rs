@@ -7,9 +7,9 @@
 
 use std::sync::atomic::AtomicBool;
 
-/// Whether the terminal gives single keys now.
+/// True if the terminal gives single keys now.
 pub static RAW: AtomicBool = AtomicBool::new(false);
-/// Whether its size has changed.
+/// True if its size has changed.
 pub static RESIZED: AtomicBool = AtomicBool::new(false);
 
 #[cfg(not(unix))]

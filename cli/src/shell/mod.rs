@@ -46,7 +46,7 @@ use screen::TerminalScreen;
 /// What the bundled model is called in a menu, in `/model` and in `LLAMA2.CFG`.
 pub const BUNDLED: &str = "bundled";
 
-/// Whether somebody types and sees what is shown, on a terminal that can move its cursor.
+/// Tells whether somebody types and sees what is shown, on a terminal that can move its cursor.
 pub fn is_wanted() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
@@ -81,7 +81,7 @@ fn configuration() -> Overrides {
     }
 }
 
-/// What the command line says, for [`Overrides::over`].
+/// Values of the command line, for [`Overrides::over`].
 fn said(args: &ChatArgs) -> Overrides {
     let mut said = args.flags.0.clone();
     // A system prompt is for a chat, whatever the file is.

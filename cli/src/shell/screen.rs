@@ -23,7 +23,7 @@ use llama2_talk::host::Console;
 use super::keyboard::{Keyboard, RAW, RESIZED};
 use crate::failure::Failure;
 
-/// Whether the command was stopped and goes on: somebody else has had the terminal.
+/// True if the command was stopped and goes on: somebody else has had the terminal.
 static CONTINUED: AtomicBool = AtomicBool::new(false);
 
 /// Has it give single keys, and pastes in one piece.

@@ -117,7 +117,7 @@ pub struct CommandEntry {
     pub help: &'static str,
     /// What can be completed behind it.
     pub values: Values,
-    /// Whether it is there only where the machine was booted.
+    /// True if it is there only where the machine was booted.
     pub only_boot: bool,
     reading: Reading,
 }

@@ -1,4 +1,4 @@
-//! What may stand behind a command: read, range-checked, and refused in one sentence.
+//! Values behind a command: read, range-checked, and refused in one sentence.
 
 use alloc::{
     format,
@@ -27,7 +27,7 @@ pub fn alone(entry: &CommandEntry, rest: &str, command: Command) -> Result<Comma
     ))
 }
 
-/// What was typed, shortly: it goes into a sentence.
+/// The beginning of what was typed: it goes into a sentence.
 pub fn short(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let cut = crate::width::cut(line, 40);

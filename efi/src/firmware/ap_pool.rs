@@ -218,12 +218,19 @@ extern "C" fn give_up() -> ! {
         )),
         None => panic!("no pool is at work, and one waits for it: {message}"),
     };
-    let _ = MESSAGE.with(|message| {
-        let said = core::str::from_utf8(&message.bytes[..message.len]).unwrap_or_default();
-        if !said.is_empty() {
-            fail(said);
+    // Another core that panics as well holds it for a moment, to see that it is not the first.
+    for _ in 0..1000 {
+        let had = MESSAGE.with(|message| {
+            let said = core::str::from_utf8(&message.bytes[..message.len]).unwrap_or_default();
+            if !said.is_empty() {
+                fail(said);
+            }
+        });
+        if had.is_some() {
+            break;
         }
-    });
+        core::hint::spin_loop();
+    }
     fail("it did not say why")
 }
 

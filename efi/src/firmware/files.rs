@@ -22,12 +22,12 @@ use alloc::{
 };
 use core::ops::Range;
 
-use llama2_efi::model_names::{FOLDERS, ListedFile, normalise};
 use llama2_engine::{
     buffer::Buffer,
     source::{ByteSource, ReadError},
     units::Grouped,
 };
+use llama2_talk::model_names::{FOLDERS, ListedFile, normalise};
 use uefi::{
     CString16, Handle, Status,
     boot::{self, SearchType},
@@ -66,7 +66,7 @@ const MOST_ENTRIES: usize = 10_000;
 pub struct Volume {
     /// What to call it.
     pub name: String,
-    /// Whether the application was started from it.
+    /// True if the application was started from it.
     pub is_own: bool,
     pub handle: Handle,
     pub root: Directory,
@@ -90,7 +90,7 @@ impl Volumes {
         volumes
     }
 
-    /// Whether the application was started from a disk, and not over the network or from the
+    /// Tells whether the application was started from a disk, and not over the network or from the
     /// firmware itself.
     ///
     /// # Quirks

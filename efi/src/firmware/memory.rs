@@ -35,8 +35,8 @@ struct Firmware;
 #[global_allocator]
 static ALLOCATOR: Firmware = Firmware;
 
-/// Whether a layout is served in pages; small ones with a wide alignment from the pool, with room
-/// to move.
+/// Tells whether a layout is served in pages; small ones with a wide alignment from the pool, with
+/// room to move.
 fn in_pages(layout: &Layout) -> bool {
     layout.size() >= LARGE || layout.align() > PAGE / 2
 }

@@ -9,7 +9,6 @@ use alloc::{
 use core::ops::ControlFlow;
 
 use llama2_console::{config, text};
-use llama2_efi::model_names::{self, TOKENIZERS, normalise};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     gguf::{self, PartName},
@@ -17,6 +16,7 @@ use llama2_engine::{
     tokenizer::Tokenizer,
     units::{Bytes, Grouped, PATH, short},
 };
+use llama2_talk::model_names::{self, TOKENIZERS, normalise};
 
 use llama2_settings::{Overrides, Param};
 use llama2_talk::{
@@ -89,7 +89,7 @@ pub struct Source {
 pub struct Pair {
     pub model: Source,
     tokenizer: Option<Source>,
-    /// Whether the user named the tokenizer.
+    /// True if the user named the tokenizer.
     named: bool,
     /// What the model's file holds, where that has been looked at.
     pub checkpoint: Option<Checkpoint>,
@@ -210,8 +210,8 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     places
 }
 
-/// Whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi may
-/// do.
+/// Tells whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi
+/// may do.
 fn speaks_without(model: &Checkpoint) -> bool {
     let ours = || Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
     matches!(model.format, Format::Gguf { .. })

@@ -9,8 +9,8 @@ use uefi::{
     table,
 };
 
-use llama2_efi::options::AGAIN;
 use llama2_settings::Exit;
+use llama2_talk::AGAIN;
 
 use super::{console, terminal};
 

@@ -43,7 +43,7 @@ use super::{
     shell,
 };
 
-/// Whether renaming is refused.
+/// True if renaming is refused.
 static RENAMES_NOT: AtomicBool = AtomicBool::new(false);
 
 /// Bytes handed to the firmware at once.
@@ -81,7 +81,7 @@ fn none() -> FileError {
     }
 }
 
-/// Whether the volume says that it cannot be written, and how many bytes are free.
+/// Tells whether the volume says that it cannot be written, and how many bytes are free.
 fn info(volume: &mut Volume) -> Option<(bool, u64)> {
     let info = volume.root.get_boxed_info::<FileSystemInfo>().ok()?;
     Some((info.read_only(), info.free_space()))
@@ -123,7 +123,7 @@ pub fn list() -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether there is a file or a folder of this name.
+/// Tells whether there is a file or a folder of this name.
 pub fn exists(name: &str) -> bool {
     places().iter_mut().any(|place| {
         // What cannot be opened is there, and must not be written over.

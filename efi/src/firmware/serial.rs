@@ -147,7 +147,7 @@ impl Serial {
         let _ = boot::connect_controller(handle, &[], None, true);
     }
 
-    /// Whether everything that was written has been sent; also if the port does not tell.
+    /// Tells whether everything that was written has been sent; also if the port does not tell.
     fn is_drained(&mut self) -> bool {
         let raw = self.raw();
         let mut bits = ControlBits::empty();

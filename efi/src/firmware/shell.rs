@@ -45,7 +45,7 @@ pub fn own_device() -> Option<Handle> {
     open::<LoadedImage>(boot::image_handle())?.get()?.device()
 }
 
-/// Whether the UEFI Shell started us: it owns the screen.
+/// Tells whether the UEFI Shell started us: it owns the screen.
 pub fn is_parent() -> bool {
     open::<ShellParameters>(boot::image_handle()).is_some()
 }

@@ -57,12 +57,12 @@ const LISTENED: Duration = Duration::from_millis(10);
 struct Line {
     port: Option<Serial>,
     terminal: wire::Terminal,
-    /// Whether pastes are to be marked.
+    /// True if pastes are to be marked.
     marked: bool,
     decoder: Keys,
     /// When the last byte came.
     heard: Option<u64>,
-    /// Whether the terminal has told its width.
+    /// True if the terminal has told its width.
     measured: bool,
 
     /// Keys of line and keyboard that nobody has taken yet. It never grows: see [`last_words`].
@@ -137,10 +137,10 @@ pub fn show_on(picture: Option<Box<dyn Picture>>) {
     }
 }
 
-/// Whether there is a conversation: terminals are asked to mark what is pasted, and how wide they
-/// are. The serial line's cursor is at a line's beginning. The line is listened to all the time: a
-/// token of a large model may take seconds, and what is typed meanwhile would be lost, or be taken
-/// for keys that came all at once.
+/// Tells whether there is a conversation: terminals are asked to mark what is pasted, and how wide
+/// they are. The serial line's cursor is at a line's beginning. The line is listened to all the
+/// time: a token of a large model may take seconds, and what is typed meanwhile would be lost, or
+/// be taken for keys that came all at once.
 pub fn interactive(wanted: bool) {
     TIMER.with(|timer| {
         *timer = None;
@@ -460,7 +460,8 @@ pub fn key() -> Option<Key> {
     AHEAD.with(Typeahead::take).flatten().or_else(pressed)
 }
 
-/// Whether the user wants what is going on to stop: Esc or Ctrl-C. Other keys wait for [`key`].
+/// Tells whether the user wants what is going on to stop: Esc or Ctrl-C. Other keys wait for
+/// [`key`].
 pub fn stopped() -> bool {
     on_picture(&mut |picture| picture.draw());
     while let Some(key) = pressed() {

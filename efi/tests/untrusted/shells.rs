@@ -1,4 +1,4 @@
-//! What is done with bytes that nobody vouches for where the shells read them: files, a boot
+//! Uses of bytes that nobody vouches for where the shells read them: files, a boot
 //! entry's options, keys, texts to be shown. One function for each kind of input, for the fuzzers
 //! (`fuzz/`) and for the test that replays what they found. Each panics where a promise is broken.
 
@@ -292,9 +292,11 @@ pub fn seeds(target: &str) -> Vec<Seed> {
             ])
         }
         "command_line" => {
-            let long = "-t 0.5 -p 1 -s -7 -n 10 -i \"Once upon\" -m chat -y s --exit=return --log --bench --threads 2 --context=64 --kernels avx2 \
-                        --kv f16 --think off --stop \"a b\" --logit-bias 7=-1.5 --top-k 20 --min-p=0.1 --typical 0.9 --repeat-penalty 1.1 \
-                        --repeat-last-n 32 --frequency-penalty=-1 --presence-penalty -0.5 --keyboard FR --display=text\0";
+            let long = "-t 0.5 -p 1 -s -7 -n 10 -i \"Once upon\" -m chat -y s --exit=return --log \
+                        --bench --threads 2 --context=64 --kernels avx2 --kv f16 --think off \
+                        --stop \"a b\" --logit-bias 7=-1.5 --top-k 20 --min-p=0.1 --typical 0.9 \
+                        --repeat-penalty 1.1 --repeat-last-n 32 --frequency-penalty=-1 \
+                        --presence-penalty -0.5 --keyboard FR --display=text\0";
             Vec::from([
                 seed("options", utf16(long)),
                 seed("words", long.replace(' ', "\n")),

@@ -148,7 +148,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the machine read faster before than after or the other way round, by more than
+    /// Tells whether the machine read faster before than after or the other way round, by more than
     /// [`TOLERANCE`]: then the percentage means nothing.
     pub fn read_changed(&self) -> bool {
         self.read

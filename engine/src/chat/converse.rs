@@ -25,7 +25,7 @@ pub trait ConverseHost {
     /// If it cannot be shown.
     fn answer(&mut self, chat: &mut Chat) -> Result<(), Self::Error>;
 
-    /// Whether somebody is there who can say it in fewer words.
+    /// Tells whether somebody is there who can say it in fewer words.
     fn is_patient(&self) -> bool;
 }
 

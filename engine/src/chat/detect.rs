@@ -67,8 +67,8 @@ pub(super) fn read(jinja: &str) -> Template {
     template
 }
 
-/// Whether a template writes a variable: names it between braces or in a sum, not in a comment or a
-/// condition alone.
+/// Tells whether a template writes a variable: names it between braces or in a sum, not in a
+/// comment or a condition alone.
 fn writes(jinja: &str, name: &str) -> bool {
     let mut rest = jinja;
     while let Some(at) = rest.find('{') {
@@ -92,8 +92,8 @@ fn writes(jinja: &str, name: &str) -> bool {
     false
 }
 
-/// Whether `name` stands in a Jinja expression as a variable, not inside of a string or of a longer
-/// name.
+/// Tells whether `name` stands in a Jinja expression as a variable, not inside of a string or of a
+/// longer name.
 fn names(tag: &str, name: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let (mut quote, mut at) = (None, 0);

@@ -56,11 +56,11 @@ pub(super) struct Dialog {
     to_pass: usize,
     /// Tokens that the model gave and that have not been passed: its last one.
     next: Option<u32>,
-    /// Whether the last answer has its end.
+    /// True if the last answer has its end.
     closed: bool,
-    /// Whether the answer is over.
+    /// True if the answer is over.
     over: bool,
-    /// Whether the model gave what are no numbers.
+    /// True if the model gave what are no numbers.
     broken: bool,
     /// Tokens of the answer so far, and most of one.
     said: usize,
@@ -492,13 +492,13 @@ impl Dialog {
         self.top
     }
 
-    /// Whether the answer was cut, because the context is full.
+    /// Tells whether the answer was cut, because the context is full.
     pub(super) fn is_cut(&self) -> bool {
         let full = self.context.len() + 1 >= self.seq_len;
         full && self.over && !self.closed && !self.output.stopped() && self.said < self.most
     }
 
-    /// Whether the answer has as many tokens as one may have.
+    /// Tells whether the answer has as many tokens as one may have.
     pub(super) fn is_limited(&self) -> bool {
         self.over && !self.closed && !self.output.stopped() && self.said >= self.most
     }

@@ -6,7 +6,7 @@ pub(super) struct TemplateLayout {
     pub(super) name: &'static str,
     /// Before and after the system prompt.
     pub(super) system: [&'static str; 2],
-    /// Whether the system prompt stands inside of the first user's turn.
+    /// True if the system prompt stands inside of the first user's turn.
     pub(super) inside: bool,
     /// Before and after what the user says.
     pub(super) user: [&'static str; 2],

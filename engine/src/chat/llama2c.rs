@@ -39,7 +39,7 @@ pub struct Llama2Chat {
     to_pass: usize,
     steps: usize,
     seq_len: usize,
-    /// Whether the model gave what are no numbers.
+    /// True if the model gave what are no numbers.
     broken: bool,
     /// Most tokens of a pass.
     batch: usize,
@@ -288,7 +288,7 @@ impl Llama2Chat {
         self.position
     }
 
-    /// Whether there is room for another pass.
+    /// Tells whether there is room for another pass.
     pub fn is_over(&self) -> bool {
         self.position >= self.steps
     }

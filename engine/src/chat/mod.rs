@@ -63,17 +63,17 @@ impl Chat {
         }
     }
 
-    /// Whether it is run.c's chat.
+    /// Tells whether it is run.c's chat.
     pub fn is_run_c(&self) -> bool {
         matches!(self.0, Kind::Llama2c(_))
     }
 
-    /// Whether the model only goes on from what is said.
+    /// Tells whether the model only goes on from what is said.
     pub fn is_completion(&self) -> bool {
         !self.is_run_c() && self.template().is_none()
     }
 
-    /// Whether a model that can think before it answers is to.
+    /// Tells whether a model that can think before it answers is to.
     pub fn set_thinking(&mut self, think: bool) {
         if let Kind::Dialog(dialog) = &mut self.0 {
             dialog.set_thinking(think);
@@ -88,7 +88,7 @@ impl Chat {
         }
     }
 
-    /// Whether a turn could begin: tried without beginning it.
+    /// Tells whether a turn could begin: tried without beginning it.
     ///
     /// # Errors
     /// As [`Chat::begin_turn`].
@@ -126,7 +126,7 @@ impl Chat {
         }
     }
 
-    /// Whether the answer ended because the model gives no numbers:
+    /// Tells whether the answer ended because the model gives no numbers:
     /// [`crate::generate::NOT_NUMBERS`].
     pub fn is_broken(&self) -> bool {
         match &self.0 {
@@ -135,7 +135,8 @@ impl Chat {
         }
     }
 
-    /// Whether the answer was cut, because the context is full; the next turn drops what is oldest.
+    /// Tells whether the answer was cut, because the context is full; the next turn drops what is
+    /// oldest.
     pub fn is_cut(&self) -> bool {
         matches!(&self.0, Kind::Dialog(dialog) if dialog.is_cut())
     }
@@ -218,7 +219,7 @@ impl Chat {
         }
     }
 
-    /// Whether the last answer ended because it had as many tokens as one may have.
+    /// Tells whether the last answer ended because it had as many tokens as one may have.
     pub fn is_limited(&self) -> bool {
         matches!(&self.0, Kind::Dialog(dialog) if dialog.is_limited())
     }
@@ -239,7 +240,7 @@ impl Chat {
         }
     }
 
-    /// Whether nothing more can be said.
+    /// Tells whether nothing more can be said.
     pub fn is_over(&self) -> bool {
         match &self.0 {
             Kind::Llama2c(chat) => chat.is_over(),

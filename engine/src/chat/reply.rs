@@ -13,7 +13,7 @@ pub enum Part {
     Label,
     /// Word that a thought follows: not the model's.
     ThoughtLabel,
-    /// What the model thinks.
+    /// Words that the model thinks.
     Thought,
     /// What it answers.
     Answer,
@@ -32,7 +32,7 @@ pub struct Reply {
     labelled: bool,
     /// What is being shown, once its label was.
     part: Option<Part>,
-    /// Whether a word of it was shown.
+    /// True if a word of it was shown.
     words: bool,
     /// White space behind that word, shown if another one follows.
     held: String,
@@ -86,7 +86,7 @@ impl Reply {
         }
     }
 
-    /// Whether what was shown ends with a line's end.
+    /// Tells whether what was shown ends with a line's end.
     pub fn line_ended(&self) -> bool {
         self.line_ended
     }

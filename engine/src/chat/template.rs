@@ -38,9 +38,9 @@ pub struct Template {
     pub(super) preface: [String; 2],
     /// How an answer begins, in the template's own words.
     pub(super) opening: [&'static str; 2],
-    /// Whether the model thinks first, and can be told not to.
+    /// True if the model thinks first, and can be told not to.
     pub(super) thinks: bool,
-    /// Whether it writes what texts begin with.
+    /// True if it writes what texts begin with.
     pub(super) writes_bos: bool,
 }
 
@@ -61,23 +61,24 @@ impl Template {
         self.layout.name
     }
 
-    /// Whether the family was recognised; otherwise it is chatml, which most models understand.
+    /// Tells whether the family was recognised; otherwise it is chatml, which most models
+    /// understand.
     pub fn is_known(&self) -> bool {
         self.known
     }
 
-    /// Whether the model thinks before it answers, and can be told not to.
+    /// Tells whether the model thinks before it answers, and can be told not to.
     pub fn thinks(&self) -> bool {
         self.thinks
     }
 
-    /// Whether it writes what texts begin with: then a conversation begins so, even where other
-    /// texts do not.
+    /// Tells whether it writes what texts begin with: then a conversation begins so, even where
+    /// other texts do not.
     pub fn writes_bos(&self) -> bool {
         self.writes_bos
     }
 
-    /// Whether the answer begins inside of a thought, whose `<think>` the template has said
+    /// Tells whether the answer begins inside of a thought, whose `<think>` the template has said
     /// already.
     pub fn opens_thought(&self, think: bool) -> bool {
         let opening = self.opening[usize::from(!think)];

@@ -281,8 +281,8 @@ pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
     Err(Error::OtherFormat { what, advice })
 }
 
-/// Whether a file that begins so is a text: UTF-8, perhaps cut within a character, or UTF-16 with
-/// its mark.
+/// Tells whether a file that begins so is a text: UTF-8, perhaps cut within a character, or UTF-16
+/// with its mark.
 fn is_text(head: &[u8]) -> bool {
     let control = |c: &u8| c.is_ascii_control() && !matches!(c, b'\t'..=b'\r' | 0x1a | 0x1b);
     let utf8 = match core::str::from_utf8(head) {

@@ -1,5 +1,5 @@
-//! What a model file holds and where, whatever its format, proven against the file's size before
-//! anything is allocated.
+//! Contents of a model file and their places, whatever its format, proven against the file's size
+//! before anything is allocated.
 
 mod error;
 pub mod gguf;
@@ -132,7 +132,7 @@ impl Checkpoint {
     }
 }
 
-/// Whether the numbers of heads make heads.
+/// Tells whether the numbers of heads make heads.
 pub(crate) fn check_heads(config: &Config) -> Result<(), Error> {
     if config.variant.head_dim.is_none() {
         divides(("n_heads", config.n_heads), ("dim", config.dim))?;

@@ -155,22 +155,22 @@ impl Role {
         (self.row().shape)(c)
     }
 
-    /// Whether it is a vector, or numbers that are not read, and no matrix.
+    /// Tells whether it is a vector, or numbers that are not read, and no matrix.
     pub fn is_vector(self) -> bool {
         self.row().is_vector
     }
 
-    /// Whether a model may be without it.
+    /// Tells whether a model may be without it.
     pub fn is_extra(self) -> bool {
         self.row().is_extra
     }
 
-    /// Whether its rows are turned by RoPE, or scale what is.
+    /// Tells whether its rows are turned by RoPE, or scale what is.
     pub fn is_turned(self) -> bool {
         self.row().is_turned
     }
 
-    /// Whether there is one in each layer.
+    /// Tells whether there is one in each layer.
     pub fn in_layers(self) -> bool {
         self.row().in_layers
     }

@@ -46,13 +46,13 @@ impl SamplerOverrides {
         self.numbers[param as usize] = value;
     }
 
-    /// The same with a value.
+    /// Sets a value.
     pub fn with(mut self, param: Param, value: f32) -> SamplerOverrides {
         self.set(param, Some(value));
         self
     }
 
-    /// The same with a bias more.
+    /// Adds a bias.
     pub fn with_bias(mut self, token: u32, bias: f32) -> SamplerOverrides {
         self.bias.get_or_insert_default().push((token, bias));
         self
@@ -133,7 +133,7 @@ pub enum SamplerConfig {
 }
 
 impl SamplerConfig {
-    /// Whether every number is in its range, for a vocabulary of `vocab_size`.
+    /// Tells whether every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
     /// A sentence: which number, and what it must be.

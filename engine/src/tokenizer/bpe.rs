@@ -16,7 +16,7 @@ pub(super) struct ByRank {
     /// The string of each of the 256 bytes.
     bytes: Vec<u32>,
     splitter: split::Splitter,
-    /// Whether a word that is a token is taken as it is, whatever the merges would make of it.
+    /// True if a word that is a token is taken as it is, whatever the merges would make of it.
     whole_words: bool,
 }
 

@@ -51,7 +51,7 @@ pub struct Tokenizer {
     bos: Option<u32>,
     /// What the file says ends it.
     eos: u32,
-    /// Whether texts end with that where they are to be whole.
+    /// True if texts end with that where they are to be whole.
     adds_eos: bool,
     /// What ends a text or a turn.
     ends: Vec<u32>,
@@ -129,7 +129,7 @@ impl Tokenizer {
         self.bos.or(end).unwrap_or_default()
     }
 
-    /// Whether the model has finished when it gives `token`.
+    /// Tells whether the model has finished when it gives `token`.
     pub fn is_end(&self, token: u32) -> bool {
         self.ends.contains(&token)
     }
@@ -150,7 +150,8 @@ impl Tokenizer {
         self.chat_template = jinja;
     }
 
-    /// Whether it is llama2.c's kind: its model was made by llama2.c, and its texts are run.c's.
+    /// Tells whether it is llama2.c's kind: its model was made by llama2.c, and its texts are
+    /// run.c's.
     pub fn is_llama2c(&self) -> bool {
         matches!(self.way, Way::Llama2c)
     }
@@ -173,7 +174,7 @@ impl Tokenizer {
         self.words.longest().max(self.specials.longest())
     }
 
-    /// Whether this is the vocabulary of a model with `vocab_size` tokens.
+    /// Tells whether this is the vocabulary of a model with `vocab_size` tokens.
     ///
     /// # Errors
     /// [`Error::Vocabulary`] with both numbers if not.
@@ -204,7 +205,7 @@ impl Tokenizer {
         Some(String::from_utf8_lossy(found).into_owned())
     }
 
-    /// Whether every byte has a token.
+    /// Tells whether every byte has a token.
     pub fn has_bytes(&self) -> bool {
         self.vocab_size() >= llama2c::ALL_BYTES
     }

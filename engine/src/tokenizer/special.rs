@@ -19,7 +19,7 @@ pub(super) struct Specials {
     by_rank: Vec<u32>,
     /// The same in the order of their tokens.
     by_token: Vec<u32>,
-    /// Whether any name, and any word of the model's own, begins with a byte.
+    /// True if any name, and any word of the model's own, begins with a byte.
     first: [(bool, bool); 256],
     longest: usize,
 }

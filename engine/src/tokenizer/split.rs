@@ -46,9 +46,9 @@ pub(super) enum Before {
 pub(super) struct Llama3 {
     /// Digits that stay together.
     digits: usize,
-    /// Whether combining marks are letters.
+    /// True if combining marks are letters.
     marks: bool,
-    /// Whether ends of lines stay with the signs before them.
+    /// True if ends of lines stay with the signs before them.
     lines: bool,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct ByScore {
     pub(super) bytes: Vec<Option<u32>>,
     /// What stands for a byte without a token, if anything does.
     pub(super) unknown: Option<u32>,
-    /// Whether a space is put before a text, and before each that follows a special token.
+    /// True if a space is put before a text, and before each that follows a special token.
     pub(super) prefix: bool,
     pub(super) longest: usize,
 }

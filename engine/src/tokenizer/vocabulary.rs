@@ -21,17 +21,17 @@ pub struct Vocabulary<'a> {
     pub merging: Merging<'a>,
     /// Tokens that it names.
     pub ids: Ids,
-    /// Whether texts begin with BOS; `None`: as this kind's do.
+    /// True if texts begin with BOS; `None`: as this kind's do.
     pub add_bos: Option<bool>,
-    /// Whether texts end with EOS.
+    /// True if texts end with EOS.
     pub add_eos: Option<bool>,
-    /// Whether a space is put before texts; `None`: before those of SentencePiece.
+    /// True if a space is put before texts; `None`: before those of SentencePiece.
     pub add_space_prefix: Option<bool>,
     /// `tokenizer.ggml.pre`.
     pub pre: Option<&'a str>,
     /// `general.name`: of some models llama.cpp knows what no file says.
     pub name: &'a str,
-    /// Whether the file has a chat template.
+    /// True if the file has a chat template.
     pub chats: bool,
 }
 
@@ -356,7 +356,7 @@ fn pair(merge: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((left, right))
 }
 
-/// Whether every number is in range.
+/// Tells whether every number is in range.
 fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
     let count = v.words.len();
     if count == 0 {
@@ -428,15 +428,15 @@ fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Ve
     (types, ends)
 }
 
-/// Whether white space after special tokens belongs to them, which no file says.
+/// Tells whether white space after special tokens belongs to them, which no file says.
 fn strips(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.contains("phi-3") || name.contains("phi3")
 }
 
-/// Whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with nothing
-/// else in it and nothing said that its converters never say. What other converters write of Llama
-/// 2 says more, or is older than `tokenizer.ggml.pre`.
+/// Tells whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with
+/// nothing else in it and nothing said that its converters never say. What other converters write
+/// of Llama 2 says more, or is older than `tokenizer.ggml.pre`.
 fn is_llama2c(v: &Vocabulary<'_>) -> bool {
     let silent = v.add_bos.is_none() && v.add_eos.is_none() && v.add_space_prefix.is_none();
     let kind = |token: usize| v.types.get(token).copied().unwrap_or(1);

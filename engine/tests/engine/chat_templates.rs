@@ -39,7 +39,7 @@ struct Subject {
     says: &'static str,
     /// How the template begins an answer, where the model may think and where it may not.
     opening: [&'static str; 2],
-    /// Whether the model may think: both, or one.
+    /// True if the model may think: both, or one.
     modes: &'static [bool],
     differences: &'static [Difference],
 }

@@ -104,7 +104,7 @@ struct Case {
     /// Tokens' types, where it was made here: 2 and 3 are signs to the model, which llama.cpp's
     /// merges can lead to where nobody asked for them.
     types: Vec<i32>,
-    /// Whether llama.cpp leaves spaces out where it shows a text.
+    /// True if llama.cpp leaves spaces out where it shows a text.
     cleans: bool,
 }
 

@@ -237,8 +237,8 @@ fn end(count: usize, stride: usize, rest: usize) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Whether the slices are as long as the numbers say: what the kernels that read through pointers
-/// rely on.
+/// Tells whether the slices are as long as the numbers say: what the kernels that read through
+/// pointers rely on.
 ///
 /// # Panics
 /// If they are not.

@@ -114,8 +114,8 @@ impl Encoding {
         }
     }
 
-    /// Whether all numbers in a piece of whole units are finite: numbers themselves, or the scales
-    /// of blocks. `part` is the place of the piece's part among [`Encoding::parts`].
+    /// Tells whether all numbers in a piece of whole units are finite: numbers themselves, or the
+    /// scales of blocks. `part` is the place of the piece's part among [`Encoding::parts`].
     pub fn is_finite(self, part: usize, piece: &[u8]) -> bool {
         // Without a way out of the loop, so that it is one of vectors.
         let single = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();

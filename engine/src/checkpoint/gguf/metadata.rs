@@ -405,8 +405,8 @@ pub fn metadata(
     Ok(())
 }
 
-/// Whether `found` of something is at most the `most` that any model has: what is kept in memory
-/// has a bound of its own beside the file's size.
+/// Tells whether `found` of something is at most the `most` that any model has: what is kept in
+/// memory has a bound of its own beside the file's size.
 pub(crate) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
     if found > most {
         return Err(Error::TooMany { what, found, most });

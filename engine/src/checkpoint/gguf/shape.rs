@@ -24,7 +24,7 @@ pub(super) struct Architecture {
     pub needs: &'static [Role],
     /// Those that it may have.
     pub may: &'static [Role],
-    /// Whether it multiplies its sums by numbers of its own.
+    /// True if it multiplies its sums by numbers of its own.
     scaled: bool,
 }
 

@@ -52,8 +52,8 @@ impl<'a> PartName<'a> {
         )
     }
 
-    /// Whether `name` is the name of part `number`, in whatever case: file systems, and those who
-    /// copy, change it.
+    /// Tells whether `name` is the name of part `number`, in whatever case: file systems, and those
+    /// who copy, change it.
     pub fn is_sibling(&self, name: &str, number: usize) -> bool {
         name.to_lowercase() == self.sibling(number).to_lowercase()
     }

@@ -203,7 +203,7 @@ impl Part {
         }
     }
 
-    /// Whether it is part `index` (0 is the first) of `count`.
+    /// Tells whether it is part `index` (0 is the first) of `count`.
     fn is_number(&self, index: u64, count: usize) -> Result<(), Error> {
         let key = "split.no";
         if self.count()? == count && self.entries.unsigned(key)? == Some(index) {

@@ -32,7 +32,7 @@ impl ListedFile {
     }
 }
 
-/// Whether a file of this name is taken for a model, of a split one for its first part.
+/// Tells whether a file of this name is taken for a model, of a split one for its first part.
 pub fn is_model(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name == "MODEL.BIN"
