@@ -1,15 +1,22 @@
-//! run.c's generate loop as a state machine: a shell drives it pass by pass, and may look at its
-//! keyboard in between.
+//! Sequences: a prompt is read, tokens are drawn one by one, and what comes of it is a stream of
+//! events.
+//!
+//! Stories, run.c's chat and dialogues go through the same [`step`]; they differ in what their
+//! prompts are ([`crate::chat`]) and in four details of run.c's loops, which [`Sequence::step`]
+//! names.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use crate::{
+    event::{EndReason, Event},
+    math,
+    run_mode::RunMode,
     sampler::{Sampler, argmax},
     session::{BATCH, Session},
-    tokenizer::Tokenizer,
+    text_stream::TextStream,
+    tokenizer::{EOS, Tokenizer},
     units::Quoted,
-    utf8::Utf8Stream,
 };
 
 /// Why a prompt cannot be run.
@@ -57,11 +64,7 @@ impl fmt::Display for PromptError {
 
 impl core::error::Error for PromptError {}
 
-/// Why a text ends whose model gives no numbers: what it reckons with is damaged, or leads out of
-/// single precision.
-pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
-
-/// Tells whether logits are what a token can be chosen by.
+/// Tells whether a token can be chosen by these logits: none is NaN or infinite.
 pub fn are_numbers(logits: &[f32]) -> bool {
     // Without a way out of the loop, so that it is one of vectors.
     logits
@@ -69,19 +72,7 @@ pub fn are_numbers(logits: &[f32]) -> bool {
         .fold(true, |all, logit| all & logit.is_finite())
 }
 
-/// What one step did.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// A pass was run, over one token or a batch of the prompt's; this text became whole by it
-    /// (often empty: half a character, or a prompt in chat).
-    Text(&'a str),
-    /// Chat: the assistant has finished; the next turn can begin.
-    TurnOver,
-    /// It is over; nothing was run.
-    Done,
-}
-
-/// The likeliest token of a pass.
+/// The most likely token of a pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TopToken {
     /// The token.
@@ -91,7 +82,7 @@ pub struct TopToken {
 }
 
 impl TopToken {
-    pub(crate) fn of(logits: &[f32]) -> TopToken {
+    fn of(logits: &[f32]) -> TopToken {
         let token = argmax(logits);
         TopToken {
             token,
@@ -100,161 +91,200 @@ impl TopToken {
     }
 }
 
-/// Text on its way out: whole characters of the tokens so far, without allocating once made. What
-/// may be the beginning of a stop string is held back until that is known.
-pub(crate) struct Output {
-    stream: Utf8Stream,
-    text: String,
-    /// Bytes at the end of `text` that are held back.
-    held: usize,
-    stops: Vec<String>,
-    stopped: bool,
+/// How far a sequence may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Most tokens of an answer.
+    pub tokens: usize,
+    /// Most positions, the prompt's among them.
+    pub positions: usize,
+    /// Positions of the context that the sequence can have.
+    pub context: usize,
 }
 
-impl Output {
-    /// Room for the text of `tokens` tokens at once.
-    pub(crate) fn new(tokenizer: &Tokenizer, tokens: usize) -> Output {
-        // Each byte may turn into U+FFFD, three bytes long.
-        Output {
-            stream: Utf8Stream::default(),
-            text: String::with_capacity(3 * (tokens * tokenizer.longest_piece() + 4)),
-            held: 0,
-            stops: Vec::new(),
-            stopped: false,
+/// State of a sequence's tokens, to come back to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mark {
+    tokens: usize,
+    passed: usize,
+}
+
+impl Mark {
+    /// The same state where `to` tokens stand in the place of the first `from`.
+    pub(crate) fn moved(self, from: usize, to: usize) -> Mark {
+        Mark {
+            tokens: self.tokens - from + to,
+            passed: self.passed - from + to,
         }
-    }
-
-    /// Strings that end a text, and are not part of it.
-    pub(crate) fn set_stops(&mut self, stops: &[String]) {
-        self.stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
-        let longest = self.stops.iter().map(String::len).max();
-        self.text
-            .reserve(longest.unwrap_or(0) + self.text.capacity());
-    }
-
-    /// Tells whether one of them has come.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stopped
-    }
-
-    pub(crate) fn clear(&mut self) {
-        let given = self.text.len() - self.held;
-        self.text.drain(..given);
-    }
-
-    /// What the model said.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if self.stopped {
-            return;
-        }
-        // A stop string may begin in what is held, not in what went before.
-        let from = self.text.len() - self.held;
-        self.stream.push(bytes, &mut self.text);
-        if self.stops.is_empty() {
-            return;
-        }
-        if self.cut(from) {
-            return;
-        }
-        let fresh = &self.text[from..];
-        let begins = |held: usize| {
-            let end = &fresh.as_bytes()[fresh.len() - held..];
-            let mut stops = self.stops.iter();
-            stops.any(|stop| end.len() < stop.len() && stop.as_bytes().starts_with(end))
-        };
-        self.held = (1..=fresh.len())
-            .rev()
-            .find(|&held| begins(held))
-            .unwrap_or(0);
-    }
-
-    /// Ends the text before the first stop string in it from `from` on, if there is one.
-    fn cut(&mut self, from: usize) -> bool {
-        let fresh = &self.text[from..];
-        let found = self.stops.iter().filter_map(|s| fresh.find(&s[..])).min();
-        if let Some(at) = found {
-            self.text.truncate(from + at);
-            (self.held, self.stopped) = (0, true);
-        }
-        found.is_some()
-    }
-
-    /// What somebody else said: it stops nothing.
-    pub(crate) fn push_prompt(&mut self, bytes: &[u8]) {
-        self.stream.push(bytes, &mut self.text);
-    }
-
-    /// Forgets everything, the beginning of a character too.
-    pub(crate) fn reset(&mut self) {
-        self.text.clear();
-        (self.held, self.stopped) = (0, false);
-        self.stream = Utf8Stream::default();
-    }
-
-    pub(crate) fn finish(&mut self) {
-        if !self.stopped {
-            let from = self.text.len() - self.held;
-            self.stream.finish(&mut self.text);
-            // What is left of a character may be the end of one.
-            self.cut(from);
-        }
-        self.held = 0;
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text[..self.text.len() - self.held]
     }
 }
 
-/// One text in the making: the prompt echoed, then what the model makes of it, until BOS or the
-/// last step.
-pub struct Generation {
-    prompt: Vec<u32>,
-    /// The token of the next pass, and its position.
-    token: u32,
-    position: usize,
-    steps: usize,
-    over: bool,
-    /// True if the model gave what are no numbers.
-    broken: bool,
+/// Log-probabilities of the tokens at a place, before a sampler changes the logits. Allocates
+/// nothing once made.
+struct Logprobs {
+    logits: Vec<f32>,
+    /// The logarithm of the sum of all exponentials.
+    log_sum: f32,
+    /// The most likely tokens, the most likely first.
+    top: Vec<(u32, f32)>,
+    /// How many of them are kept.
+    most: usize,
+}
+
+impl Logprobs {
+    fn new(vocab_size: usize, most: usize) -> Logprobs {
+        Logprobs {
+            logits: Vec::with_capacity(vocab_size),
+            log_sum: 0.0,
+            top: Vec::with_capacity(most + 1),
+            most,
+        }
+    }
+
+    /// Looks at logits.
+    fn take(&mut self, logits: &[f32]) {
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f32 = logits.iter().map(|logit| math::exp(logit - largest)).sum();
+        self.log_sum = largest + math::ln(sum);
+        self.top.clear();
+        for (token, &logit) in (0..).zip(logits) {
+            // The first of equals stands first.
+            let place = self.top.partition_point(|&(_, kept)| kept >= logit);
+            if place < self.most {
+                self.top.insert(place, (token, logit));
+                self.top.truncate(self.most);
+            }
+        }
+        for (_, logit) in &mut self.top {
+            *logit -= self.log_sum;
+        }
+    }
+
+    /// The logarithm of a token's probability.
+    fn of(&self, token: u32) -> f32 {
+        self.logits[token as usize] - self.log_sum
+    }
+}
+
+/// Tokens, the text that they make, and who chooses the next one.
+pub struct Sequence {
+    mode: RunMode,
+    /// Tokens that were passed, then those that are to be: of a prompt, or the last that was drawn.
+    tokens: Vec<u32>,
+    passed: usize,
+    /// How many of those passed the cache has keys and values of.
+    cached: usize,
+    /// Tokens of the last prompt.
+    prompt: Range<usize>,
+    /// Tokens that were to be passed when it began.
+    to_pass: usize,
+    limits: Limits,
     /// Most tokens of a pass.
     batch: usize,
+    running: bool,
+    end: Option<EndReason>,
+    passes: usize,
     top: Option<TopToken>,
-    output: Output,
+    sampler: Sampler,
+    logprobs: Option<Logprobs>,
+    stream: TextStream,
 }
 
-impl Generation {
-    /// Encodes `prompt` for a run of at most `steps` positions in a context of `seq_len`.
+impl Sequence {
+    /// A sequence without tokens, for a context of `limits.context`.
+    pub(crate) fn new(
+        tokenizer: &Tokenizer,
+        mode: RunMode,
+        limits: Limits,
+        sampler: Sampler,
+    ) -> Sequence {
+        // A story's prompt is part of its text.
+        let at_once = match mode {
+            RunMode::Story => BATCH.min(limits.positions).max(1),
+            _ => 1,
+        };
+        Sequence {
+            mode,
+            // The last one drawn has no position.
+            tokens: Vec::with_capacity(limits.context + 1),
+            passed: 0,
+            cached: 0,
+            prompt: 0..0,
+            to_pass: 0,
+            limits,
+            batch: BATCH,
+            running: false,
+            end: None,
+            passes: 0,
+            top: None,
+            sampler,
+            logprobs: None,
+            stream: TextStream::new(at_once * tokenizer.longest_piece()),
+        }
+    }
+
+    /// A story: run.c's `generate` of at most `steps` positions in a context of `seq_len`. The
+    /// prompt is part of its text.
     ///
     /// # Errors
     /// [`PromptError::TooLong`] if the prompt does not fit the context. One that fits, but is
     /// longer than `steps`, is echoed as far as the steps go, as by run.c. [`PromptError::NoToken`]
     /// for a character that the vocabulary lacks.
-    pub fn new(
+    pub fn story(
         tokenizer: &Tokenizer,
         prompt: &[u8],
         steps: usize,
         seq_len: usize,
-    ) -> Result<Generation, PromptError> {
+        sampler: Sampler,
+    ) -> Result<Sequence, PromptError> {
         PromptError::check(tokenizer, prompt)?;
-        let prompt = tokenizer.encode(prompt, true, false);
+        let mut prompt = tokenizer.encode(prompt, true, false);
         if prompt.len() > seq_len {
             return Err(PromptError::TooLong {
                 tokens: prompt.len(),
                 left: seq_len,
             });
         }
-        Ok(Generation {
-            token: prompt.first().copied().unwrap_or(tokenizer.start()),
-            prompt,
-            position: 0,
-            steps: steps.min(seq_len),
-            over: false,
-            broken: false,
-            batch: BATCH,
-            top: None,
-            output: Output::new(tokenizer, BATCH.min(steps).max(1)),
-        })
+        let limits = Limits {
+            tokens: usize::MAX,
+            positions: steps.min(seq_len),
+            context: seq_len,
+        };
+        let mut sequence = Sequence::new(tokenizer, RunMode::Story, limits, sampler);
+        if prompt.is_empty() {
+            prompt.push(tokenizer.start());
+        } else if tokenizer.bos() != Some(prompt[0]) {
+            // A text that begins with a word of its own.
+            sequence
+                .stream
+                .push_prompt(tokenizer.decode_first(prompt[0]));
+        }
+        sequence.append(&prompt);
+        Ok(sequence)
+    }
+
+    /// Begins a prompt behind the tokens that there are. With `Some` reasoning is told from the
+    /// answer, which begins inside of it or not.
+    pub(crate) fn begin(&mut self, prompt: &[u32], reasoning: Option<bool>) {
+        self.stream.reset(reasoning);
+        self.append(prompt);
+    }
+
+    fn append(&mut self, prompt: &[u32]) {
+        let first = self.tokens.len();
+        self.tokens.extend_from_slice(prompt);
+        self.prompt = first..self.tokens.len();
+        self.to_pass = self.tokens.len() - self.cached;
+        (self.running, self.end) = (true, None);
+    }
+
+    /// Ends the text where it is. `false` if its prompt had not been read whole.
+    pub(crate) fn stop(&mut self) -> bool {
+        self.running = false;
+        self.stream.reset(None);
+        self.passed >= self.prompt.end
     }
 
     /// Lets a pass over the prompt take at most `tokens` tokens, where a whole batch would keep the
@@ -263,115 +293,278 @@ impl Generation {
         self.batch = tokens.clamp(1, BATCH);
     }
 
-    /// Strings that end the text where the model says them; they are not part of it.
+    /// Sets strings that end the text and are not part of it.
     pub fn set_stops(&mut self, stops: &[String]) {
-        self.output.set_stops(stops);
+        self.stream.set_stops(stops);
     }
 
-    /// One pass and the text that follows from it. The first is over the first token alone; the
-    /// prompt's others go in batches.
-    pub fn step(
+    /// Asks for each token's log-probability, and for those of the `top` most likely tokens at its
+    /// place, of a vocabulary of `vocab_size`.
+    pub fn set_logprobs(&mut self, vocab_size: usize, top: usize) {
+        self.stream.keep_logprobs(top);
+        self.logprobs = Some(Logprobs::new(vocab_size, top));
+    }
+
+    /// Sets who chooses. Penalties look at the tokens before the last prompt, too.
+    pub fn set_sampler(&mut self, mut sampler: Sampler) {
+        sampler.accept(&self.tokens[..self.prompt.start]);
+        self.sampler = sampler;
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// One pass, over a token or a batch of the prompt's, and the events that follow from it.
+    /// Returns the number of tokens passed; 0 if it is over. Allocates nothing.
+    ///
+    /// run.c's loops differ in that a text's first token goes alone (their speed leaves that pass
+    /// out), that a story's prompt is echoed, that `chat` draws at each token of a prompt and drops
+    /// what comes, and that only EOS ends a turn of it.
+    fn step(
         &mut self,
         session: &mut Session<'_>,
         tokenizer: &Tokenizer,
-        sampler: &mut Sampler,
-    ) -> Step<'_> {
-        if self.over || self.position >= self.steps {
-            return Step::Done;
+        out: &mut dyn FnMut(Event<'_>),
+    ) -> usize {
+        if !self.running {
+            return 0;
         }
-        self.output.clear();
-        if self.position == 0 && !self.prompt.is_empty() && tokenizer.bos() != Some(self.token) {
-            // A text that begins with a word of its own.
-            self.output.push_prompt(tokenizer.decode_first(self.token));
+        let (from, last) = (self.cached, self.tokens.len());
+        let room = self.limits.positions.saturating_sub(from);
+        if room == 0 {
+            self.finish(self.limit(), out);
+            return 0;
         }
-        let prompt = self.prompt.get(self.position..).unwrap_or_default();
-        let known = prompt.len().min(self.batch).min(self.steps - self.position);
-        let (logits, passed) = if self.position == 0 || known < 2 {
-            (session.forward(self.token, self.position), 1)
-        } else {
-            (session.prefill(&prompt[..known], self.position), known)
+        let is_alone = from == 0 && self.mode != RunMode::Dialog;
+        let batch = if is_alone { 1 } else { self.batch };
+        let to = last.min(from + batch.min(room));
+        let is_whole = to == last;
+        let tokens = &self.tokens[from..to];
+        let logits = match tokens {
+            [token] => Some(session.forward(*token, from)),
+            tokens if is_whole => Some(session.prefill(tokens, from)),
+            tokens => {
+                session.read(tokens, from);
+                None
+            }
         };
-        if self.position == 0 {
+        let new = to.saturating_sub(self.passed.max(from));
+        self.cached = to;
+        self.passed = self.passed.max(to);
+        self.passes += to - from;
+        if let (0, Some(logits)) = (from, &logits) {
             self.top = Some(TopToken::of(logits));
         }
-        for i in 1..passed {
-            self.output
-                .push_prompt(tokenizer.decode(prompt[i - 1], prompt[i]));
-            self.token = prompt[i];
+        if from < self.prompt.end {
+            let (done, total) = self.progress();
+            out(Event::PromptRead { done, total });
         }
-        self.position += passed;
-        self.broken = !are_numbers(logits);
-        if self.broken {
-            self.over = true;
-            self.output.finish();
-            return Step::Text(self.output.text());
+        if logits.as_ref().is_some_and(|logits| !are_numbers(logits)) {
+            self.finish(EndReason::NotNumbers, out);
+            return to - from;
         }
-        let known = self.prompt.get(self.position).copied();
-        if known.is_none() && self.position == self.prompt.len().max(1) {
-            sampler.accept(&self.prompt);
+        let end = self.echo(new, tokenizer).or_else(|| match logits {
+            Some(logits) if is_whole => self.draw(logits, from, new, tokenizer),
+            _ => {
+                self.skip(new);
+                None
+            }
+        });
+        let is_full = self.passed >= self.limits.positions;
+        match end.or_else(|| is_full.then(|| self.limit())) {
+            Some(reason) => self.finish(reason, out),
+            None => self.stream.give(out),
         }
-        let next = known.unwrap_or_else(|| sampler.sample(logits));
-
-        self.over = tokenizer.is_end(next);
-        if !self.over && known.is_some() {
-            self.output.push_prompt(tokenizer.decode(self.token, next));
-        } else if !self.over {
-            self.output.push(tokenizer.decode(self.token, next));
-            self.over = self.output.stopped();
-        }
-        if self.over || self.position == self.steps {
-            self.output.finish();
-        }
-        self.token = next;
-        Step::Text(self.output.text())
+        to - from
     }
 
-    /// Tells whether it is over because the model gives no numbers: [`NOT_NUMBERS`].
-    pub fn is_broken(&self) -> bool {
-        self.broken
+    /// The prompt of a story is part of its text: the token behind those that were passed as well.
+    fn echo(&mut self, new: usize, tokenizer: &Tokenizer) -> Option<EndReason> {
+        if self.mode != RunMode::Story {
+            return None;
+        }
+        let last = (self.passed + 1).min(self.prompt.end);
+        for index in self.passed - new + 1..last {
+            let [before, token] = [self.tokens[index - 1], self.tokens[index]];
+            if tokenizer.is_end(token) {
+                return Some(EndReason::EndToken);
+            }
+            self.stream.push_prompt(tokenizer.decode(before, token));
+        }
+        None
     }
 
-    /// Passes run so far (run.c's `pos`).
-    pub fn position(&self) -> usize {
-        self.position
+    fn skip(&mut self, tokens: usize) {
+        if self.mode == RunMode::Llama2Chat {
+            (0..tokens).for_each(|_| self.sampler.skip());
+        }
     }
 
-    /// Tokens of the prompt, BOS included.
-    pub fn prompt_tokens(&self) -> usize {
-        self.prompt.len()
+    /// Draws the next token after a pass from `from` on; why it is the last one, if it is.
+    fn draw(
+        &mut self,
+        logits: &mut [f32],
+        from: usize,
+        new: usize,
+        tokenizer: &Tokenizer,
+    ) -> Option<EndReason> {
+        self.skip(new.saturating_sub(1));
+        if from < self.prompt.end {
+            self.sampler.accept(&self.tokens[self.prompt.clone()]);
+        }
+        if let Some(logprobs) = &mut self.logprobs {
+            logprobs.take(logits);
+        }
+        let next = self.sampler.sample(logits);
+        let before = self.tokens.last().copied().unwrap_or_default();
+        self.tokens.push(next);
+        let is_end = match self.mode {
+            RunMode::Llama2Chat => next == EOS,
+            _ => tokenizer.is_end(next),
+        };
+        if is_end {
+            return Some(EndReason::EndToken);
+        }
+        if let Some(logprobs) = &self.logprobs {
+            let top = logprobs.top.iter().copied();
+            self.stream.push_logprobs(logprobs.of(next), top);
+        }
+        self.stream.push(next, tokenizer.decode(before, next));
+        if self.stream.stopped() {
+            if let (RunMode::Llama2Chat, Some(last)) = (self.mode, self.tokens.last_mut()) {
+                // run.c knows no other end of a turn.
+                *last = EOS;
+            }
+            return Some(EndReason::StopString);
+        }
+        (self.drawn() >= self.limits.tokens).then_some(EndReason::Limit)
+    }
+
+    /// Why it ends at its last position.
+    fn limit(&self) -> EndReason {
+        match self.limits.positions >= self.limits.context {
+            true => EndReason::ContextFull,
+            false => EndReason::Limit,
+        }
+    }
+
+    fn finish(&mut self, reason: EndReason, out: &mut dyn FnMut(Event<'_>)) {
+        self.stream.finish(out);
+        self.running = false;
+        self.end = Some(reason);
+        out(Event::End(reason));
+    }
+
+    /// Tells whether it goes on.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Why the text ended; `None` while it is made, or if it was stopped.
+    pub fn end(&self) -> Option<EndReason> {
+        self.end
+    }
+
+    /// Tokens that have been read since the prompt began, and all that were to be.
+    pub fn progress(&self) -> (usize, usize) {
+        let left = self.prompt.end.saturating_sub(self.cached);
+        (self.to_pass.saturating_sub(left), self.to_pass)
+    }
+
+    /// Tokens that were drawn since the prompt, the one that ended the text included.
+    pub fn drawn(&self) -> usize {
+        self.tokens.len() - self.prompt.end
+    }
+
+    /// Tokens that have been passed over the weights, again and again where the cache was lost.
+    pub fn passes(&self) -> usize {
+        self.passes
+    }
+
+    /// The tokens whose keys and values are kept, or will be again when the next prompt begins.
+    pub fn context(&self) -> &[u32] {
+        &self.tokens[..self.passed]
     }
 
     /// The top token of the pass at position 0, once it has been run.
     pub fn top_token(&self) -> Option<TopToken> {
         self.top
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tokenizer::{Ids, Merging, Vocabulary};
+    /// All tokens: the context, and the last one that was drawn.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
 
-    #[test]
-    fn half_a_character_at_the_end_may_be_what_ends_a_stop_string() {
-        let tokenizer = Tokenizer::new(&Vocabulary {
-            words: &["a".into()],
-            types: &[],
-            merging: Merging::Ranks(&[]),
-            ids: Ids::default(),
-            add_bos: None,
-            add_eos: None,
-            add_space_prefix: None,
-            pre: Some("gpt-2"),
-            name: "",
-            chats: false,
-        });
-        for (stop, want) in [("b\u{fffd}", "a"), ("bc", "ab\u{fffd}"), ("\u{fffd}", "ab")] {
-            let mut output = Output::new(tokenizer.as_ref().unwrap(), 4);
-            output.set_stops(&[stop.into()]);
-            output.push(b"ab\xe6");
-            output.finish();
-            assert_eq!(output.text(), want, "{stop}");
+    /// State to come back to.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            tokens: self.tokens.len(),
+            passed: self.passed,
         }
     }
+
+    /// Comes back to a state: what came after it is gone.
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        self.tokens.truncate(mark.tokens);
+        self.passed = mark.passed.min(self.passed);
+        self.cached = self.cached.min(self.passed);
+        self.prompt = self.tokens.len()..self.tokens.len();
+    }
+
+    /// Tells whether the last token has not been passed.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.tokens.len() > self.passed
+    }
+
+    /// Drops the tokens that have not been passed.
+    pub(crate) fn drop_pending(&mut self) {
+        self.tokens.truncate(self.passed);
+        self.prompt = self.passed..self.passed;
+    }
+
+    /// Puts other tokens in the place of the first `count`; all is passed again.
+    pub(crate) fn replace_first(&mut self, count: usize, tokens: &[u32]) {
+        self.tokens.splice(..count, tokens.iter().copied());
+        self.passed = (self.passed + tokens.len()).saturating_sub(count);
+        self.prompt = self.tokens.len()..self.tokens.len();
+        self.cached = 0;
+    }
+
+    /// Takes over tokens of a text that was made elsewhere.
+    pub(crate) fn recall(&mut self, tokens: &[u32]) {
+        self.tokens.clear();
+        self.tokens.extend_from_slice(tokens);
+        (self.passed, self.cached) = (tokens.len(), 0);
+        self.prompt = tokens.len()..tokens.len();
+    }
+
+    /// Knows that the cache's keys and values are somebody else's: all is passed again.
+    pub fn forget_cache(&mut self) {
+        self.cached = 0;
+    }
+}
+
+/// One pass that serves all of `sequences`, and the events that follow from it, each with its
+/// sequence's place. Returns the number of tokens passed; 0 if all are over. Allocates nothing.
+///
+/// # Panics
+/// If there is more than one sequence: a session has one KV cache.
+pub fn step(
+    session: &mut Session<'_>,
+    tokenizer: &Tokenizer,
+    sequences: &mut [&mut Sequence],
+    out: &mut dyn FnMut(usize, Event<'_>),
+) -> usize {
+    assert!(sequences.len() <= 1, "a session has one KV cache");
+    let passed = sequences
+        .iter_mut()
+        .enumerate()
+        .map(|(place, sequence)| sequence.step(session, tokenizer, &mut |event| out(place, event)));
+    passed.sum()
 }

@@ -39,7 +39,9 @@ pub mod workers;
 
 // Texts out of it:
 pub mod chat;
+pub mod event;
 pub mod generate;
+pub mod run_mode;
 pub mod sampler;
 pub mod settings;
-pub mod task;
+pub mod text_stream;

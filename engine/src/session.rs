@@ -267,6 +267,16 @@ impl<'m> Session<'m> {
         &mut self.logits
     }
 
+    /// The same without logits, where more of a prompt follows.
+    ///
+    /// # Panics
+    /// As [`forward`](Session::forward).
+    pub fn read(&mut self, tokens: &[u32], pos: usize) {
+        for (index, batch) in tokens.chunks(BATCH).enumerate() {
+            self.pass(batch, pos + index * BATCH, false);
+        }
+    }
+
     /// Passes at most [`BATCH`] tokens; the logits of the last one, if they are wanted.
     pub(crate) fn pass(&mut self, tokens: &[u32], pos: usize, want_logits: bool) {
         let c = &self.config;

@@ -6,7 +6,14 @@ use alloc::{format, string::String, vec::Vec};
 pub use llama2_settings::{Choice, Mode, Think};
 use llama2_settings::{Overrides, Param, ParamValue};
 
-use crate::{sampler::SamplerOverrides, session::KvType};
+use crate::{
+    chat::{Chat, Template},
+    generate::{PromptError, Sequence},
+    run_mode::RunMode,
+    sampler::{Sampler, SamplerOverrides},
+    session::KvType,
+    tokenizer::Tokenizer,
+};
 
 /// What a user wishes of a run; `None` where he is silent, and a default is taken.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,8 +27,8 @@ pub struct Settings {
     pub steps: Option<i64>,
     /// The text to begin with.
     pub prompt: Option<Vec<u8>>,
-    /// What is done with it.
-    pub mode: Mode,
+    /// Story or chat; `None`: as the model is made, see [`RunMode::decide`].
+    pub mode: Option<Mode>,
     /// Chat's system prompt.
     pub system: Option<String>,
     /// Strings that end a text where the model says them.
@@ -53,7 +60,7 @@ impl Settings {
             }
             Param::Steps => self.steps = one.whole(param),
             Param::Prompt => self.prompt = text().map(String::into_bytes),
-            Param::Mode => self.mode = one.choice(param).unwrap_or_default(),
+            Param::Mode => self.mode = one.choice(param),
             Param::System => self.system = text(),
             Param::Stop => self.stops = one.texts(param).cloned().unwrap_or_default(),
             Param::Think => self.think = one.choice(param).unwrap_or_default(),
@@ -101,25 +108,127 @@ impl Settings {
         Some(String::from_utf8_lossy(prompt).into_owned())
     }
 
-    /// A sentence where [`Settings::steps_for`] gives fewer steps than were asked for.
-    pub fn steps_said(&self, seq_len: usize) -> Option<String> {
-        let steps = self.steps?;
-        let fewer = usize::try_from(steps).map_or(steps > 0, |steps| steps > seq_len);
-        fewer.then(|| {
-            format!("{steps} steps are more than the model's context holds: taking {seq_len}")
-        })
+    /// The number of steps that were asked for, if [`Settings::steps_for`] gives fewer.
+    pub fn steps_beyond(&self, seq_len: usize) -> Option<i64> {
+        let is_more = |&steps: &i64| usize::try_from(steps).map_or(steps > 0, |s| s > seq_len);
+        self.steps.filter(is_more)
     }
 
     /// The number of steps for a context of `seq_len` positions: 0 and more than that are all of
-    /// it. Without a wish it is run.c's number, or in a `dialog` of llama.cpp's kind
-    /// [`ANSWER_STEPS`].
-    pub fn steps_for(&self, seq_len: usize, dialog: bool) -> usize {
-        let default = if dialog { ANSWER_STEPS } else { RUN_C_STEPS };
+    /// it. By default run.c's number, in a dialogue [`ANSWER_STEPS`].
+    pub fn steps_for(&self, seq_len: usize, mode: RunMode) -> usize {
+        let default = match mode {
+            RunMode::Dialog => ANSWER_STEPS,
+            RunMode::Story | RunMode::Llama2Chat => RUN_C_STEPS,
+        };
         match usize::try_from(self.steps.unwrap_or(default)) {
             Ok(steps @ 1..) => steps.min(seq_len),
             _ => seq_len,
         }
     }
+
+    /// The story that is asked for, in a context of `seq_len`.
+    ///
+    /// # Errors
+    /// [`PromptError`] if its prompt cannot be run.
+    pub fn story(
+        &self,
+        tokenizer: &Tokenizer,
+        seq_len: usize,
+        sampler: Sampler,
+    ) -> Result<Sequence, PromptError> {
+        let steps = self.steps_for(seq_len, RunMode::Story);
+        let prompt = self.prompt.as_deref().unwrap_or_default();
+        let mut story = Sequence::story(tokenizer, prompt, steps, seq_len, sampler)?;
+        story.set_stops(&self.stops);
+        Ok(story)
+    }
+
+    /// The conversation that is asked for, in a context of `seq_len`.
+    ///
+    /// # Errors
+    /// [`PromptError`] if its first turn could not be run.
+    pub fn chat(
+        &self,
+        tokenizer: &Tokenizer,
+        mode: RunMode,
+        seq_len: usize,
+    ) -> Result<Chat, PromptError> {
+        let mut chat = Chat::new(tokenizer, mode, self.steps_for(seq_len, mode), seq_len);
+        chat.sequence_mut().set_stops(&self.stops);
+        chat.set_thinking(self.think != Think::Off);
+        // Only tried: the system prompt may still be asked for.
+        let system = self.system.as_deref().unwrap_or_default();
+        let user = self.prompt_text().unwrap_or_default();
+        chat.fits(tokenizer, system, &user)?;
+        Ok(chat)
+    }
+
+    /// Tells whether the prompt can be run, before the weights are read.
+    ///
+    /// # Errors
+    /// As [`Settings::story`] and [`Settings::chat`].
+    pub fn check_prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        mode: RunMode,
+        seq_len: usize,
+    ) -> Result<(), PromptError> {
+        match mode {
+            RunMode::Story => {
+                let sampler = Sampler::new(0, 0.0, 0.0, 1);
+                self.story(tokenizer, seq_len, sampler).map(drop)
+            }
+            _ => self.chat(tokenizer, mode, seq_len).map(drop),
+        }
+    }
+
+    /// What the user should know before it begins.
+    pub fn remarks(&self, tokenizer: &Tokenizer, mode: RunMode, seq_len: usize) -> Vec<Remark> {
+        let steps = self.steps_beyond(seq_len);
+        let mut remarks: Vec<Remark> = steps
+            .map(|steps| Remark::Steps { steps, seq_len })
+            .into_iter()
+            .collect();
+        match Template::of_tokenizer(tokenizer) {
+            _ if mode != RunMode::Dialog => (),
+            Some(template) => {
+                if !template.is_known() {
+                    remarks.push(Remark::UnknownTemplate);
+                }
+                if self.think == Think::Off && !template.thinks() {
+                    remarks.push(Remark::CannotThinkLess);
+                }
+            }
+            None => {
+                remarks.push(Remark::NoTemplate);
+                if self.system.as_ref().is_some_and(|s| !s.is_empty()) {
+                    remarks.push(Remark::NoSystemPrompt);
+                }
+            }
+        }
+        remarks
+    }
+}
+
+/// Fact that a user should know before a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remark {
+    /// More steps were asked for than the context holds.
+    Steps {
+        /// Steps asked for.
+        steps: i64,
+        /// Positions of the context, which are taken.
+        seq_len: usize,
+    },
+    /// The chat template is of no known family: chatml's is taken.
+    UnknownTemplate,
+    /// The chat template has no way to say that the model is not to think.
+    CannotThinkLess,
+    /// The file has no chat template: the model continues what is typed.
+    NoTemplate,
+    /// Without a chat template there is no place for a system prompt.
+    NoSystemPrompt,
 }
 
 /// The type of keys and values that is asked for.
@@ -193,18 +302,22 @@ mod tests {
                 steps: Some(steps),
                 ..Settings::default()
             };
-            assert_eq!(settings.steps_for(512, false), taken, "{steps}");
-            assert_eq!(settings.steps_for(512, true), taken, "{steps}");
-            assert_eq!(settings.steps_said(512).is_some(), said, "{steps}");
+            assert_eq!(settings.steps_for(512, RunMode::Story), taken, "{steps}");
+            assert_eq!(settings.steps_for(512, RunMode::Dialog), taken, "{steps}");
+            assert_eq!(settings.steps_beyond(512).is_some(), said, "{steps}");
         }
         let silent = Settings::default();
-        assert_eq!(silent.steps_for(512, false), 256, "run.c's default");
-        assert_eq!(silent.steps_for(512, true), 512);
         assert_eq!(
-            silent.steps_for(8192, true),
+            silent.steps_for(512, RunMode::Story),
+            256,
+            "run.c's default"
+        );
+        assert_eq!(silent.steps_for(512, RunMode::Dialog), 512);
+        assert_eq!(
+            silent.steps_for(8192, RunMode::Dialog),
             1024,
             "small models go round in circles"
         );
-        assert_eq!(silent.steps_said(100), None);
+        assert_eq!(silent.steps_beyond(100), None);
     }
 }

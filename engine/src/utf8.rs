@@ -12,6 +12,11 @@ pub struct Utf8Stream {
 }
 
 impl Utf8Stream {
+    /// Tells whether no character is begun.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Appends to `out` every character that `bytes` complete.
     pub fn push(&mut self, bytes: &[u8], out: &mut String) {
         for &byte in bytes {

@@ -47,6 +47,11 @@ pub fn pow(base: f32, exponent: f32) -> f32 {
     libm::pow(f64::from(base), f64::from(exponent)) as f32
 }
 
+/// Natural logarithm of `x`.
+pub fn ln(x: f32) -> f32 {
+    libm::log(f64::from(x)) as f32
+}
+
 /// Sine and cosine of `angle` in radians.
 pub fn sin_cos(angle: f32) -> (f32, f32) {
     let (sin, cos) = libm::sincos(f64::from(angle));

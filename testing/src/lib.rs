@@ -22,10 +22,29 @@ use llama2_convert::{Content, Mixture, Plan};
 use llama2_engine::{
     checkpoint::{Checkpoint, Error},
     config::Config,
+    event::Event,
+    generate::{Sequence, step},
     model::{Digest, Model},
+    session::Session,
     tokenizer::Tokenizer,
     workers::Single,
 };
+
+/// The text of a sequence up to its end.
+pub fn text_of(
+    sequence: &mut Sequence,
+    session: &mut Session<'_>,
+    tokenizer: &Tokenizer,
+) -> String {
+    let mut said = String::new();
+    let mut out = |_, event: Event<'_>| {
+        if let Event::Reasoning { text, .. } | Event::Text { text, .. } = event {
+            said += text;
+        }
+    };
+    while step(session, tokenizer, &mut [sequence], &mut out) > 0 {}
+    said
+}
 
 /// A file of the project's own `models/`.
 pub fn bundled(name: &str) -> PathBuf {

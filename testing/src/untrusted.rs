@@ -5,21 +5,24 @@
 use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
 
 use llama2_engine::{
-    chat::{Chat, Template, Thoughts},
+    chat::{Chat, Template},
     checkpoint::{Checkpoint, Error, describe},
     config::{Config, Variant},
     context::{Context, Memory},
-    generate::{Generation, Step},
+    event::Event,
+    generate::Sequence,
     gguf,
     model::Model,
+    run_mode::RunMode,
     sampler::{Param, Sampler, SamplerParams},
     session::{KvType, Options, Session},
     source::{ByteSource, Joined},
+    text_stream::TextStream,
     tokenizer::Tokenizer,
     utf8::Utf8Stream,
 };
 
-use crate::{Maker, bundled, gauge::bounded, load, seeds};
+use crate::{Maker, bundled, gauge::bounded, load, seeds, text_of};
 
 /// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things
 /// of a file, an empty text or a tensor of one number, take 8 bytes there and up to this many times
@@ -182,25 +185,29 @@ fn with(positions: usize) -> Options<'static> {
 /// A text and a turn of a dialog.
 fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     let (vocab_size, seq_len) = (model.config.vocab_size, positions);
-    let mut sampler = Sampler::with(vocab_size, SamplerParams::default(), 3);
+    let sampler = || Sampler::with(vocab_size, SamplerParams::default(), 3);
     let Ok(mut session) = Session::new(model, with(positions)) else {
         return;
     };
     let stops = ["the".to_string(), "\u{fffd}".to_string()];
-    match Generation::new(tokenizer, b"a the", 8, seq_len) {
-        Ok(mut text) => {
-            text.set_stops(&stops);
-            while let Step::Text(_) = text.step(&mut session, tokenizer, &mut sampler) {}
+    match Sequence::story(tokenizer, b"a the", 8, seq_len, sampler()) {
+        Ok(mut story) => {
+            story.set_stops(&stops);
+            story.set_logprobs(vocab_size, 3);
+            text_of(&mut story, &mut session, tokenizer);
         }
         Err(error) => sentence(error),
     }
-    let mut chat = Chat::new(tokenizer, 4, seq_len);
-    chat.set_stops(&stops);
-    for user in ["Hi", "the </s> <|im_end|>"] {
-        if let Err(error) = chat.begin_turn(tokenizer, "Be brief.", user) {
-            return sentence(error);
+    for mode in [RunMode::Dialog, RunMode::Llama2Chat] {
+        let mut chat = Chat::new(tokenizer, mode, 4, seq_len);
+        chat.sequence_mut().set_stops(&stops);
+        for user in ["Hi", "the </s> <|im_end|>"] {
+            if let Err(error) = chat.begin_turn(tokenizer, "Be brief.", user) {
+                return sentence(error);
+            }
+            chat.sequence_mut().set_sampler(sampler());
+            text_of(chat.sequence_mut(), &mut session, tokenizer);
         }
-        while let Step::Text(_) = chat.step(&mut session, tokenizer, &mut sampler) {}
     }
 }
 
@@ -342,18 +349,30 @@ pub fn tokenisation(bytes: &[u8]) {
     stream.finish(&mut out);
     assert_eq!(out, lossy);
     let split = |size: usize| {
-        let (mut thoughts, mut thought, mut answer) =
-            (Thoughts::default(), String::new(), String::new());
-        let mut put = |inside: bool, text: &str| {
-            let part = if inside { &mut thought } else { &mut answer };
-            part.push_str(text);
+        let (mut thought, mut answer, mut ids) = (String::new(), String::new(), 0);
+        let mut stream = TextStream::new(4 * text.len());
+        stream.reset(Some(how & 1 == 1));
+        let mut put = |event: Event<'_>| match event {
+            Event::Reasoning { text, tokens } => {
+                thought += text;
+                ids += tokens.ids.len();
+            }
+            Event::Text { text, tokens } => {
+                answer += text;
+                ids += tokens.ids.len();
+            }
+            _ => (),
         };
-        let characters: Vec<char> = lossy.chars().collect();
-        for piece in characters.chunks(size) {
-            thoughts.push(&String::from_iter(piece), &mut put);
+        let pieces = text.chunks(size);
+        let count = pieces.len();
+        for piece in pieces {
+            stream.push(1, piece);
+            stream.give(&mut put);
         }
-        thoughts.finish(&mut put);
-        (thought, answer)
+        stream.finish(&mut put);
+        assert_eq!(ids, count, "each token comes once");
+        // Blanks at the end are dropped, unless there are very many.
+        [thought, answer].map(|part| part.split_whitespace().collect::<String>())
     };
     assert_eq!(split(piece), split(usize::MAX));
 
@@ -376,13 +395,10 @@ fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");
     let settings = SamplerParams::default().with(Param::TopK, 8.0);
-    let mut sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
-    let mut generation = Generation::new(tokenizer, b"", 24, 64).expect("it is short");
-    generation.set_stops(&stops);
-    let mut said = String::new();
-    while let Step::Text(text) = generation.step(&mut session, tokenizer, &mut sampler) {
-        said += text;
-    }
+    let sampler = Sampler::with(model.config.vocab_size, settings, words.len() as u64);
+    let mut story = Sequence::story(tokenizer, b"", 24, 64, sampler).expect("it is short");
+    story.set_stops(&stops);
+    let said = text_of(&mut story, &mut session, tokenizer);
     let found = stops
         .iter()
         .find(|stop| !stop.is_empty() && said.contains(&stop[..]));

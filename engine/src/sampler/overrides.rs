@@ -6,6 +6,7 @@ use core::fmt;
 use llama2_settings::{Overrides, Param, TABLE};
 
 use super::{Sampler, SamplerParams, chain};
+use crate::run_mode::RunMode;
 
 /// Samplers' values that somebody asked for; where nobody did, there are defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,11 +86,12 @@ impl SamplerOverrides {
         said
     }
 
-    /// Who draws. In a dialog, which is llama.cpp's business, its samplers do, with its defaults.
-    /// Everywhere else run.c's, with run.c's defaults, as long as nothing is wished that it does
-    /// not know; then llama.cpp's, of which only does anything what is wished.
-    pub fn drawing(&self, dialog: bool) -> SamplerConfig {
-        let base = SamplerParams::from_defaults(|defaults| match dialog {
+    /// The sampler that draws. In a dialogue, which is llama.cpp's business, it is llama.cpp's,
+    /// with its defaults; elsewhere run.c's with run.c's defaults, as long as nothing is asked for
+    /// that run.c does not know: then llama.cpp's, with nothing but what is asked for.
+    pub fn drawing(&self, mode: RunMode) -> SamplerConfig {
+        let is_dialog = mode == RunMode::Dialog;
+        let base = SamplerParams::from_defaults(|defaults| match is_dialog {
             true => defaults.llama_cpp,
             false => defaults.run_c,
         });
@@ -98,7 +100,7 @@ impl SamplerOverrides {
         let plain = base
             .with(Param::Temperature, temperature)
             .with(Param::TopP, top_p);
-        if !dialog && sampling == plain {
+        if !is_dialog && sampling == plain {
             SamplerConfig::RunC { temperature, top_p }
         } else {
             SamplerConfig::LlamaCpp(sampling)
@@ -226,14 +228,14 @@ mod tests {
     fn run_c_draws_as_long_as_only_its_own_knobs_are_set() {
         let none = SamplerOverrides::default();
         assert_eq!(
-            none.drawing(false),
+            none.drawing(RunMode::Story),
             SamplerConfig::RunC {
                 temperature: 1.0,
                 top_p: 0.9
             }
         );
         assert_eq!(
-            none.drawing(true),
+            none.drawing(RunMode::Dialog),
             SamplerConfig::LlamaCpp(SamplerParams::default()),
             "llama.cpp's defaults in its own dialogs"
         );
@@ -243,12 +245,15 @@ mod tests {
             temperature: 0.5,
             top_p: 0.7,
         };
-        assert_eq!(own.drawing(false), want);
+        assert_eq!(own.drawing(RunMode::Story), want);
         // What does nothing changes nothing.
-        assert_eq!(own.clone().with(Param::TopK, 0.0).drawing(false), want);
+        assert_eq!(
+            own.clone().with(Param::TopK, 0.0).drawing(RunMode::Story),
+            want
+        );
         for (param, _) in Param::samplers().skip(2) {
             let value = if param == Param::TopK { 3.0 } else { 0.25 };
-            let drawing = own.clone().with(param, value).drawing(false);
+            let drawing = own.clone().with(param, value).drawing(RunMode::Story);
             let SamplerConfig::LlamaCpp(sampling) = drawing else {
                 panic!("{param:?}");
             };
@@ -261,19 +266,25 @@ mod tests {
             );
         }
         let biased = none.clone().with_bias(3, 1.0);
-        assert!(matches!(biased.drawing(false), SamplerConfig::LlamaCpp(_)));
+        assert!(matches!(
+            biased.drawing(RunMode::Story),
+            SamplerConfig::LlamaCpp(_)
+        ));
         assert_eq!(
-            none.drawing(true).to_string(),
+            none.drawing(RunMode::Dialog).to_string(),
             "temperature 0.8, top-k 40, top-p 0.95, min-p 0.05"
         );
         assert_eq!(
             none.clone()
                 .with(Param::Temperature, 0.0)
                 .with(Param::PresencePenalty, 0.5)
-                .drawing(true)
+                .drawing(RunMode::Dialog)
                 .to_string(),
             "the likeliest token each time (temperature 0), presence penalty 0.5"
         );
-        assert_eq!(none.drawing(false).to_string(), "temperature 1, top-p 0.9");
+        assert_eq!(
+            none.drawing(RunMode::Story).to_string(),
+            "temperature 1, top-p 0.9"
+        );
     }
 }

@@ -2,15 +2,17 @@
 //! an answer.
 
 use llama2_engine::{
-    chat::{Chat, Template},
-    generate::{Generation, PromptError, Step},
+    chat::{Chat, Forgotten, Template},
+    event::{EndReason, Event},
+    generate::{PromptError, Sequence, step},
     layout::Encoding,
     model::Model,
+    run_mode::RunMode,
     sampler::{Param, Sampler, SamplerParams, argmax},
     session::{Options, Session},
     tokenizer::{Fragment, Tokenizer},
 };
-use llama2_testing::{family, load};
+use llama2_testing::{family, load, text_of};
 
 const START: u32 = family::VOCABULARY as u32 - 2;
 const END: u32 = family::VOCABULARY as u32 - 1;
@@ -35,11 +37,16 @@ fn greedy() -> Sampler {
 }
 
 fn answer(chat: &mut Chat, session: &mut Session<'_>, tokenizer: &Tokenizer) -> String {
-    let (mut sampler, mut said) = (greedy(), String::new());
-    while let Step::Text(text) = chat.step(session, tokenizer, &mut sampler) {
-        said += text;
-    }
-    said
+    text_of(chat.sequence_mut(), session, tokenizer)
+}
+
+fn one(chat: &mut Chat, session: &mut Session<'_>, tokenizer: &Tokenizer) {
+    step(
+        session,
+        tokenizer,
+        &mut [chat.sequence_mut()],
+        &mut |_, _| (),
+    );
 }
 
 /// What stands before an answer.
@@ -52,7 +59,7 @@ fn answer_marks(tokenizer: &Tokenizer) -> Vec<u32> {
 /// Every token of the last answer is the likeliest one after all that stands before it: nothing of
 /// the context was lost, and nothing stands in it twice.
 fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
-    let tokens = chat.context();
+    let tokens = chat.sequence().context();
     let marks = answer_marks(tokenizer);
     let begin = tokens.windows(marks.len()).rposition(|part| part == marks);
     let begin = begin.unwrap();
@@ -86,28 +93,31 @@ fn only_the_template_s_own_words_are_signs() {
 fn later_turns_go_on_from_the_cache() {
     let (model, tokenizer) = speaker();
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
     let mut passed = 0;
     for (turn, question) in ["Who are you?", "And then?", ""].into_iter().enumerate() {
-        let before = chat.context().len();
+        let before = chat.sequence().context().len();
         chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
-        assert_eq!(chat.notice(), None);
+        assert_eq!(chat.forgotten(), None);
         let said = answer(&mut chat, &mut session, &tokenizer);
-        assert!(said.ends_with('\n'), "{said:?}");
+        assert!(!said.is_empty());
         check_answer(&chat, &model, &tokenizer);
         // What was in the context was not passed again.
-        assert_eq!(chat.position() - passed, chat.context().len() - before);
-        passed = chat.position();
+        assert_eq!(
+            chat.sequence().passes() - passed,
+            chat.sequence().context().len() - before
+        );
+        passed = chat.sequence().passes();
         let marks = answer_marks(&tokenizer);
-        let answers = chat.context().windows(marks.len());
+        let answers = chat.sequence().context().windows(marks.len());
         assert_eq!(answers.filter(|part| *part == marks).count(), turn + 1);
     }
     // A turn that was stopped goes on from what was said of it.
     chat.begin_turn(&tokenizer, "", "Tell me more").unwrap();
     for _ in 0..4 {
-        chat.step(&mut session, &tokenizer, &mut greedy());
+        one(&mut chat, &mut session, &tokenizer);
     }
-    chat.interrupt();
+    chat.stop();
     chat.begin_turn(&tokenizer, "", "Why?").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);
@@ -118,7 +128,7 @@ fn a_full_context_forgets_the_oldest_turns_and_keeps_the_system_prompt() {
     let (model, tokenizer) = speaker();
     let seq_len = model.config.seq_len;
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 10, seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 10, seq_len);
     let mut system = Vec::new();
     let marks = [
         Fragment::Mark("<|im_start|>system\n"),
@@ -129,37 +139,46 @@ fn a_full_context_forgets_the_oldest_turns_and_keeps_the_system_prompt() {
     for turn in 0..30 {
         let question = format!("{} {turn}", "zx".repeat(20 + turn % 3 * 10));
         chat.begin_turn(&tokenizer, "Be brief.", &question).unwrap();
-        if let Some(notice) = chat.notice() {
-            assert!(notice.contains("forgotten"), "{notice}");
-            dropped += 1;
-        }
+        let keeps = |forgotten| {
+            matches!(
+                forgotten,
+                Forgotten::Turns {
+                    keeps_system: true,
+                    ..
+                }
+            )
+        };
+        assert!(chat.forgotten().is_none_or(keeps));
+        dropped += usize::from(chat.forgotten().is_some());
         answer(&mut chat, &mut session, &tokenizer);
-        assert!(chat.context().len() < seq_len);
-        assert_eq!(chat.context()[..system.len()], system);
+        assert!(chat.sequence().context().len() < seq_len);
+        assert_eq!(chat.sequence().context()[..system.len()], system);
         check_answer(&chat, &model, &tokenizer);
     }
     assert!(dropped > 3, "{dropped}");
 
     // What fits nowhere is refused, and the dialog is as before.
-    let before = chat.context().to_vec();
+    let before = chat.sequence().context().to_vec();
     let long = "zx".repeat(seq_len);
     assert!(matches!(
         chat.begin_turn(&tokenizer, "", &long),
         Err(PromptError::TooLong { .. })
     ));
-    assert_eq!(chat.context(), before);
+    assert_eq!(chat.sequence().context(), before);
     // What fits alone goes alone.
     let question = "z".repeat(seq_len - 100);
     chat.begin_turn(&tokenizer, "", &question).unwrap();
-    assert!(chat.notice().is_some());
+    assert!(chat.forgotten().is_some());
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);
     // An answer without end ends with the context.
-    let mut chat = Chat::new(&tokenizer, seq_len, seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, seq_len, seq_len);
     chat.begin_turn(&tokenizer, "", "Go on").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
-    assert!(chat.context().len() < seq_len);
-    assert_eq!(chat.is_cut(), chat.context().len() + 1 == seq_len);
+    assert!(chat.sequence().context().len() < seq_len);
+    let is_full = chat.sequence().context().len() + 1 == seq_len;
+    let is_cut = chat.sequence().end() == Some(EndReason::ContextFull);
+    assert_eq!(is_cut, is_full);
     chat.begin_turn(&tokenizer, "", "Go on").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);
@@ -170,13 +189,9 @@ fn words_that_stop_a_text_are_not_part_of_it_wherever_tokens_end() {
     let (model, tokenizer) = speaker();
     let tell = |stops: &[String]| {
         let mut session = Session::new(&model, Options::default()).unwrap();
-        let mut generation = Generation::new(&tokenizer, b"Three tins", 60, 512).unwrap();
-        generation.set_stops(stops);
-        let (mut sampler, mut said) = (greedy(), String::new());
-        while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
-            said += text;
-        }
-        said
+        let mut story = Sequence::story(&tokenizer, b"Three tins", 60, 512, greedy()).unwrap();
+        story.set_stops(stops);
+        text_of(&mut story, &mut session, &tokenizer)
     };
     let whole = tell(&[]);
     let generated: Vec<char> = whole["Three tins".len()..].chars().collect();
@@ -205,13 +220,10 @@ fn penalties_count_the_prompt() {
         .with(Param::Temperature, 0.0)
         .with(Param::PresencePenalty, -100.0)
         .with(Param::RepeatLastN, 512.0);
-    let mut sampler = Sampler::with(family::VOCABULARY, settings, 1);
+    let sampler = Sampler::with(family::VOCABULARY, settings, 1);
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut generation = Generation::new(&tokenizer, b"Three tins", 40, 512).unwrap();
-    let mut said = String::new();
-    while let Step::Text(text) = generation.step(&mut session, &tokenizer, &mut sampler) {
-        said += text;
-    }
+    let mut story = Sequence::story(&tokenizer, b"Three tins", 40, 512, sampler).unwrap();
+    let said = text_of(&mut story, &mut session, &tokenizer);
     let rest = said.strip_prefix("Three tins").unwrap();
     assert!(!rest.is_empty());
     let prompt = tokenizer.encode(b"Three tins", false, false);
@@ -234,35 +246,35 @@ fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
     let (model, tokenizer) = speaker();
     let system = "Be brief. ".repeat(12);
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut plain = Chat::new(&tokenizer, 10, model.config.seq_len);
+    let mut plain = Chat::new(&tokenizer, RunMode::Dialog, 10, model.config.seq_len);
     plain.begin_turn(&tokenizer, &system, "Who?").unwrap();
     let first = answer(&mut plain, &mut session, &tokenizer);
     plain.begin_turn(&tokenizer, &system, "Why?").unwrap();
     let second = answer(&mut plain, &mut session, &tokenizer);
 
-    let mut chat = Chat::new(&tokenizer, 10, model.config.seq_len);
-    chat.limit_batch(8);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 10, model.config.seq_len);
+    chat.sequence_mut().limit_batch(8);
     chat.fits(&tokenizer, &system, "Who?").unwrap();
     chat.begin_turn(&tokenizer, &system, "Who are you?")
         .unwrap();
     chat.begin_turn(&tokenizer, &system, "What?").unwrap();
     // In the middle of its prompt.
     for _ in 0..3 {
-        chat.step(&mut session, &tokenizer, &mut greedy());
+        one(&mut chat, &mut session, &tokenizer);
     }
-    chat.interrupt();
-    assert!(chat.context().is_empty());
+    chat.stop();
+    assert!(chat.sequence().context().is_empty());
     chat.begin_turn(&tokenizer, &system, "Who?").unwrap();
     assert_eq!(answer(&mut chat, &mut session, &tokenizer), first);
-    let before = chat.context().to_vec();
+    let before = chat.sequence().context().to_vec();
     chat.begin_turn(&tokenizer, &system, "And what else?")
         .unwrap();
-    chat.step(&mut session, &tokenizer, &mut greedy());
-    chat.interrupt();
-    assert_eq!(chat.context(), before);
+    one(&mut chat, &mut session, &tokenizer);
+    chat.stop();
+    assert_eq!(chat.sequence().context(), before);
     chat.begin_turn(&tokenizer, &system, "Why?").unwrap();
     assert_eq!(answer(&mut chat, &mut session, &tokenizer), second);
-    assert_eq!(chat.context(), plain.context());
+    assert_eq!(chat.sequence().context(), plain.sequence().context());
 }
 
 #[test]
@@ -271,37 +283,36 @@ fn without_a_template_the_text_goes_on() {
     tokenizer.set_chat_template(None);
     let seq_len = model.config.seq_len;
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::dialog(&tokenizer, 12, seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 12, seq_len);
     assert!(chat.is_completion());
     let mut text = tokenizer.encode(b"Three tins", true, false);
     chat.begin_turn(&tokenizer, "", "Three tins").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
-    assert!(chat.context().starts_with(&text));
+    assert!(chat.sequence().context().starts_with(&text));
     // Every token but the last, which has not been passed.
-    text = chat.context().to_vec();
+    text = chat.sequence().context().to_vec();
     chat.begin_turn(&tokenizer, "", "But").unwrap();
-    let before = chat.position();
-    chat.step(&mut session, &tokenizer, &mut greedy());
+    let before = chat.sequence().passes();
+    one(&mut chat, &mut session, &tokenizer);
     let typed = tokenizer.encode(b"\nBut", false, false);
-    assert_eq!(chat.context()[..text.len()], text);
-    assert!(chat.context().ends_with(&typed));
+    assert_eq!(chat.sequence().context()[..text.len()], text);
+    assert!(chat.sequence().context().ends_with(&typed));
     assert_eq!(
-        chat.position() - before,
+        chat.sequence().passes() - before,
         typed.len() + 1,
         "only what is new"
     );
     answer(&mut chat, &mut session, &tokenizer);
     // Nothing typed: as if it had not been stopped.
-    let mut whole = Chat::dialog(&tokenizer, 24, seq_len);
-    let mut halves = Chat::dialog(&tokenizer, 12, seq_len);
+    let mut whole = Chat::new(&tokenizer, RunMode::Dialog, 24, seq_len);
+    let mut halves = Chat::new(&tokenizer, RunMode::Dialog, 12, seq_len);
     whole.begin_turn(&tokenizer, "", "Three tins").unwrap();
     let want = answer(&mut whole, &mut session, &tokenizer);
     halves.begin_turn(&tokenizer, "", "Three tins").unwrap();
     let mut said = answer(&mut halves, &mut session, &tokenizer);
-    assert_eq!(said.pop(), Some('\n'), "the shell's");
     halves.begin_turn(&tokenizer, "", "").unwrap();
     said += &answer(&mut halves, &mut session, &tokenizer);
-    assert_eq!(whole.context(), halves.context());
+    assert_eq!(whole.sequence().context(), halves.sequence().context());
     if !want.contains('\u{fffd}') {
         assert_eq!(said, want);
     }
@@ -311,16 +322,15 @@ fn without_a_template_the_text_goes_on() {
     for turn in 0..12 {
         let question = format!("{} {turn}", "zx".repeat(30));
         chat.begin_turn(&tokenizer, "", &question).unwrap();
-        let notice = chat.notice().map(String::from);
+        let forgotten = chat.forgotten();
         answer(&mut chat, &mut session, &tokenizer);
-        assert!(chat.context().len() < seq_len);
-        let Some(notice) = notice else { continue };
-        assert!(
-            notice.contains("tokens is full: the text's first"),
-            "{notice}"
-        );
+        assert!(chat.sequence().context().len() < seq_len);
+        let Some(Forgotten::Tokens(1..)) = forgotten else {
+            assert_eq!(forgotten, None);
+            continue;
+        };
         told += 1;
-        let tokens = chat.context();
+        let tokens = chat.sequence().context();
         let last = tokens.len() - 1;
         let mut fresh = Session::new(&model, Options::default()).unwrap();
         let mut likeliest = 0;
@@ -350,72 +360,77 @@ fn ask(
 fn turns_are_taken_back() {
     let (model, tokenizer) = speaker();
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
     assert!(!chat.undo());
     let first = ask(&mut chat, &mut session, &tokenizer, "Who are you?");
-    let one = chat.context().to_vec();
+    let one = chat.sequence().context().to_vec();
     let second = ask(&mut chat, &mut session, &tokenizer, "And then?");
-    let two = chat.context().to_vec();
+    let two = chat.sequence().context().to_vec();
     assert!(chat.undo());
-    assert_eq!(chat.context(), one);
+    assert_eq!(chat.sequence().context(), one);
     // The same again gives the same; another question is answered as if there had been nothing
     // else.
     assert_eq!(
         ask(&mut chat, &mut session, &tokenizer, "And then?"),
         second
     );
-    assert_eq!(chat.context(), two);
+    assert_eq!(chat.sequence().context(), two);
     assert!(chat.undo());
     ask(&mut chat, &mut session, &tokenizer, "Why?");
     check_answer(&chat, &model, &tokenizer);
     assert!(chat.undo() && chat.undo() && !chat.undo());
-    assert!(chat.context().is_empty());
+    assert!(chat.sequence().context().is_empty());
     assert_eq!(
         ask(&mut chat, &mut session, &tokenizer, "Who are you?"),
         first
     );
-    assert_eq!(chat.context(), one);
+    assert_eq!(chat.sequence().context(), one);
 }
 
 #[test]
 fn a_cache_that_was_lost_is_filled_again() {
     let (model, tokenizer) = speaker();
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
     ask(&mut chat, &mut session, &tokenizer, "Who are you?");
-    let known = chat.context().len();
+    let known = chat.sequence().context().len();
     // Somebody else uses the session.
     session.prefill(&[5; 40], 0);
-    chat.forget_cache();
+    chat.sequence_mut().forget_cache();
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
-    let (done, all) = chat.progress();
+    let (done, all) = chat.sequence().progress();
     assert!(done == 0 && all > known, "{done} of {all}");
     // Stopped while it is read again: the turn is taken back, and what was said before is still
     // known.
-    chat.limit_batch(16);
-    chat.step(&mut session, &tokenizer, &mut greedy());
-    assert_eq!(chat.progress(), (16, all));
-    chat.interrupt();
-    assert_eq!(chat.context().len(), known);
+    chat.sequence_mut().limit_batch(16);
+    one(&mut chat, &mut session, &tokenizer);
+    assert_eq!(chat.sequence().progress(), (16, all));
+    chat.stop();
+    assert_eq!(chat.sequence().context().len(), known);
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);
-    assert_eq!(chat.progress(), (all - 16, all - 16));
+    assert_eq!(chat.sequence().progress(), (all - 16, all - 16));
 }
 
 #[test]
 fn a_conversation_held_elsewhere_is_gone_on_with() {
     let (model, tokenizer) = speaker();
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 20, model.config.seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
     let said = [("Who are you?", "Nobody."), ("Why?", "Because.")];
     assert_eq!(chat.recall(&tokenizer, "Be brief.", &said), 0);
     ask(&mut chat, &mut session, &tokenizer, "And then?");
     check_answer(&chat, &model, &tokenizer);
     let marks = answer_marks(&tokenizer);
-    let answers = chat.context().windows(marks.len());
+    let answers = chat.sequence().context().windows(marks.len());
     assert_eq!(answers.filter(|part| *part == marks).count(), 3);
-    let ends = chat.context().iter().filter(|&&token| token == END).count();
+    let ends = chat
+        .sequence()
+        .context()
+        .iter()
+        .filter(|&&token| token == END)
+        .count();
     assert!(ends >= 6, "system, three questions and two answers: {ends}");
     assert!(chat.undo() && chat.undo());
     ask(&mut chat, &mut session, &tokenizer, "And then?");
@@ -434,7 +449,7 @@ fn a_conversation_held_elsewhere_is_gone_on_with() {
     check_answer(&chat, &model, &tokenizer);
     let longer = many(2000);
     assert_eq!(chat.recall(&tokenizer, "", &[("a", &longer)]), 1);
-    assert!(chat.context().is_empty());
+    assert!(chat.sequence().context().is_empty());
 }
 
 #[test]
@@ -442,21 +457,24 @@ fn run_c_s_chat_takes_turns_back_too() {
     let (model, tokenizer) = llama2c();
     let steps = 200;
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, steps, model.config.seq_len);
-    assert!(chat.is_run_c());
+    let mut chat = Chat::new(&tokenizer, RunMode::Llama2Chat, steps, model.config.seq_len);
     let mut talk = |chat: &mut Chat, question: &str| {
         chat.begin_turn(&tokenizer, "", question).unwrap();
-        let (mut sampler, mut said) = (
-            Sampler::new(tokenizer.vocab_size(), 0.0, 0.9, 1),
-            String::new(),
-        );
-        for _ in 0..30 {
-            match chat.step(&mut session, &tokenizer, &mut sampler) {
-                Step::Text(text) => said += text,
-                _ => break,
+        let mut said = String::new();
+        let mut out = |_, event: Event<'_>| {
+            if let Event::Text { text, .. } = event {
+                said += text;
             }
+        };
+        for _ in 0..30 {
+            step(
+                &mut session,
+                &tokenizer,
+                &mut [chat.sequence_mut()],
+                &mut out,
+            );
         }
-        chat.interrupt();
+        chat.stop();
         said
     };
     let first = talk(&mut chat, "Hi");
@@ -464,15 +482,21 @@ fn run_c_s_chat_takes_turns_back_too() {
     assert!(chat.undo());
     assert_eq!(talk(&mut chat, "Who?"), second);
     assert!(chat.undo() && chat.undo() && !chat.undo());
-    assert_eq!((chat.position(), talk(&mut chat, "Hi")), (0, first));
+    assert_eq!(
+        (chat.sequence().context().len(), talk(&mut chat, "Hi")),
+        (0, first)
+    );
     // From elsewhere, and read again.
     assert_eq!(chat.recall(&tokenizer, "", &[("Hi", "Hello")]), 0);
-    let known = chat.position();
+    let known = chat.sequence().context().len();
     assert!(known > 5);
     let once = talk(&mut chat, "Who?");
     chat.undo();
-    chat.forget_cache();
-    assert_eq!((chat.position(), talk(&mut chat, "Who?")), (known, once));
+    chat.sequence_mut().forget_cache();
+    assert_eq!(
+        (chat.sequence().context().len(), talk(&mut chat, "Who?")),
+        (known, once)
+    );
 }
 
 /// The bundled model, in llama2.c's own format.
@@ -523,20 +547,24 @@ fn a_conversation_begins_with_bos_once() {
                     file.u32("tokenizer.ggml.bos_token_id", BOS);
                 }
                 let tokenizer = Tokenizer::from_gguf(&mut &file.bytes()[..]).unwrap();
-                let mut chat = Chat::new(&tokenizer, 1, 256);
+                let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 1, 256);
                 chat.begin_turn(&tokenizer, "", "Hi").unwrap();
                 answer(&mut chat, &mut session, &tokenizer);
                 if add == Some(true) && jinja == written {
                     chat.begin_turn(&tokenizer, "", "And?").unwrap();
                     answer(&mut chat, &mut session, &tokenizer);
                     // What the model says may be any token.
-                    let starts = chat.context().windows(2).filter(|two| *two == [BOS, START]);
+                    let starts = chat
+                        .sequence()
+                        .context()
+                        .windows(2)
+                        .filter(|two| *two == [BOS, START]);
                     assert_eq!(starts.count(), usize::from(named));
                 }
                 let wanted = named && (writes || add == Some(true));
-                let begins = chat.context().starts_with(&[BOS, START]);
+                let begins = chat.sequence().context().starts_with(&[BOS, START]);
                 assert_eq!(begins, wanted, "{jinja} {add:?} {named}");
-                assert_eq!(begins, !chat.context().starts_with(&[START]));
+                assert_eq!(begins, !chat.sequence().context().starts_with(&[START]));
             }
         }
     }
@@ -563,29 +591,31 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
     let mut session = Session::new(&model, Options::default()).unwrap();
     for temperature in [0.0, 1.0] {
         for by_run_c in [true, false] {
-            let mut sampler = if by_run_c {
-                Sampler::new(family::VOCABULARY, temperature, 0.9, 1)
-            } else {
-                let settings = SamplerParams::default().with(Param::Temperature, temperature);
-                Sampler::with(family::VOCABULARY, settings, 1)
+            let sampler = || match by_run_c {
+                true => Sampler::new(family::VOCABULARY, temperature, 0.9, 1),
+                false => {
+                    let settings = SamplerParams::default().with(Param::Temperature, temperature);
+                    Sampler::with(family::VOCABULARY, settings, 1)
+                }
             };
-            let mut text = Generation::new(&tokenizer, b"Hi", 99, 256).unwrap();
-            while let Step::Text(_) = text.step(&mut session, &tokenizer, &mut sampler) {}
-            assert!(text.is_broken() && text.position() == 1);
-            let mut chat = Chat::new(&tokenizer, 99, 256);
-            chat.begin_turn(&tokenizer, "", "Hi").unwrap();
-            let mut said = String::new();
-            while let Step::Text(text) = chat.step(&mut session, &tokenizer, &mut sampler) {
-                said += text;
+            let broken = Some(EndReason::NotNumbers);
+            let mut story = Sequence::story(&tokenizer, b"Hi", 99, 256, sampler()).unwrap();
+            text_of(&mut story, &mut session, &tokenizer);
+            assert_eq!((story.end(), story.passes()), (broken, 1));
+            for mode in [RunMode::Dialog, RunMode::Llama2Chat] {
+                let mut chat = Chat::new(&tokenizer, mode, 99, 256);
+                chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+                chat.sequence_mut().set_sampler(sampler());
+                assert_eq!(answer(&mut chat, &mut session, &tokenizer), "");
+                assert_eq!(chat.sequence().end(), broken);
             }
-            assert!(chat.is_broken() && said.is_empty(), "{said:?}");
         }
     }
-    // run.c's chat likewise, and a good model is never broken.
+    // A good model is never broken.
     let (good, tokenizer) = speaker();
     let mut session = Session::new(&good, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 4, 256);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 4, 256);
     chat.begin_turn(&tokenizer, "", "Hi").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
-    assert!(!chat.is_broken());
+    assert_ne!(chat.sequence().end(), Some(EndReason::NotNumbers));
 }

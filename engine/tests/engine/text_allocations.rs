@@ -2,7 +2,9 @@
 
 use llama2_engine::{
     chat::Chat,
-    generate::{Generation, Step},
+    event::{EndReason, Event},
+    generate::{Sequence, step},
+    run_mode::RunMode,
     sampler::Sampler,
     session::{Options, Session},
     tokenizer::Tokenizer,
@@ -22,23 +24,33 @@ fn no_step_allocates() {
         let model = load_file(&bundled(name));
         let config = model.config;
         for (temperature, top_p) in [(0.0, 0.9), (1.0, 0.9), (1000.0, 0.99), (1.0, 1.0)] {
-            let mut sampler = Sampler::new(config.vocab_size, temperature, top_p, 3);
+            let sampler = || Sampler::new(config.vocab_size, temperature, top_p, 3);
             let mut session = Session::new(&model, Options::default()).unwrap();
-            let prompt = "Tim found a 🔑 \u{1}key".as_bytes();
-            let mut generation = Generation::new(&tokenizer, prompt, 120, config.seq_len).unwrap();
-            let count = allocations(|| {
-                while let Step::Text(_) = generation.step(&mut session, &tokenizer, &mut sampler) {}
-            });
-            assert!(generation.position() > 20);
-            assert_eq!(count, 0, "{name}, -t {temperature} -p {top_p}");
+            let mut count = |sequence: &mut Sequence| {
+                let mut out =
+                    |_, event: Event<'_>| assert_ne!(event, Event::End(EndReason::NotNumbers));
+                let count = allocations(|| {
+                    let mut run = || step(&mut session, &tokenizer, &mut [sequence], &mut out);
+                    while run() > 0 {}
+                });
+                assert!(sequence.passes() > 20);
+                count
+            };
+            let prompt = "Tim found a \u{1f511} \u{1}key".as_bytes();
+            let mut story =
+                Sequence::story(&tokenizer, prompt, 120, config.seq_len, sampler()).unwrap();
+            story.set_stops(&["never ever".into()]);
+            story.set_logprobs(config.vocab_size, 5);
+            assert_eq!(count(&mut story), 0, "{name}, -t {temperature} -p {top_p}");
 
-            let mut chat = Chat::new(&tokenizer, 120, config.seq_len);
-            chat.begin_turn(&tokenizer, "Be brief.", "Who?").unwrap();
-            let count = allocations(|| {
-                while let Step::Text(_) = chat.step(&mut session, &tokenizer, &mut sampler) {}
-            });
-            assert!(chat.position() > 20);
-            assert_eq!(count, 0, "{name}, chat, -t {temperature} -p {top_p}");
+            let question = "Who has the red ball, and why does Tom want it so much today?";
+            for mode in [RunMode::Llama2Chat, RunMode::Dialog] {
+                let mut chat = Chat::new(&tokenizer, mode, 120, config.seq_len);
+                chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
+                chat.sequence_mut().set_sampler(sampler());
+                let count = count(chat.sequence_mut());
+                assert_eq!(count, 0, "{name}, {mode:?}, -t {temperature} -p {top_p}");
+            }
         }
     }
 }

@@ -3,13 +3,15 @@
 use llama2_engine::{
     chat::Chat,
     config::{Config, Variant},
-    generate::{Generation, PromptError, Step},
+    event::{EndReason, Event},
+    generate::{PromptError, Sequence, step},
     model::Model,
+    run_mode::RunMode,
     sampler::Sampler,
     session::{Options, Session},
     tokenizer::{EOS, Tokenizer},
 };
-use llama2_testing::{Maker, bundled, load, load_file, reference};
+use llama2_testing::{Maker, bundled, load, load_file, reference, text_of};
 
 fn tokenizer(path: &std::path::Path) -> Tokenizer {
     let bytes = std::fs::read(path).unwrap();
@@ -25,14 +27,12 @@ fn generate(
     prompt: &str,
 ) -> String {
     let mut session = Session::new(model, Options::default()).unwrap();
-    let mut sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
-    let mut generation =
-        Generation::new(tokenizer, prompt.as_bytes(), steps, model.config.seq_len).unwrap();
-    let mut text = String::new();
-    while let Step::Text(piece) = generation.step(&mut session, tokenizer, &mut sampler) {
-        text.push_str(piece);
-    }
-    assert_eq!(generation.top_token().is_some(), steps > 0);
+    let sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
+    let (prompt, seq_len) = (prompt.as_bytes(), model.config.seq_len);
+    let mut story = Sequence::story(tokenizer, prompt, steps, seq_len, sampler).unwrap();
+    let text = text_of(&mut story, &mut session, tokenizer);
+    assert_eq!(story.top_token().is_some(), steps > 0);
+    assert!(story.end().is_some());
     text + "\n"
 }
 
@@ -138,9 +138,13 @@ fn prompts_at_the_limits() {
     let tokenizer = tokenizer(&bundled("tokenizer.bin"));
     let words = "the cat and the dog ".repeat(200);
     let tokens = tokenizer.encode(words.as_bytes(), true, false).len();
-    let error = Generation::new(&tokenizer, words.as_bytes(), 10, 512).err();
+    let story = |seq_len| {
+        let sampler = Sampler::new(0, 0.0, 0.9, 1);
+        Sequence::story(&tokenizer, words.as_bytes(), 10, seq_len, sampler)
+    };
+    let error = story(512).err();
     assert_eq!(error, Some(PromptError::TooLong { tokens, left: 512 }));
-    assert!(Generation::new(&tokenizer, words.as_bytes(), 10, tokens).is_ok());
+    assert!(story(tokens).is_ok());
     // Longer than the steps: echoed as far as they go.
     let text = generate(&model, &tokenizer, GREEDY, 3, "Tim found a key");
     assert_eq!(text, "Tim found a\n");
@@ -209,22 +213,26 @@ fn our_chat(
     system: &str,
     turns: &[&str],
 ) -> (Vec<String>, usize) {
-    let mut sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
+    let sampler = Sampler::new(model.config.vocab_size, temperature, top_p, seed);
     let mut session = Session::new(model, Options::default()).unwrap();
-    let mut chat = Chat::new(tokenizer, steps, model.config.seq_len);
+    let mut chat = Chat::new(tokenizer, RunMode::Llama2Chat, steps, model.config.seq_len);
+    chat.sequence_mut().set_sampler(sampler);
     let mut said = Vec::new();
     for user in turns {
         if chat.is_over() {
             break;
         }
         chat.begin_turn(tokenizer, system, user).unwrap();
-        let mut text = String::new();
-        while let Step::Text(piece) = chat.step(&mut session, tokenizer, &mut sampler) {
-            text.push_str(piece);
+        let mut text = text_of(chat.sequence_mut(), &mut session, tokenizer);
+        if chat.sequence().end() == Some(EndReason::EndToken) {
+            text.push('\n');
         }
         said.push(text);
     }
-    (said, chat.position())
+    // run.c passes its EOS at once, we before the next turn.
+    let ended = chat.sequence().end() == Some(EndReason::EndToken);
+    let passes = chat.sequence().passes() + usize::from(ended);
+    (said, passes.min(steps))
 }
 
 #[test]
@@ -279,33 +287,75 @@ fn lossy(turn: &[u8]) -> String {
 fn chat_refuses_a_turn_that_does_not_fit_and_goes_on() {
     let model = load_file(&bundled("stories1M.q80.bin"));
     let tokenizer = tokenizer(&bundled("tokenizer.bin"));
-    let mut sampler = Sampler::new(model.config.vocab_size, 0.0, 0.9, 7);
     let mut session = Session::new(&model, Options::default()).unwrap();
-    let mut chat = Chat::new(&tokenizer, 400, model.config.seq_len);
+    let mut chat = Chat::new(&tokenizer, RunMode::Llama2Chat, 400, model.config.seq_len);
     let long = "word ".repeat(600);
     assert!(matches!(
         chat.begin_turn(&tokenizer, "", &long),
         Err(PromptError::TooLong { left: 512, .. })
     ));
     chat.begin_turn(&tokenizer, "", "Who has a ball?").unwrap();
-    while chat.position() < 160 {
-        assert!(matches!(
-            chat.step(&mut session, &tokenizer, &mut sampler),
-            Step::Text(_)
-        ));
+    let mut one = |chat: &mut Chat| {
+        let mut sequences = [chat.sequence_mut()];
+        step(&mut session, &tokenizer, &mut sequences, &mut |_, _| ())
+    };
+    while chat.sequence().passes() < 160 {
+        assert!(one(&mut chat) > 0);
     }
-    assert!(chat.top_token().is_some());
+    assert!(chat.sequence().top_token().is_some());
     // The user presses a key: the assistant's turn ends here, and another begins.
-    chat.interrupt();
+    assert!(chat.stop());
     assert!(matches!(
         chat.begin_turn(&tokenizer, "", &long),
         Err(PromptError::TooLong { left: 352, .. })
     ));
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
-    while let Step::Text(_) = chat.step(&mut session, &tokenizer, &mut sampler) {}
-    assert!(chat.is_over() && chat.position() == 400);
+    while one(&mut chat) > 0 {}
+    assert!(chat.is_over() && chat.sequence().passes() == 400);
+    assert_eq!(chat.sequence().end(), Some(EndReason::Limit));
+    assert_eq!(one(&mut chat), 0);
+}
+
+/// Each token's log-probability is that of its logits, and the most likely ones stand first.
+#[test]
+fn log_probabilities() {
+    let model = load_file(&bundled("stories1M.bin"));
+    let tokenizer = tokenizer(&bundled("tokenizer.bin"));
+    let (vocab_size, seq_len) = (model.config.vocab_size, model.config.seq_len);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let sampler = Sampler::new(vocab_size, 1.0, 0.9, 5);
+    let mut story = Sequence::story(&tokenizer, b"Tim", 40, seq_len, sampler).unwrap();
+    story.set_logprobs(vocab_size, 3);
+    let (mut ids, mut own, mut top, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+    let mut out = |_, event: Event<'_>| {
+        if let Event::Text { text: said, tokens } = event {
+            text += said;
+            ids.extend(tokens.ids);
+            own.extend(tokens.logprobs);
+            top.extend(tokens.top);
+        }
+    };
+    while step(&mut session, &tokenizer, &mut [&mut story], &mut out) > 0 {}
+    let prompt = tokenizer.encode(b"Tim", true, false);
+    let all = [&prompt[..], &ids].concat();
     assert_eq!(
-        chat.step(&mut session, &tokenizer, &mut sampler),
-        Step::Done
+        (all.len(), own.len(), top.len()),
+        (41, ids.len(), 3 * ids.len())
     );
+    let mut said = Vec::from("Tim");
+    for (place, &id) in ids.iter().enumerate() {
+        let position = prompt.len() + place;
+        said.extend(tokenizer.decode(all[position - 1], id));
+        let logits = session.prefill(&all[..position], 0);
+        let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+        let want = |token: u32| f64::from(logits[token as usize]) - sum.ln();
+        let near = |found: f32, token: u32| (f64::from(found) - want(token)).abs() < 1e-4;
+        assert!(near(own[place], id), "{} {}", own[place], want(id));
+        let top: &[(u32, f32)] = &top[3 * place..][..3];
+        assert!(top.iter().all(|&(token, found)| near(found, token)));
+        assert!(top.is_sorted_by(|a, b| a.1 >= b.1), "{top:?}");
+        let more = (0..vocab_size as u32).filter(|&token| want(token) > want(top[2].0));
+        assert_eq!(more.count(), 2);
+    }
+    assert_eq!(String::from_utf8(said).unwrap(), text);
 }
