@@ -13,8 +13,10 @@ use llama2_engine::{
     bench::ReportFormat,
     layout::{Coded, Encoding},
     session::KvType,
+    settings::{Choice, Mode},
     units::short,
 };
+use llama2_settings::{Overrides, Param, ParamValue};
 
 use crate::{flags::Flags, machine::MOST_THREADS, plain};
 
@@ -179,8 +181,8 @@ pub struct RunArgs {
     pub prompt_file: Option<PathBuf>,
 
     /// What to do with the prompt
-    #[arg(short, long, value_enum, ignore_case = true, default_value_t = RunMode::Generate)]
-    pub mode: RunMode,
+    #[arg(short, long, value_enum, ignore_case = true, default_value_t = PromptMode::Generate)]
+    pub mode: PromptMode,
 
     /// Say nothing but what is wrong: no context, speed or seed
     #[arg(short, long)]
@@ -232,6 +234,18 @@ pub struct ChatArgs {
 
     #[command(flatten)]
     pub flags: Flags<false>,
+}
+
+impl ChatArgs {
+    /// The values of its flags.
+    pub fn options(&self) -> Overrides {
+        let mut options = self.flags.0.clone();
+        // A system prompt is for a chat, whatever the file is.
+        if options.text(Param::System).is_some() {
+            options.set(Param::Mode, ParamValue::Word(Mode::Chat.name()));
+        }
+        options
+    }
 }
 
 const CHAT_HELP: &str = "\
@@ -604,7 +618,7 @@ fn repetitions(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RunMode {
+pub enum PromptMode {
     /// Go on from it
     Generate,
     /// Answer it, turn by turn

@@ -7,16 +7,14 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use llama2_app::bench::{Plan, Subject, measure};
 use llama2_console::{terminal::plain, width};
 use llama2_engine::{
     bench::{
-        Bench, READING, Reader, Report, ReportFormat, Stage, Subject, Test, Work, gigahertz,
-        positions, statistics,
+        READING, Reader, Report, ReportFormat, Stage, Test, Work, gigahertz, positions, statistics,
     },
-    checkpoint::Error,
     context::Memory,
     kernels::Features,
-    model::Model,
     units::{Bytes, short},
     workers::Workers,
 };
@@ -24,10 +22,11 @@ use llama2_engine::{
 use crate::{
     args::BenchArgs,
     failure::Failure,
-    interrupt, load,
+    load,
     machine::{self, Machine, nanoseconds},
     pages::page_size,
     progress,
+    shell::HostPlatform,
 };
 
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
@@ -111,84 +110,38 @@ fn report(
     let name = opened.name.display().to_string();
     let (size, parameters) = (opened.size(), opened.checkpoint.parameters());
     let model = load::load(opened)?;
-    let measured = Measured {
+    let subject = Subject {
         file: &name,
         size,
         parameters,
+        weights: &model,
+    };
+    let plan = Plan {
+        tests,
+        threads: threads.to_vec(),
         repetitions: args.repetitions,
-    };
-    measure(&model, &measured, &tests, threads, machine)
-}
-
-/// What is measured, and how often.
-pub struct Measured<'a> {
-    pub file: &'a str,
-    pub size: u64,
-    pub parameters: u64,
-    pub repetitions: usize,
-}
-
-/// All tests with a model that is in memory, until an interrupt.
-pub fn measure(
-    model: &Model,
-    measured: &Measured<'_>,
-    tests: &[Test],
-    threads: &[usize],
-    machine: &Machine,
-) -> Result<Report, Failure> {
-    let about = |error| Failure::about(Path::new(measured.file), error);
-    let kernels = machine.kernels();
-    let address = model.final_norm.as_ptr() as usize;
-    let subject = Subject {
-        file: measured.file.to_string(),
-        kind: Subject::kind(model, measured.parameters),
-        size: measured.size,
-        parameters: measured.parameters,
-        bytes_per_token: model.bytes_per_token(),
-        context: (positions(tests), model.config.seq_len),
-        kernels: kernels.title,
-        kv: machine.kv,
-        pages: page_size(address).unwrap_or_else(|| "?".into()),
-        processor: processor().unwrap_or_else(|| "unknown".into()),
-    };
-    let bench = Bench {
-        model,
-        kernels,
-        workers: &machine.threads,
-        kv: machine.kv,
-        features: Features::of_this_core(),
-        // What sessions and other programs take besides.
-        spare: load::available_memory().map_or(u64::MAX, |free| free / 2),
-        clock: nanoseconds,
-        repetitions: measured.repetitions,
         limit: None,
     };
     // On a terminal, and never while the clock runs.
     let bar = ProgressBar::new_spinner();
-    let name = Path::new(measured.file)
+    let short_name = Path::new(&name)
         .file_name()
         .unwrap_or_default()
         .to_string_lossy();
-    let outcomes = bench.run(tests, threads, &mut |stage| {
+    let (platform, computing) = (HostPlatform::of(machine), machine.computing());
+    let report = measure(&subject, &plan, &platform, &computing, &mut |stage| {
         if let Stage::Begins(test, repetition, of) = stage {
-            let said = format!("{name}: {test}, {repetition} of {of}");
+            let said = format!("{short_name}: {test}, {repetition} of {of}");
             bar.set_message(plain(&short(&said, progress::columns().saturating_sub(4))));
         }
-        match interrupt::wanted() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let outcomes = outcomes.map_err(|error| match error {
-        Error::Stopped => Failure::Input("the benchmark was stopped".into()),
-        error => about(error),
-    })?;
-    Ok(Report { subject, outcomes })
+    report.map_err(|error| Failure::about(Path::new(&name), error))
 }
 
 /// A report for terminals that its table is too wide for.
-pub fn briefly(report: &Report) -> String {
+fn briefly(report: &Report) -> String {
     let subject = &report.subject;
     let threads = report.outcomes.first().map_or(1, |outcome| outcome.threads);
     let mut out = format!(
@@ -247,11 +200,4 @@ fn read(
         ReportFormat::Json => format!("[\n{}\n]\n", rows.join(",\n")),
         ReportFormat::Csv => format!("bytes,n_threads,page_size,ghz,gb_s\n{}\n", rows.join("\n")),
     })
-}
-
-/// The processor's name, where the system tells (Linux).
-pub fn processor() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }

@@ -34,7 +34,7 @@ pub fn listen() {
 }
 
 /// Stops what is going on, if something is.
-pub fn stop() -> bool {
+fn stop() -> bool {
     STATE.compare_exchange(BUSY, STOP, Relaxed, Relaxed).is_ok()
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use llama2_app::platform::OpenModel;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Context,
@@ -34,7 +35,7 @@ pub struct Opened {
     /// The file, or what to call the bundled model.
     pub name: PathBuf,
     pub checkpoint: Checkpoint,
-    source: Box<dyn ByteSource>,
+    pub source: Box<dyn ByteSource>,
 }
 
 impl Opened {
@@ -83,23 +84,60 @@ const WORTH_A_BAR: u64 = 32 << 20;
 
 /// Streams the weights in, with a progress bar where standard error is a terminal.
 pub fn load(mut opened: Opened) -> Result<Model, Failure> {
-    let about = |error| Failure::about(&opened.name, error);
-    let size = opened.source.size();
+    with_bar(&opened.name, &opened.checkpoint, &mut *opened.source)
+}
+
+/// The same for a model whose tokenizer has been read.
+pub fn weights(model: &mut OpenModel) -> Result<Model, Failure> {
+    with_bar(
+        Path::new(&model.file),
+        &model.checkpoint,
+        &mut *model.source,
+    )
+}
+
+fn with_bar(
+    name: &Path,
+    checkpoint: &Checkpoint,
+    source: &mut dyn ByteSource,
+) -> Result<Model, Failure> {
+    let size = source.size();
     let bar = if size < WORTH_A_BAR {
         ProgressBar::hidden()
     } else {
-        progress::of("loading", &opened.name, size, Unit::Bytes)
+        progress::of("loading", name, size, Unit::Bytes)
     };
-    let loaded = Model::load(
-        &opened.checkpoint,
-        &mut *opened.source,
-        &mut |progress: LoadProgress| {
-            bar.set_position(progress.done);
-            ControlFlow::Continue(())
-        },
-    );
+    let loaded = stream(name, checkpoint, source, &mut |done| {
+        bar.set_position(done);
+        true
+    });
     bar.finish_and_clear();
-    loaded.map(|(model, _)| model).map_err(about)
+    loaded
+}
+
+/// Streams the weights in as long as `go_on` says so of the bytes that were read.
+pub fn weights_with(
+    model: &mut OpenModel,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Model, Failure> {
+    let name = Path::new(&model.file);
+    stream(name, &model.checkpoint, &mut *model.source, go_on)
+}
+
+fn stream(
+    name: &Path,
+    checkpoint: &Checkpoint,
+    source: &mut dyn ByteSource,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Model, Failure> {
+    let mut on_progress = |progress: LoadProgress| match go_on(progress.done) {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let loaded = Model::load(checkpoint, source, &mut on_progress);
+    loaded
+        .map(|(model, _)| model)
+        .map_err(|error| Failure::about(name, error))
 }
 
 /// A tokenizer and what to call it.

@@ -3,6 +3,7 @@
 
 use std::{sync::OnceLock, time::Instant};
 
+use llama2_app::bench::Computing;
 use llama2_engine::{
     context::Context,
     kernels::{self, Features, Kernels},
@@ -24,6 +25,13 @@ pub const MOST_THREADS: usize = 255;
 pub fn nanoseconds() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// The processor's name, where the system tells (Linux).
+pub fn processor() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// One for each physical core that this process may use.
@@ -105,19 +113,27 @@ impl Machine {
         self.threads.count()
     }
 
-    /// The arithmetic.
-    pub fn kernels(&self) -> &'static Kernels {
-        self.kernels
+    /// What sessions and benchmarks compute with.
+    pub fn computing(&self) -> Computing<'_> {
+        Computing {
+            options: Options {
+                positions: None,
+                kernels: self.kernels,
+                workers: &self.threads,
+                threads: self.count,
+                kv: self.kv,
+            },
+            bench_workers: &self.threads,
+            features: Features::of_this_core(),
+            nanoseconds,
+        }
     }
 
     /// Options for a session in `context`.
     pub fn options(&self, context: &Context) -> Options<'_> {
         Options {
             positions: Some(context.positions()),
-            kernels: self.kernels,
-            workers: &self.threads,
-            threads: self.count,
-            kv: self.kv,
+            ..self.computing().options
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::io::Write;
 
-use llama2_engine::{
-    generate::{NOT_NUMBERS, are_numbers},
-    session::Session,
-};
+use llama2_app::sentences::NOT_NUMBERS;
+use llama2_engine::{generate::are_numbers, session::Session};
 
 use crate::{
     args::PerplexityArgs,

@@ -7,20 +7,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use llama2_app::sentences::{self, NOT_NUMBERS};
 use llama2_engine::{
-    chat::{Chat, ConverseHost, Part, Reply, converse},
+    chat::Chat,
     checkpoint::Format,
-    generate::{Generation, NOT_NUMBERS, PromptError, Step},
-    sampler::Sampler,
+    event::{EndReason, Event},
+    generate::{PromptError, Sequence, step},
+    run_mode::RunMode,
     session::Session,
-    settings::{self, Settings, Think},
-    task::Task,
+    settings::{Mode, Settings, Think},
     tokenizer::Tokenizer,
 };
 use llama2_settings::{Overrides, Param};
 
 use crate::{
-    args::{ChatArgs, RunArgs, RunMode},
+    args::{ChatArgs, PromptMode, RunArgs},
     failure::{self, Failure, say},
     file,
     input::{self, Lines},
@@ -36,15 +37,14 @@ struct Request<'a> {
     options: &'a Overrides,
     settings: Settings,
     quiet: bool,
-    /// True if each line is a story's beginning if the file is one of llama2.c's, which cannot say
-    /// that its model chats.
-    stories: bool,
+    /// True for `llama2 chat`: of a model that tells stories each line begins one.
+    chats: bool,
 }
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mode = match args.mode {
-        RunMode::Chat => settings::Mode::Chat,
-        RunMode::Generate => settings::Mode::Generate,
+        PromptMode::Chat => Mode::Chat,
+        PromptMode::Generate => Mode::Generate,
     };
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
@@ -52,28 +52,34 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         options: &args.flags.0,
         settings: Settings {
             prompt: prompt(args)?,
-            mode,
+            mode: Some(mode),
             ..Settings::from(&args.flags.0)
         },
         quiet: args.quiet,
-        stories: false,
+        chats: false,
     })
 }
 
 /// `llama2 chat` with standard input that is no terminal.
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    let options = args.options();
     work(Request {
         checkpoint: args.checkpoint.as_deref(),
         tokenizer: args.tokenizer.as_deref(),
-        options: &args.flags.0,
+        options: &options,
         settings: Settings {
             prompt: question(args)?,
-            mode: settings::Mode::Chat,
-            ..Settings::from(&args.flags.0)
+            ..Settings::from(&options)
         },
         quiet: args.quiet,
-        stories: args.flags.0.text(Param::System).is_none(),
+        chats: true,
     })
+}
+
+/// What `llama2 chat` runs a model as if nobody says it: whoever names a GGUF file wants to chat
+/// with it.
+pub fn usual_mode(format: Format) -> Option<Mode> {
+    matches!(format, Format::Gguf { .. }).then_some(Mode::Chat)
 }
 
 fn work(mut request: Request<'_>) -> Result<(), Failure> {
@@ -91,23 +97,21 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     vocabulary.check_model(config.vocab_size)?;
     vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
-    let stories = request.stories && !matches!(format, Format::Gguf { .. });
-    if stories {
-        settings.mode = settings::Mode::Generate;
-    }
+    let wanted = settings.mode.or_else(|| usual_mode(format));
+    let mode = RunMode::decide(wanted, format, &tokenizer);
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    let task = Task::new(settings, &tokenizer, format, context.positions()).map_err(refused)?;
-    let drawing = task.drawing(settings);
+    settings.check_prompt(&tokenizer, mode, context.positions())?;
+    let drawing = settings.sampling.drawing(mode);
     drawing
         .check(config.vocab_size)
         .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
-    for remark in task.remarks(settings, context.positions()) {
-        say(format_args!("llama2: {remark}"));
+    for remark in settings.remarks(&tokenizer, mode, context.positions()) {
+        say(format_args!("llama2: {}", sentences::remark(remark)));
     }
 
     let name = opened.name.clone();
-    let chats = matches!(format, Format::Gguf { .. }) && tokenizer.chat_template().is_some();
-    if chats && settings.mode == settings::Mode::Generate && !quiet {
+    let can_chat = RunMode::decide(None, format, &tokenizer) == RunMode::Dialog;
+    if can_chat && mode == RunMode::Story && !quiet {
         let name = failure::name(&name);
         say(format_args!(
             "llama2: goes on from the text; this model also chats: llama2 chat {name}"
@@ -121,41 +125,49 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     }
     let seed = settings.seed.unwrap_or_else(time_seed);
     let chance = drawing.temperature() != 0.0;
-    let mut sampler = drawing.sampler(config.vocab_size, seed);
-    match task {
-        Task::Story(generation, _) if !stories => {
-            generate(generation, &mut session, &tokenizer, &mut sampler, quiet)?;
-        }
-        Task::Story(..) => {
+    let sampler = drawing.sampler(config.vocab_size, seed);
+    let mut source = Source {
+        session: &mut session,
+        tokenizer: &tokenizer,
+        quiet,
+    };
+    let seq_len = context.positions();
+    match mode {
+        RunMode::Story if request.chats => {
             if io::stdin().is_terminal() && !quiet {
                 say("llama2: type how a story begins, a line each; Ctrl-D ends");
             }
             let mut lines = Lines::default();
             let mut first = settings.prompt.take();
+            let mut sampler = sampler;
             while let Some(begin) = first
                 .take()
                 .map_or_else(|| lines.beginning(), |p| Ok(Some(p)))?
             {
                 settings.prompt = Some(begin);
-                let task = Task::new(settings, &tokenizer, format, context.positions());
-                if let Task::Story(generation, _) = task.map_err(refused)? {
-                    generate(generation, &mut session, &tokenizer, &mut sampler, quiet)?;
-                }
+                let mut story = settings.story(&tokenizer, seq_len, sampler)?;
+                source.tell(&mut story)?;
+                sampler = story.into_sampler();
             }
         }
-        Task::Dialog(chat) => {
-            let mut talk = LineByLine {
-                session: &mut session,
-                tokenizer: &tokenizer,
-                sampler: &mut sampler,
-                think: settings.think,
-                busy: Duration::ZERO,
-                labels: Labels::wanted(chat.is_run_c()),
-                lines: Lines::default(),
-            };
+        RunMode::Story => {
+            let mut story = settings.story(&tokenizer, seq_len, sampler)?;
+            source.tell(&mut story)?;
+        }
+        RunMode::Llama2Chat | RunMode::Dialog => {
+            let mut chat = settings.chat(&tokenizer, mode, seq_len)?;
+            chat.sequence_mut().set_sampler(sampler);
             interrupt::listen();
-            let chat = converse(*chat, &tokenizer, settings, &mut talk)?;
-            talk.end(&chat, quiet)?;
+            LineByLine {
+                source,
+                chat,
+                mode,
+                hides: settings.think == Think::Hide,
+                busy: Duration::ZERO,
+                labels: Labels::wanted(mode),
+                lines: Lines::default(),
+            }
+            .converse(settings)?;
         }
     }
     if settings.seed.is_none() && chance && !quiet {
@@ -164,13 +176,9 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(error: PromptError) -> Failure {
-    Failure::Input(error.to_string())
-}
-
 impl From<PromptError> for Failure {
     fn from(error: PromptError) -> Failure {
-        refused(error)
+        Failure::Input(error.to_string())
     }
 }
 
@@ -179,7 +187,7 @@ fn prompt(args: &RunArgs) -> Result<Option<Vec<u8>>, Failure> {
     match (&args.prompt, &args.prompt_file) {
         (Some(prompt), _) => Ok(Some(prompt.as_encoded_bytes().to_vec())),
         (None, Some(path)) => file::read_prompt(path).map(Some),
-        (None, None) if args.mode == RunMode::Generate => input::piped_prompt(),
+        (None, None) if args.mode == PromptMode::Generate => input::piped_prompt(),
         (None, None) => Ok(None),
     }
 }
@@ -212,48 +220,71 @@ fn show(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
-fn generate(
-    mut generation: Generation,
-    session: &mut Session<'_>,
-    tokenizer: &Tokenizer,
-    sampler: &mut Sampler,
+/// What makes tokens, and turns them to text.
+struct Source<'s, 'm> {
+    session: &'s mut Session<'m>,
+    tokenizer: &'s Tokenizer,
     quiet: bool,
-) -> Result<(), Failure> {
-    let start = Instant::now();
-    // As run.c: the clock starts after the first pass, which may be slower. The first token that
-    // the model chose itself comes out of the pass over the prompt's last one.
-    let (mut after_first, mut first_token) = (None, None);
-    while let Step::Text(text) = generation.step(session, tokenizer, sampler) {
-        show(text)?;
-        after_first.get_or_insert_with(Instant::now);
-        if generation.position() >= generation.prompt_tokens() {
-            first_token.get_or_insert_with(|| start.elapsed());
+}
+
+impl Source<'_, '_> {
+    /// One pass. Returns the number of tokens passed.
+    fn step(
+        &mut self,
+        sequence: &mut Sequence,
+        on_event: &mut dyn FnMut(Event<'_>) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let mut shown = Ok(());
+        let mut out = |_, event: Event<'_>| {
+            if shown.is_ok() {
+                shown = match event {
+                    Event::End(EndReason::NotNumbers) => Err(Failure::Input(NOT_NUMBERS.into())),
+                    event => on_event(event),
+                };
+            }
+        };
+        let passed = step(self.session, self.tokenizer, &mut [sequence], &mut out);
+        shown.map(|()| passed)
+    }
+
+    /// Writes a story, and how fast it came.
+    fn tell(&mut self, story: &mut Sequence) -> Result<(), Failure> {
+        let start = Instant::now();
+        // As run.c: the clock starts after the first pass, which may be slower. The first token
+        // that the model chose itself comes out of the pass over the prompt's last one.
+        let (mut after_first, mut first_token) = (None, None);
+        let mut on_event = |event: Event<'_>| match event {
+            Event::Text { text, .. } => show(text),
+            Event::End(_) => show("\n"),
+            _ => Ok(()),
+        };
+        while self.step(story, &mut on_event)? > 0 {
+            after_first.get_or_insert_with(Instant::now);
+            if story.drawn() > 0 {
+                first_token.get_or_insert_with(|| start.elapsed());
+            }
         }
-    }
-    show("\n")?;
-    if generation.is_broken() {
-        return Err(Failure::Input(NOT_NUMBERS.into()));
-    }
-    if quiet {
-        return Ok(());
-    }
-    let passes = generation.position();
-    if let (Some(after_first), 2..) = (after_first, passes) {
-        say_rate((passes - 1) as f64 / after_first.elapsed().as_secs_f64());
-    }
-    if let Some(first_token) = first_token {
-        let seconds = first_token.as_secs_f64();
-        if seconds < 1.0 {
-            let digits = usize::from(seconds < 0.01);
-            say(format_args!(
-                "time to first token: {:.digits$} ms",
-                1e3 * seconds
-            ));
-        } else {
-            say(format_args!("time to first token: {seconds:.2} s"));
+        if self.quiet {
+            return Ok(());
         }
+        let passes = story.passes();
+        if let (Some(after_first), 2..) = (after_first, passes) {
+            say_rate((passes - 1) as f64 / after_first.elapsed().as_secs_f64());
+        }
+        if let Some(first_token) = first_token {
+            let seconds = first_token.as_secs_f64();
+            if seconds < 1.0 {
+                let digits = usize::from(seconds < 0.01);
+                say(format_args!(
+                    "time to first token: {:.digits$} ms",
+                    1e3 * seconds
+                ));
+            } else {
+                say(format_args!("time to first token: {seconds:.2} s"));
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Says the speed in run.c's words, in four digits or so.
@@ -264,18 +295,6 @@ fn say_rate(rate: f64) {
         _ => 2,
     };
     say(format_args!("achieved tok/s: {rate:.digits$}"));
-}
-
-/// A conversation on standard input and output.
-struct LineByLine<'a, 'm> {
-    session: &'a mut Session<'m>,
-    tokenizer: &'a Tokenizer,
-    sampler: &'a mut Sampler,
-    think: Think,
-    /// How long answers took to make.
-    busy: Duration,
-    labels: Labels,
-    lines: Lines,
 }
 
 /// Where it is said who speaks.
@@ -289,99 +308,205 @@ enum Labels {
 impl Labels {
     /// People want to know it, and standard output is for answers where it is not their terminal;
     /// run.c tells everybody.
-    fn wanted(by_run_c: bool) -> Labels {
-        if by_run_c || io::stdin().is_terminal() && io::stdout().is_terminal() {
-            Labels::Out
-        } else if io::stdin().is_terminal() {
-            Labels::Error
-        } else {
-            Labels::Nowhere
+    fn wanted(mode: RunMode) -> Labels {
+        let (types, reads) = (io::stdin().is_terminal(), io::stdout().is_terminal());
+        match mode {
+            RunMode::Llama2Chat => Labels::Out,
+            _ if types && reads => Labels::Out,
+            _ if types => Labels::Error,
+            _ => Labels::Nowhere,
         }
+    }
+
+    /// Says who is to speak, if anybody wants to know.
+    fn show(self, text: &str) -> Result<(), Failure> {
+        match self {
+            Labels::Out => return show(text),
+            Labels::Error => {
+                // Nobody hears of it when there is no standard error.
+                let _ = plain::stderr().write_all(text.as_bytes());
+            }
+            Labels::Nowhere => (),
+        }
+        Ok(())
     }
 }
 
-impl ConverseHost for LineByLine<'_, '_> {
-    type Error = Failure;
+/// An answer on standard output, and on standard error what is thought before it; each on lines of
+/// its own.
+struct Printer {
+    labels: Labels,
+    /// Said before an answer.
+    label: &'static str,
+    hides: bool,
+    /// Whether what was shown last is thought; `None`: nothing was.
+    shown: Option<bool>,
+    line_ended: bool,
+}
+
+impl Printer {
+    /// Begins a part, if it is not what was shown last.
+    fn turn_to(&mut self, thinks: bool) -> Result<(), Failure> {
+        match self.shown.replace(thinks) {
+            Some(before) if before == thinks => return Ok(()),
+            Some(before) => self.write(before, "\n")?,
+            None => (),
+        }
+        match thinks {
+            true => self.write(true, "Thinking: "),
+            false => self.labels.show(self.label),
+        }
+    }
+
+    fn write(&mut self, thinks: bool, text: &str) -> Result<(), Failure> {
+        self.line_ended = text.ends_with('\n');
+        match thinks {
+            true => {
+                // Nobody hears of it when there is no standard error.
+                let _ = plain::stderr().write_dim(text);
+                Ok(())
+            }
+            false => show(text),
+        }
+    }
+
+    fn on_event(&mut self, event: Event<'_>) -> Result<(), Failure> {
+        let (thinks, text) = match event {
+            Event::Text { text, .. } => (false, text),
+            Event::Reasoning { text, .. } if !self.hides => (true, text),
+            _ => return Ok(()),
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.turn_to(thinks)?;
+        self.write(thinks, text)
+    }
+}
+
+/// A conversation on standard input and output.
+struct LineByLine<'s, 'm> {
+    source: Source<'s, 'm>,
+    chat: Chat,
+    mode: RunMode,
+    hides: bool,
+    /// How long answers took to make.
+    busy: Duration,
+    labels: Labels,
+    lines: Lines,
+}
+
+impl LineByLine<'_, '_> {
+    /// Holds it, to its end or until nobody is there to be asked.
+    fn converse(mut self, settings: &Settings) -> Result<(), Failure> {
+        let tokenizer = self.source.tokenizer;
+        let mut given = settings.prompt_text();
+        let is_run_c = self.mode == RunMode::Llama2Chat;
+        let system = match &settings.system {
+            Some(system) => Some(system.clone()),
+            // run.c asks; a template has one of its own, or needs none.
+            None if is_run_c => self.ask("Enter system prompt (optional): ")?,
+            None => Some(String::new()),
+        };
+        let over = system.is_none() && given.is_none();
+        let system = system.unwrap_or_default();
+        let question = match self.chat.is_completion() {
+            true => "Text: ",
+            false => "User: ",
+        };
+        while !over && !self.chat.is_over() {
+            let user = match given.take() {
+                Some(user) => Some(user),
+                None => self.ask(question)?,
+            };
+            let Some(user) = user else { break };
+            // A turn of nothing is for run.c's chat, and lets a text go on.
+            if user.is_empty() && self.chat.template().is_some() {
+                continue;
+            }
+            if let Err(error) = self.chat.begin_turn(tokenizer, &system, &user) {
+                if !io::stdin().is_terminal() {
+                    return Err(error.into());
+                }
+                say(format_args!("llama2: {error}"));
+                // Unless there is no room for any words.
+                if self.chat.fits(tokenizer, &system, "").is_err() {
+                    break;
+                }
+                continue;
+            }
+            if let Some(forgotten) = self.chat.forgotten() {
+                let seq_len = self.source.session.positions();
+                let sentence = sentences::forgotten(forgotten, seq_len);
+                say(format_args!("llama2: {sentence}"));
+            }
+            self.answer()?;
+        }
+        self.labels.show("\n")?;
+        let passes = self.chat.sequence().passes();
+        if passes > 0 && !self.source.quiet {
+            say_rate(passes as f64 / self.busy.as_secs_f64());
+        }
+        Ok(())
+    }
 
     fn ask(&mut self, question: &str) -> Result<Option<String>, Failure> {
-        self.label(question)?;
+        self.labels.show(question)?;
         self.lines.read()
     }
 
-    fn say(&mut self, sentence: &str) {
-        say(format_args!("llama2: {sentence}"));
-    }
-
-    fn answer(&mut self, chat: &mut Chat) -> Result<(), Failure> {
+    /// Writes the answer of a turn that has begun.
+    fn answer(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
         interrupt::begin();
-        let mut reply = Reply::new(chat, self.think);
-        let mut shown = Ok(());
-        let labels = self.labels;
-        let mut part = |part: Part, text: &str| {
-            if shown.is_ok() {
-                shown = show_part(part, text, labels);
-            }
+        let mut printer = Printer {
+            labels: self.labels,
+            label: match self.chat.is_completion() {
+                true => "",
+                false => "Assistant: ",
+            },
+            hides: self.hides,
+            shown: None,
+            line_ended: false,
         };
-        reply.begin(&mut part);
+        // At once where no thought can come before it.
+        if self.hides || self.chat.template().is_none() {
+            printer.turn_to(false)?;
+        }
         let mut stopped = false;
-        while let Step::Text(text) = chat.step(self.session, self.tokenizer, self.sampler) {
-            reply.push(text, &mut part);
-            stopped = interrupt::wanted();
-            if stopped {
-                chat.interrupt();
+        while !stopped {
+            let sequence = self.chat.sequence_mut();
+            let on_event = &mut |event: Event<'_>| printer.on_event(event);
+            if self.source.step(sequence, on_event)? == 0 {
                 break;
             }
+            stopped = interrupt::wanted();
         }
-        reply.finish(&mut part);
         interrupt::end();
-        shown?;
-        if chat.is_broken() {
-            return Err(Failure::Input(NOT_NUMBERS.into()));
+        let end = self.chat.sequence().end();
+        if stopped {
+            self.chat.stop();
         }
-        if !reply.line_ended() && (stopped || chat.is_completion()) {
+        printer.turn_to(false)?;
+        let ends_line = match self.mode {
+            // As run.c, which says no more at its last position.
+            RunMode::Llama2Chat => matches!(
+                end,
+                Some(EndReason::EndToken | EndReason::StopString) | None
+            ),
+            _ => !printer.line_ended || self.chat.template().is_some(),
+        };
+        if ends_line {
             show("\n")?;
         }
-        if stopped {
-            say("llama2: stopped; Ctrl-C again ends the chat");
+        match end {
+            _ if stopped => say("llama2: stopped; Ctrl-C again ends the chat"),
+            Some(EndReason::ContextFull) if self.mode == RunMode::Dialog => say(
+                "llama2: the context is full: the answer is cut here; the next question drops what is oldest",
+            ),
+            _ => (),
         }
         self.busy += start.elapsed();
         Ok(())
     }
-
-    fn is_patient(&self) -> bool {
-        io::stdin().is_terminal()
-    }
-}
-
-impl LineByLine<'_, '_> {
-    /// Says who is to speak, if anybody wants to know.
-    fn label(&self, text: &str) -> Result<(), Failure> {
-        show_part(Part::Label, text, self.labels)
-    }
-
-    fn end(&self, chat: &Chat, quiet: bool) -> Result<(), Failure> {
-        self.label("\n")?;
-        if chat.position() > 0 && !quiet {
-            say_rate(chat.position() as f64 / self.busy.as_secs_f64());
-        }
-        Ok(())
-    }
-}
-
-/// Shows answers on standard output, thoughts on standard error, and who speaks where the others
-/// are.
-fn show_part(part: Part, text: &str, labels: Labels) -> Result<(), Failure> {
-    match (part, labels) {
-        (Part::Answer, _) | (Part::Label, Labels::Out) => return show(text),
-        (Part::Label, Labels::Nowhere) => return Ok(()),
-        (Part::Label, Labels::Error) | (Part::ThoughtLabel | Part::Thought, _) => (),
-    }
-    let mut out = plain::stderr();
-    // Nobody hears of it when there is no standard error.
-    let _ = match part {
-        Part::ThoughtLabel | Part::Thought => out.write_dim(text),
-        _ => out.write_all(text.as_bytes()),
-    };
-    Ok(())
 }

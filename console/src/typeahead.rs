@@ -1,16 +1,18 @@
-//! Keys that are typed while a reply comes: kept for later, but for those that stop it.
+//! Keys that are typed while something goes on: kept for later, but for those that stop it.
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::keys::Key;
 
-/// What a key did.
+/// Effect of a key that came at the wrong time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Typed {
     /// It waits.
     Kept,
-    /// The reply is to stop.
+    /// What goes on is to stop.
     Stop,
+    /// What was said before is to be looked at meanwhile.
+    Scroll,
     /// There is no more room: worth a bell.
     Refused,
 }
@@ -34,10 +36,11 @@ impl Typeahead {
         }
     }
 
-    /// Takes a key while a reply comes.
+    /// Takes a key while something goes on.
     pub fn press(&mut self, key: Key) -> Typed {
         match key {
             Key::Escape | Key::Ctrl('c') if !self.pasting => return Typed::Stop,
+            Key::PageUp | Key::PageDown if !self.pasting => return Typed::Scroll,
             Key::PasteBegin => self.pasting = true,
             Key::PasteEnd => self.pasting = false,
             _ => (),
@@ -116,6 +119,7 @@ mod tests {
         assert_eq!(ahead.press(Key::Char('a')), Typed::Kept);
         assert_eq!(ahead.press(Key::Escape), Typed::Stop);
         assert_eq!(ahead.press(Key::Ctrl('c')), Typed::Stop);
+        assert_eq!(ahead.press(Key::PageUp), Typed::Scroll);
         assert_eq!(ahead.press(Key::PasteBegin), Typed::Kept);
         assert_eq!(
             ahead.press(Key::Ctrl('c')),

@@ -311,6 +311,11 @@ impl Sequence {
         self.sampler = sampler;
     }
 
+    /// Who chose, to choose in another text.
+    pub fn into_sampler(self) -> Sampler {
+        self.sampler
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }

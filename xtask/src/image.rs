@@ -20,7 +20,7 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 use llama2_settings::{Overrides, Param, ParamValue};
-use llama2_talk::model_names::is_model;
+use llama2_app::model_names::is_model;
 
 use crate::arch::Arch;
 

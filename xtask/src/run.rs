@@ -8,7 +8,7 @@ use llama2_settings::{
     Choice, Exit, Overrides, Param, ParamValue,
     flags::{self, CommandLine},
 };
-use llama2_talk::AGAIN;
+use llama2_app::AGAIN;
 
 use crate::{
     build,

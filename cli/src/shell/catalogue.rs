@@ -6,15 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use llama2_app::{
+    catalogue::{self, MemoryBudget},
+    platform::ModelEntry,
+};
 use llama2_engine::{
     checkpoint::{self, Checkpoint, Format},
     gguf::PartName,
     session::KvType,
     tokenizer::Tokenizer,
-};
-use llama2_talk::{
-    catalogue::{self, MemoryBudget},
-    host::ModelEntry,
 };
 
 use super::BUNDLED;

@@ -6,45 +6,69 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use llama2_console::{commands::Place, config, filename};
-use llama2_engine::{bench::gigahertz, units::Bytes};
-use llama2_talk::host::{Host, ModelEntry, ReplySink};
+use llama2_app::platform::{Console, ModelEntry, OpenModel, Platform, Power, ReplySink};
+use llama2_console::{commands::Place, config, filename, front::Bottom};
+use llama2_engine::{bench::gigahertz, model::Model, settings::Mode, units::Bytes};
 
-use super::{book::Book, catalogue::Catalogue};
+use super::{BUNDLED, book::Book, catalogue::Catalogue};
 use crate::{
-    bench::processor,
     failure::Failure,
     file::explain,
-    load::{available_memory, total_memory},
-    machine::{Machine, nanoseconds},
+    load::{self, available_memory, total_memory},
+    machine::{Machine, nanoseconds, processor},
     output::{self, Output},
+    pages::page_size,
+    run::usual_mode,
 };
+
+/// Time between two pictures of how far loading is.
+const REDRAWN: Duration = Duration::from_millis(100);
 
 /// What follows "on" in a sentence about a file that was written.
 const HERE: &str = "disk, in this folder";
 
 pub struct HostPlatform<'a> {
-    machine: &'a Machine,
-    /// The model that runs, and the memory that it has.
-    own: Option<PathBuf>,
-    taken: u64,
+    pub machine: &'a Machine,
+    /// Length of the context that was asked for, and the tokenizer that was named.
+    pub context: Option<usize>,
+    pub tokenizer: Option<PathBuf>,
+    /// The model that they were meant for.
+    pub first: Option<PathBuf>,
     /// Where lines that were typed are kept, if they are.
-    book: Option<Book>,
+    pub book: Option<Book>,
+    /// The model that runs, and the memory that it has.
+    pub own: Option<PathBuf>,
+    pub taken: u64,
 }
 
-impl HostPlatform<'_> {
-    pub fn new(machine: &Machine, book: Option<Book>) -> HostPlatform<'_> {
+/// Name that a model is known by: its path.
+fn id_of(path: Option<&Path>) -> String {
+    path.map_or(BUNDLED.to_string(), |path| path.display().to_string())
+}
+
+/// The path behind such a name; the bundled model has none.
+fn path_of(id: &str) -> Option<PathBuf> {
+    (id != BUNDLED).then(|| PathBuf::from(id))
+}
+
+impl<'a> HostPlatform<'a> {
+    /// A machine that only measures: no model is run on it.
+    pub fn of(machine: &'a Machine) -> HostPlatform<'a> {
         HostPlatform {
             machine,
-            book,
+            context: None,
+            tokenizer: None,
+            first: None,
+            book: None,
             own: None,
             taken: 0,
         }
     }
 
-    fn market(&self) -> Catalogue<'_> {
+    fn catalogue(&self) -> Catalogue<'_> {
         Catalogue {
             own: self.own.as_deref(),
             free: available_memory().map_or(u64::MAX, |free| free.saturating_add(self.taken)),
@@ -53,9 +77,40 @@ impl HostPlatform<'_> {
         }
     }
 
-    /// A model runs from now on, in so many bytes.
-    pub fn runs(&mut self, path: Option<&Path>, taken: u64) {
-        (self.own, self.taken) = (path.map(PathBuf::from), taken);
+    /// Reads a model's header and its tokenizer. `spare` bytes are free besides those that the
+    /// system tells of.
+    pub fn prepare(&self, path: Option<&Path>, spare: u64) -> Result<OpenModel, Failure> {
+        let opened = load::open(path)?;
+        let is_first = path == self.first.as_deref();
+        // What was asked for was asked for the first model.
+        let own = opened.checkpoint.config.seq_len;
+        let wanted = self
+            .context
+            .filter(|&context| is_first || (1..=own).contains(&context));
+        let context = load::fit(&opened, self.machine, wanted, spare)?;
+        let named = self.tokenizer.as_deref().filter(|_| is_first);
+        let vocabulary = load::tokenizer(named, path)?;
+        vocabulary.check_model(opened.checkpoint.config.vocab_size)?;
+        let file = opened.name.display().to_string();
+        let name = path.and_then(Path::file_name);
+        let name = name.map(|name| name.to_string_lossy().into_owned());
+        Ok(OpenModel {
+            id: id_of(path),
+            name: name.unwrap_or_else(|| file.clone()),
+            file,
+            context,
+            tokenizer: vocabulary.tokenizer,
+            checkpoint: opened.checkpoint,
+            source: opened.source,
+        })
+    }
+}
+
+/// The sentence of a failure.
+fn sentence(failure: Failure) -> String {
+    match failure {
+        Failure::Input(sentence) | Failure::Usage(sentence) => sentence,
+        Failure::Closed => "standard output is closed".into(),
     }
 }
 
@@ -98,14 +153,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<String, String> {
         File::open(".").and_then(|folder| folder.sync_all()).ok();
         Ok(())
     };
-    match write() {
-        Ok(()) => Ok(HERE.into()),
-        Err(Failure::Input(sentence) | Failure::Usage(sentence)) => Err(sentence),
-        Err(Failure::Closed) => Err("standard output is closed".into()),
-    }
+    write().map(|()| HERE.into()).map_err(sentence)
 }
 
-impl Host for HostPlatform<'_> {
+impl Platform for HostPlatform<'_> {
     fn place(&self) -> Place {
         Place::Hosted
     }
@@ -117,14 +168,71 @@ impl Host for HostPlatform<'_> {
     fn perform(
         &mut self,
         _threads: Option<usize>,
-        audience: &mut dyn ReplySink,
+        sink: &mut dyn ReplySink,
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
-        work(audience);
+        work(sink);
+    }
+
+    fn open(&mut self, id: &str, taken: u64) -> Result<OpenModel, String> {
+        self.prepare(path_of(id).as_deref(), taken)
+            .map_err(sentence)
+    }
+
+    fn load(
+        &mut self,
+        model: &mut OpenModel,
+        console: &mut dyn Console,
+    ) -> Result<Option<Model>, String> {
+        let (total, name) = (model.source.size(), model.name.clone());
+        let start = Instant::now();
+        let (mut drawn, mut stopped) = (start, false);
+        let loaded = load::weights_with(model, &mut |done| {
+            if drawn.elapsed() >= REDRAWN {
+                drawn = Instant::now();
+                let percent = 100 * done / total.max(1);
+                let rate = (done as f64 / start.elapsed().as_secs_f64()) as u64;
+                let note = format!("loading {name}: {percent} %, {}/s", Bytes(rate));
+                console.bottom(Bottom::Note(&note));
+                stopped = console.look().stop;
+            }
+            !stopped
+        });
+        console.bottom(Bottom::Nothing);
+        match loaded {
+            Ok(weights) => Ok(Some(weights)),
+            Err(_) if stopped => Ok(None),
+            Err(failure) => Err(sentence(failure)),
+        }
+    }
+
+    fn runs(&mut self, model: Option<&OpenModel>) {
+        self.own = model.and_then(|model| path_of(&model.id));
+        self.taken = model.map_or(0, |model| model.context.memory().total());
+    }
+
+    fn usual_mode(&self, model: &OpenModel) -> Option<Mode> {
+        usual_mode(model.checkpoint.format)
+    }
+
+    fn power(&mut self, _power: Power) -> String {
+        "that is for the operating system to do".into()
+    }
+
+    fn processor(&self) -> String {
+        processor().unwrap_or_else(|| std::env::consts::ARCH.into())
+    }
+
+    fn page_size(&self, address: usize) -> Option<String> {
+        page_size(address)
+    }
+
+    fn free_memory(&self) -> u64 {
+        available_memory().unwrap_or(u64::MAX)
     }
 
     fn models(&mut self) -> Vec<ModelEntry> {
-        self.market().offers()
+        self.catalogue().offers()
     }
 
     fn model_at(&mut self, path: &str) -> Option<ModelEntry> {
@@ -132,7 +240,7 @@ impl Host for HostPlatform<'_> {
             Some(rest) => std::env::home_dir()?.join(rest),
             None => PathBuf::from(path),
         };
-        self.market().file(&path)
+        self.catalogue().file(&path)
     }
 
     fn remember(&mut self, line: &str) {
@@ -177,7 +285,7 @@ impl Host for HostPlatform<'_> {
             Some(clock) => format!(", at about {clock:.1} GHz now"),
             None => String::new(),
         };
-        let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.into());
+        let processor = self.processor();
         let memory = match (available_memory(), total_memory()) {
             (Some(free), Some(all)) => format!("{} free of {}", Bytes(free), Bytes(all)),
             _ => "not known".into(),

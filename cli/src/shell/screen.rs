@@ -12,16 +12,16 @@ use std::{
 };
 
 use crossterm::terminal;
+use llama2_app::platform::Console;
 use llama2_console::{
     ansi::{PASTE_OFF, PASTE_ON},
     front::{Below, Bottom, Front, Gauge, Style},
     keys::Key,
     terminal::Terminal,
+    typeahead::{Typeahead, Typed},
 };
-use llama2_talk::host::Console;
 
 use super::keyboard::{Keyboard, RAW, RESIZED};
-use crate::failure::Failure;
 
 /// True if the command was stopped and goes on: somebody else has had the terminal.
 static CONTINUED: AtomicBool = AtomicBool::new(false);
@@ -64,7 +64,7 @@ fn protect() {
 #[cfg(unix)]
 fn signals() {
     use signal_hook::{
-        consts::{SIGCONT, SIGINT, SIGWINCH},
+        consts::{SIGCONT, SIGWINCH},
         iterator::Signals,
     };
     let all = crate::output::ending()
@@ -78,8 +78,6 @@ fn signals() {
             match signal {
                 SIGCONT => CONTINUED.store(true, SeqCst),
                 SIGWINCH => RESIZED.store(true, SeqCst),
-                // A benchmark, which nobody presses keys for.
-                SIGINT if crate::interrupt::stop() => (),
                 signal => {
                     restore();
                     crate::output::end(signal);
@@ -98,7 +96,9 @@ fn signals() {
 pub struct TerminalScreen {
     terminal: Terminal,
     keyboard: Keyboard,
+    /// Keys that have come, and those that came while something went on.
     keys: VecDeque<Key>,
+    ahead: Typeahead,
     /// In the middle of a paste, which may hold any character.
     pasting: bool,
     /// Shown again when the terminal's size changes, or somebody else has had it.
@@ -120,29 +120,13 @@ impl TerminalScreen {
             terminal: Terminal::new(columns, rows, colours),
             keyboard: Keyboard::new(),
             keys: VecDeque::new(),
+            ahead: Typeahead::new(),
             pasting: false,
             below: Below::Nothing,
             drawing: Duration::ZERO,
         };
         screen.terminal.set_size(columns, rows);
         Ok(screen)
-    }
-
-    /// Does what shows something of its own, with the terminal as it was.
-    ///
-    /// # Errors
-    /// If the terminal cannot be had again.
-    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Failure> {
-        self.bottom(Bottom::Nothing);
-        self.flush();
-        restore();
-        let done = work();
-        self.again().map_err(|error| {
-            Failure::Input(format!(
-                "the terminal does not give single keys any more: {error}"
-            ))
-        })?;
-        Ok(done)
     }
 
     /// Takes the terminal again.
@@ -264,6 +248,18 @@ impl Front for TerminalScreen {
 
 impl Console for TerminalScreen {
     fn key(&mut self) -> Option<Key> {
+        self.ahead.take().or_else(|| self.pressed())
+    }
+
+    fn keep(&mut self, key: Key) -> Typed {
+        self.ahead.press(key)
+    }
+
+    fn kept(&self) -> String {
+        self.ahead.preview()
+    }
+
+    fn pressed(&mut self) -> Option<Key> {
         if CONTINUED.swap(false, SeqCst) {
             let _ = self.again();
         }

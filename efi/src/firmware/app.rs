@@ -23,7 +23,7 @@ use llama2_settings::{
     Exit, Overrides, Param,
     flags::{self, CommandLine},
 };
-use llama2_talk::{Loaded, Next, State, catalogue, hold, host::Host, menu, tell_once};
+use llama2_app::{Loaded, Next, State, catalogue, hold, host::Host, menu, tell_once};
 
 use super::{
     ap_pool::ApPool,

@@ -13,7 +13,7 @@ use llama2_console::{
 };
 use llama2_screen::Screen;
 use llama2_settings::{Display, Overrides, Param};
-use llama2_talk::host::Console;
+use llama2_app::host::Console;
 
 use super::{
     clock,

@@ -27,7 +27,7 @@ use llama2_engine::{
     source::{ByteSource, ReadError},
     units::Grouped,
 };
-use llama2_talk::model_names::{FOLDERS, ListedFile, normalise};
+use llama2_app::model_names::{FOLDERS, ListedFile, normalise};
 use uefi::{
     CString16, Handle, Status,
     boot::{self, SearchType},

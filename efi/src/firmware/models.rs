@@ -16,10 +16,10 @@ use llama2_engine::{
     tokenizer::Tokenizer,
     units::{Bytes, Grouped, PATH, short},
 };
-use llama2_talk::model_names::{self, TOKENIZERS, normalise};
+use llama2_app::model_names::{self, TOKENIZERS, normalise};
 
 use llama2_settings::{Overrides, Param};
-use llama2_talk::{
+use llama2_app::{
     catalogue::{self, MemoryBudget},
     host::ModelEntry,
 };

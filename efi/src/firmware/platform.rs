@@ -20,7 +20,7 @@ use llama2_engine::{
     bench::gigahertz, generate::TopToken, settings::kv_type, units::Bytes, workers::Workers,
 };
 use llama2_settings::{Overrides, Param};
-use llama2_talk::{
+use llama2_app::{
     catalogue::MemoryBudget,
     host::{Host, ModelEntry, Progress, ReplySink},
 };

@@ -10,7 +10,7 @@ use uefi::{
 };
 
 use llama2_settings::Exit;
-use llama2_talk::AGAIN;
+use llama2_app::AGAIN;
 
 use super::{console, terminal};
 

@@ -1,14 +1,18 @@
 //! A model that chats: turns, settings, asides, keys in mid-reply, a full context.
 
+use std::cell::RefCell;
+
+use llama2_app::{Next, platform::Power};
 use llama2_console::{commands::Place, front::Style, keys::Key};
 use llama2_engine::{
     chat::Chat,
-    generate::Step,
+    event::Event,
+    generate::step,
+    run_mode::RunMode,
     session::{Options, Session},
     settings::{Settings, Think},
 };
 use llama2_settings::Param;
-use llama2_talk::Next;
 
 use crate::room::{
     Act, Known, Room, Screen, broken, keys, lines, other, plain, slow_down, speaker, steady,
@@ -25,25 +29,35 @@ fn stopped(known: &Known, settings: &Settings, questions: &[(&str, usize)]) -> V
     let (model, tokenizer) = (&known.model, &known.tokenizer);
     let seq_len = model.config.seq_len;
     let mut session = Session::new(model, Options::default()).unwrap();
-    let mut chat = Chat::dialog(tokenizer, settings.steps_for(seq_len, true), seq_len);
-    chat.set_stops(&settings.stops);
+    let mode = RunMode::Dialog;
+    let mut chat = Chat::new(tokenizer, mode, settings.steps_for(seq_len, mode), seq_len);
+    chat.sequence_mut().set_stops(&settings.stops);
     chat.set_thinking(settings.think != Think::Off);
-    let mut sampler = settings
-        .sampling
-        .drawing(true)
-        .sampler(model.config.vocab_size, 1);
+    let sampler = settings.sampling.drawing(mode);
+    let sampler = sampler.sampler(model.config.vocab_size, 1);
+    chat.sequence_mut().set_sampler(sampler);
     let system = settings.system.clone().unwrap_or_default();
     let answer = |&(question, most): &(&str, usize)| {
         chat.begin_turn(tokenizer, &system, question).unwrap();
-        let mut out = String::new();
-        while let Step::Text(text) = chat.step(&mut session, tokenizer, &mut sampler) {
-            out.push_str(text);
-            if out.len() >= most {
-                chat.interrupt();
+        let said = RefCell::new(String::new());
+        let mut out = |_, event: Event<'_>| {
+            if let Event::Text { text, .. } = event {
+                said.borrow_mut().push_str(text);
+            }
+        };
+        while step(
+            &mut session,
+            tokenizer,
+            &mut [chat.sequence_mut()],
+            &mut out,
+        ) > 0
+        {
+            if said.borrow().len() >= most {
+                chat.stop();
                 break;
             }
         }
-        out.trim().to_string()
+        said.into_inner().trim().to_string()
     };
     questions.iter().map(answer).collect()
 }
@@ -377,9 +391,9 @@ fn what_only_the_shell_can_do() {
         ("/exit", Next::Exit),
         ("/quit", Next::Exit),
         ("/bench", Next::Bench),
-        ("/reboot", Next::Reboot),
-        ("/shutdown", Next::Shutdown),
-        ("/firmware", Next::Firmware),
+        ("/reboot", Next::Power(Power::Reboot)),
+        ("/shutdown", Next::Power(Power::Shutdown)),
+        ("/firmware", Next::Power(Power::Firmware)),
     ] {
         let (_, next) = Room::steady(speaker()).hold(lines([line]));
         assert_eq!(next, want, "{line}");

@@ -16,35 +16,39 @@ use llama2_console::{
     width,
 };
 use llama2_engine::{
-    settings::{Choice, Think},
+    run_mode::RunMode,
+    settings::{Choice, Remark, Think},
     units::Grouped,
 };
 use llama2_settings::{Param, TABLE};
 
 use crate::{
-    menu, prompt,
-    session_loop::{Next, Talk},
+    menu,
+    platform::Power,
+    prompt, sentences,
+    session_loop::{Next, SessionLoop},
     wishes,
 };
 
-impl Talk<'_, '_, '_> {
+impl SessionLoop<'_, '_, '_> {
     /// Does what a command says. What is left for the shell to do.
     pub fn act(&mut self, command: Command) -> Option<Next> {
-        let dialog = self.is_dialog();
+        let mode = self.loaded.mode;
         let before = self.state.settings.clone();
         if let Some(sentence) = self.foreign_bias(&command) {
             self.complain(&sentence);
             return None;
         }
-        if let Some(said) = wishes::apply(&mut self.state.settings, dialog, &command) {
+        if let Some(said) = wishes::apply(&mut self.state.settings, mode, &command) {
             let set = match &command {
                 Command::Setting { param, to } => Some((*param, !to.is_empty())),
                 _ => None,
             };
             match set {
                 // run.c counts what is asked, too.
-                Some((Param::Steps, _)) if !dialog && !self.tells() => {
-                    let steps = wishes::story_steps(&self.state.settings, self.loaded.seq_len());
+                Some((Param::Steps, _)) if mode == RunMode::Llama2Chat => {
+                    let seq_len = self.loaded.seq_len();
+                    let steps = wishes::steps(&self.state.settings, mode, seq_len);
                     self.say(&format!(
                         "a conversation has at most {steps} positions, questions among them"
                     ));
@@ -84,9 +88,9 @@ impl Talk<'_, '_, '_> {
             Command::Load(name) => self.load(name.as_deref()),
             Command::Config => self.configure(),
             Command::Exit => return Some(Next::Exit),
-            Command::Reboot => return Some(Next::Reboot),
-            Command::Shutdown => return Some(Next::Shutdown),
-            Command::Firmware => return Some(Next::Firmware),
+            Command::Reboot => return Some(Next::Power(Power::Reboot)),
+            Command::Shutdown => return Some(Next::Power(Power::Shutdown)),
+            Command::Firmware => return Some(Next::Power(Power::Firmware)),
             // Done above.
             Command::Setting { .. } => (),
         }
@@ -114,37 +118,29 @@ impl Talk<'_, '_, '_> {
     /// Has what was set come into force.
     pub fn settings_changed(&mut self, param: Param) {
         let seq_len = self.loaded.seq_len();
-        // A sampler of the new numbers, and from the seed where there is one.
+        // A sampler of the new numbers, and from the seed if there is one.
         if !matches!(param, Param::Steps | Param::Think | Param::Stop) {
-            self.state.sampler = None;
+            self.state.is_sampling = false;
         }
-        let dialog = self.is_dialog();
-        let settings = &self.state.settings;
-        if let Some(sentence) = settings
-            .steps_said(seq_len)
-            .filter(|_| param == Param::Steps)
-        {
-            self.warn(&sentence);
-        }
-        let settings = &self.state.settings;
+        let (mode, settings) = (self.loaded.mode, &self.state.settings);
         if let Some(chat) = &mut self.state.chat {
-            chat.set_most(match dialog {
-                true => settings.steps_for(seq_len, true),
-                false => wishes::story_steps(settings, seq_len),
-            });
-            chat.set_stops(&settings.stops);
+            chat.set_most(wishes::steps(settings, mode, seq_len));
+            chat.sequence_mut().set_stops(&settings.stops);
             chat.set_thinking(settings.think != Think::Off);
         }
-        if param == Param::Think {
-            let thinks = Template::of_tokenizer(self.loaded.tokenizer).map(|t| t.thinks());
-            if thinks == Some(false) && self.state.settings.think == Think::Off {
-                self.warn("the model's chat template cannot say not to think");
+        let remarks = settings.remarks(self.loaded.tokenizer, mode, seq_len);
+        for remark in remarks {
+            if matches!(
+                (remark, param),
+                (Remark::Steps { .. }, Param::Steps) | (Remark::CannotThinkLess, Param::Think)
+            ) {
+                self.warn(&sentences::remark(remark));
             }
         }
     }
 
     fn help(&mut self, name: Option<&'static str>) {
-        let place = self.host.place();
+        let place = self.platform.place();
         match name.and_then(find) {
             Some(entry) => self
                 .console
@@ -156,10 +152,10 @@ impl Talk<'_, '_, '_> {
     }
 
     fn model(&mut self, name: Option<&str>) -> Option<Next> {
-        let mut offers = self.host.models();
+        let mut offers = self.platform.models();
         let named = name.map(|name| {
             let found = menu::named(&offers, name);
-            match self.host.model_at(name).filter(|_| found.is_err()) {
+            match self.platform.model_at(name).filter(|_| found.is_err()) {
                 Some(offer) => {
                     offers.push(offer);
                     Ok(offers.len() - 1)
@@ -184,15 +180,8 @@ impl Talk<'_, '_, '_> {
             }
             None => {
                 let own = (0..offers.len()).find(|&index| is_own(index));
-                let clock = self.host.clock();
-                menu::choose(
-                    &offers,
-                    own.unwrap_or(0),
-                    None,
-                    clock,
-                    &mut self.state.ahead,
-                    self.console,
-                )?
+                let clock = self.platform.clock();
+                menu::choose(&offers, own.unwrap_or(0), None, clock, self.console)?
             }
         };
         let offer = &offers[chosen];
@@ -209,7 +198,7 @@ impl Talk<'_, '_, '_> {
         if unsaved && !self.tells() {
             let question =
                 "The conversation is not saved, and another model begins a new one. Go on? [y/N] ";
-            if !prompt::confirm(question, &mut self.state.ahead, self.console) {
+            if !prompt::confirm(question, self.console) {
                 self.say("Nothing was changed; /save keeps the conversation.");
                 return None;
             }
@@ -300,17 +289,14 @@ impl Talk<'_, '_, '_> {
             Some(chat) if !self.tells() => {
                 format!(
                     "{} of {all} tokens used",
-                    Grouped(chat.context().len() as u64)
+                    Grouped(chat.sequence().context().len() as u64)
                 )
             }
             _ => format!("{all} tokens; each story begins anew"),
         };
         row("context", context);
-        let dialog = self.is_dialog();
-        row(
-            "sampling",
-            self.state.settings.sampling.drawing(dialog).to_string(),
-        );
+        let drawing = self.state.settings.sampling.drawing(self.loaded.mode);
+        row("sampling", drawing.to_string());
         let seed = match (self.state.settings.seed, self.state.seed) {
             (Some(seed), _) => format!("{seed} (given)"),
             (None, Some((seed, source))) => format!("{seed} ({source}), a new one each time"),
@@ -319,7 +305,7 @@ impl Talk<'_, '_, '_> {
         row("seed", seed);
         row("kernels", self.loaded.session.kernels().title.to_string());
         row("cores in use", self.loaded.session.threads().to_string());
-        rows.extend(self.host.about());
+        rows.extend(self.platform.about());
         let wide = rows
             .iter()
             .map(|(name, _)| width::text(name))
@@ -353,7 +339,7 @@ impl Talk<'_, '_, '_> {
     }
 
     fn configure(&mut self) {
-        let old = match self.host.configuration() {
+        let old = match self.platform.configuration() {
             Ok(old) => old,
             Err(sentence) => return self.complain(&sentence),
         };
@@ -368,7 +354,7 @@ impl Talk<'_, '_, '_> {
                 wishes.push((spec.key, line(spec, value)));
             }
         }
-        if let Some(mode) = self.state.mode {
+        if let Some(mode) = self.state.settings.mode {
             wishes.push(("mode", quoted(mode.name())));
         }
         match &self.state.settings.system {
@@ -382,7 +368,7 @@ impl Talk<'_, '_, '_> {
             true => &[],
             false => &["tokenizer", "context"],
         };
-        match self.host.configure(&merge(&old, &wishes, gone)) {
+        match self.platform.configure(&merge(&old, &wishes, gone)) {
             Ok(place) => self.say(&format!("The settings are in LLAMA2.CFG on {place} now.")),
             Err(sentence) => self.complain(&sentence),
         }

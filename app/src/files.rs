@@ -14,12 +14,12 @@ use llama2_console::{
 };
 use llama2_engine::{settings::Think, units::Quoted};
 
-use crate::{prompt, session_loop::Talk, wishes};
+use crate::{prompt, session_loop::SessionLoop, wishes};
 
-impl Talk<'_, '_, '_> {
+impl SessionLoop<'_, '_, '_> {
     /// The names of the files, or `None` with the reason said.
     fn listed(&mut self) -> Option<Vec<String>> {
-        match self.host.conversations() {
+        match self.platform.conversations() {
             Ok(mut names) => {
                 names.sort();
                 Some(names)
@@ -51,7 +51,7 @@ impl Talk<'_, '_, '_> {
         let is_there = there.iter().any(|name| filename::is_same(name, &file));
         if is_there && !is_own(&file) {
             let question = format!("{file} is there already. Write over it? [y/N] ");
-            if !prompt::confirm(&question, &mut self.state.ahead, self.console) {
+            if !prompt::confirm(&question, self.console) {
                 return self.say("Nothing was written.");
             }
         }
@@ -59,7 +59,10 @@ impl Talk<'_, '_, '_> {
         conversation.model = self.loaded.name.to_string();
         conversation.system.clone_from(&self.state.settings.system);
         conversation.settings = self.shown();
-        match self.host.write(&file, conversation.to_lines().as_bytes()) {
+        match self
+            .platform
+            .write(&file, conversation.to_lines().as_bytes())
+        {
             Ok(place) => {
                 let count = conversation.messages.len();
                 self.say(&format!("Saved {count} messages as {file} on {place}."));
@@ -119,7 +122,7 @@ impl Talk<'_, '_, '_> {
                 [_] => return,
             });
         };
-        let bytes = match self.host.read(&file, LARGEST) {
+        let bytes = match self.platform.read(&file, LARGEST) {
             Ok(bytes) => bytes,
             Err(sentence) => return self.complain(&sentence),
         };
@@ -131,8 +134,7 @@ impl Talk<'_, '_, '_> {
 
     /// Goes on with a conversation from a file.
     fn go_on(&mut self, saved: Conversation, file: String) {
-        let dialog = self.is_dialog();
-        wishes::restore(&mut self.state.settings, &saved.settings, dialog);
+        wishes::restore(&mut self.state.settings, &saved.settings, self.loaded.mode);
         self.state.settings.system.clone_from(&saved.system);
         self.anew();
         if saved.model != self.loaded.name {
@@ -187,7 +189,7 @@ impl Talk<'_, '_, '_> {
         self.state.conversation = saved;
         self.gauge();
         self.state.saved = count;
-        let drawing = self.state.settings.sampling.drawing(self.is_dialog());
+        let drawing = self.state.settings.sampling.drawing(self.loaded.mode);
         self.say(&format!(
             "{file}: {count} messages. The conversation goes on, with its settings: {drawing}."
         ));

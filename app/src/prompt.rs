@@ -8,11 +8,10 @@ use llama2_console::{
     editor::{Editor, Event},
     front::{Bottom, Style},
     keys::Key,
-    typeahead::Typeahead,
     view::Prompt,
 };
 
-use crate::host::{Console, Host};
+use crate::platform::{Console, Platform};
 
 /// Milliseconds between two looks at the keys.
 const REST: u64 = 10;
@@ -23,10 +22,10 @@ pub const PROMPT: Prompt<'static> = Prompt {
     more: ". ",
 };
 
-/// Waits for a key; those that were typed before come first.
-pub fn wait(console: &mut dyn Console, ahead: &mut Typeahead) -> Key {
+/// Waits for a key; those that were kept come first.
+pub fn wait(console: &mut dyn Console) -> Key {
     loop {
-        if let Some(key) = ahead.take().or_else(|| console.key()) {
+        if let Some(key) = console.key() {
             return key;
         }
         console.flush();
@@ -37,13 +36,12 @@ pub fn wait(console: &mut dyn Console, ahead: &mut Typeahead) -> Key {
 /// Reads a line; `None` if whoever types wants to leave.
 pub fn read_line(
     editor: &mut Editor,
-    ahead: &mut Typeahead,
     console: &mut dyn Console,
-    host: &mut dyn Host,
+    platform: &mut dyn Platform,
 ) -> Option<String> {
     let mut redraw = true;
     loop {
-        let Some(key) = ahead.take().or_else(|| console.key()) else {
+        let Some(key) = console.key() else {
             // One picture for all the keys that came.
             if core::mem::take(&mut redraw) {
                 let search = editor.searched().map(|part| format!("(search: {part}) "));
@@ -81,7 +79,7 @@ pub fn read_line(
                 console.bottom(Bottom::Nothing);
                 return None;
             }
-            Event::CompleteWanted => complete_word(editor, console, host),
+            Event::CompleteWanted => complete_word(editor, console, platform),
             Event::Submitted(line) => {
                 console.bottom(Bottom::Line {
                     prompt: PROMPT,
@@ -97,20 +95,20 @@ pub fn read_line(
 }
 
 /// Tab.
-fn complete_word(editor: &mut Editor, console: &mut dyn Console, host: &mut dyn Host) {
+fn complete_word(editor: &mut Editor, console: &mut dyn Console, platform: &mut dyn Platform) {
     let before = &editor.text()[..editor.cursor()];
     // Looking for them takes time on a machine with slow drives.
     let (mut models, mut conversations) = (Vec::new(), Vec::new());
     match values(before) {
-        Values::Models => models.extend(host.models().into_iter().map(|model| model.name)),
-        Values::Conversations => conversations = host.conversations().unwrap_or_default(),
+        Values::Models => models.extend(platform.models().into_iter().map(|model| model.name)),
+        Values::Conversations => conversations = platform.conversations().unwrap_or_default(),
         _ => (),
     }
     let names = Names {
         models: &models,
         conversations: &conversations,
     };
-    match complete(before, names, host.place()).apply(editor) {
+    match complete(before, names, platform.place()).apply(editor) {
         Completed::Nothing => console.bell(),
         Completed::Redraw => (),
         Completed::Choices(words) => {
@@ -120,7 +118,7 @@ fn complete_word(editor: &mut Editor, console: &mut dyn Console, host: &mut dyn 
 }
 
 /// Asks a question to be answered with y or n; whatever is not yes is no.
-pub fn confirm(question: &str, ahead: &mut Typeahead, console: &mut dyn Console) -> bool {
+pub fn confirm(question: &str, console: &mut dyn Console) -> bool {
     let prompt = Prompt {
         first: question,
         more: "",
@@ -134,7 +132,7 @@ pub fn confirm(question: &str, ahead: &mut Typeahead, console: &mut dyn Console)
     };
     show("", console);
     let yes = loop {
-        match wait(console, ahead) {
+        match wait(console) {
             Key::Char('y' | 'Y') => break true,
             Key::Char('n' | 'N') | Key::Enter | Key::Escape | Key::Ctrl('c' | 'd') => break false,
             _ => console.bell(),

@@ -1,14 +1,16 @@
 //! A model that tells stories: the first one, openings, Return, and what a template-less chat of
 //! run.c's does.
 
+use llama2_app::Next;
 use llama2_console::{front::Style, keys::Key};
 use llama2_engine::{
-    generate::{Generation, Step},
+    run_mode::RunMode,
     sampler::{Param, SamplerOverrides},
     session::{Options, Session},
     settings::{Mode, Settings},
 };
-use llama2_talk::Next;
+
+use llama2_testing::text_of;
 
 use crate::room::{Act, Known, Room, keys, lines, stories};
 
@@ -17,18 +19,15 @@ fn told(known: &Known, settings: &Settings, opening: &str, seed: u64) -> String 
     let (model, tokenizer) = (&known.model, &known.tokenizer);
     let seq_len = model.config.seq_len;
     let mut session = Session::new(model, Options::default()).unwrap();
-    let steps = match settings.steps {
-        Some(_) => settings.steps_for(seq_len, false),
-        None => 512,
+    let settings = Settings {
+        steps: settings.steps.or(Some(512)),
+        prompt: Some(opening.into()),
+        ..settings.clone()
     };
-    let mut generation = Generation::new(tokenizer, opening.as_bytes(), steps, seq_len).unwrap();
-    generation.set_stops(&settings.stops);
-    let drawing = settings.sampling.drawing(false);
-    let mut sampler = drawing.sampler(model.config.vocab_size, seed);
-    let mut out = String::new();
-    while let Step::Text(text) = generation.step(&mut session, tokenizer, &mut sampler) {
-        out.push_str(text);
-    }
+    let drawing = settings.sampling.drawing(RunMode::Story);
+    let sampler = drawing.sampler(model.config.vocab_size, seed);
+    let mut story = settings.story(tokenizer, seq_len, sampler).unwrap();
+    let mut out = text_of(&mut story, &mut session, tokenizer);
     if !out.ends_with('\n') {
         out.push('\n');
     }

@@ -9,11 +9,10 @@ use alloc::{
 use llama2_console::{
     front::{Bottom, Menu, MenuRow},
     keys::Key,
-    typeahead::Typeahead,
 };
 use llama2_engine::units::Bytes;
 
-use crate::host::{Console, ModelEntry};
+use crate::platform::{Console, ModelEntry};
 
 /// Milliseconds between two looks at the keys.
 const REST: u64 = 10;
@@ -51,7 +50,6 @@ pub fn choose(
     selected: usize,
     countdown: Option<u64>,
     clock: fn() -> u64,
-    ahead: &mut Typeahead,
     console: &mut dyn Console,
 ) -> Option<usize> {
     let mut order: Vec<usize> = (0..offers.len()).collect();
@@ -90,7 +88,7 @@ pub fn choose(
             };
             console.bottom(Bottom::Menu(&menu));
         }
-        let Some(key) = ahead.take().or_else(|| console.key()) else {
+        let Some(key) = console.key() else {
             console.flush();
             console.rest(REST);
             continue;

@@ -1,9 +1,9 @@
 //! Choosing models: by name, with keys, by waiting.
 
-use llama2_console::{keys::Key, typeahead::Typeahead};
-use llama2_talk::{Next, menu};
+use llama2_app::{Next, menu};
+use llama2_console::keys::Key;
 
-use crate::room::{Act, Room, Screen, clock, keys, lines, offer, press, speaker};
+use crate::room::{Act, Room, Screen, clock, keys, lines, offer, other, plain, press, speaker};
 
 fn room() -> Room {
     let mut room = Room::steady(speaker());
@@ -110,14 +110,7 @@ fn by_waiting() {
     let choose = |offers: &[_], script: Vec<Act>| {
         let mut screen = Screen::with(script);
         let start = clock();
-        let chosen = menu::choose(
-            offers,
-            0,
-            Some(10),
-            clock,
-            &mut Typeahead::new(),
-            &mut screen,
-        );
+        let chosen = menu::choose(offers, 0, Some(10), clock, &mut screen);
         (chosen, clock() - start, screen)
     };
     let (chosen, took, screen) = choose(&offers, Vec::new());
@@ -140,4 +133,81 @@ fn by_waiting() {
     let offers = [offer("huge", Some("too large"))];
     assert_eq!(choose(&offers, press([Key::Enter, Key::Escape])).0, None);
     let _ = keys("");
+}
+
+/// Models that can be opened: speaker, which is first, other and plain.
+fn models() -> Room {
+    let mut room = Room::steady(speaker());
+    room.machine.known = vec![speaker(), other(), plain()];
+    room.machine.offers = ["speaker", "other", "plain", "gone"]
+        .map(|name| {
+            let mut entry = offer(name, None);
+            entry.id = name.into();
+            entry
+        })
+        .into();
+    room
+}
+
+#[test]
+fn one_model_after_another() {
+    let (screen, left) = models().run_models(lines(["Who?", "/save", "/model other", "Why?"]));
+    assert_eq!((left, screen.answers().len()), (Ok(()), 2));
+    let said = screen.said();
+    let place = |word: &str| said.find(word).unwrap_or_else(|| panic!("{word}: {said}"));
+    assert!(place("speaker is listening") < place("other is listening"));
+    assert_eq!(screen.errors() + &screen.warnings(), "");
+
+    // One that is gone, and what the machine cannot do: the conversation goes on.
+    let typed = ["Who?", "/save", "/model gone", "/reboot", "/retry", "/info"];
+    let (screen, left) = models().run_models(lines(typed));
+    assert_eq!((left, screen.answers().len()), (Ok(()), 2));
+    assert_eq!(screen.answers()[0], screen.answers()[1]);
+    let errors = screen.errors();
+    assert!(errors.contains("gone: there is no such file"), "{errors}");
+    assert!(errors.contains("Reboot is refused"), "{errors}");
+    assert!(screen.said().contains("Q8_0"), "{}", screen.said());
+}
+
+#[test]
+fn a_model_that_cannot_be_read_leads_back_or_to_the_menu() {
+    let mut room = models();
+    room.machine.unreadable = vec!["other"];
+    let (screen, left) = room.run_models(lines(["/model other", "Who?"]));
+    assert_eq!((left, screen.answers().len()), (Ok(()), 1));
+    assert!(screen.errors().contains("other on a disk: cannot be read"));
+    assert!(screen.said().contains("Going back to speaker."));
+
+    // The first one: nothing to go back to, and what was asked for was asked for that one.
+    let mut room = models();
+    room.state.settings.prompt = Some(b"Once".to_vec());
+    room.machine.stopped = vec!["speaker"];
+    let script = [press([Key::Down, Key::Enter]), lines(["Who?"])].concat();
+    let (screen, left) = room.run_models(script);
+    assert_eq!((left, screen.answers().len()), (Ok(()), 1));
+    assert!(screen.said().contains("Stopped by a key."));
+    assert!(screen.said().contains("other is listening"));
+
+    let mut room = models();
+    room.machine.known = vec![speaker()];
+    room.machine.unreadable = vec!["speaker"];
+    let (screen, left) = room.run_models(press([Key::Down, Key::Enter, Key::Escape]));
+    assert_eq!((left, screen.menus.len() > 1), (Ok(()), true));
+    assert_eq!(screen.errors().lines().count(), 2, "{}", screen.errors());
+    room.machine.offers.clear();
+    let (_, left) = room.run_models(Vec::new());
+    assert_eq!(
+        left,
+        Err("there is no model that this machine could run".into())
+    );
+}
+
+#[test]
+fn a_benchmark_is_shown_and_the_conversation_goes_on() {
+    let (screen, left) = models().run_models(lines(["Who?", "/bench", "/undo"]));
+    assert_eq!(left, Ok(()));
+    let said = screen.said();
+    assert!(said.contains("Measuring pp512 and tg128"), "{said}");
+    assert!(said.contains(" on 1 core: "), "{said}");
+    assert!(said.contains("Taken back: Who?"), "{said}");
 }

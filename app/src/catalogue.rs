@@ -15,7 +15,7 @@ use llama2_engine::{
     units::Bytes,
 };
 
-use crate::host::ModelEntry;
+use crate::platform::ModelEntry;
 
 /// What a model is to run with.
 #[derive(Debug, Clone, Copy)]

@@ -8,22 +8,29 @@ use std::{
     sync::OnceLock,
 };
 
+use llama2_app::{
+    First, Loaded, Next, State,
+    bench::Computing,
+    platform::{Console, ModelEntry, OpenModel, Platform, Power, ReplySink},
+    run_models, run_session,
+};
 use llama2_console::{
     commands::Place,
     front::{Bottom, Front, Gauge, Menu, Style},
     keys::Key,
+    typeahead::{Typeahead, Typed},
 };
 use llama2_engine::{
-    checkpoint::{Checkpoint, Format},
+    checkpoint::Checkpoint,
+    context::Context,
+    kernels::Features,
     layout::Encoding,
     model::Model,
-    session::{Options, Session},
+    run_mode::RunMode,
+    session::{KvType, Options, Session},
     settings::{Mode, Settings},
     tokenizer::Tokenizer,
-};
-use llama2_talk::{
-    Loaded, Next, State, hold,
-    host::{Console, Host, ModelEntry, ReplySink},
+    workers::Single,
 };
 use llama2_testing::family;
 
@@ -78,6 +85,7 @@ pub fn press<const N: usize>(keys: [Key; N]) -> Vec<Act> {
 #[derive(Default)]
 pub struct Screen {
     script: VecDeque<Act>,
+    ahead: Typeahead,
     /// Everything that was shown, piece by piece.
     pub shown: Vec<(Style, String)>,
     /// The line or the question that is on the screen now; then the keyboard is asked for keys of
@@ -213,6 +221,18 @@ impl Front for Screen {
 
 impl Console for Screen {
     fn key(&mut self) -> Option<Key> {
+        self.ahead.take().or_else(|| self.pressed())
+    }
+
+    fn keep(&mut self, key: Key) -> Typed {
+        self.ahead.press(key)
+    }
+
+    fn kept(&self) -> String {
+        self.ahead.preview()
+    }
+
+    fn pressed(&mut self) -> Option<Key> {
         self.rests = 0;
         let asked = self.line.is_some() || self.menu.is_some();
         match self.script.front_mut() {
@@ -268,6 +288,11 @@ pub struct Machine {
     pub about: String,
     /// The next seed.
     pub seed: u64,
+    /// Models that can be opened, by their names.
+    pub known: Vec<&'static Known>,
+    /// Models whose weights cannot be read, or where a key stops that.
+    pub unreadable: Vec<&'static str>,
+    pub stopped: Vec<&'static str>,
 }
 
 impl Default for Machine {
@@ -282,6 +307,9 @@ impl Default for Machine {
             no_write: None,
             about: "a test".into(),
             seed: 7,
+            known: Vec::new(),
+            unreadable: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 }
@@ -290,7 +318,7 @@ fn unless(sentence: &Option<String>) -> Result<(), String> {
     sentence.clone().map_or(Ok(()), Err)
 }
 
-impl Host for Machine {
+impl Platform for Machine {
     fn place(&self) -> Place {
         self.place
     }
@@ -302,12 +330,59 @@ impl Host for Machine {
     fn perform(
         &mut self,
         _threads: Option<usize>,
-        audience: &mut dyn ReplySink,
+        sink: &mut dyn ReplySink,
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
-        work(audience);
+        work(sink);
         // Cores that go home take their time, which is not the reply's.
         CLOCK.set(CLOCK.get() + 10_000_000);
+    }
+
+    fn open(&mut self, id: &str, _taken: u64) -> Result<OpenModel, String> {
+        let known = self.known.iter().find(|known| known.name == id);
+        let known = known.ok_or_else(|| format!("{id}: there is no such file"))?;
+        let mut source = &known.bytes[..];
+        let checkpoint = Checkpoint::open(&mut source).unwrap();
+        Ok(OpenModel {
+            id: id.into(),
+            name: id.into(),
+            file: format!("{id} on a disk"),
+            context: Context::fit(&checkpoint, None, KvType::F32, 1, u64::MAX).unwrap(),
+            tokenizer: Tokenizer::from_gguf(&mut source).unwrap(),
+            source: Box::new(source),
+            checkpoint,
+        })
+    }
+
+    fn load(
+        &mut self,
+        model: &mut OpenModel,
+        _console: &mut dyn Console,
+    ) -> Result<Option<Model>, String> {
+        if self.unreadable.contains(&&model.id[..]) {
+            return Err(format!("{}: cannot be read", model.file));
+        }
+        if self.stopped.contains(&&model.id[..]) {
+            return Ok(None);
+        }
+        let known = self.known.iter().find(|known| known.name == model.id);
+        Ok(Some(load(&known.unwrap().bytes)))
+    }
+
+    fn power(&mut self, power: Power) -> String {
+        format!("{power:?} is refused")
+    }
+
+    fn processor(&self) -> String {
+        "a processor".into()
+    }
+
+    fn page_size(&self, _address: usize) -> Option<String> {
+        None
+    }
+
+    fn free_memory(&self) -> u64 {
+        0
     }
 
     fn models(&mut self) -> Vec<ModelEntry> {
@@ -355,24 +430,31 @@ pub struct Known {
     pub name: &'static str,
     pub model: Model,
     pub tokenizer: Tokenizer,
-    pub format: Format,
+    pub bytes: Vec<u8>,
 }
 
-fn load(mut bytes: &[u8]) -> (Model, Format) {
+impl Known {
+    /// What it is run as where this is wanted.
+    fn mode(&self, wanted: Option<Mode>) -> RunMode {
+        let format = Checkpoint::open(&mut &self.bytes[..]).unwrap().format;
+        RunMode::decide(wanted, format, &self.tokenizer)
+    }
+}
+
+fn load(mut bytes: &[u8]) -> Model {
     let checkpoint = Checkpoint::open(&mut bytes).unwrap();
     let loaded = Model::load(&checkpoint, &mut bytes, &mut |_| ControlFlow::Continue(()));
-    (loaded.unwrap().0, checkpoint.format)
+    loaded.unwrap().0
 }
 
 fn bundled(name: &'static str) -> Known {
     const TOKENIZER: &[u8] = include_bytes!("../../../models/tokenizer.bin");
     const MODEL: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
-    let (model, format) = load(MODEL);
     Known {
         name,
-        model,
+        model: load(MODEL),
         tokenizer: Tokenizer::load(&mut &TOKENIZER[..]).unwrap(),
-        format,
+        bytes: MODEL.into(),
     }
 }
 
@@ -395,12 +477,11 @@ fn changed(
     }
     change(&mut made);
     let bytes = made.bytes();
-    let (model, format) = load(&bytes);
     Known {
         name,
-        model,
+        model: load(&bytes),
         tokenizer: Tokenizer::from_gguf(&mut &bytes[..]).unwrap(),
-        format,
+        bytes,
     }
 }
 
@@ -444,6 +525,8 @@ pub fn plain() -> &'static Known {
     KNOWN.get_or_init(|| random("plain", 7, None))
 }
 
+pub type RunResult = Result<(), String>;
+
 /// A conversation with a model, over one call or several.
 pub struct Room {
     pub known: &'static Known,
@@ -461,7 +544,7 @@ impl Room {
     pub fn with(known: &'static Known, mode: Option<Mode>, settings: Settings) -> Room {
         Room {
             known,
-            state: State::new(settings, mode),
+            state: State::new(Settings { mode, ..settings }),
             machine: Machine::default(),
             positions: None,
         }
@@ -489,17 +572,33 @@ impl Room {
         )
         .unwrap();
         let about = [("format".to_string(), "of a test".to_string())];
-        let loaded = Loaded {
+        self.state.forget_cache();
+        let mut loaded = Loaded {
             id: self.known.name,
             name: self.known.name,
             session: &mut session,
             tokenizer: &self.known.tokenizer,
-            format: self.known.format,
+            mode: self.known.mode(self.state.settings.mode),
             about: &about,
         };
-        let next = hold(loaded, &mut self.state, screen, &mut self.machine);
+        let next = run_session(&mut loaded, &mut self.state, screen, &mut self.machine);
         assert!(screen.script.is_empty(), "left: {:?}", screen.script);
         next
+    }
+
+    /// Runs models one after another, this one first.
+    pub fn run_models(&mut self, script: impl IntoIterator<Item = Act>) -> (Screen, RunResult) {
+        let mut screen = Screen::with(script);
+        let computing = Computing {
+            options: Options::default(),
+            bench_workers: &Single,
+            features: Features::of_this_core(),
+            nanoseconds: || clock() * 1000,
+        };
+        let first = self.machine.open(self.known.name, 0).map(First::unread);
+        let (state, machine) = (&mut self.state, &mut self.machine);
+        let left = run_models(first, state, &mut screen, machine, &computing);
+        (screen, left)
     }
 
     /// Types lines.

@@ -1,0 +1,193 @@
+//! One model after another, until their user leaves.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use llama2_console::{front::Style, terminal::one_line};
+use llama2_engine::{
+    checkpoint,
+    model::Model,
+    run_mode::RunMode,
+    session::{Options, Session},
+    units::{Bytes, Grouped, SENTENCE, short},
+};
+
+use crate::{
+    bench::{self, Computing, Subject},
+    catalogue, menu,
+    platform::{Console, OpenModel, Platform},
+    reply::note,
+    session_loop::{Loaded, Next, State, run_session},
+};
+
+/// The model to begin with, whose weights may be in memory.
+pub struct First {
+    /// The model.
+    pub model: OpenModel,
+    /// Its weights; `None`: they are yet to be read.
+    pub weights: Option<Model>,
+}
+
+/// Holds conversations with one model after another, until their user leaves. If the first cannot
+/// be had, that is said, and another one is offered.
+///
+/// # Errors
+/// A sentence: there is no model that could be run, or no memory for a session.
+pub fn run_models(
+    first: Result<First, String>,
+    state: &mut State,
+    console: &mut dyn Console,
+    platform: &mut dyn Platform,
+    computing: &Computing<'_>,
+) -> Result<(), String> {
+    let mut next = first;
+    // The model before, to go back to.
+    let mut before: Option<OpenModel> = None;
+    loop {
+        let loaded = next.and_then(|First { mut model, weights }| {
+            let weights = match weights {
+                Some(weights) => Some(weights),
+                None => platform.load(&mut model, console)?,
+            };
+            Ok(weights.map(|weights| (model, weights)))
+        });
+        let (model, weights) = match loaded {
+            Ok(Some(loaded)) => loaded,
+            none => {
+                match none {
+                    Err(sentence) => complain(console, &sentence),
+                    Ok(_) => note(console, "Stopped by a key."),
+                }
+                // What was asked for was asked for that model.
+                state.settings.prompt = None;
+                match other(before.take(), console, platform)? {
+                    Some(model) => next = model.map(First::unread),
+                    None => return Ok(()),
+                }
+                continue;
+            }
+        };
+        platform.runs(Some(&model));
+        let wanted = converse(&model, &weights, state, console, platform, computing)?;
+        // Its memory is the next one's.
+        drop(weights);
+        platform.runs(None);
+        match wanted {
+            Some(wanted) => next = Ok(First::unread(wanted)),
+            None => return Ok(()),
+        }
+        before = Some(model);
+    }
+}
+
+impl First {
+    /// A model whose weights have not been read.
+    pub fn unread(model: OpenModel) -> First {
+        First {
+            model,
+            weights: None,
+        }
+    }
+}
+
+fn complain(console: &mut dyn Console, sentence: &str) {
+    let line = one_line(&format!("error: {sentence}"));
+    let line = short(&line, SENTENCE);
+    console.record(&line);
+    console.show(Style::Error, &format!("{line}\n"));
+}
+
+/// Another model, if one could not be had: the one before, or one that is chosen; `None` if none
+/// is.
+///
+/// # Errors
+/// There is none that could be run.
+fn other(
+    before: Option<OpenModel>,
+    console: &mut dyn Console,
+    platform: &mut dyn Platform,
+) -> Result<Option<Result<OpenModel, String>>, String> {
+    if let Some(before) = before {
+        note(console, &format!("Going back to {}.", before.name));
+        return Ok(Some(platform.open(&before.id, 0)));
+    }
+    let entries = platform.models();
+    let usable = entries.iter().position(|entry| entry.trouble.is_none());
+    let usable = usable.ok_or("there is no model that this machine could run")?;
+    let chosen = menu::choose(&entries, usable, None, platform.clock(), console);
+    Ok(chosen.map(|chosen| platform.open(&entries[chosen].id, 0)))
+}
+
+/// Holds conversations with a model until its user leaves or wants another one.
+fn converse(
+    model: &OpenModel,
+    weights: &Model,
+    state: &mut State,
+    console: &mut dyn Console,
+    platform: &mut dyn Platform,
+    computing: &Computing<'_>,
+) -> Result<Option<OpenModel>, String> {
+    let about = about(model);
+    let format = model.checkpoint.format;
+    let wanted = state.settings.mode.or_else(|| platform.usual_mode(model));
+    loop {
+        let options = Options {
+            positions: Some(model.context.positions()),
+            kv: model.context.kv(),
+            ..computing.options
+        };
+        let mut session =
+            Session::new(weights, options).map_err(|error| format!("{}: {error}", model.file))?;
+        state.forget_cache();
+        let mut loaded = Loaded {
+            id: &model.id,
+            name: &model.name,
+            session: &mut session,
+            tokenizer: &model.tokenizer,
+            mode: RunMode::decide(wanted, format, &model.tokenizer),
+            about: &about,
+        };
+        loop {
+            match run_session(&mut loaded, state, console, platform) {
+                Next::Exit => return Ok(None),
+                Next::Bench => break,
+                Next::Power(power) => {
+                    let sentence = platform.power(power);
+                    complain(console, &sentence);
+                }
+                // Refused while the old one is still there.
+                Next::Model(id) => match platform.open(&id, model.context.memory().total()) {
+                    Ok(wanted) => return Ok(Some(wanted)),
+                    Err(sentence) => complain(console, &sentence),
+                },
+            }
+        }
+        drop(session);
+        let subject = Subject::of(model, weights);
+        if let Err(error) = bench::run(&subject, None, console, platform, computing) {
+            complain(console, &format!("{}: {error}", model.file));
+        }
+    }
+}
+
+/// Facts about a model: names and values.
+fn about(model: &OpenModel) -> Vec<(String, String)> {
+    let checkpoint = &model.checkpoint;
+    [
+        ("format", checkpoint.format.to_string()),
+        ("type", catalogue::kind(checkpoint)),
+        ("parameters", Grouped(checkpoint.parameters()).to_string()),
+        ("file", format!("{} bytes", Grouped(model.source.size()))),
+        ("shape", checkpoint::describe(&checkpoint.config)),
+        (
+            "needs",
+            format!("{} of memory", Bytes(model.context.memory().total())),
+        ),
+        ("positions", model.context.to_string()),
+    ]
+    .map(|(name, value)| (name.into(), value))
+    .into()
+}

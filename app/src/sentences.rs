@@ -1,0 +1,52 @@
+//! Sentences about what the engine reports as values.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+use llama2_engine::{chat::Forgotten, settings::Remark};
+
+/// Sentence where the model's result cannot be used.
+pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
+
+/// Sentence about a fact that a user should know before a run.
+pub fn remark(remark: Remark) -> String {
+    match remark {
+        Remark::Steps { steps, seq_len } => {
+            format!("{steps} steps are more than the model's context holds: taking {seq_len}")
+        }
+        Remark::UnknownTemplate => {
+            "the model's chat template is of no family that is known: taking chatml's".into()
+        }
+        Remark::CannotThinkLess => "the model's chat template cannot say not to think".into(),
+        Remark::NoTemplate => {
+            "the model's file has no chat template: it was not made to chat, and goes on from what you type instead".into()
+        }
+        Remark::NoSystemPrompt => {
+            "without a chat template there is no place for a system prompt: it is left out".into()
+        }
+    }
+}
+
+/// Sentence about what a full context of `seq_len` tokens has lost.
+pub fn forgotten(forgotten: Forgotten, seq_len: usize) -> String {
+    let lost = match forgotten {
+        Forgotten::Tokens(tokens) => format!("the text's first {tokens} are forgotten"),
+        Forgotten::Turns {
+            turns,
+            keeps_system,
+        } => {
+            let turns = match turns {
+                1 => "the oldest turn is".to_string(),
+                turns => format!("the {turns} oldest turns are"),
+            };
+            let kept = match keeps_system {
+                true => ", the system prompt is kept",
+                false => "",
+            };
+            format!("{turns} forgotten{kept}")
+        }
+    };
+    format!("the context of {seq_len} tokens is full: {lost}")
+}
