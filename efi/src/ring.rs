@@ -7,6 +7,25 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+/// Kind of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text of the answer.
+    Text,
+    /// Text that the model thinks.
+    Reasoning,
+}
+
+impl Kind {
+    /// The byte before a text of another kind than the one before it: none of UTF-8's.
+    fn mark(self) -> u8 {
+        match self {
+            Kind::Text => 0xfe,
+            Kind::Reasoning => 0xff,
+        }
+    }
+}
+
 /// A ring of whole texts. One core is to call [`push`](Ring::push), one other [`pop`](Ring::pop);
 /// among more of them the texts would be mixed up.
 pub struct Ring {
@@ -14,6 +33,9 @@ pub struct Ring {
     /// Bytes ever written and ever read.
     written: AtomicUsize,
     read: AtomicUsize,
+    /// The mark of the last text written, and of the last one read.
+    in_mark: AtomicU8,
+    out_mark: AtomicU8,
 }
 
 impl Ring {
@@ -23,6 +45,8 @@ impl Ring {
             bytes: (0..len).map(|_| AtomicU8::new(0)).collect(),
             written: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
+            in_mark: AtomicU8::new(Kind::Text.mark()),
+            out_mark: AtomicU8::new(Kind::Text.mark()),
         }
     }
 
@@ -32,26 +56,50 @@ impl Ring {
 
     /// Puts as much of `text` in as there is room for, in whole characters, and gives the rest
     /// back. Allocates nothing.
-    pub fn push<'t>(&self, text: &'t str) -> &'t str {
+    pub fn push<'t>(&self, kind: Kind, text: &'t str) -> &'t str {
         let (written, read) = (self.written.load(Relaxed), self.read.load(Acquire));
         let room = self.bytes.len().saturating_sub(written.wrapping_sub(read));
-        let len = text.floor_char_boundary(room);
-        for (i, &byte) in text.as_bytes()[..len].iter().enumerate() {
+        let mark = kind.mark();
+        let marked = usize::from(self.in_mark.load(Relaxed) != mark);
+        let len = text.floor_char_boundary(room.saturating_sub(marked));
+        if len == 0 {
+            return text;
+        }
+        let marks = core::iter::repeat_n(mark, marked);
+        let bytes = marks.chain(text.bytes().take(len));
+        for (i, byte) in bytes.enumerate() {
             self.byte(written.wrapping_add(i)).store(byte, Relaxed);
         }
-        self.written.store(written.wrapping_add(len), Release);
+        self.in_mark.store(mark, Relaxed);
+        self.written
+            .store(written.wrapping_add(marked + len), Release);
         &text[len..]
     }
 
-    /// Appends what is in it to `text`.
-    pub fn pop(&self, text: &mut String) {
+    /// Takes out what is in it, in order.
+    pub fn pop(&self, take: &mut dyn FnMut(Kind, &str)) {
         let (written, read) = (self.written.load(Acquire), self.read.load(Relaxed));
         let len = written.wrapping_sub(read).min(self.bytes.len());
         let bytes: Vec<u8> = (0..len)
             .map(|i| self.byte(read.wrapping_add(i)).load(Relaxed))
             .collect();
         self.read.store(written, Release);
-        text.push_str(&String::from_utf8_lossy(&bytes));
+        let is_mark = |byte: &u8| *byte >= Kind::Text.mark();
+        let mut rest = &bytes[..];
+        loop {
+            let end = rest.iter().position(is_mark).unwrap_or(rest.len());
+            let text = String::from_utf8_lossy(&rest[..end]);
+            let kind = match self.out_mark.load(Relaxed) == Kind::Text.mark() {
+                true => Kind::Text,
+                false => Kind::Reasoning,
+            };
+            if !text.is_empty() {
+                take(kind, &text);
+            }
+            let Some(&mark) = rest.get(end) else { return };
+            self.out_mark.store(mark, Relaxed);
+            rest = &rest[end + 1..];
+        }
     }
 }
 
@@ -63,16 +111,42 @@ mod tests {
     fn texts_arrive_whole_and_in_order() {
         let ring = Ring::new(7);
         let mut out = String::new();
-        assert_eq!(ring.push("abc"), "");
-        assert_eq!(ring.push("日本"), "本");
-        ring.pop(&mut out);
-        ring.pop(&mut out);
-        assert_eq!(out, "abc日");
-        assert_eq!(ring.push("12345678"), "8");
-        assert_eq!(ring.push("x"), "x");
-        assert_eq!(ring.push(""), "");
-        ring.pop(&mut out);
+        let mut take = |kind, text: &str| {
+            assert_eq!(kind, Kind::Text);
+            out += text;
+        };
+        let push = |text| ring.push(Kind::Text, text);
+        assert_eq!(push("abc"), "");
+        assert_eq!(push("日本"), "本");
+        ring.pop(&mut take);
+        ring.pop(&mut take);
+        assert_eq!(push("12345678"), "8");
+        assert_eq!(push("x"), "x");
+        assert_eq!(push(""), "");
+        ring.pop(&mut take);
         assert_eq!(out, "abc日1234567");
+    }
+
+    #[test]
+    fn kinds_are_kept_apart() {
+        let ring = Ring::new(8);
+        let mut out = Vec::new();
+        let mut pop = || ring.pop(&mut |kind, text: &str| out.push((kind, String::from(text))));
+        assert_eq!(ring.push(Kind::Reasoning, "hm"), "");
+        assert_eq!(ring.push(Kind::Reasoning, "m"), "");
+        assert_eq!(ring.push(Kind::Text, "yes"), "s");
+        pop();
+        assert_eq!(ring.push(Kind::Text, "s"), "");
+        assert_eq!(ring.push(Kind::Reasoning, "?"), "");
+        pop();
+        let (text, reasoning) = (Kind::Text, Kind::Reasoning);
+        let want = [
+            (reasoning, "hmm"),
+            (text, "ye"),
+            (text, "s"),
+            (reasoning, "?"),
+        ];
+        assert_eq!(out, want.map(|(kind, text)| (kind, text.into())));
     }
 
     #[test]
@@ -83,13 +157,13 @@ mod tests {
             scope.spawn(|| {
                 let mut rest = all.as_str();
                 while !rest.is_empty() {
-                    rest = ring.push(rest);
+                    rest = ring.push(Kind::Text, rest);
                     std::thread::yield_now();
                 }
             });
             let mut out = String::new();
             while out.len() < all.len() {
-                ring.pop(&mut out);
+                ring.pop(&mut |_, text| out += text);
                 std::thread::yield_now();
             }
             assert_eq!(out, all);

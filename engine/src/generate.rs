@@ -373,13 +373,14 @@ impl Sequence {
             self.finish(EndReason::NotNumbers, out);
             return to - from;
         }
-        let end = self.echo(new, tokenizer).or_else(|| match logits {
+        self.echo(new, tokenizer);
+        let end = match logits {
             Some(logits) if is_whole => self.draw(logits, from, new, tokenizer),
             _ => {
                 self.skip(new);
                 None
             }
-        });
+        };
         let is_full = self.passed >= self.limits.positions;
         match end.or_else(|| is_full.then(|| self.limit())) {
             Some(reason) => self.finish(reason, out),
@@ -389,19 +390,14 @@ impl Sequence {
     }
 
     /// The prompt of a story is part of its text: the token behind those that were passed as well.
-    fn echo(&mut self, new: usize, tokenizer: &Tokenizer) -> Option<EndReason> {
-        if self.mode != RunMode::Story {
-            return None;
-        }
-        let last = (self.passed + 1).min(self.prompt.end);
-        for index in self.passed - new + 1..last {
-            let [before, token] = [self.tokens[index - 1], self.tokens[index]];
-            if tokenizer.is_end(token) {
-                return Some(EndReason::EndToken);
+    fn echo(&mut self, new: usize, tokenizer: &Tokenizer) {
+        if self.mode == RunMode::Story {
+            let last = (self.passed + 1).min(self.prompt.end);
+            for index in self.passed - new + 1..last {
+                let [before, token] = [self.tokens[index - 1], self.tokens[index]];
+                self.stream.push_prompt(tokenizer.decode(before, token));
             }
-            self.stream.push_prompt(tokenizer.decode(before, token));
         }
-        None
     }
 
     fn skip(&mut self, tokens: usize) {

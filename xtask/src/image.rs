@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use llama2_app::model_names::is_model;
 use llama2_console::config;
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
@@ -20,7 +21,6 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 use llama2_settings::{Overrides, Param, ParamValue};
-use llama2_app::model_names::is_model;
 
 use crate::arch::Arch;
 

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use llama2_app::AGAIN;
 use llama2_engine::settings::Settings;
 use llama2_settings::{
     Choice, Exit, Overrides, Param, ParamValue,
     flags::{self, CommandLine},
 };
-use llama2_app::AGAIN;
 
 use crate::{
     build,

@@ -7,13 +7,14 @@ use alloc::{
     string::{String, ToString},
 };
 
+use llama2_app::platform::Console;
 use llama2_console::{
     front::{Bottom, Front, Gauge, Style},
     keys::Key,
+    typeahead::Typed,
 };
 use llama2_screen::Screen;
 use llama2_settings::{Display, Overrides, Param};
-use llama2_app::host::Console;
 
 use super::{
     clock,
@@ -138,6 +139,22 @@ impl Front for Shown {
 impl Console for FirmwareTerminal {
     fn key(&mut self) -> Option<Key> {
         terminal::key()
+    }
+
+    fn pressed(&mut self) -> Option<Key> {
+        terminal::pressed()
+    }
+
+    fn keep(&mut self, key: Key) -> Typed {
+        terminal::keep(key)
+    }
+
+    fn kept(&self) -> String {
+        terminal::kept()
+    }
+
+    fn table(&mut self, table: &str, _short: &str) {
+        terminal::table(table);
     }
 
     fn rest(&mut self, milliseconds: u64) {

@@ -22,12 +22,12 @@ use alloc::{
 };
 use core::ops::Range;
 
+use llama2_app::model_names::{FOLDERS, ListedFile, normalise};
 use llama2_engine::{
     buffer::Buffer,
     source::{ByteSource, ReadError},
     units::Grouped,
 };
-use llama2_app::model_names::{FOLDERS, ListedFile, normalise};
 use uefi::{
     CString16, Handle, Status,
     boot::{self, SearchType},

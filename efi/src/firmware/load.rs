@@ -3,17 +3,17 @@
 use alloc::format;
 use core::ops::ControlFlow;
 
+use llama2_app::platform::{Console, OpenModel};
 use llama2_efi::progress;
 use llama2_engine::{
-    checkpoint::{Checkpoint, Error},
+    checkpoint::Error,
     model::{LoadProgress, Model},
     units::Grouped,
 };
 
 use super::{
     clock,
-    models::Source,
-    terminal::{self, detail},
+    terminal::{self, FirmwareTerminal, detail},
 };
 
 /// Microseconds between two looks at the keyboard, and between two drawings of the bar.
@@ -25,19 +25,15 @@ const WIDTH: usize = 40;
 ///
 /// # Errors
 /// As [`Model::load`]; [`Error::Stopped`] if the user pressed Esc or Ctrl-C.
-pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error> {
-    let total = source.bytes.size();
-    terminal::record(&format!(
-        "Loading {}: {} bytes",
-        source.name,
-        Grouped(total)
-    ));
+pub fn load(model: &mut OpenModel) -> Result<Model, Error> {
+    let total = model.source.size();
+    terminal::record(&format!("Loading {}: {} bytes", model.file, Grouped(total)));
     terminal::to_serial("Loading [");
     let start = clock::microseconds();
     let (mut drawn, mut sent, mut recorded) = (0, 0, 0);
     let loaded = Model::load(
-        checkpoint,
-        &mut *source.bytes,
+        &model.checkpoint,
+        &mut *model.source,
         &mut |LoadProgress { done, total }| {
             let filled = progress::filled(done, total, WIDTH);
             while sent < filled {
@@ -59,7 +55,7 @@ pub fn load(checkpoint: &Checkpoint, source: &mut Source) -> Result<Model, Error
                 recorded = percent / 10;
                 terminal::record(&format!("Read {percent} % at {speed}"));
             }
-            if terminal::stopped() {
+            if FirmwareTerminal.look().stop {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

@@ -4,7 +4,6 @@
 mod ap_pool;
 pub mod app;
 mod banner;
-mod bench;
 pub mod clock;
 mod console;
 pub use ap_pool::discharge;

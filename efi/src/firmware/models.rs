@@ -8,6 +8,7 @@ use alloc::{
 };
 use core::ops::ControlFlow;
 
+use llama2_app::model_names::{self, TOKENIZERS, normalise};
 use llama2_console::{config, text};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
@@ -16,13 +17,12 @@ use llama2_engine::{
     tokenizer::Tokenizer,
     units::{Bytes, Grouped, PATH, short},
 };
-use llama2_app::model_names::{self, TOKENIZERS, normalise};
 
-use llama2_settings::{Overrides, Param};
 use llama2_app::{
     catalogue::{self, MemoryBudget},
-    host::ModelEntry,
+    platform::ModelEntry,
 };
+use llama2_settings::{Overrides, Param};
 
 use super::{
     files::{Found, Volume, VolumeFile, Volumes},

@@ -9,23 +9,52 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::sync::atomic::{
-    AtomicBool, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+use core::{
+    fmt::Display,
+    sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
+use llama2_app::{
+    bench::Computing,
+    catalogue::MemoryBudget,
+    platform::{Console, ModelEntry, OpenModel, Platform, Power, Progress, ReplySink},
+};
 use llama2_console::{commands::Place, config};
-use llama2_efi::{arch, cores::DispatchMode, ring::Ring, try_lock::TryLock};
+use llama2_efi::{
+    arch,
+    cores::DispatchMode,
+    ring::{Kind, Ring},
+    try_lock::TryLock,
+};
 use llama2_engine::{
-    bench::gigahertz, generate::TopToken, settings::kv_type, units::Bytes, workers::Workers,
+    bench::gigahertz,
+    checkpoint::{Checkpoint, Error},
+    context::Context,
+    event::{Event, Tokens},
+    generate::TopToken,
+    kernels::Kernels,
+    model::Model,
+    run_mode::RunMode,
+    session::Options,
+    settings::{Settings, kv_type},
+    thread_tuner::Threads,
+    units::Bytes,
+    workers::{Single, Workers},
 };
 use llama2_settings::{Overrides, Param};
-use llama2_app::{
-    catalogue::MemoryBudget,
-    host::{Host, ModelEntry, Progress, ReplySink},
-};
 
-use super::{ap_pool::ApPool, banner, clock, files::Volumes, memory, models, panic, random, save};
+use super::{
+    ap_pool::ApPool,
+    banner, clock,
+    files::Volumes,
+    load, memory,
+    models::{self, Pair},
+    panic, power, random, save,
+    terminal::{complain, detail, say},
+};
 
 /// Bytes that may wait to be shown: many seconds' text.
 const RING: usize = 64 << 10;
@@ -33,6 +62,7 @@ const RING: usize = 64 << 10;
 /// The machine.
 pub struct UefiPlatform<'a> {
     pub pool: &'static ApPool,
+    pub kernels: &'static Kernels,
     pub volumes: &'a mut Volumes,
     pub options: &'a Overrides,
     /// Bytes that the running model has, which another one could have instead.
@@ -52,9 +82,98 @@ impl UefiPlatform<'_> {
             free: memory::size().free.saturating_sub(memory::RESERVE) + self.taken,
         }
     }
+
+    /// What sessions and benchmarks compute with.
+    pub fn computing(&self) -> Computing<'static> {
+        let threads = self.options.count(Param::Threads);
+        let threads = threads.map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed);
+        Computing {
+            options: Options {
+                kernels: self.kernels,
+                workers: self.pool,
+                threads,
+                kv: kv_type(self.options),
+                positions: None,
+            },
+            bench_workers: match self.pool.mode() {
+                DispatchMode::Elsewhere => &Single,
+                _ => self.pool,
+            },
+            features: self.pool.features(),
+            nanoseconds: clock::nanoseconds,
+        }
+    }
+
+    /// Reads a model's header and tokenizer, if there is memory for it. With `settings` their
+    /// prompt and sampling are looked at before the weights are read: a mistake should not cost
+    /// their loading. `taken` bytes are another model's, which goes.
+    ///
+    /// # Errors
+    /// A sentence with the file's name.
+    pub fn prepare(
+        &self,
+        mut pair: Pair,
+        settings: Option<&Settings>,
+        taken: u64,
+    ) -> Result<OpenModel, String> {
+        let file = pair.model.name.clone();
+        let about = |error: &dyn Display| format!("{file}: {error}");
+        let checkpoint = match pair.checkpoint.take() {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint::open(&mut *pair.model.bytes).map_err(|error| about(&error))?,
+        };
+        let free = memory::size().free.saturating_sub(memory::RESERVE) + taken;
+        // A context that was asked for of another model may be longer than this one's.
+        let own = checkpoint.config.seq_len;
+        let wanted = self.options.count(Param::Context);
+        let wanted = wanted.map(|wanted| match settings {
+            Some(_) => wanted,
+            None => wanted.min(own),
+        });
+        let kv = kv_type(self.options);
+        let context = Context::fit(&checkpoint, wanted, kv, self.pool.count(), free)
+            .map_err(|error| about(&error))?;
+        if context.is_short() {
+            complain("warning", &format!("a context of {context}"));
+        }
+        let tokenizer = pair.load_tokenizer(&checkpoint)?;
+        if let Some(settings) = settings {
+            let mode = RunMode::decide(settings.mode, checkpoint.format, &tokenizer);
+            settings
+                .check_prompt(&tokenizer, mode, context.positions())
+                .map_err(|error| about(&error))?;
+            settings
+                .sampling
+                .drawing(mode)
+                .check(checkpoint.config.vocab_size)
+                .map_err(|sentence| format!("the sampling's {sentence}"))?;
+        }
+        let mut source = pair.model.bytes;
+        Ok(OpenModel {
+            name: models::called_inside(&pair.model.id, &mut *source),
+            id: pair.model.id,
+            file,
+            checkpoint,
+            context,
+            tokenizer,
+            source,
+        })
+    }
+
+    /// Reads a model's weights; `None` if a key stopped it.
+    ///
+    /// # Errors
+    /// A sentence with the file's name.
+    pub fn read_weights(&self, model: &mut OpenModel) -> Result<Option<Model>, String> {
+        match load::load(model) {
+            Ok(weights) => Ok(Some(weights)),
+            Err(Error::Stopped) => Ok(None),
+            Err(error) => Err(format!("{}: {error}", model.file)),
+        }
+    }
 }
 
-impl Host for UefiPlatform<'_> {
+impl Platform for UefiPlatform<'_> {
     fn place(&self) -> Place {
         Place::Boot
     }
@@ -66,11 +185,60 @@ impl Host for UefiPlatform<'_> {
     fn perform(
         &mut self,
         threads: Option<usize>,
-        audience: &mut dyn ReplySink,
+        sink: &mut dyn ReplySink,
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
         let threads = threads.unwrap_or_else(|| self.pool.count());
-        perform(self.pool, threads, audience, work);
+        perform(self.pool, threads, sink, work);
+    }
+
+    fn rest_cores(&mut self) {
+        self.pool.rest();
+    }
+
+    fn open(&mut self, id: &str, taken: u64) -> Result<OpenModel, String> {
+        let pair = models::open(self.volumes, id)?;
+        self.prepare(pair, None, taken)
+    }
+
+    fn load(
+        &mut self,
+        model: &mut OpenModel,
+        _console: &mut dyn Console,
+    ) -> Result<Option<Model>, String> {
+        let weights = self.read_weights(model)?;
+        if weights.is_some() {
+            detail(&format!("Context: {}", model.context));
+            say(&format!("Context: {} tokens\n", model.context.positions()));
+        }
+        Ok(weights)
+    }
+
+    fn runs(&mut self, model: Option<&OpenModel>) {
+        self.taken = model.map_or(0, |model| model.context.memory().total());
+    }
+
+    fn power(&mut self, power: Power) -> String {
+        match power {
+            Power::Reboot => power::reboot(),
+            Power::Shutdown => power::shutdown(),
+            Power::Firmware => {
+                let Err(sentence) = power::firmware_setup();
+                sentence
+            }
+        }
+    }
+
+    fn processor(&self) -> String {
+        arch::name()
+    }
+
+    fn page_size(&self, address: usize) -> Option<String> {
+        arch::page_size(address).map(String::from)
+    }
+
+    fn free_memory(&self) -> u64 {
+        memory::size().free
     }
 
     fn models(&mut self) -> Vec<ModelEntry> {
@@ -135,21 +303,22 @@ impl Host for UefiPlatform<'_> {
 struct Mailbox {
     ring: Ring,
     stop: AtomicBool,
-    begun: AtomicBool,
-    /// Written before `begun`, read after it.
+    /// The first pass's result, once it is over.
     top: TryLock<Option<TopToken>>,
-    /// Tokens read, to read, made, and in the context; nothing yet until `reported`.
+    /// Tokens read, to read, drawn, and in the context; nothing yet until `reported`.
     progress: [AtomicUsize; 4],
     reported: AtomicBool,
 }
 
 impl Mailbox {
     fn progress(&self) -> Progress {
-        let [done, total, made, context] = core::array::from_fn(|i| self.progress[i].load(Relaxed));
+        let [done, total, drawn, context] =
+            core::array::from_fn(|i| self.progress[i].load(Relaxed));
         Progress {
             read: (done, total),
-            made,
+            drawn,
             context,
+            top: self.top.with(|top| *top).flatten(),
         }
     }
 }
@@ -160,29 +329,40 @@ struct Sender<'a> {
     mailbox: &'a Mailbox,
 }
 
-impl ReplySink for Sender<'_> {
-    fn hear(&mut self, text: &str, progress: Progress) -> bool {
-        let (done, total) = progress.read;
-        let numbers = [done, total, progress.made, progress.context];
-        for (place, number) in self.mailbox.progress.iter().zip(numbers) {
-            place.store(number, Relaxed);
-        }
-        self.mailbox.reported.store(true, Release);
-        let mut rest = self.mailbox.ring.push(text);
+impl Sender<'_> {
+    fn send(&self, kind: Kind, text: &str) {
+        let mut rest = self.mailbox.ring.push(kind, text);
         while !rest.is_empty() {
             self.pool.check();
             core::hint::spin_loop();
-            rest = self.mailbox.ring.push(rest);
+            rest = self.mailbox.ring.push(kind, rest);
         }
-        self.mailbox.stop.load(Relaxed)
+    }
+}
+
+impl ReplySink for Sender<'_> {
+    fn on_event(&mut self, event: Event<'_>, progress: Progress) {
+        let read = match event {
+            Event::PromptRead { done, total } => (done, total),
+            _ => progress.read,
+        };
+        let numbers = [read.0, read.1, progress.drawn, progress.context];
+        for (place, number) in self.mailbox.progress.iter().zip(numbers) {
+            place.store(number, Relaxed);
+        }
+        if progress.top.is_some() {
+            // Where the other side looks at it now, the next event brings it.
+            self.mailbox.top.with(|place| *place = progress.top);
+        }
+        self.mailbox.reported.store(true, Release);
+        match event {
+            Event::Reasoning { text, .. } => self.send(Kind::Reasoning, text),
+            Event::Text { text, .. } => self.send(Kind::Text, text),
+            Event::PromptRead { .. } | Event::End(_) => (),
+        }
     }
 
-    fn begin(&mut self, top: Option<TopToken>) {
-        self.mailbox.top.with(|place| *place = top);
-        self.mailbox.begun.store(true, Release);
-    }
-
-    fn look(&mut self) -> bool {
+    fn should_stop(&mut self) -> bool {
         self.mailbox.stop.load(Relaxed)
     }
 }
@@ -190,47 +370,48 @@ impl ReplySink for Sender<'_> {
 /// The end of the mailbox on the boot processor.
 struct Receiver<'a> {
     mailbox: &'a Mailbox,
-    audience: &'a mut dyn ReplySink,
-    begun: bool,
-    text: String,
+    sink: &'a mut dyn ReplySink,
 }
 
 impl Receiver<'_> {
     /// Takes over what another core made.
     fn collect(&mut self) {
-        if !self.begun && self.mailbox.begun.load(Acquire) {
-            self.begun = true;
-            self.audience
-                .begin(self.mailbox.top.with(|top| *top).flatten());
-        }
-        // Until the first pass is over the audience knows better how much there is to read.
+        // Until something is known the view knows better how much there is to read.
         if self.mailbox.reported.load(Acquire) {
-            self.text.clear();
-            self.mailbox.ring.pop(&mut self.text);
-            self.audience.hear(&self.text, self.mailbox.progress());
+            let progress = self.mailbox.progress();
+            let (done, total) = progress.read;
+            let read = Event::PromptRead { done, total };
+            self.sink.on_event(read, progress);
+            self.mailbox.ring.pop(&mut |kind, text| {
+                let tokens = Tokens::default();
+                let event = match kind {
+                    Kind::Reasoning => Event::Reasoning { text, tokens },
+                    Kind::Text => Event::Text { text, tokens },
+                };
+                self.sink.on_event(event, progress);
+            });
         }
-        if self.audience.look() {
+        if self.sink.should_stop() {
             self.mailbox.stop.store(true, Relaxed);
         }
     }
 }
 
-/// Has `work` make a reply, with at most `threads` workers, and `audience` hear it.
+/// Has `work` make a reply, with at most `threads` workers, and `sink` hear it.
 fn perform(
     pool: &ApPool,
     threads: usize,
-    audience: &mut dyn ReplySink,
+    sink: &mut dyn ReplySink,
     work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
 ) {
     if *pool.mode() != DispatchMode::Elsewhere {
-        work(audience);
+        work(sink);
         pool.rest();
         return;
     }
     let mailbox = Mailbox {
         ring: Ring::new(RING),
         stop: AtomicBool::new(false),
-        begun: AtomicBool::new(false),
         top: TryLock::new(None),
         progress: [const { AtomicUsize::new(0) }; 4],
         reported: AtomicBool::new(false),
@@ -241,9 +422,7 @@ fn perform(
     };
     let mut receiver = Receiver {
         mailbox: &mailbox,
-        audience,
-        begun: false,
-        text: String::new(),
+        sink,
     };
     let made = pool.elsewhere(threads, &mut || work(&mut sender), &mut || {
         receiver.collect();

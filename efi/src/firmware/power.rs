@@ -9,8 +9,8 @@ use uefi::{
     table,
 };
 
-use llama2_settings::Exit;
 use llama2_app::AGAIN;
+use llama2_settings::Exit;
 
 use super::{console, terminal};
 

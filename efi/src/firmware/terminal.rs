@@ -177,7 +177,7 @@ pub fn interactive(wanted: bool) {
     {
         match pressed() {
             Some(key) => {
-                AHEAD.with(|ahead| ahead.press(key));
+                keep(key);
             }
             None => boot::stall(Duration::from_micros(500)),
         }
@@ -236,6 +236,11 @@ pub fn draw() {
 /// Has all fronts do something.
 fn on_all(f: &mut dyn FnMut(&mut dyn Front)) {
     on_wire(|wire| f(wire));
+    on_screen(f);
+}
+
+/// Has the screen do something.
+fn on_screen(f: &mut dyn FnMut(&mut dyn Front)) {
     if !on_picture(&mut |picture| f(picture)) {
         counted(|| SCREEN.with(|screen| f(screen)));
     }
@@ -251,7 +256,12 @@ impl Front for FirmwareTerminal {
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
-        on_all(&mut |front| front.bottom(bottom));
+        let is_talk = LINE.with(|line| line.marked) == Some(true);
+        match bottom {
+            // Scripts read the serial line where nobody talks.
+            Bottom::Note(_) if !is_talk => on_screen(&mut |front| front.bottom(bottom)),
+            _ => on_all(&mut |front| front.bottom(bottom)),
+        }
     }
 
     fn keep_line(&mut self) {
@@ -421,7 +431,7 @@ pub fn listen() {
 }
 
 /// The next key that was not looked at yet: the serial line's, then the keyboard's.
-fn pressed() -> Option<Key> {
+pub fn pressed() -> Option<Key> {
     LINE.with(|line| {
         let now = clock::milliseconds();
         // A byte gives two keys at the most.
@@ -460,18 +470,15 @@ pub fn key() -> Option<Key> {
     AHEAD.with(Typeahead::take).flatten().or_else(pressed)
 }
 
-/// Tells whether the user wants what is going on to stop: Esc or Ctrl-C. Other keys wait for
-/// [`key`].
-pub fn stopped() -> bool {
-    on_picture(&mut |picture| picture.draw());
-    while let Some(key) = pressed() {
-        match AHEAD.with(|ahead| ahead.press(key)) {
-            Some(Typed::Stop) => return true,
-            Some(Typed::Refused) => FirmwareTerminal.bell(),
-            _ => (),
-        }
-    }
-    false
+/// Keeps a key that came while something else is going on, for [`key`].
+pub fn keep(key: Key) -> Typed {
+    let kept = AHEAD.with(|ahead| ahead.press(key));
+    kept.unwrap_or(Typed::Refused)
+}
+
+/// The keys that are kept, as text.
+pub fn kept() -> String {
+    AHEAD.with(|ahead| ahead.preview()).unwrap_or_default()
 }
 
 /// Waits so long, or until a key is there. The processor rests meanwhile, where the firmware has a
