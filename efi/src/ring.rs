@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn kinds_are_kept_apart() {
-        let ring = Ring::new(8);
+        let ring = Ring::new(7);
         let mut out = Vec::new();
         let mut pop = || ring.pop(&mut |kind, text: &str| out.push((kind, String::from(text))));
         assert_eq!(ring.push(Kind::Reasoning, "hm"), "");
