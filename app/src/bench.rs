@@ -12,7 +12,7 @@ use core::ops::ControlFlow;
 use llama2_console::front::{Bottom, Style};
 use llama2_engine::{
     bench::{
-        Bench, Outcome, Report, ReportFormat, Stage, Test, Watcher, Work, positions,
+        Bench, Outcome, Report, ReportFormat, Stage, Subject, Test, Watcher, Work, positions,
         statistics::mean,
     },
     checkpoint::Error,
@@ -53,7 +53,7 @@ pub struct Computing<'w> {
 }
 
 /// A model that is measured.
-pub struct Subject<'a> {
+pub struct BenchModel<'a> {
     /// Name of its file.
     pub file: &'a str,
     /// Bytes of its file.
@@ -64,10 +64,10 @@ pub struct Subject<'a> {
     pub weights: &'a Model,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> BenchModel<'a> {
     /// A model that was opened.
-    pub fn of(model: &'a OpenModel, weights: &'a Model) -> Subject<'a> {
-        Subject {
+    pub fn of(model: &'a OpenModel, weights: &'a Model) -> BenchModel<'a> {
+        BenchModel {
             file: &model.file,
             size: model.source.size(),
             parameters: model.checkpoint.parameters(),
@@ -77,7 +77,7 @@ impl<'a> Subject<'a> {
 }
 
 /// Tests, and how they are measured.
-pub struct Plan {
+pub struct BenchPlan {
     /// The tests.
     pub tests: Vec<Test>,
     /// Each number of threads that all tests run with.
@@ -93,8 +93,8 @@ pub struct Plan {
 /// # Errors
 /// [`Error::OutOfMemory`]; [`Error::Stopped`] if `watch` ends it.
 pub fn measure(
-    subject: &Subject<'_>,
-    plan: &Plan,
+    subject: &BenchModel<'_>,
+    plan: &BenchPlan,
     platform: &dyn Platform,
     computing: &Computing<'_>,
     watch: Watcher<'_>,
@@ -104,9 +104,9 @@ pub fn measure(
     } = computing;
     let weights = subject.weights;
     let address = weights.final_norm.as_ptr().addr();
-    let about = llama2_engine::bench::Subject {
+    let about = Subject {
         file: subject.file.into(),
-        kind: llama2_engine::bench::Subject::kind(weights, subject.parameters),
+        kind: Subject::kind(weights, subject.parameters),
         size: subject.size,
         parameters: subject.parameters,
         bytes_per_token: weights.bytes_per_token(),
@@ -141,7 +141,7 @@ pub fn measure(
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub fn run(
-    subject: &Subject<'_>,
+    subject: &BenchModel<'_>,
     steps: Option<usize>,
     console: &mut dyn Console,
     platform: &mut dyn Platform,
@@ -180,7 +180,7 @@ pub fn run(
             tests[0], tests[1]
         ),
     );
-    let plan = Plan {
+    let plan = BenchPlan {
         tests: tests.into(),
         threads,
         repetitions: REPETITIONS,

@@ -16,7 +16,7 @@ use llama2_engine::{
 };
 
 use crate::{
-    bench::{self, Computing, Subject},
+    bench::{self, BenchModel, Computing},
     catalogue, menu,
     platform::{Console, OpenModel, Platform},
     reply::note,
@@ -166,7 +166,7 @@ fn converse(
             }
         }
         drop(session);
-        let subject = Subject::of(model, weights);
+        let subject = BenchModel::of(model, weights);
         if let Err(error) = bench::run(&subject, None, console, platform, computing) {
             complain(console, &format!("{}: {error}", model.file));
         }

@@ -211,8 +211,8 @@ pub trait Platform {
     /// The models that can be had now.
     fn models(&mut self) -> Vec<ModelEntry>;
 
-    /// The model in a file that is named by its path, though it is none of [`Platform::models`]; `None`
-    /// if there is none.
+    /// The model in a file that is named by its path, though it is none of [`Platform::models`];
+    /// `None` if there is none.
     fn model_at(&mut self, _path: &str) -> Option<ModelEntry> {
         None
     }

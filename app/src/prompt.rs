@@ -5,7 +5,7 @@ use alloc::{format, string::String, vec::Vec};
 use llama2_console::{
     commands::Values,
     complete::{Completed, Names, columns, complete, values},
-    editor::{Editor, Event},
+    editor::{Editor, EditorEvent},
     front::{Bottom, Style},
     keys::Key,
     view::Prompt,
@@ -62,25 +62,25 @@ pub fn read_line(
         redraw = true;
         let was_empty = editor.text().is_empty();
         match editor.press(key) {
-            Event::Nothing | Event::Redraw => (),
-            Event::Refused => console.bell(),
-            Event::ClearScreen => console.clear(),
-            Event::NotMine(key) => {
+            EditorEvent::Nothing | EditorEvent::Redraw => (),
+            EditorEvent::Refused => console.bell(),
+            EditorEvent::ClearScreen => console.clear(),
+            EditorEvent::NotMine(key) => {
                 console.scroll(key);
             }
-            Event::Interrupted => {
+            EditorEvent::Interrupted => {
                 let said = match was_empty {
                     true => "(/exit or Ctrl-D leaves)\n",
                     false => "(Ctrl-Y brings the line back)\n",
                 };
                 console.show(Style::Info, said);
             }
-            Event::EndOfInput => {
+            EditorEvent::EndOfInput => {
                 console.bottom(Bottom::Nothing);
                 return None;
             }
-            Event::CompleteWanted => complete_word(editor, console, platform),
-            Event::Submitted(line) => {
+            EditorEvent::CompleteWanted => complete_word(editor, console, platform),
+            EditorEvent::Submitted(line) => {
                 console.bottom(Bottom::Line {
                     prompt: PROMPT,
                     text: &line,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use llama2_app::bench::{Plan, Subject, measure};
+use llama2_app::bench::{BenchModel, BenchPlan, measure};
 use llama2_console::{terminal::plain, width};
 use llama2_engine::{
     bench::{
@@ -110,13 +110,13 @@ fn report(
     let name = opened.name.display().to_string();
     let (size, parameters) = (opened.size(), opened.checkpoint.parameters());
     let model = load::load(opened)?;
-    let subject = Subject {
+    let subject = BenchModel {
         file: &name,
         size,
         parameters,
         weights: &model,
     };
-    let plan = Plan {
+    let plan = BenchPlan {
         tests,
         threads: threads.to_vec(),
         repetitions: args.repetitions,

@@ -14,7 +14,7 @@ use llama2_console::{
     commands::{self, Command, Input, Place},
     complete::{Completed, Names, columns, complete, help, help_of},
     decoder::Keys,
-    editor::{Editor, Event},
+    editor::{Editor, EditorEvent},
     keys::Key,
     settings::apply,
     view::{Prompt, lay_out},
@@ -60,15 +60,15 @@ fn main() {
         let mut say = String::new();
         for key in given {
             match editor.press(key) {
-                Event::Nothing | Event::Redraw | Event::NotMine(_) => continue,
-                Event::Refused => out.push_str(ansi::BELL),
-                Event::ClearScreen => {
+                EditorEvent::Nothing | EditorEvent::Redraw | EditorEvent::NotMine(_) => continue,
+                EditorEvent::Refused => out.push_str(ansi::BELL),
+                EditorEvent::ClearScreen => {
                     screen.forget();
                     out.push_str(ansi::CLEAR);
                 }
-                Event::EndOfInput => return leave(&mut screen),
-                Event::Interrupted => say.push_str("^C\n"),
-                Event::CompleteWanted => {
+                EditorEvent::EndOfInput => return leave(&mut screen),
+                EditorEvent::Interrupted => say.push_str("^C\n"),
+                EditorEvent::CompleteWanted => {
                     let names = Names::default();
                     let before = &editor.text()[..editor.cursor()];
                     match complete(before, names, Place::Hosted).apply(&mut editor) {
@@ -77,7 +77,7 @@ fn main() {
                         Completed::Choices(words) => say.push_str(&columns(&words, width)),
                     }
                 }
-                Event::Submitted(line) => {
+                EditorEvent::Submitted(line) => {
                     say.push_str(&format!("> {}\n", line.replace('\n', "\n. ")));
                     match commands::parse(&line, Place::Hosted) {
                         Ok(Input::Empty) => (),

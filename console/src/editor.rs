@@ -14,7 +14,7 @@ use crate::{history::History, keys::Key};
 
 /// What a key did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum EditorEvent {
     /// Nothing to see.
     Nothing,
     /// The text or the cursor changed.
@@ -116,7 +116,7 @@ impl Editor {
     }
 
     /// Takes a key.
-    pub fn press(&mut self, key: Key) -> Event {
+    pub fn press(&mut self, key: Key) -> EditorEvent {
         let killing = core::mem::take(&mut self.killing);
         if let Some(search) = self.search.take()
             && let Some(event) = self.look_for(search, key)
@@ -128,11 +128,11 @@ impl Editor {
             Key::Newline => self.insert_letter('\n'),
             Key::PasteBegin => {
                 self.pasting = true;
-                Event::Nothing
+                EditorEvent::Nothing
             }
             Key::PasteEnd => {
                 self.pasting = false;
-                Event::Nothing
+                EditorEvent::Nothing
             }
             // What else a paste contains is no command.
             Key::Enter if self.pasting => self.insert_letter('\n'),
@@ -144,13 +144,13 @@ impl Editor {
                 }
                 self.cursor = 0;
                 self.recalled = None;
-                Event::Interrupted
+                EditorEvent::Interrupted
             }
-            _ if self.pasting => Event::Nothing,
+            _ if self.pasting => EditorEvent::Nothing,
             Key::Enter => self.enter(),
-            Key::Tab => Event::CompleteWanted,
+            Key::Tab => EditorEvent::CompleteWanted,
             Key::Backspace => self.delete(self.before(self.cursor)..self.cursor),
-            Key::Ctrl('d') if self.text.is_empty() => Event::EndOfInput,
+            Key::Ctrl('d') if self.text.is_empty() => EditorEvent::EndOfInput,
             Key::Delete | Key::Ctrl('d') => self.delete(self.cursor..self.after(self.cursor)),
             Key::Left | Key::Ctrl('b') => self.go(self.before(self.cursor)),
             Key::Right | Key::Ctrl('f') => self.go(self.after(self.cursor)),
@@ -167,7 +167,7 @@ impl Editor {
                     before: (self.text.clone(), self.cursor),
                     ..Search::default()
                 });
-                Event::Redraw
+                EditorEvent::Redraw
             }
             Key::Ctrl('u') => {
                 let start = self.line().start;
@@ -192,8 +192,8 @@ impl Editor {
             Key::DeleteWordLeft => self.kill(self.word_before()..self.cursor, killing),
             Key::DeleteWordRight => self.kill(self.cursor..self.word_after(), killing),
             Key::Ctrl('y') => self.yank(),
-            Key::Ctrl('l') => Event::ClearScreen,
-            _ => Event::NotMine(key),
+            Key::Ctrl('l') => EditorEvent::ClearScreen,
+            _ => EditorEvent::NotMine(key),
         }
     }
 
@@ -221,16 +221,16 @@ impl Editor {
         self.insert(with)
     }
 
-    fn insert_letter(&mut self, letter: char) -> Event {
+    fn insert_letter(&mut self, letter: char) -> EditorEvent {
         // A console would do as it says.
         if letter.is_control() && letter != '\n' && letter != '\t' {
-            return Event::Nothing;
+            return EditorEvent::Nothing;
         }
         let mut bytes = [0; 4];
         if self.insert(letter.encode_utf8(&mut bytes)) {
-            Event::Redraw
+            EditorEvent::Redraw
         } else {
-            Event::Refused
+            EditorEvent::Refused
         }
     }
 
@@ -284,30 +284,30 @@ impl Editor {
             .unwrap_or(self.text.len())
     }
 
-    fn go(&mut self, to: usize) -> Event {
+    fn go(&mut self, to: usize) -> EditorEvent {
         if to == self.cursor {
-            return Event::Refused;
+            return EditorEvent::Refused;
         }
         self.cursor = to;
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
-    fn delete(&mut self, range: Range<usize>) -> Event {
+    fn delete(&mut self, range: Range<usize>) -> EditorEvent {
         if range.is_empty() {
-            return Event::Refused;
+            return EditorEvent::Refused;
         }
         self.text.replace_range(range.clone(), "");
         // What is left and right of it may be one cluster now.
         self.cursor = self.boundary(range.start);
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
     /// Deletes, and keeps it for Ctrl-Y.
-    fn kill(&mut self, range: Range<usize>, more: bool) -> Event {
+    fn kill(&mut self, range: Range<usize>, more: bool) -> EditorEvent {
         self.killing = true;
         if range.is_empty() {
             self.killing = more;
-            return Event::Refused;
+            return EditorEvent::Refused;
         }
         if !more {
             self.killed.clear();
@@ -321,15 +321,15 @@ impl Editor {
         self.delete(range)
     }
 
-    fn yank(&mut self) -> Event {
+    fn yank(&mut self) -> EditorEvent {
         let room = self.longest.saturating_sub(self.text.len());
         if self.killed.is_empty() || self.killed.len() > room {
-            return Event::Refused;
+            return EditorEvent::Refused;
         }
         let killed = core::mem::take(&mut self.killed);
         self.insert(&killed);
         self.killed = killed;
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
     /// The line of the text that the cursor is in, without its break.
@@ -375,7 +375,7 @@ impl Editor {
         .min(self.cursor)
     }
 
-    fn enter(&mut self) -> Event {
+    fn enter(&mut self) -> EditorEvent {
         let backslashes = self
             .text
             .bytes()
@@ -392,7 +392,7 @@ impl Editor {
         self.cursor = 0;
         self.recalled = None;
         self.history.push(&text);
-        Event::Submitted(text)
+        EditorEvent::Submitted(text)
     }
 
     /// Tells whether an entry of the history is shown as it is.
@@ -404,7 +404,7 @@ impl Editor {
         shown.is_some_and(|entry| entry == self.text)
     }
 
-    fn up(&mut self) -> Event {
+    fn up(&mut self) -> EditorEvent {
         let line = self.line();
         if line.start == 0 || self.shows_entry() {
             return self.older();
@@ -413,10 +413,10 @@ impl Editor {
         self.cursor = line.start - 1;
         let above = self.line();
         self.cursor = self.column(above, column);
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
-    fn down(&mut self) -> Event {
+    fn down(&mut self) -> EditorEvent {
         let line = self.line();
         if line.end == self.text.len() || self.shows_entry() {
             return self.newer();
@@ -425,7 +425,7 @@ impl Editor {
         self.cursor = line.end + 1;
         let below = self.line();
         self.cursor = self.column(below, column);
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
     /// The place so many clusters into a line, or its end.
@@ -436,26 +436,26 @@ impl Editor {
             .map_or(line.end, |(at, _)| line.start + at)
     }
 
-    fn older(&mut self) -> Event {
+    fn older(&mut self) -> EditorEvent {
         let shown = self
             .recalled
             .as_ref()
             .map_or(self.history.len(), |(index, _)| *index);
         // The history may have lost entries in the meantime.
         let Some(index) = shown.min(self.history.len()).checked_sub(1) else {
-            return Event::Refused;
+            return EditorEvent::Refused;
         };
         let typed = match self.recalled.take() {
             Some((_, typed)) => typed,
             None => core::mem::take(&mut self.text),
         };
         self.recall(index, typed);
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
-    fn newer(&mut self) -> Event {
+    fn newer(&mut self) -> EditorEvent {
         let Some((index, typed)) = self.recalled.take() else {
-            return Event::Refused;
+            return EditorEvent::Refused;
         };
         if index + 1 < self.history.len() {
             self.recall(index + 1, typed);
@@ -463,12 +463,12 @@ impl Editor {
             self.text = typed;
             self.cursor = self.text.len();
         }
-        Event::Redraw
+        EditorEvent::Redraw
     }
 
     /// A key while something is looked for; `None`: the line that was found is taken, and the key
     /// is about it.
-    fn look_for(&mut self, mut search: Search, key: Key) -> Option<Event> {
+    fn look_for(&mut self, mut search: Search, key: Key) -> Option<EditorEvent> {
         let mut below = search.index.map_or(self.history.len(), |index| index + 1);
         match key {
             Key::Char(letter) if !letter.is_control() => {
@@ -484,11 +484,11 @@ impl Editor {
             Key::Ctrl('r') => below = search.index.unwrap_or(self.history.len()),
             Key::Escape | Key::Ctrl('g') => {
                 (self.text, self.cursor) = search.before;
-                return Some(Event::Redraw);
+                return Some(EditorEvent::Redraw);
             }
             Key::Other | Key::PasteBegin | Key::PasteEnd => {
                 self.search = Some(search);
-                return Some(Event::Nothing);
+                return Some(EditorEvent::Nothing);
             }
             _ => return None,
         }
@@ -502,14 +502,14 @@ impl Editor {
                 search.index = Some(index);
                 let entry = String::from(self.history.get(index).unwrap_or_default());
                 self.set_text(&entry);
-                Event::Redraw
+                EditorEvent::Redraw
             }
             None if search.part.is_empty() => {
                 search.index = None;
                 (self.text, self.cursor) = search.before.clone();
-                Event::Redraw
+                EditorEvent::Redraw
             }
-            None => Event::Refused,
+            None => EditorEvent::Refused,
         };
         self.search = Some(search);
         Some(event)
@@ -539,7 +539,7 @@ fn is_of_word(cluster: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Event::*;
+    use EditorEvent::*;
 
     /// Types a text; `|` is where the cursor goes.
     fn with(marked: &str) -> Editor {

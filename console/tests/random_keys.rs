@@ -1,7 +1,7 @@
 //! Random keys against the slowest editor that one can write.
 
 use llama2_console::{
-    editor::{Editor, Event::*},
+    editor::{Editor, EditorEvent::*},
     history::History,
     keys::Key,
 };

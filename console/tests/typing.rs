@@ -3,7 +3,7 @@
 use llama2_console::{
     commands::{Command, Input, Place, parse},
     decoder::Keys,
-    editor::{Editor, Event},
+    editor::{Editor, EditorEvent},
     typeahead::{Typeahead, Typed},
 };
 use llama2_settings::{Param, ParamValue};
@@ -24,7 +24,7 @@ impl Session {
         }
     }
 
-    fn types(&mut self, bytes: &[u8], gap: u64) -> Vec<Event> {
+    fn types(&mut self, bytes: &[u8], gap: u64) -> Vec<EditorEvent> {
         let mut events = Vec::new();
         for &byte in bytes {
             self.now += gap;
@@ -38,13 +38,13 @@ impl Session {
         self.now += 200;
         let keys = self.keys.idle(self.now);
         events.extend(keys.map(|key| self.editor.press(key)));
-        events.retain(|event| !matches!(event, Event::Redraw | Event::Nothing));
+        events.retain(|event| !matches!(event, EditorEvent::Redraw | EditorEvent::Nothing));
         events
     }
 
     fn line(&mut self, bytes: &[u8], gap: u64) -> String {
         match &self.types(bytes, gap)[..] {
-            [Event::Submitted(line)] => line.clone(),
+            [EditorEvent::Submitted(line)] => line.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -76,8 +76,8 @@ fn a_line_is_edited_recalled_and_understood() {
         session.line("größer 日本\\\rzweite Zeile\r".as_bytes(), 80),
         "größer 日本\nzweite Zeile"
     );
-    assert_eq!(session.types(b"half\x03", 80), [Event::Interrupted]);
-    assert_eq!(session.types(b"\x04", 80), [Event::EndOfInput]);
+    assert_eq!(session.types(b"half\x03", 80), [EditorEvent::Interrupted]);
+    assert_eq!(session.types(b"\x04", 80), [EditorEvent::EndOfInput]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_is_typed_during_a_reply_comes_after_it() {
     let _ = keys.idle(now + 100).map(|key| ahead.press(key)).count();
     let mut lines = Vec::new();
     while let Some(key) = ahead.take() {
-        if let Event::Submitted(line) = editor.press(key) {
+        if let EditorEvent::Submitted(line) = editor.press(key) {
             lines.push(line);
         }
     }

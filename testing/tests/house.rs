@@ -11,7 +11,7 @@ const WIDEST: usize = 100;
 
 /// Crates that users of the project run or build upon; tools may name their types as they like.
 const CRATES: [&str; 9] = [
-    "tensor", "engine", "convert", "settings", "console", "screen", "talk", "cli", "efi",
+    "tensor", "engine", "convert", "settings", "console", "screen", "app", "cli", "efi",
 ];
 
 /// Names that several public types may have: a crate or a format has one of each, and is always
@@ -256,11 +256,11 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("convert", &["engine"]),
     ("console", &["settings"]),
     ("screen", &["console"]),
-    ("talk", &["console", "engine", "settings"]),
-    ("cli", &["console", "convert", "engine", "settings", "talk"]),
-    ("efi", &["console", "engine", "screen", "settings", "talk"]),
+    ("app", &["console", "engine", "settings"]),
+    ("cli", &["console", "convert", "engine", "settings", "app"]),
+    ("efi", &["console", "engine", "screen", "settings", "app"]),
     ("testing", &["convert", "engine"]),
-    ("xtask", &["console", "engine", "settings", "talk"]),
+    ("xtask", &["console", "engine", "settings", "app"]),
     ("boot-tests", &["engine", "testing", "xtask"]),
     ("bench-compare", &["engine", "xtask"]),
     ("checks", &["boot-tests", "xtask"]),

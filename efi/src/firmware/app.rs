@@ -6,7 +6,7 @@ use core::fmt::Display;
 
 use llama2_app::{
     First, Loaded, State,
-    bench::{self, Computing, Subject},
+    bench::{self, BenchModel, Computing},
     menu,
     platform::{OpenModel, Platform},
     run_models, sentences, tell_once,
@@ -109,7 +109,7 @@ pub fn run() -> Result<(), String> {
             .read_weights(&mut model)?
             .ok_or("stopped by a key")?;
         let steps = options.count(Param::Steps).filter(|&steps| steps > 0);
-        let subject = Subject::of(&model, &weights);
+        let subject = BenchModel::of(&model, &weights);
         let console = &mut FirmwareTerminal;
         return bench::run(&subject, steps, console, &mut platform, &computing)
             .map_err(|error| format!("{}: {error}", model.file));

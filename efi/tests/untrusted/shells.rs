@@ -8,7 +8,7 @@ use llama2_console::{
     config::{self, line, merge, quoted},
     conversation::{Conversation, Speaker},
     decoder::Keys,
-    editor::{Editor, Event},
+    editor::{Editor, EditorEvent},
     filename,
     front::{Bottom, Front, Style},
     history::History,
@@ -176,12 +176,12 @@ pub fn keys(bytes: &[u8]) {
         let (text, cursor) = (editor.text(), editor.cursor());
         assert!(text.len() <= LONGEST && text.is_char_boundary(cursor));
         match event {
-            Event::Submitted(line) => {
+            EditorEvent::Submitted(line) => {
                 if let Ok(Input::Text(said)) = parse(&line, Place::Boot) {
                     assert!(said.len() <= line.len());
                 }
             }
-            Event::CompleteWanted => {
+            EditorEvent::CompleteWanted => {
                 let names = Names {
                     models: &names,
                     conversations: &names,
