@@ -15,127 +15,14 @@ use core::{
 
 use crate::{
     buffer::{Buffer, OutOfMemory},
-    kernels::Features,
+    kernels::{self, Features, READ_STEP as STEP},
     workers::Workers,
 };
-
-/// Bytes of one turn of the loop. Shares are multiples of it.
-const STEP: usize = 1024;
-
-/// Loads that read a slice: how wide they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Loads {
-    /// As wide as the compiler makes them for every machine of this kind.
-    Portable,
-    /// 32 bytes.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 64 bytes.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Loads {
-    /// The widest.
-    fn best(features: Features) -> Loads {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if features.has_avx512() {
-                return Loads::Avx512;
-            }
-            if features.has_avx2() {
-                return Loads::Avx2;
-            }
-        }
-        let _ = features;
-        Loads::Portable
-    }
-
-    /// Reads all whole steps of `bytes` once. The result depends on every bit of them.
-    fn read(self, bytes: &[u8]) -> u64 {
-        match self {
-            Loads::Portable => portable(bytes),
-            // Safety: `best` has found AVX2 among the features.
-            #[cfg(target_arch = "x86_64")]
-            Loads::Avx2 => unsafe { avx2(bytes) },
-            // Safety: `best` has found AVX-512 F among the features.
-            #[cfg(target_arch = "x86_64")]
-            Loads::Avx512 => unsafe { avx512(bytes) },
-        }
-    }
-}
-
-fn portable(bytes: &[u8]) -> u64 {
-    let mut sums = [0u64; 16];
-    for part in bytes
-        .chunks_exact(STEP)
-        .flat_map(|step| step.chunks_exact(128))
-    {
-        for (sum, word) in sums.iter_mut().zip(part.chunks_exact(8)) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(word);
-            *sum ^= u64::from_le_bytes(bytes);
-        }
-    }
-    sums.into_iter().fold(0, |all, sum| all ^ sum)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn avx2(bytes: &[u8]) -> u64 {
-    use core::arch::x86_64::*;
-    // Sums that do not wait for each other, as many as leave a register for what is loaded.
-    let mut sums = [_mm256_setzero_si256(); 8];
-    for part in bytes
-        .chunks_exact(STEP)
-        .flat_map(|step| step.chunks_exact(256))
-    {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // Safety: the part is 8 times 32 bytes long.
-            let loaded = unsafe { _mm256_loadu_si256(part.as_ptr().add(32 * i).cast()) };
-            *sum = _mm256_xor_si256(*sum, loaded);
-        }
-    }
-    let all = sums.into_iter().fold(_mm256_setzero_si256(), |all, sum| {
-        _mm256_xor_si256(all, sum)
-    });
-    let half = _mm_xor_si128(
-        _mm256_castsi256_si128(all),
-        _mm256_extracti128_si256::<1>(all),
-    );
-    (_mm_cvtsi128_si64(half) ^ _mm_extract_epi64::<1>(half)) as u64
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2")]
-fn avx512(bytes: &[u8]) -> u64 {
-    use core::arch::x86_64::*;
-    let mut sums = [_mm512_setzero_si512(); 16];
-    for step in bytes.chunks_exact(STEP) {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // Safety: the step is 16 times 64 bytes long.
-            let loaded = unsafe { _mm512_loadu_si512(step.as_ptr().add(64 * i).cast()) };
-            *sum = _mm512_xor_si512(*sum, loaded);
-        }
-    }
-    let all = sums.into_iter().fold(_mm512_setzero_si512(), |all, sum| {
-        _mm512_xor_si512(all, sum)
-    });
-    let half = _mm256_xor_si256(
-        _mm512_castsi512_si256(all),
-        _mm512_extracti64x4_epi64::<1>(all),
-    );
-    let quarter = _mm_xor_si128(
-        _mm256_castsi256_si128(half),
-        _mm256_extracti128_si256::<1>(half),
-    );
-    (_mm_cvtsi128_si64(quarter) ^ _mm_extract_epi64::<1>(quarter)) as u64
-}
 
 /// A working set to be read.
 pub struct Reader {
     buffer: Buffer<u8>,
-    loads: Loads,
+    read: fn(&[u8]) -> u64,
 }
 
 impl Reader {
@@ -156,7 +43,7 @@ impl Reader {
         }
         Ok(Reader {
             buffer,
-            loads: Loads::best(features),
+            read: kernels::best(features).read,
         })
     }
 
@@ -187,7 +74,7 @@ impl Reader {
             let share = steps * index / threads * STEP..steps * (index + 1) / threads * STEP;
             let share = &self.buffer[share];
             // Once before the clock runs: caches and address translations are filled.
-            black_box(self.loads.read(share));
+            black_box((self.read)(share));
             ready.fetch_add(1, AcqRel);
             workers.wake(&ready);
             loop {
@@ -200,7 +87,7 @@ impl Reader {
             let start = clock();
             let mut passes = 0;
             let took = loop {
-                black_box(self.loads.read(black_box(share)));
+                black_box((self.read)(black_box(share)));
                 passes += 1;
                 let took = clock().saturating_sub(start);
                 if took >= nanoseconds.max(1) {
@@ -218,33 +105,6 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::workers::{Single, tests::Scoped};
-    use alloc::vec;
-
-    #[test]
-    fn every_width_reads_every_byte() {
-        let mut widths = vec![Loads::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let features = Features::of_this_core();
-            if features.has_avx2() {
-                widths.push(Loads::Avx2);
-            }
-            if features.has_avx512() {
-                widths.push(Loads::Avx512);
-            }
-            assert_eq!(Loads::best(features), widths[widths.len() - 1]);
-        }
-        assert_eq!(Loads::best(Features::BASE), Loads::Portable);
-        let mut bytes = vec![0u8; 3 * STEP];
-        for loads in widths {
-            assert_eq!(loads.read(&bytes), 0);
-            for i in 0..bytes.len() {
-                bytes[i] = 1;
-                assert_ne!(loads.read(&bytes), 0, "{loads:?} misses byte {i}");
-                bytes[i] = 0;
-            }
-        }
-    }
 
     #[test]
     fn a_rate_comes_out_for_any_number_of_workers_and_bytes() {

@@ -154,7 +154,7 @@ pub(super) fn half_value(half: Half) -> f32 {
 macro_rules! kernel_set {
     (
         $set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal,
-        $to_f16:path
+        $to_f16:path, $read:path
     ) => {
         #[doc = concat!("The set for ", $title, ".")]
         pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
@@ -202,6 +202,8 @@ macro_rules! kernel_set {
             rope: |values, cos, sin| unsafe { $module::rope(values, cos, sin) },
             // Safety: as above.
             argmax: |x| unsafe { $module::argmax(x) },
+            // Safety: as above.
+            read: |bytes| unsafe { $read(bytes) },
         };
 
         /// The functions; each may only be called where the features are there.

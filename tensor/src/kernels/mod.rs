@@ -6,23 +6,30 @@
 //! run.c's and runq.c's own: with int8 activations a difference in the last bit flips a rounding,
 //! and the text departs.
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
+pub mod arch;
+// The same on every architecture that has sixteen lanes: only those that nothing was written for
+// leave it unused.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_macros, unused_imports)
+)]
 mod coded_tiles;
-mod features;
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_macros, unused_imports)
+)]
 mod lanes;
 mod portable;
 pub mod scalar;
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_macros, unused_imports)
+)]
 mod tiles;
 
 use core::fmt;
 
-pub use features::Features;
+pub use arch::Features;
 use half::f16;
 
 use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
@@ -83,7 +90,13 @@ pub struct Kernels {
     pub rope: fn(values: &mut [f32], cos: &[f32], sin: &[f32]),
     /// The place of the largest number, the first of equals; 0 if there is none.
     pub argmax: fn(x: &[f32]) -> usize,
+    /// Reads all whole steps of [`READ_STEP`] bytes once, by the widest plain loads that there are.
+    /// The result depends on every bit of them.
+    pub read: fn(bytes: &[u8]) -> u64,
 }
+
+/// Bytes that [`Kernels::read`] reads at a time.
+pub const READ_STEP: usize = 1024;
 
 /// By what rows are weighed, for each of some tokens.
 #[derive(Clone, Copy)]
@@ -132,7 +145,7 @@ impl fmt::Display for Unavailable {
             Unavailable::Unknown => {
                 write!(f, "there are no kernels of that name; known are")?;
                 let mut last = "";
-                for (set, _) in SETS.iter().filter(|(set, _)| set.name != "scalar") {
+                for (set, _) in sets().filter(|(set, _)| set.name != "scalar") {
                     if set.name != last {
                         write!(f, " {},", set.name)?;
                     }
@@ -150,30 +163,16 @@ impl fmt::Display for Unavailable {
 
 impl core::error::Error for Unavailable {}
 
-/// A set beside what it needs, in words if it is not there.
-type Needs = fn(Features) -> Option<&'static str>;
-
-/// All sets, the plainest first; the last one that a machine has is its best.
-static SETS: &[(&Kernels, Needs)] = &[
-    (&scalar::KERNELS, |_| None),
-    (&portable::KERNELS, |_| None),
-    #[cfg(target_arch = "x86_64")]
-    (&avx2::KERNELS, |f| {
-        (!f.avx2).then_some("AVX2, FMA and F16C")
-    }),
-    #[cfg(target_arch = "x86_64")]
-    (&avx512::KERNELS, |f| {
-        (!f.avx512).then_some("AVX-512 F, BW, DQ and VL")
-    }),
-    #[cfg(target_arch = "x86_64")]
-    (&avx512::VNNI_KERNELS, |f| {
-        (!f.vnni).then_some("AVX-512 VNNI")
-    }),
-];
+/// All sets with what they need, the plainest first; the last one that a machine has is its best.
+fn sets() -> impl DoubleEndedIterator<Item = &'static (&'static Kernels, arch::Needs)> {
+    static PLAIN: &[(&Kernels, arch::Needs)] =
+        &[(&scalar::KERNELS, |_| None), (&portable::KERNELS, |_| None)];
+    PLAIN.iter().chain(arch::SETS)
+}
 
 /// The best set for these features.
 pub fn best(features: Features) -> &'static Kernels {
-    let usable = SETS.iter().rfind(|(_, needs)| needs(features).is_none());
+    let usable = sets().rfind(|(_, needs)| needs(features).is_none());
     usable.map_or(&scalar::KERNELS, |(set, _)| set)
 }
 
@@ -183,7 +182,7 @@ pub fn best(features: Features) -> &'static Kernels {
 /// [`Unavailable`], a sentence.
 pub fn named(name: &str, features: Features) -> Result<&'static Kernels, Unavailable> {
     let mut error = Unavailable::Unknown;
-    for (set, needs) in SETS.iter().rev().filter(|(set, _)| set.name == name) {
+    for (set, needs) in sets().rev().filter(|(set, _)| set.name == name) {
         match needs(features) {
             None => return Ok(set),
             Some(what) => {
@@ -229,7 +228,7 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
 
 /// End of the last of `count` steps of `stride` and `rest` more; the end of all memory, which no
 /// slice reaches, where that is further than numbers go.
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn end(count: usize, stride: usize, rest: usize) -> usize {
     let steps = count.checked_mul(stride);
     steps
@@ -242,7 +241,7 @@ fn end(count: usize, stride: usize, rest: usize) -> usize {
 ///
 /// # Panics
 /// If they are not.
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn check<T>(
     w: &[T],
     panel: usize,

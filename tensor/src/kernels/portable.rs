@@ -7,7 +7,7 @@
 
 use half::{bf16, f16};
 
-use super::{AttentionWeights, Kernels, Quantized, panels, scalar};
+use super::{AttentionWeights, Kernels, Quantized, READ_STEP, arch, panels, scalar};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -19,8 +19,8 @@ use crate::{
 
 /// The portable set.
 pub static KERNELS: Kernels = Kernels {
-    name: NAME,
-    title: TITLE,
+    name: arch::NAME,
+    title: arch::TITLE,
     f32: |w, x, out| floats(w, x, out, |w| w),
     f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
     bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
@@ -39,22 +39,7 @@ pub static KERNELS: Kernels = Kernels {
     swiglu: |gate, up| swiglu(gate, up),
     rope: |values, cos, sin| rope(values, cos, sin),
     argmax: |x| argmax(x),
-};
-
-const NAME: &str = if cfg!(target_arch = "x86_64") {
-    "sse2"
-} else if cfg!(target_arch = "aarch64") {
-    "neon"
-} else {
-    "portable"
-};
-
-const TITLE: &str = if cfg!(target_arch = "x86_64") {
-    "SSE2"
-} else if cfg!(target_arch = "aarch64") {
-    "NEON"
-} else {
-    "portable"
+    read,
 };
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
@@ -447,4 +432,20 @@ pub(super) fn argmax(x: &[f32]) -> usize {
         Some(first) if !first.is_nan() => x.iter().position(|x| *x == largest).unwrap_or(0),
         _ => 0,
     }
+}
+
+/// Reads all whole steps of `bytes`.
+pub(super) fn read(bytes: &[u8]) -> u64 {
+    let mut sums = [0u64; 16];
+    for part in bytes
+        .chunks_exact(READ_STEP)
+        .flat_map(|step| step.chunks_exact(128))
+    {
+        for (sum, word) in sums.iter_mut().zip(part.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            *sum ^= u64::from_le_bytes(bytes);
+        }
+    }
+    sums.into_iter().fold(0, |all, sum| all ^ sum)
 }

@@ -16,9 +16,8 @@ const LENGTHS: [usize; 16] = [
 /// The sets that this machine has; it says which it has not.
 fn sets() -> Vec<&'static Kernels> {
     let features = Features::of_this_core();
-    let (usable, missing): (Vec<_>, Vec<_>) = SETS
-        .iter()
-        .partition(|(_, needs)| needs(features).is_none());
+    let (usable, missing): (Vec<_>, Vec<_>) =
+        super::sets().partition(|(_, needs)| needs(features).is_none());
     for (set, _) in missing {
         eprintln!("SKIPPED: this machine cannot run the {} kernels", set.title);
     }
@@ -26,6 +25,7 @@ fn sets() -> Vec<&'static Kernels> {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
 fn sets_are_chosen_by_what_there_is_and_by_name() {
     let all = Features {
         avx2: true,
@@ -33,51 +33,58 @@ fn sets_are_chosen_by_what_there_is_and_by_name() {
         vnni: true,
     };
     assert_eq!(best(Features::BASE).name, portable::KERNELS.name);
-    #[cfg(target_arch = "x86_64")]
-    {
-        assert_eq!(best(all).title, "AVX-512 VNNI");
-        let without = Features { vnni: false, ..all };
-        assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
-        assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
-        assert_eq!(
-            named("sse2", Features::BASE).map(|set| set.title),
-            Ok("SSE2")
-        );
-        let error = named(
-            "avx512",
-            Features {
-                avx512: false,
-                vnni: false,
-                ..all
-            },
-        );
-        assert_eq!(
-            error.err().map(|error| error.to_string()).unwrap(),
-            "the avx512 kernels need AVX-512 F, BW, DQ and VL, which this machine does not have or its system has not switched on"
-        );
-        let error = named("mmx", all)
-            .err()
-            .map(|error| error.to_string())
-            .unwrap();
-        assert_eq!(
-            error,
-            "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
-        );
-    }
+    assert_eq!(best(all).title, "AVX-512 VNNI");
+    let without = Features { vnni: false, ..all };
+    assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
+    assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
+    assert_eq!(
+        named("sse2", Features::BASE).map(|set| set.title),
+        Ok("SSE2")
+    );
+    let error = named(
+        "avx512",
+        Features {
+            avx512: false,
+            vnni: false,
+            ..all
+        },
+    );
+    assert_eq!(
+        error.err().map(|error| error.to_string()).unwrap(),
+        "the avx512 kernels need AVX-512 F, BW, DQ and VL, which this machine does not have or its system has not switched on"
+    );
+    let error = named("mmx", all)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap();
+    assert_eq!(
+        error,
+        "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
+    );
     let half = Features {
         avx512: false,
         ..all
     };
     assert_eq!(all.intersect(half), half);
     // What this test runs on has what its operating system says.
-    #[cfg(target_arch = "x86_64")]
-    {
-        let here = Features::of_this_core();
-        assert_eq!(
-            here.avx2,
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-        );
-        assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
+    let here = Features::of_this_core();
+    assert_eq!(
+        here.avx2,
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    );
+    assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
+}
+
+#[test]
+fn every_set_reads_every_byte() {
+    let mut bytes = vec![0u8; 3 * READ_STEP];
+    for set in sets() {
+        assert_eq!((set.read)(&bytes), 0);
+        for place in 0..bytes.len() {
+            bytes[place] = 1;
+            assert_ne!((set.read)(&bytes), 0, "{}: {place}", set.name);
+            bytes[place] = 0;
+        }
     }
 }
 

@@ -2,9 +2,22 @@
 
 use core::arch::x86_64::*;
 
-use super::lanes::{Lanes, kernel_set};
+use crate::kernels::{
+    READ_STEP,
+    lanes::{Lanes, kernel_set},
+    scalar,
+};
 
-kernel_set!(KERNELS, avx2, "avx2", "AVX2", Avx2, "avx2,fma,f16c", to_f16);
+kernel_set!(
+    KERNELS,
+    avx2,
+    "avx2",
+    "AVX2",
+    Avx2,
+    "avx2,fma,f16c",
+    to_f16,
+    read
+);
 
 /// AVX2 and F16C.
 struct Avx2;
@@ -280,5 +293,30 @@ fn to_f16(x: &[f32], out: &mut [u16]) {
             _mm_storeu_si128(out.as_mut_ptr().cast(), bits);
         }
     }
-    (super::scalar::KERNELS.to_f16)(rest, out_rest);
+    (scalar::KERNELS.to_f16)(rest, out_rest);
+}
+
+/// Reads all whole steps of `bytes`.
+#[target_feature(enable = "avx2")]
+fn read(bytes: &[u8]) -> u64 {
+    // Sums that do not wait for each other, as many as leave a register for what is loaded.
+    let mut sums = [_mm256_setzero_si256(); 8];
+    for part in bytes
+        .chunks_exact(READ_STEP)
+        .flat_map(|step| step.chunks_exact(256))
+    {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // Safety: the part is 8 times 32 bytes long.
+            let loaded = unsafe { _mm256_loadu_si256(part.as_ptr().add(32 * i).cast()) };
+            *sum = _mm256_xor_si256(*sum, loaded);
+        }
+    }
+    let all = sums.into_iter().fold(_mm256_setzero_si256(), |all, sum| {
+        _mm256_xor_si256(all, sum)
+    });
+    let half = _mm_xor_si128(
+        _mm256_castsi256_si128(all),
+        _mm256_extracti128_si256::<1>(all),
+    );
+    (_mm_cvtsi128_si64(half) ^ _mm_extract_epi64::<1>(half)) as u64
 }

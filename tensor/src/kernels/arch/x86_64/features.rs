@@ -6,15 +6,15 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// AVX2 with FMA and F16C (x86-64-v3).
-    pub(super) avx2: bool,
+    pub(in crate::kernels) avx2: bool,
     /// AVX-512 F, BW, DQ and VL with what `avx2` says (x86-64-v4).
-    pub(super) avx512: bool,
+    pub(in crate::kernels) avx512: bool,
     /// VNNI for 512-bit vectors.
-    pub(super) vnni: bool,
+    pub(in crate::kernels) vnni: bool,
 }
 
 impl Features {
-    /// Nothing but what the build takes for granted: SSE2 on x86-64, NEON on AArch64.
+    /// Nothing but what the build takes for granted: SSE2.
     pub const BASE: Features = Features {
         avx2: false,
         avx512: false,
@@ -23,7 +23,6 @@ impl Features {
 
     /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of
     /// (Intel SDM volume 1, 13.2 and 15.2).
-    #[cfg(target_arch = "x86_64")]
     pub fn of_this_core() -> Features {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
         let bit = |register: u32, bit: u32| register & (1 << bit) != 0;
@@ -50,12 +49,6 @@ impl Features {
         }
     }
 
-    /// Those of the core that this runs on.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub fn of_this_core() -> Features {
-        Features::BASE
-    }
-
     /// AVX2 with FMA and F16C.
     pub fn has_avx2(self) -> bool {
         self.avx2
@@ -78,7 +71,6 @@ impl Features {
 
 /// # Safety
 /// CR4.OSXSAVE is set, as CPUID.1:ECX bit 27 tells.
-#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "xsave")]
 unsafe fn xcr0() -> u64 {
     // Safety: as the caller says.

@@ -2,9 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use super::{
-    Kernels,
+use crate::kernels::{
+    Kernels, READ_STEP,
     lanes::{Lanes, kernel_set, whole_number_kernels},
+    scalar,
 };
 
 kernel_set!(
@@ -14,7 +15,8 @@ kernel_set!(
     "AVX-512",
     Avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
-    to_f16
+    to_f16,
+    read
 );
 /// The set for AVX-512 VNNI.
 pub static VNNI_KERNELS: Kernels = Kernels {
@@ -277,5 +279,30 @@ fn to_f16(x: &[f32], out: &mut [u16]) {
             _mm256_storeu_si256(out.as_mut_ptr().cast(), bits);
         }
     }
-    (super::scalar::KERNELS.to_f16)(rest, out_rest);
+    (scalar::KERNELS.to_f16)(rest, out_rest);
+}
+
+/// Reads all whole steps of `bytes`.
+#[target_feature(enable = "avx512f,avx2")]
+fn read(bytes: &[u8]) -> u64 {
+    let mut sums = [_mm512_setzero_si512(); 16];
+    for step in bytes.chunks_exact(READ_STEP) {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // Safety: the step is 16 times 64 bytes long.
+            let loaded = unsafe { _mm512_loadu_si512(step.as_ptr().add(64 * i).cast()) };
+            *sum = _mm512_xor_si512(*sum, loaded);
+        }
+    }
+    let all = sums.into_iter().fold(_mm512_setzero_si512(), |all, sum| {
+        _mm512_xor_si512(all, sum)
+    });
+    let half = _mm256_xor_si256(
+        _mm512_castsi512_si256(all),
+        _mm512_extracti64x4_epi64::<1>(all),
+    );
+    let quarter = _mm_xor_si128(
+        _mm256_castsi256_si128(half),
+        _mm256_extracti128_si256::<1>(half),
+    );
+    (_mm_cvtsi128_si64(quarter) ^ _mm_extract_epi64::<1>(quarter)) as u64
 }
