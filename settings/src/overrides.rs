@@ -1,13 +1,22 @@
 //! Values that one place asks for: a command line, a file.
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
 
 use crate::{Choice, Param, ParamValue, Spec, TABLE};
 
 /// Values that somebody asked for; where there is none, others are asked, or a default is taken.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Overrides {
     values: [Option<ParamValue>; TABLE.len()],
+}
+
+/// Keys and values, without those that are secret.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.iter().map(|(spec, value)| (spec.key, value));
+        f.debug_map().entries(shown).finish()
+    }
 }
 
 impl Default for Overrides {
