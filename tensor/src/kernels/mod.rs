@@ -163,10 +163,16 @@ impl fmt::Display for Unavailable {
 
 impl core::error::Error for Unavailable {}
 
+/// The portable set, named after what the compiler uses for it.
+static BASE: Kernels = Kernels {
+    name: arch::NAME,
+    title: arch::TITLE,
+    ..portable::KERNELS
+};
+
 /// All sets with what they need, the plainest first; the last one that a machine has is its best.
 fn sets() -> impl DoubleEndedIterator<Item = &'static (&'static Kernels, arch::Needs)> {
-    static PLAIN: &[(&Kernels, arch::Needs)] =
-        &[(&scalar::KERNELS, |_| None), (&portable::KERNELS, |_| None)];
+    static PLAIN: &[(&Kernels, arch::Needs)] = &[(&scalar::KERNELS, |_| None), (&BASE, |_| None)];
     PLAIN.iter().chain(arch::SETS)
 }
 
@@ -194,6 +200,22 @@ pub fn named(name: &str, features: Features) -> Result<&'static Kernels, Unavail
         }
     }
     Err(error)
+}
+
+/// Reads all whole steps of `bytes`.
+fn read(bytes: &[u8]) -> u64 {
+    let mut sums = [0u64; 16];
+    for part in bytes
+        .chunks_exact(READ_STEP)
+        .flat_map(|step| step.chunks_exact(128))
+    {
+        for (sum, word) in sums.iter_mut().zip(part.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            *sum ^= u64::from_le_bytes(bytes);
+        }
+    }
+    sums.into_iter().fold(0, |all, sum| all ^ sum)
 }
 
 /// Calls `f(panel, token, results)` for each panel's part of `w` (`size` elements) and each token.

@@ -7,7 +7,7 @@
 
 use half::{bf16, f16};
 
-use super::{AttentionWeights, Kernels, Quantized, READ_STEP, arch, panels, scalar};
+use super::{AttentionWeights, Kernels, Quantized, panels, read, scalar};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -19,8 +19,8 @@ use crate::{
 
 /// The portable set.
 pub static KERNELS: Kernels = Kernels {
-    name: arch::NAME,
-    title: arch::TITLE,
+    name: "portable",
+    title: "portable",
     f32: |w, x, out| floats(w, x, out, |w| w),
     f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
     bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
@@ -432,20 +432,4 @@ pub(super) fn argmax(x: &[f32]) -> usize {
         Some(first) if !first.is_nan() => x.iter().position(|x| *x == largest).unwrap_or(0),
         _ => 0,
     }
-}
-
-/// Reads all whole steps of `bytes`.
-pub(super) fn read(bytes: &[u8]) -> u64 {
-    let mut sums = [0u64; 16];
-    for part in bytes
-        .chunks_exact(READ_STEP)
-        .flat_map(|step| step.chunks_exact(128))
-    {
-        for (sum, word) in sums.iter_mut().zip(part.chunks_exact(8)) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(word);
-            *sum ^= u64::from_le_bytes(bytes);
-        }
-    }
-    sums.into_iter().fold(0, |all, sum| all ^ sum)
 }

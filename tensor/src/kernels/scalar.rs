@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 
-use super::{AttentionWeights, Kernels, Quantized, panels, portable};
+use super::{AttentionWeights, Kernels, Quantized, panels, read};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -37,7 +37,7 @@ pub static KERNELS: Kernels = Kernels {
     swiglu,
     rope,
     argmax,
-    read: portable::read,
+    read,
 };
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {

@@ -7,7 +7,6 @@
 //! runq.c's own loops.
 
 pub mod coded;
-pub mod file_blocks;
 pub mod float16;
 pub mod float32;
 pub mod q4_0;
@@ -144,7 +143,7 @@ impl Encoding {
             Encoding::BF16 => halves(0x7f80),
             Encoding::Q8 { .. } => part == 0 || singles(),
             Encoding::Q8_0 | Encoding::Q4_0 => scales(&[0]),
-            Encoding::Coded(coded) => scales(file_blocks::scales(coded)),
+            Encoding::Coded(coded) => scales(coded::file_blocks::scales(coded)),
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use half::{bf16, f16};
 
-use crate::layout::{BLOCK, Coded, Encoding, file_blocks};
+use crate::layout::{BLOCK, Coded, Encoding, coded::file_blocks};
 
 mod coded;
 

@@ -6,10 +6,8 @@ use alloc::vec::Vec;
 
 use half::f16;
 
-use super::{
-    BLOCK,
-    coded::{Block, Coded},
-};
+use super::{Block, Coded};
+use crate::layout::BLOCK;
 
 /// Weights of a K type's block.
 const SUPER: usize = 256;
@@ -37,7 +35,7 @@ fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     }
 }
 
-/// A block's meaning. `bytes` are as many as [`file_block`](super::coded::Shape::file_block) says.
+/// A block's meaning. `bytes` are as many as [`file_block`](super::Shape::file_block) says.
 pub fn read(coded: Coded, bytes: &[u8]) -> Block {
     let mut block = Block::new(&coded.shape());
     match coded {

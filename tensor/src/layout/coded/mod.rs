@@ -17,7 +17,9 @@
 
 use half::f16;
 
-use super::{BLOCK, PANEL, QUAD, file_blocks};
+pub mod file_blocks;
+
+use super::{BLOCK, PANEL, QUAD};
 use crate::buffer::Buffer;
 
 /// A type of coded weights.
