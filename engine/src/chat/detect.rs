@@ -2,6 +2,7 @@
 //! (`llm_chat_detect_template` in its `llama-chat.cpp`); and what else can be read from it: a
 //! system prompt of its own, and how its answers begin.
 
+use crate::tokenizer::Tokenizer;
 use alloc::{string::String, vec::Vec};
 
 use super::{
@@ -21,8 +22,21 @@ const LONGEST: usize = 1 << 18;
 /// they name where no clock is asked.
 const LLAMA3_DATES: &str = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
+impl Template {
+    /// The template that a file's Jinja program is. Takes time in proportion to its length,
+    /// whatever it is.
+    pub fn of(jinja: &str) -> Template {
+        read(jinja)
+    }
+
+    /// The template of a tokenizer's file, if that has one.
+    pub fn of_tokenizer(tokenizer: &Tokenizer) -> Option<Template> {
+        tokenizer.chat_template().map(Template::of)
+    }
+}
+
 /// The template that a file's Jinja program is.
-pub(super) fn read(jinja: &str) -> Template {
+fn read(jinja: &str) -> Template {
     let jinja = &jinja[..jinja.floor_char_boundary(LONGEST)];
     // Line feeds are written as such, or escaped.
     let plain = jinja.replace("\\n", "\n");

@@ -8,11 +8,8 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{
-    detect,
-    families::{TemplateLayout, Trim},
-};
-use crate::tokenizer::{Fragment, Tokenizer};
+use super::families::{TemplateLayout, Trim};
+use crate::tokenizer::Fragment;
 
 /// What becomes of an empty system prompt that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +42,6 @@ pub struct Template {
 }
 
 impl Template {
-    /// The template that a file's Jinja program is. Takes time in proportion to its length,
-    /// whatever it is.
-    pub fn of(jinja: &str) -> Template {
-        detect::read(jinja)
-    }
-
-    /// The template of a tokenizer's file, if that has one.
-    pub fn of_tokenizer(tokenizer: &Tokenizer) -> Option<Template> {
-        tokenizer.chat_template().map(Template::of)
-    }
-
     /// The family's name.
     pub fn name(&self) -> &'static str {
         self.layout.name
