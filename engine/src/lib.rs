@@ -1,11 +1,11 @@
-//! The engine of llama2.efi: from bytes on a disk to text, without an operating system.
+//! Engine of llama2.efi: from bytes on a disk to text, without an operating system.
 //!
 //! ```text
 //! ByteSource ─► Checkpoint ─► Model ─► Session ─► logits ─► Sampler ─► token ─► Tokenizer ─► text
 //! ```
 //!
-//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) bring files, a clock
-//! and a screen.
+//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) provide files, a
+//! clock and a screen.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

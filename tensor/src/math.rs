@@ -1,9 +1,8 @@
-//! The transcendental functions of the engine: the same bits on every machine, which no libm
-//! promises.
+//! Transcendental functions with the same bits on every machine, which no libm promises.
 //!
 //! Each is computed in `f64` and rounded once, so that the result is the correctly rounded `f32`
-//! but for about one argument in a hundred million. That is also what glibc's `expf`, `powf`,
-//! `sinf` and `cosf` do, hence run.c's numbers.
+//! except for about one argument in a hundred million. glibc's `expf`, `powf`, `sinf` and `cosf` do
+//! the same, so the numbers equal run.c's.
 
 /// e to the power `x`.
 ///
@@ -47,7 +46,7 @@ pub fn pow(base: f32, exponent: f32) -> f32 {
     libm::pow(f64::from(base), f64::from(exponent)) as f32
 }
 
-/// Sine and cosine of `angle` in radians.
+/// Sine and cosine of `angle`, in radians.
 pub fn sin_cos(angle: f32) -> (f32, f32) {
     let (sin, cos) = libm::sincos(f64::from(angle));
     (sin as f32, cos as f32)

@@ -1,15 +1,15 @@
-//! The clock that a core really runs at: a chain of additions, each of which waits for the one
-//! before, takes a cycle each.
+//! Effective clock frequency of a core, measured with a chain of dependent additions, which take
+//! one cycle each.
 
-/// Additions of one turn of the loop, and turns of one sample: about a third of a millisecond.
+/// Additions per turn of the loop, and turns per sample: about a third of a millisecond.
 const ADDITIONS: u64 = 64;
 const TURNS: u64 = 20_000;
 
-/// Samples. Whatever interrupts one makes it longer, so the shortest counts.
+/// Number of samples. Interruptions only make samples longer, so the shortest counts.
 const SAMPLES: usize = 7;
 
-/// Cycles a nanosecond of the core that this runs on; `None` where nobody has written the chain for
-/// its kind.
+/// Cycles per nanosecond of the core that this runs on; `None` on architectures without an
+/// implementation.
 pub fn gigahertz(clock: fn() -> u64) -> Option<f64> {
     let shortest = (0..SAMPLES)
         .filter_map(|_| {
@@ -21,7 +21,7 @@ pub fn gigahertz(clock: fn() -> u64) -> Option<f64> {
     Some((ADDITIONS * TURNS) as f64 / shortest as f64)
 }
 
-/// The additions.
+/// Runs the chain of additions.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn chain() -> Option<()> {
     let (mut sum, one) = (0u64, 1u64);
@@ -52,7 +52,7 @@ fn chain() -> Option<()> {
     (sum == ADDITIONS * TURNS).then_some(())
 }
 
-/// Nobody has.
+/// Not implemented for this architecture.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn chain() -> Option<()> {
     None

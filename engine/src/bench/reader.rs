@@ -1,9 +1,9 @@
-//! How fast memory can be read: the rate that bounds every decode step, by the widest plain loads
-//! there are.
+//! Memory read rate, which bounds every decode step, measured with the widest plain loads
+//! available.
 //!
-//! Each worker reads a share of the working set of its own, as one linear run, over and over; the
-//! rates are added. That is how the machine gives most: rows read side by side, and software
-//! prefetching, were measured and give less or nothing more.
+//! Each worker repeatedly reads its own share of the working set as one linear run; the rates are
+//! added. This gives the highest rate: reading rows side by side and software prefetching were
+//! measured and give the same or less.
 
 use core::{
     hint::black_box,
@@ -19,13 +19,13 @@ use crate::{
     workers::Workers,
 };
 
-/// Bytes of one turn of the loop. Shares are multiples of it.
+/// Bytes per turn of the loop. Shares are multiples of it.
 const STEP: usize = 1024;
 
-/// Loads that read a slice: how wide they are.
+/// Width of the loads that read a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loads {
-    /// As wide as the compiler makes them for every machine of this kind.
+    /// Whatever the compiler generates for the baseline of the architecture.
     Portable,
     /// 32 bytes.
     #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ enum Loads {
 }
 
 impl Loads {
-    /// The widest.
+    /// Widest loads that the features allow.
     fn best(features: Features) -> Loads {
         #[cfg(target_arch = "x86_64")]
         {
@@ -51,7 +51,7 @@ impl Loads {
         Loads::Portable
     }
 
-    /// Reads all whole steps of `bytes` once. The result depends on every bit of them.
+    /// Reads all whole steps of `bytes` once. Returns a value that depends on every bit of them.
     fn read(self, bytes: &[u8]) -> u64 {
         match self {
             Loads::Portable => portable(bytes),
@@ -132,18 +132,18 @@ fn avx512(bytes: &[u8]) -> u64 {
     (_mm_cvtsi128_si64(quarter) ^ _mm_extract_epi64::<1>(quarter)) as u64
 }
 
-/// A working set to be read.
+/// Working set to be read.
 pub struct Reader {
     buffer: Buffer<u8>,
     loads: Loads,
 }
 
 impl Reader {
-    /// A working set of `bytes` bytes (in whole KiB), to be read by the widest loads that
-    /// `features` allow.
+    /// Allocates a working set of `bytes` bytes (rounded to whole KiB), to be read by the widest
+    /// loads that `features` allow.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] if there is no memory for it.
     pub fn new(bytes: u64, features: Features) -> Result<Reader, OutOfMemory> {
         let length = usize::try_from(bytes)
             .ok()
@@ -160,17 +160,17 @@ impl Reader {
         })
     }
 
-    /// Bytes that are read.
+    /// Size of the working set in bytes.
     pub fn bytes(&self) -> u64 {
         self.buffer.len() as u64
     }
 
-    /// Where they are.
+    /// Address of the working set.
     pub fn address(&self) -> *const u8 {
         self.buffer.as_ptr()
     }
 
-    /// Bytes a second of `threads` workers (at most as many as there are), who read for about
+    /// Bytes per second read by `threads` workers (at most as many as there are) over about
     /// `nanoseconds` by `clock`.
     pub fn rate(
         &self,

@@ -1,27 +1,27 @@
-//! What the processor under us has, and what its operating environment lets it use.
+//! Vector extensions of the processor that the operating environment has enabled.
 
-/// Vector units that kernels exist for, usable on a core, or on each of several. Having a value is
-/// the proof: only a core that was asked makes one, and what several cores have is no more than
-/// each has.
+/// Vector extensions that kernels exist for, usable on one core or on each of several. A value is
+/// proof that they can be used: values come only from asking a core and from intersecting such
+/// answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// AVX2 with FMA and F16C (x86-64-v3).
     pub(super) avx2: bool,
-    /// AVX-512 F, BW, DQ and VL with what `avx2` says (x86-64-v4).
+    /// AVX-512 F, BW, DQ and VL in addition to `avx2` (x86-64-v4).
     pub(super) avx512: bool,
     /// VNNI for 512-bit vectors.
     pub(super) vnni: bool,
 }
 
 impl Features {
-    /// Nothing but what the build takes for granted: SSE2 on x86-64, NEON on AArch64.
+    /// The build's baseline: SSE2 on x86-64, NEON on AArch64.
     pub const BASE: Features = Features {
         avx2: false,
         avx512: false,
         vnni: false,
     };
 
-    /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of
+    /// Detects the features of the core that this runs on: those in CPUID whose state XCR0 enables
     /// (Intel SDM volume 1, 13.2 and 15.2).
     #[cfg(target_arch = "x86_64")]
     pub fn of_this_core() -> Features {
@@ -50,23 +50,23 @@ impl Features {
         }
     }
 
-    /// Those of the core that this runs on.
+    /// Detects the features of the core that this runs on.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn of_this_core() -> Features {
         Features::BASE
     }
 
-    /// AVX2 with FMA and F16C.
+    /// Returns true if AVX2, FMA and F16C are usable.
     pub fn has_avx2(self) -> bool {
         self.avx2
     }
 
-    /// AVX-512 F, BW, DQ and VL.
+    /// Returns true if AVX-512 F, BW, DQ and VL are usable.
     pub fn has_avx512(self) -> bool {
         self.avx512
     }
 
-    /// What both have.
+    /// Features that both have.
     pub fn intersect(self, other: Features) -> Features {
         Features {
             avx2: self.avx2 && other.avx2,
@@ -77,7 +77,7 @@ impl Features {
 }
 
 /// # Safety
-/// CR4.OSXSAVE is set, as CPUID.1:ECX bit 27 tells.
+/// CR4.OSXSAVE is set, as reported by CPUID.1:ECX bit 27.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "xsave")]
 unsafe fn xcr0() -> u64 {
