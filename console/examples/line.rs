@@ -1,4 +1,4 @@
-//! How a shell drives the console, on a terminal without an echo: `stty raw -echo; cargo run -p
+//! Example shell with the line editor, on a terminal without echo: `stty raw -echo; cargo run -p
 //! llama2-console --example line; stty sane`.
 //!
 //! The model is a parrot. Ctrl-D leaves. Columns and rows can be given: `-- 40 10`.

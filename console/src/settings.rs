@@ -1,4 +1,4 @@
-//! Settings of a conversation, shown and changed by commands.
+//! Commands that show and change settings of a conversation.
 
 use alloc::{
     format,
@@ -10,8 +10,8 @@ use llama2_settings::{Defaults, Overrides, Param};
 
 use crate::{commands::Command, config::quoted};
 
-/// Does what a command says about the settings that are in force, and tells how things are now;
-/// `None` if the command is about something else.
+/// Applies a command to the settings. Returns a description of the result; `None` if the command is
+/// about something else.
 pub fn apply(settings: &mut Overrides, command: &Command) -> Option<String> {
     let Command::Setting { param, to } = command else {
         return None;
@@ -27,7 +27,7 @@ pub fn apply(settings: &mut Overrides, command: &Command) -> Option<String> {
     Some(said(settings, *param))
 }
 
-/// The elements of a list.
+/// Name of the elements of a list.
 fn list(param: Param) -> &'static str {
     match param {
         Param::Stop => "texts to stop at",
@@ -35,7 +35,7 @@ fn list(param: Param) -> &'static str {
     }
 }
 
-/// A setting in words.
+/// Description of a setting.
 fn said(settings: &Overrides, param: Param) -> String {
     let spec = param.spec();
     let number = |param: Param| match (settings.number(param), param.spec().defaults) {

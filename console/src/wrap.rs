@@ -1,11 +1,10 @@
-//! Lines broken between words, for a screen that is written to piece by piece.
+//! Word wrap for text that arrives in pieces.
 
 use alloc::string::String;
 
 use crate::width;
 
-/// Breaks a stream of text into lines of at most `width` columns. The word that is still growing is
-/// held back.
+/// Breaks a stream of text into lines of at most `width` columns. An incomplete word is held back.
 #[derive(Debug)]
 pub struct Wrap {
     width: usize,
@@ -30,7 +29,7 @@ impl Wrap {
         self.width = width.max(1);
     }
 
-    /// Appends to `out` what of `text`, and of the text before, is decided.
+    /// Adds `text`, and appends to `out` what is decided so far.
     pub fn push(&mut self, text: &str, out: &mut String) {
         for letter in text.chars() {
             match letter {
@@ -93,7 +92,7 @@ impl Wrap {
 mod tests {
     use super::*;
 
-    /// The text as it comes out, pushed in pieces of `cut` characters.
+    /// Wraps a text that is pushed in pieces of `cut` characters.
     fn wrapped(width: usize, cut: usize, text: &str) -> String {
         let letters: Vec<char> = text.chars().collect();
         let (mut wrap, mut out) = (Wrap::new(width), String::new());

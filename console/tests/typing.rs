@@ -1,4 +1,4 @@
-//! From bytes on a wire to what a shell is to do: a session by script.
+//! Scripted sessions, from bytes on a wire to events of the shell.
 
 use llama2_console::{
     commands::{Command, Input, Place, parse},
@@ -8,7 +8,7 @@ use llama2_console::{
 };
 use llama2_settings::{Param, ParamValue};
 
-/// A shell that types `bytes`, one every `gap` milliseconds, and waits after each piece.
+/// Simulated shell that receives `bytes`, one every `gap` milliseconds, and waits after each piece.
 struct Session {
     keys: Keys,
     editor: Editor,
