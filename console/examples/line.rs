@@ -1,7 +1,8 @@
 //! Example shell with the line editor, on a terminal without echo: `stty raw -echo; cargo run -p
 //! llama2-console --example line; stty sane`.
 //!
-//! The model is a parrot. Ctrl-D leaves. Columns and rows can be given: `-- 40 10`.
+//! The model repeats what you type. Ctrl-D leaves. The size can be given: `-- COLUMNS ROWS`, such
+//! as `-- 40 10`.
 
 use std::{
     io::{Read, Write},

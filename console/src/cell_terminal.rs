@@ -81,7 +81,7 @@ impl<C: CellTerminal> Places<C> {
         self.put(style, &out);
     }
 
-    /// Writes the row of the cursor anew.
+    /// Rewrites the row of the cursor.
     pub fn redraw(&mut self, style: Style, line: &str) {
         self.hide();
         self.console.style(style);

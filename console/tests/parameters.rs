@@ -53,7 +53,7 @@ fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
     }
 }
 
-/// Value that a flag sets.
+/// Value set by a flag.
 fn by_flag(spec: &Spec, word: &str) -> Result<Overrides, String> {
     let flag = format!("--{}", spec.flags[0]);
     let words = match spec.domain {

@@ -1,34 +1,34 @@
-//! Why a file could not be written or read, in words that help.
+//! Reasons why a file could not be written or read, as helpful sentences.
 
 use alloc::string::String;
 use core::fmt;
 
 use llama2_engine::units::Grouped;
 
-/// What stood in the way.
+/// Error on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileError {
-    /// No volume at all.
+    /// There is no volume.
     NoVolume,
-    /// No room: bytes that were needed, and bytes that are free.
+    /// The volume is full: bytes needed, and bytes free.
     Full(u64, u64),
-    /// The volume takes no writes.
+    /// The volume is write-protected.
     WriteProtected,
     /// The file is marked as read-only.
     Marked,
-    /// A folder has the name.
+    /// The name is that of a folder.
     Folder,
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// The drive does not answer, or another one is in its place; with the firmware's word for it.
+    /// The drive does not respond, or was exchanged; with the firmware's name of the error.
     Gone(String),
-    /// It is larger than it may be: its bytes, and the most.
+    /// The file is too large: its size, and the largest size accepted.
     TooLarge(u64, u64),
-    /// What was written came back differently.
+    /// Reading back gave different bytes than were written.
     Changed,
-    /// The old file is gone, and the new one could not take its name: it is called this.
+    /// The old file is gone, and the new one could not be renamed: this is its name.
     Left(String),
-    /// Anything else, by the firmware's word.
+    /// Any other error, with the firmware's name of it.
     Other(String),
 }
 

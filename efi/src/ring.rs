@@ -1,5 +1,4 @@
-//! Text from one core to another: a ring that one side fills and the other empties, without waiting
-//! in it.
+//! Ring buffer that passes text from one core to another without waiting.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::sync::atomic::{
@@ -7,17 +6,17 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// A ring of whole texts. One core is to call [`push`](Ring::push), one other [`pop`](Ring::pop);
-/// among more of them the texts would be mixed up.
+/// Ring buffer of UTF-8 text. One core calls [`push`](Ring::push), one other [`pop`](Ring::pop); if
+/// more cores did, their texts would be mixed.
 pub struct Ring {
     bytes: Box<[AtomicU8]>,
-    /// Bytes ever written and ever read.
+    /// Total bytes written, and total bytes read.
     written: AtomicUsize,
     read: AtomicUsize,
 }
 
 impl Ring {
-    /// Room for `len` bytes.
+    /// Allocates a capacity of `len` bytes.
     pub fn new(len: usize) -> Ring {
         Ring {
             bytes: (0..len).map(|_| AtomicU8::new(0)).collect(),
@@ -30,8 +29,8 @@ impl Ring {
         &self.bytes[index % self.bytes.len()]
     }
 
-    /// Puts as much of `text` in as there is room for, in whole characters, and gives the rest
-    /// back. Allocates nothing.
+    /// Stores as much of `text` as fits, in whole characters, and returns the rest. Allocates
+    /// nothing.
     pub fn push<'t>(&self, text: &'t str) -> &'t str {
         let (written, read) = (self.written.load(Relaxed), self.read.load(Acquire));
         let room = self.bytes.len().saturating_sub(written.wrapping_sub(read));
@@ -43,7 +42,7 @@ impl Ring {
         &text[len..]
     }
 
-    /// Appends what is in it to `text`.
+    /// Moves the contents to the end of `text`.
     pub fn pop(&self, text: &mut String) {
         let (written, read) = (self.written.load(Acquire), self.read.load(Relaxed));
         let len = written.wrapping_sub(read).min(self.bytes.len());

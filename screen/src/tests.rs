@@ -1,4 +1,4 @@
-//! The whole screen: conversations as text, and whatever else is shown in whatever order.
+//! Tests of the whole screen: conversations as text, and everything else shown in any order.
 
 use alloc::{
     format,
@@ -40,7 +40,7 @@ fn choice(cells: &[&str], grey: bool) -> MenuRow {
     }
 }
 
-/// What is seen, without the frame below and the bar.
+/// Visible rows, without the frame below and the bar.
 fn pane(screen: &mut Screen) -> Vec<String> {
     let cells = screen.cells();
     let height = screen.places().pane.bottom();
@@ -51,7 +51,7 @@ fn pane(screen: &mut Screen) -> Vec<String> {
         .collect()
 }
 
-/// A display that is only written to.
+/// Display that is only written to.
 struct Display {
     width: usize,
     pixels: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Words of a command line: the UEFI Shell's, and those that a boot entry holds.
+//! Parser of command lines: the UEFI Shell's, and those in boot entries.
 
 use alloc::{
     boxed::Box,
@@ -8,16 +8,16 @@ use alloc::{
 
 use crate::{Choice, Domain, Exit, Overrides, Param, ParamValue, Spec, TABLE};
 
-/// Request of a command line.
+/// Result of parsing a command line.
 #[derive(Debug, PartialEq)]
 pub enum CommandLine {
-    /// A run with these values.
+    /// Run with these values.
     Run(Box<Overrides>),
-    /// The help text.
+    /// Show the help text.
     Help,
 }
 
-/// The text of `--help`.
+/// Text of `--help`.
 pub fn help() -> String {
     let mut text = String::from("llama2.efi [checkpoint]");
     let mut column = text.len();
@@ -40,10 +40,10 @@ pub fn help() -> String {
             volume, or the model inside this file. See the README."
 }
 
-/// Reads the words behind the program's name.
+/// Parses the words after the program's name.
 ///
 /// # Errors
-/// A sentence about the first word that will not do.
+/// A sentence about the first invalid word.
 pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
     let mut values = Overrides::default();
     let mut words = words.iter().map(AsRef::as_ref);
@@ -81,7 +81,7 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
     Ok(CommandLine::Run(Box::new(values)))
 }
 
-/// The end that the words ask for, even where [`parse`] refuses them.
+/// Value of `exit` in the words, even if [`parse`] rejects others.
 pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
     let mut words = words.iter().map(AsRef::as_ref);
     let mut wished = None;
@@ -97,7 +97,7 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
     wished
 }
 
-/// A flag as it was typed, its row, and its value if that is in the same word.
+/// Splits a word into a flag as typed, its row, and its value if that is in the same word.
 fn flag(word: &str) -> Option<(&str, &'static Spec, Option<&str>)> {
     if let Some(long) = word.strip_prefix("--") {
         let (name, value) = match long.split_once('=') {

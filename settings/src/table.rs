@@ -1,11 +1,11 @@
-//! The table itself. A new parameter is a row; a sampler's also needs its step in the chain.
+//! Table of parameters. A new parameter is a row; that of a sampler also needs a step in the chain.
 
 use crate::{
     Api, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Think,
     spec::{Choice, words},
 };
 
-/// Row of a parameter that has nothing but what the table gives it.
+/// Row with empty columns, to be filled in by the table.
 const fn plain(param: Param) -> Spec {
     Spec {
         param,
@@ -43,18 +43,18 @@ macro_rules! table {
 }
 
 impl Param {
-    /// Its row.
+    /// Row of the parameter.
     pub fn spec(self) -> &'static Spec {
         &TABLE[self as usize]
     }
 
-    /// The parameter of a key of `LLAMA2.CFG`.
+    /// Parameter with this key in `LLAMA2.CFG`.
     pub fn of_key(key: &str) -> Option<Param> {
         let spec = TABLE.iter().find(|spec| !key.is_empty() && spec.key == key);
         spec.map(|spec| spec.param)
     }
 
-    /// All samplers' numbers, with their defaults.
+    /// All parameters of samplers, with their defaults.
     pub fn samplers() -> impl Iterator<Item = (Param, SamplerDefaults)> {
         TABLE.iter().filter_map(|spec| match spec.defaults {
             Defaults::Sampler(defaults) => Some((spec.param, defaults)),
@@ -91,7 +91,7 @@ const fn count(most: f32, allowed: &'static str) -> Domain {
     }
 }
 
-/// As run.c takes it: what is out of range is put right.
+/// Allows values out of range on a command line, which are then corrected as in run.c.
 const fn adjusted(domain: Domain) -> Domain {
     match domain {
         Domain::Number {

@@ -1,4 +1,5 @@
-//! Tables of `docs/` that are made from the table of parameters. `LLAMA2_DOCS=write` writes them.
+//! Tables in `docs/` that are generated from the table of parameters. `LLAMA2_DOCS=write` updates
+//! them.
 
 use std::{fs, path::PathBuf};
 
@@ -16,7 +17,7 @@ This page is made from the table in `settings/src/table.rs`.
 
 ";
 
-/// Text in a cell of a table.
+/// Escapes a text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
@@ -83,7 +84,7 @@ fn config() -> String {
     text
 }
 
-/// The samplers of `run` and `chat`.
+/// Samplers of `run` and `chat`.
 fn samplers() -> String {
     let mut text = String::from(SAMPLERS);
     for spec in &TABLE {

@@ -1,4 +1,4 @@
-//! Command lines of the UEFI Shell, and values over others.
+//! Command lines of the UEFI Shell, and values that override others.
 
 use llama2_settings::{
     Choice, Exit, Overrides, Param, ParamValue, TABLE,

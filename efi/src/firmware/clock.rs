@@ -1,6 +1,6 @@
-//! Time, from the processor's counter: firmware has no clock finer than a second that can be
-//! trusted. How fast that counter runs is guessed at the start, and measured against the ACPI timer
-//! over everything that has happened since ([`settle`]).
+//! Clock based on the processor's counter, since firmware has no reliable clock finer than a
+//! second. The counter's rate is estimated at the start, and later measured against the ACPI timer
+//! over the whole time since then ([`settle`]).
 
 use core::{
     slice,
@@ -20,18 +20,19 @@ use uefi::{
 
 use super::global::Global;
 
-/// The counter at [`EARLIER`].
+/// Counter at the time [`EARLIER`].
 static START: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds of the run until then.
+/// Nanoseconds from the start until then.
 static EARLIER: AtomicU64 = AtomicU64::new(0);
-/// Ticks a millisecond; 0 until measured.
+/// Ticks per millisecond; 0 until measured.
 static RATE: AtomicU64 = AtomicU64::new(0);
-/// The timer that the counter is measured against, with a look at both at the start.
+/// Timer against which the counter is measured, and both values at the start.
 static BESIDE: Global<Option<(PmTimer, Look)>> = Global::new(None);
 
-/// Ticks a millisecond: what the architecture tells, else against the firmware's delay, where there
-/// is no better timer. The shortest of three counts: a delay that is interrupted (by firmware's own
-/// interrupts, by a virtual machine's host) is too long, never too short.
+/// Ticks per millisecond: as defined by the architecture, or else measured against the firmware's
+/// delay, for want of a better timer. The shortest of three measurements counts: a delay that is
+/// interrupted (by firmware's own interrupts or a virtual machine's host) is too long, never too
+/// short.
 fn measure() -> u64 {
     const DELAY: u64 = 10;
     arch::ticks_per_millisecond().unwrap_or_else(|| {
@@ -44,7 +45,7 @@ fn measure() -> u64 {
     })
 }
 
-/// Both counters at one moment.
+/// Values of both counters at one moment.
 #[derive(Clone, Copy)]
 struct Look {
     timer: u32,
@@ -52,14 +53,14 @@ struct Look {
 }
 
 impl Look {
-    /// Ticks a millisecond from this look to a later one.
+    /// Ticks per millisecond between this moment and a later one.
     fn rate_to(self, later: Look, timer: PmTimer, about: Option<u64>) -> Option<u64> {
         let ticks = later.ticks.wrapping_sub(self.ticks);
         timer.rate(self.timer, later.timer, ticks, about)
     }
 
-    /// The closest of a few looks: the firmware's interrupts, or a virtual machine's host, may come
-    /// in between.
+    /// Reads both counters a few times and keeps the closest pair: the firmware's interrupts or a
+    /// virtual machine's host may come in between.
     fn at(timer: PmTimer) -> Look {
         let looks = core::array::from_fn::<(u64, Look), 5, _>(|_| {
             let before = ticks();
@@ -81,7 +82,7 @@ impl Look {
     }
 }
 
-/// The machine's ACPI timer, if its tables tell of one.
+/// ACPI timer of the machine, if its tables describe one.
 fn timer() -> Option<PmTimer> {
     // Nothing has to be measured where the architecture tells.
     if arch::ticks_per_millisecond().is_some() {
@@ -139,9 +140,9 @@ pub fn start() {
     BESIDE.with(|place| *place = beside.map(|(timer, first, _)| (timer, first)));
 }
 
-/// Measures how fast the counter runs, over all of the time since the start: to be called after
-/// something that took a while. The time that has passed stays what it was said to be. Gives the
-/// new rate, in ticks a millisecond, and the old one.
+/// Measures the counter's rate over the whole time since the start; to be called after something
+/// that took a while. The time that has passed is not changed. Returns the new rate, in ticks per
+/// millisecond, and the old one.
 pub fn settle() -> Option<(u64, u64)> {
     let about = RATE.load(Relaxed);
     let (timer, first) = BESIDE.with(|beside| *beside).flatten()?;
@@ -166,7 +167,7 @@ fn at(ticks: u64) -> u64 {
     EARLIER.load(Relaxed) + since as u64
 }
 
-/// Nanoseconds since [`start`], on any core: firmware has their counters run as one.
+/// Nanoseconds since [`start`], on any core: firmware synchronises their counters.
 pub fn nanoseconds() -> u64 {
     at(ticks())
 }

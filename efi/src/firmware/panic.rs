@@ -1,5 +1,5 @@
-//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the
-//! firmware. uefi's own handler would power off.
+//! Handling of bugs and of an exhausted heap: shows the message, waits for a key, and returns to
+//! the firmware. The handler of `uefi` would power off.
 
 use core::{
     fmt,
@@ -16,7 +16,7 @@ use super::{ap_pool, memory, power, terminal, timer};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// Allocates nothing: it may be the heap that failed.
+/// Allocates nothing: the heap may be the cause.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     // On another core, where no firmware may be called: the boot processor will say it.
@@ -34,8 +34,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     ))
 }
 
-/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware,
-/// the message is shown, a key is waited for, and a machine that was to switch itself off does.
+/// Ends the application from anywhere on the boot processor: the other cores return to the
+/// firmware, the message is shown, a key is waited for, and the machine is switched off if that was
+/// requested.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {

@@ -1,4 +1,4 @@
-//! What the user wants: `LLAMA2.CFG` from a volume, the command line over it.
+//! Settings of a run: `LLAMA2.CFG` from a volume, overridden by the command line.
 
 use alloc::{format, string::String};
 
@@ -11,19 +11,19 @@ use super::{
     terminal::{self, complain, say},
 };
 
-/// A configuration file, read.
+/// Configuration file and its contents.
 struct File {
-    /// The volume that it is on: its place in the list.
+    /// Index of its volume.
     index: usize,
     name: String,
     bytes: alloc::vec::Vec<u8>,
 }
 
-/// The command line's wishes over the configuration file's, if there is one. How the run ends is
-/// told to the terminal as soon as it is known.
+/// Settings of the command line, then those of the configuration file, if there is one. The setting
+/// `exit` is passed to the terminal as soon as it is known.
 ///
 /// # Errors
-/// A sentence, if there is a file and it will not do.
+/// A sentence, if there is a file and it is invalid.
 pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
@@ -49,7 +49,7 @@ pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, Strin
     Ok(line.over(options))
 }
 
-/// The first configuration file on the volumes.
+/// Finds the first configuration file on the volumes.
 fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
     for (index, volume) in volumes.list.iter_mut().enumerate() {
         let name = format!("{} on {}", config::NAME, volume.name);
@@ -72,7 +72,7 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
     Ok(None)
 }
 
-/// Begins the log, if it is wanted.
+/// Opens the log, if it is configured.
 fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Overrides) {
     let wanted = options.truth(Param::Log);
     let volume = index

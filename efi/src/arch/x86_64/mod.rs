@@ -1,9 +1,9 @@
-//! x86-64: the processor's name, vector units, pages, counter and ports.
+//! x86-64: name of the processor, vector extensions, pages, counter and ports.
 //!
 //! # Quirks
-//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every
-//! other core. EDK2's EmulatorPkg runs applications in an ordinary process, where privileged
-//! instructions fault: there we only look.
+//! Firmware leaves AVX disabled: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on
+//! every other core. EDK2's EmulatorPkg runs applications in an ordinary process, in which
+//! privileged instructions fault: there, features are only detected.
 
 mod cpuid;
 mod switch;
@@ -19,21 +19,22 @@ use llama2_engine::kernels::Features;
 use cpuid::Registers;
 pub use switch::{back_to, call_on};
 
-/// The counter's ticks.
+/// Current value of the counter.
 pub fn ticks() -> u64 {
     // Safety: every x86-64 processor has a time stamp counter, and firmware leaves CR4.TSD clear.
     unsafe { _rdtsc() }
 }
 
-/// Ticks of the counter a millisecond, where the architecture tells: here they have to be measured.
+/// Ticks of the counter per millisecond, if the architecture defines it; on x86-64 it has to be
+/// measured.
 pub fn ticks_per_millisecond() -> Option<u64> {
     None
 }
 
-/// Reads four bytes from a port; `None` where the architecture has no ports.
+/// Reads four bytes from a port; `None` on architectures without ports.
 ///
 /// # Safety
-/// Reading this port changes nothing, and the caller is at privilege level 0.
+/// Reading this port has no side effects, and the caller runs at privilege level 0.
 pub unsafe fn read_port(port: u16) -> Option<u32> {
     let value;
     // Safety: as the caller says.
@@ -41,7 +42,7 @@ pub unsafe fn read_port(port: u16) -> Option<u32> {
     Some(value)
 }
 
-/// The processor's name.
+/// Name of the processor.
 pub fn name() -> String {
     if __cpuid(0x8000_0000).eax < 0x8000_0004 {
         return "unnamed x86-64".into();
@@ -68,9 +69,9 @@ fn registers() -> Registers {
     registers
 }
 
-/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the
-/// arithmetic's rounding as it is at power-on, as UEFI wants it. May be called again. Runs on any
-/// core; allocates nothing.
+/// Enables AVX and AVX-512 state on the calling core, if it has them and this is allowed, and sets
+/// rounding and exceptions as at power-on, as UEFI requires. May be called again. Runs on any core;
+/// allocates nothing.
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
@@ -101,8 +102,8 @@ pub fn switch_on_vectors() {
     }
 }
 
-/// Empties the upper halves of the vector registers on a core that has `features`, and may have
-/// used them: SSE code, such as the firmware's, is slow beside full ones.
+/// Clears the upper halves of the vector registers on a core that has `features` and may have used
+/// them: while they are in use, SSE code such as the firmware's is slow.
 pub fn rest_vectors(features: Features) {
     if features.has_avx2() {
         // Safety: AVX is there and switched on, or nobody had these features; no function keeps
@@ -113,8 +114,8 @@ pub fn rest_vectors(features: Features) {
     }
 }
 
-/// The size of the page that an address is on, in words; `None` where the page tables cannot be
-/// looked into (Intel SDM volume 3, 4.5).
+/// Description of the size of the page that contains an address; `None` if the page tables cannot
+/// be inspected (Intel SDM volume 3, 4.5).
 pub fn page_size(address: usize) -> Option<&'static str> {
     const LA57: u64 = 1 << 12;
     const PRESENT: u64 = 1;
@@ -145,7 +146,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     None
 }
 
-/// True where privileged instructions may be used.
+/// Returns true if privileged instructions may be used.
 fn is_privileged() -> bool {
     let cs: u16;
     // Safety: the code segment's selector may be read at every level.
@@ -153,7 +154,7 @@ fn is_privileged() -> bool {
     cs & 3 == 0
 }
 
-/// XCR0. Only where OSXSAVE is set.
+/// Reads XCR0; only valid if OSXSAVE is set.
 fn extended_state() -> u64 {
     let (low, high): (u32, u32);
     // Safety: the caller has seen to OSXSAVE; reading changes nothing.
@@ -163,7 +164,7 @@ fn extended_state() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// A random number from the processor, if it makes any.
+/// Random number from the processor, if it can generate one.
 pub fn random() -> Option<u64> {
     if __cpuid(1).ecx & 1 << 30 == 0 {
         return None;
