@@ -1,12 +1,12 @@
-//! Flags that are made from the table of parameters.
+//! Flags generated from the table of parameters.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, error::ErrorKind};
 use llama2_settings::{Defaults, Domain, Overrides, Param, ParamValue, Spec, TABLE};
 
-/// Values of flags: of all that `run` and `chat` have in common, or of those of the machine alone.
+/// Values of flags: all that `run` and `chat` share, or only those of the machine.
 pub struct Flags<const MACHINE_ONLY: bool>(pub Overrides);
 
-/// Flags that subcommands have of their own, or that are firmware's.
+/// Parameters with flags defined in [`crate::args`], or for firmware only.
 const OTHERS: [Param; 10] = [
     Param::Model,
     Param::Tokenizer,
@@ -66,7 +66,7 @@ fn arg(spec: &'static Spec) -> Arg {
     }
 }
 
-/// The row's sentence, and the default.
+/// Help text: the row's sentence, and the default.
 fn help(spec: &Spec) -> String {
     let help = spec.help.trim_end_matches('.');
     match (spec.param, spec.defaults) {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// The command takes what the UEFI Shell takes, and makes the same of it.
+    /// The command accepts the same flags as the UEFI Shell, with the same results.
     #[test]
     fn both_shells_read_the_same() {
         let command = || Flags::<false>::augment_args(Command::new("llama2"));

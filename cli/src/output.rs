@@ -1,5 +1,5 @@
-//! New files that people wait for: under another name until they are whole, and gone where they
-//! never will be.
+//! New files that take long to write: they have a temporary name until they are complete, and are
+//! deleted if they never will be.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -15,15 +15,15 @@ use crate::{
     file::explain,
 };
 
-/// Files that are not whole, which a signal removes.
+/// Incomplete files, which are deleted on a signal.
 static PARTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn parts() -> MutexGuard<'static, Vec<PathBuf>> {
     PARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is not whole, because the command ends. As long as the guard lives nobody begins a
-/// file or gives one its name.
+/// Deletes incomplete files, because the command ends. While the guard lives, no file can be begun
+/// or renamed.
 pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     let mut parts = parts();
     for part in parts.drain(..) {
@@ -32,7 +32,7 @@ pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     parts
 }
 
-/// Has signals that end the command remove what is not whole.
+/// Makes signals that end the command delete incomplete files.
 #[cfg(unix)]
 pub fn listen() {
     // Where the system has no such thing, they do what they always do.
@@ -46,8 +46,8 @@ pub fn listen() {
     });
 }
 
-/// Signals that end the command and can be caught. What is ignored (nohup, a script's background
-/// jobs) stays so.
+/// Signals that end the command and can be caught. Ignored ones (nohup, background jobs of scripts)
+/// stay ignored.
 #[cfg(unix)]
 pub fn ending() -> Vec<i32> {
     use signal_hook::consts::{
@@ -67,7 +67,7 @@ pub fn ending() -> Vec<i32> {
     signals
 }
 
-/// Ends the command as `signal` does, but for what is not whole, which is removed.
+/// Ends the command as `signal` would, after deleting incomplete files.
 #[cfg(unix)]
 pub fn end(signal: i32) -> ! {
     let _ending = abandon();
@@ -98,7 +98,7 @@ pub fn listen() {
     });
 }
 
-/// The folder that a file is in.
+/// Folder of a file.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -106,7 +106,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Refuses before the work what could not be written after it.
+/// Checks before the work that the result can be written after it.
 pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
     let refuse = |what: &str| Err(Failure::about(wanted, what));
     match fs::metadata(wanted) {
@@ -131,8 +131,8 @@ pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
 
 const THERE: &str = "is there already; --force writes over it";
 
-/// Removes what a killed command left behind of a file whose name begins as `wanted`'s, and refuses
-/// what there is no room for.
+/// Deletes leftovers of a killed command whose names begin like `wanted`, and checks that there is
+/// enough room.
 pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     let begin = wanted.file_name().unwrap_or_default().to_string_lossy();
     let entries = fs::read_dir(folder(wanted)).into_iter().flatten().flatten();
@@ -160,7 +160,7 @@ pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     }
 }
 
-/// Bytes that may be written into a folder, where the system tells.
+/// Bytes that can be written into a folder, if the system reports it.
 #[cfg(target_os = "linux")]
 fn free(folder: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
@@ -178,7 +178,7 @@ fn free(_: &Path) -> Option<u64> {
     None
 }
 
-/// What is put behind the name of a file that is not whole.
+/// Suffix of an incomplete file's name.
 fn suffix(number: u32) -> String {
     format!(".llama2-{number}.part")
 }
@@ -189,7 +189,7 @@ fn is_part(name: &str) -> bool {
     number.is_some_and(|(_, number)| number.parse::<u32>().is_ok())
 }
 
-/// A file under a name of its own until it is whole.
+/// File with a temporary name until it is complete.
 pub struct Output {
     pub file: File,
     part: PathBuf,
@@ -222,12 +222,12 @@ impl Output {
         }
     }
 
-    /// Bytes in it.
+    /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
-    /// Gives it its name; without `force` nothing is replaced that has appeared meanwhile.
+    /// Renames the file; without `force`, does not replace a file that was created meanwhile.
     fn name(&self, force: bool) -> io::Result<()> {
         if force {
             return fs::rename(&self.part, &self.wanted);
@@ -247,8 +247,8 @@ impl Output {
     }
 }
 
-/// Gives files that are whole their names, all of them or, unless others were replaced, none: half
-/// of a model looks like a model.
+/// Renames complete files: all of them, or, unless others were replaced, none, since half of a
+/// model looks like a model.
 pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
     for output in outputs {
         let synced = output.file.sync_all();
@@ -268,7 +268,7 @@ pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sentence about a file that cannot be written.
+/// Error about a file that cannot be written.
 pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
     let what = match error.kind() {
         io::ErrorKind::AlreadyExists => THERE.into(),
@@ -286,7 +286,7 @@ pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
 }
 
 impl Drop for Output {
-    /// What was not kept goes.
+    /// Deletes the file if it was not kept.
     fn drop(&mut self) {
         let mut parts = parts();
         // Once it has its name, this one may be somebody else's.

@@ -1,4 +1,4 @@
-//! `llama2 perplexity`: how well a model foresees a text.
+//! `llama2 perplexity`: measures how well a model predicts a text.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ use crate::{
     progress::{self, Unit},
 };
 
-/// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
+/// Splits the text into windows of the context, each of which begins with BOS; every token counts.
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
     let machine = Machine::new(&args.machine.0)?;
@@ -79,7 +79,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     .map_err(|error| Failure::output(&error))
 }
 
-/// -ln of the probability that the logits give `token`.
+/// Negative natural logarithm of the probability that the logits give `token`.
 fn surprise(logits: &[f32], token: u32) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits

@@ -1,4 +1,4 @@
-//! Every kind of bad file, prompt and stream: one sentence, the right status, nothing on standard
+//! All kinds of bad files, prompts and streams: one sentence, the right status, nothing on standard
 //! output.
 
 mod common;
@@ -166,7 +166,7 @@ fn what_is_no_ordinary_file_is_refused_at_once() {
     }
 }
 
-/// 280 GB of weights, none of them there: refused by the header and the size alone.
+/// 280 GB of weights in a sparse file: rejected by the header and the size alone.
 #[cfg(target_os = "linux")]
 #[test]
 fn too_large_for_this_machine() {
@@ -205,7 +205,7 @@ fn too_large_for_this_machine() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// A standard error that nobody reads, or a full one, does not change the text or the status.
+/// A standard error that is closed or full does not change the text or the status.
 #[cfg(target_os = "linux")]
 #[test]
 fn deaf_ears() {

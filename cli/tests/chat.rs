@@ -1,4 +1,4 @@
-//! Conversations on the command line: templates, samplers, thoughts, what is piped in, and Ctrl-C.
+//! Conversations on the command line: templates, samplers, reasoning, piped input, and Ctrl-C.
 
 mod common;
 
@@ -11,7 +11,7 @@ use llama2_testing::family;
 /// Tokens of `<think>` and `</think>` in the model below.
 const THINK: usize = family::VOCABULARY - 4;
 
-/// A model of random weights that can think, with this template.
+/// Random model with reasoning and this template.
 fn speaker(name: &str, template: Option<&str>) -> String {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
@@ -24,7 +24,7 @@ fn speaker(name: &str, template: Option<&str>) -> String {
 
 const CHATML: &str = "<|im_start|>";
 
-/// `llama2 chat` with this on standard input: what it answers and what it says.
+/// Runs `llama2 chat` with this on standard input; returns its output and its messages.
 fn chat<const N: usize>(args: [&str; N], input: &str) -> (String, String) {
     let talk = llama2_with_input(args, input.as_bytes());
     let said = text(&talk.stderr);
@@ -390,7 +390,7 @@ fn what_is_piped_into_run_is_its_prompt() {
     assert_eq!(chat(story, "Tim found a key\n").0, named);
 }
 
-/// Where standard input is closed.
+/// With standard input closed.
 #[cfg(unix)]
 #[test]
 fn nothing_hangs_without_standard_input() {
@@ -436,8 +436,8 @@ fn the_context_is_said_and_why_it_is_no_longer() {
     let _: PathBuf = model.into();
 }
 
-/// On a terminal Ctrl-C stops an answer, and at the question the chat. `llama2 chat` has a session
-/// of its own there: see `terminal.rs`.
+/// On a terminal, Ctrl-C stops an answer, and ends the chat at the question. `llama2 chat` has its
+/// own session there: see `terminal.rs`.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_stops_the_answer_and_another_one_the_chat() {

@@ -1,4 +1,4 @@
-//! The command as its users meet it: flags, chat, status, info.
+//! The command as users see it: flags, chat, status, info.
 
 mod common;
 
@@ -77,7 +77,7 @@ fn flags_mean_what_they_mean_to_run_c() {
     assert!(text(&inner.stdout).starts_with("a\nb\r\n"), "{inner:?}");
 }
 
-/// The prompt is any bytes; what is printed is UTF-8 all the same.
+/// The prompt may be any bytes; the output is UTF-8 all the same.
 #[cfg(unix)]
 #[test]
 fn a_prompt_that_is_not_utf8() {

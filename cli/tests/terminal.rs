@@ -1,5 +1,4 @@
-//! `llama2 chat` at a terminal: what is typed and shown there, its files, and the terminal as it
-//! was before.
+//! `llama2 chat` on a terminal: input, output, files, and the terminal's modes before and after.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -13,12 +12,12 @@ use common::{Terminal, models};
 use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
-/// How the terminal is before and after.
+/// Modes of the terminal before and after.
 const AS_EVER: [bool; 3] = [true; 3];
-/// How it is in between.
+/// Modes of the terminal during the session.
 const SINGLE_KEYS: [bool; 3] = [false; 3];
 
-/// An empty folder of this name.
+/// Creates an empty folder of this name.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -26,12 +25,12 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A model of random weights that chats.
+/// Writes a random model with a chat template.
 fn speaker(path: &Path) {
     speaker_of(path, &[]);
 }
 
-/// The same with words of its own.
+/// Writes a random model with a chat template and these words in its vocabulary.
 fn speaker_of(path: &Path, words: &[&str]) {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
@@ -233,7 +232,8 @@ fn a_resized_terminal_and_one_that_was_given_back() {
     assert_eq!(terminal.modes(), SINGLE_KEYS);
 }
 
-/// No control sequence but those of the line being typed, no bell, no override.
+/// Returns true if there are no control sequences except those of the input line, no bell, and no
+/// bidirectional overrides.
 fn is_plain(shown: &str) -> bool {
     ![
         "\x1b]", "\x07", "\u{9b}", "\u{202e}", "\u{2066}", "\x1b[31m",

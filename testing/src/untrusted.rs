@@ -1,6 +1,5 @@
-//! Uses of bytes that nobody vouches for: one function for each kind of input, for the
-//! fuzzers (`fuzz/`) and for the test that replays what they found. Each panics where a promise is
-//! broken.
+//! Use of untrusted bytes: one function per kind of input, for the fuzzers (`fuzz/`) and for the
+//! test that replays their findings. Each panics if a promise is broken.
 
 use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
 
@@ -21,17 +20,17 @@ use llama2_engine::{
 
 use crate::{Maker, bundled, gauge::bounded, load, seeds};
 
-/// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things
-/// of a file, an empty text or a tensor of one number, take 8 bytes there and up to this many times
-/// as much here.
+/// Opening a file of n bytes must use at most `SHARE` · n + `FLOOR` bytes at once. The smallest
+/// things in a file, an empty text or a tensor of one number, take 8 bytes there and up to this
+/// many times as much here.
 const SHARE: u64 = 24;
 const FLOOR: u64 = 256 << 10;
-/// Models of more memory are opened, and not run.
+/// Models that need more memory are opened, but not run.
 const RUN_BELOW: u64 = 8 << 20;
-/// Most characters of a sentence about a file.
+/// Longest sentence about a file, in characters.
 const SENTENCE: usize = 420;
 
-/// An error is one sentence of some length.
+/// Checks that an error is one sentence of bounded length.
 fn sentence(error: impl Display) {
     let said = error.to_string();
     let length = said.chars().count();
@@ -39,7 +38,7 @@ fn sentence(error: impl Display) {
     assert!(!said.chars().any(char::is_control), "{said:?}");
 }
 
-/// A GGUF file, or several that are a split model: each behind `PART` and its length as u32.
+/// GGUF file, or several that are a split model: each preceded by `PART` and its length as u32.
 pub fn gguf(bytes: &[u8]) {
     let mut parts = Vec::new();
     let mut rest = bytes;
@@ -67,7 +66,7 @@ pub fn gguf(bytes: &[u8]) {
     run(opened, &mut source, tokenizer.as_ref());
 }
 
-/// What `llama2 info --all` shows.
+/// Lists what `llama2 info --all` shows.
 fn list(source: &mut dyn ByteSource) {
     let shown = gguf::metadata(source, &mut |key, value| {
         assert!(key.len() <= 65_535 && !value.to_string().is_empty());
@@ -82,7 +81,7 @@ fn list(source: &mut dyn ByteSource) {
     }
 }
 
-/// A checkpoint of llama2.c's.
+/// Checkpoint of llama2.c.
 pub fn llama2c(bytes: &[u8]) {
     if bytes.starts_with(b"GGUF") {
         return;
@@ -93,7 +92,7 @@ pub fn llama2c(bytes: &[u8]) {
     run(opened, &mut source, None);
 }
 
-/// Runs some tokens of what could be opened, in as much memory as it said that it needs.
+/// Runs some tokens of a checkpoint, within the memory that it claims to need.
 fn run(
     opened: Result<Checkpoint, Error>,
     source: &mut dyn ByteSource,
@@ -140,7 +139,7 @@ fn run(
     }
 }
 
-/// Three tokens, one by one or together, and what a sampler makes of them.
+/// Processes three tokens, one by one or together, and samples.
 fn pass(model: &Model, kv: KvType, positions: usize) {
     let config = &model.config;
     let options = Options {
@@ -179,7 +178,7 @@ fn with(positions: usize) -> Options<'static> {
     }
 }
 
-/// A text and a turn of a dialog.
+/// Processes a text and a turn of a dialog.
 fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     let (vocab_size, seq_len) = (model.config.vocab_size, positions);
     let mut sampler = Sampler::with(vocab_size, SamplerParams::default(), 3);
@@ -204,7 +203,7 @@ fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     }
 }
 
-/// A tokenizer.bin.
+/// A `tokenizer.bin`.
 pub fn tokenizer(bytes: &[u8]) {
     let most = SHARE * bytes.len() as u64 + FLOOR;
     match bounded("loading", most, || Tokenizer::load(&mut &bytes[..])) {
@@ -220,7 +219,7 @@ pub fn tokenizer(bytes: &[u8]) {
     }
 }
 
-/// Encodes `text` in every way and decodes it: the bytes that would be shown.
+/// Encodes `text` in every way and decodes it; returns the bytes that would be shown.
 fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
     let count = tokenizer.vocab_size() as u32;
     let all = tokenizer.encode(text, false, true);
@@ -241,7 +240,7 @@ fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
     shown
 }
 
-/// A dialog's tokens: in the vocabulary, and no control token of what people say.
+/// Checks a dialog's tokens: all in the vocabulary, and none of messages is a control token.
 fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
     let marks = |system, user| {
         let mut tokens = Vec::new();
@@ -258,12 +257,12 @@ fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
     let _ = marks(Some(said), said);
 }
 
-/// Tokenizers that texts are tried with: llama2.c's, the same from a GGUF file, and byte-level BPE
-/// in all its ways of cutting.
+/// Tokenizers for texts: llama2.c's, the same from a GGUF file, and byte-level BPE with all
+/// pre-tokenizers.
 struct Vocabularies {
     scored: Vec<Tokenizer>,
     byte_level: Vec<Tokenizer>,
-    /// A random model that speaks the byte-level ones.
+    /// Random model with a byte-level vocabulary.
     model: Model,
 }
 
@@ -294,8 +293,8 @@ static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
     }
 });
 
-/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which
-/// vocabulary it is for.
+/// Any text: the first byte chooses the number of repetitions, the size of pieces, and the
+/// vocabulary.
 pub fn tokenisation(bytes: &[u8]) {
     let Some((&how, text)) = bytes.split_first() else {
         return;
@@ -371,7 +370,7 @@ pub fn tokenisation(bytes: &[u8]) {
     }
 }
 
-/// What a model says has none of the stop strings in it.
+/// Checks that generated text contains none of the stop strings.
 fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");

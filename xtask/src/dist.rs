@@ -1,5 +1,5 @@
-//! Files to give to people: the application, by itself, in an image to write to a stick and in a
-//! .zip to unpack onto one; the command; checksums, licences.
+//! Files for distribution: the application, by itself, in an image for USB sticks and in a .zip to
+//! unpack onto one; the command; checksums and licences.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     shell::{check, output, root, target},
 };
 
-/// Makes all of it, in `target/dist`.
+/// Creates all of them, in `target/dist`.
 pub fn dist() -> Result<()> {
     let built = build::build()?;
     let folder = target().join("dist");
@@ -81,7 +81,7 @@ pub fn dist() -> Result<()> {
     Ok(())
 }
 
-/// gzip without a time in its header: the same bytes each time.
+/// Compresses with gzip without a time in its header: the same bytes each time.
 fn compress(from: &Path, to: &Path) -> Result<()> {
     let mut packed = GzBuilder::new()
         .mtime(0)
@@ -99,7 +99,8 @@ fn compress(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A .zip of these files, without times: the same bytes each time (PKWARE's APPNOTE 6.3.10, 4.3).
+/// Makes a .zip of these files without times: the same bytes each time (PKWARE's APPNOTE 6.3.10,
+/// 4.3).
 fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
@@ -148,10 +149,10 @@ fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Crates with tables made from Unicode's data have this in front of their names.
+/// Prefix of crates with tables generated from Unicode's data.
 const UNICODE: &str = "unicode-";
 
-/// Crates that are linked into the application, by name and version, our own among them.
+/// Crates that are linked into the application, by name and version, including our own.
 fn linked() -> Result<Vec<String>> {
     let mut tree = Command::new(setup::cargo());
     tree.current_dir(root()).args([
@@ -177,7 +178,7 @@ fn linked() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The licence texts of everything that is linked into the application.
+/// Licence texts of everything that is linked into the application.
 fn licences() -> Result<String> {
     let cargo = setup::cargo();
     let metadata = output(Command::new(&cargo).current_dir(root()).args([

@@ -1,4 +1,5 @@
-//! Downloads models by name: resumed where they broke off, and checked before they get their names.
+//! Downloads models by name: resumed after interruptions, and checked before they get their final
+//! names.
 
 use std::{
     fs,
@@ -42,11 +43,11 @@ enum Name {
     stories110M,
 }
 
-/// A file of the hub.
+/// File on the hub.
 struct Item {
-    /// Its path below the base URL.
+    /// Path below the base URL.
     path: &'static str,
-    /// Its name here.
+    /// Name of the local file.
     name: &'static str,
     size: u64,
     sha256: &'static str,
@@ -130,7 +131,7 @@ pub fn fetch(args: &FetchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Gets one file: nothing if it is there and right, the rest if a part is there.
+/// Downloads one file: nothing if it is complete, the rest if a part exists.
 fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     let path = folder.join(item.name);
     if path.exists() {
@@ -179,7 +180,7 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Bytes that may be written into a folder, where POSIX' df tells.
+/// Bytes that can be written into a folder, if POSIX' df reports it.
 fn free(folder: &Path) -> Option<u64> {
     let told = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
     let text = String::from_utf8(told.stdout).ok()?;
@@ -187,10 +188,10 @@ fn free(folder: &Path) -> Option<u64> {
     blocks.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// How curl failed: its exit status, and the server's last answer (an HTTP status, 000 for none).
+/// Failure of curl: its exit status, and the server's last answer (an HTTP status, 000 for none).
 type Failure = (Option<i32>, String);
 
-/// Downloads the rest of `url` to the end of `part`.
+/// Downloads the rest of `url` and appends it to `part`.
 fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
     let mut curl = Command::new("curl");
     curl.args([
@@ -217,7 +218,7 @@ fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
     Ok(Err((output.status.code(), answer)))
 }
 
-/// curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
+/// Describes curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
 fn explain(code: Option<i32>, answer: &str, url: &str) -> String {
     let reason = match (code, answer) {
         (Some(6), _) => "the host's name cannot be looked up: is there a network?",
@@ -238,7 +239,7 @@ fn explain(code: Option<i32>, answer: &str, url: &str) -> String {
     format!("{url}: {reason}")
 }
 
-/// Size and SHA-256.
+/// Checks size and SHA-256.
 fn check(path: &Path, item: &Item) -> Result<(), String> {
     let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
     let size = file.metadata().map_err(|error| error.to_string())?.len();
@@ -262,7 +263,7 @@ fn check(path: &Path, item: &Item) -> Result<(), String> {
     }
 }
 
-/// Bytes as hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -289,7 +290,8 @@ mod tests {
         }
     }
 
-    /// A server that gives `count` requests this answer, whatever they ask for; it knows no ranges.
+    /// Server that answers `count` requests in this way, whatever they request; it does not support
+    /// ranges.
     fn answer(head: &'static str, body: &'static [u8], count: usize) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -310,8 +312,8 @@ mod tests {
         url
     }
 
-    /// A server for `count` requests, which cuts its first answer after `cut` bytes; the requests'
-    /// heads.
+    /// Server for `count` requests, which cuts its first answer after `cut` bytes. Returns its
+    /// address and the requests' heads.
     fn serve(
         body: &'static [u8],
         count: usize,
