@@ -122,27 +122,27 @@ pub enum Action {
 const EXAMPLES: &str = "\
 Examples:
   llama2 run                                   a story by the bundled model
-  llama2 run -i \"Tim found a key\" -s 7         go on from these words; the seed fixes the rest
-  llama2 run stories15M.bin -t 0               another model's; tokenizer.bin is beside it
-  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  talk with it
-  llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
-  llama2 bench stories15M.bin                  how fast it runs here
+  llama2 run -i \"Tim found a key\" -s 7         continue this text; the seed fixes the result
+  llama2 run stories15M.bin -t 0               another model, with tokenizer.bin beside it
+  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  chat with a model
+  llama2 info stories15M.bin                   describe the file and the memory it needs
+  llama2 bench stories15M.bin                  measure how fast it runs here
   llama2 quantize stories15M.bin stories15M.gguf --type q8_0
                                                a quarter of its size, for llama.cpp too
 
 Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of
-the llama architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite.";
+the architectures llama, qwen2, qwen3 and granite, in every common type from F32 to Q2_K.";
 
 const RUN_HELP: &str = "\
-The generated text alone goes to standard output; speed and everything else to standard error.
-Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line. -h is
-a shorter help.
+Only the generated text goes to standard output; speed and everything else to standard error.
+Exit status: 0 success, 1 problem with a file or the prompt, 2 problem with the command line.
+-h shows a shorter help.
 
 Examples:
-  llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
-  llama2 run stories260K.bin -z tok512.bin     a checkpoint with a tokenizer of its own
+  llama2 run -t 0.8 -p 0.9 -n 200              a little less random, at most 200 tokens
+  llama2 run stories260K.bin -z tok512.bin     a checkpoint with its own tokenizer
   echo 'Once upon a time' | llama2 run         the prompt from standard input, as with -f -
-  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as run.c has it";
+  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as in run.c";
 
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
@@ -235,22 +235,22 @@ pub struct ChatArgs {
 
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
-granite, phi3; one of no known family is taken for chatml's, and the command says so. A GGUF model
-without one goes on from what you type: nothing lets it go on. A llama2.c checkpoint tells a story
-for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is
-full, the oldest turns are forgotten, and the system prompt is kept.
+granite, phi3; an unknown one is treated as chatml, with a warning. A GGUF model without a template
+continues what you type. A llama2.c checkpoint tells a story for each line; with a system prompt
+(-y) it chats as in run.c. When the context is full, the oldest turns are forgotten, but the system
+prompt is kept.
 
-On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab
-completes, Esc or Ctrl-C stops an answer and keeps what was said, /help lists the commands, Ctrl-D
-or /exit leaves. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines).
-/config writes the settings to LLAMA2.CFG in this folder, which is read when a chat begins; the
-command line goes before it. /model offers the .gguf and .bin files of this folder and of the
-model's. NO_COLOR in the environment leaves colours out.
+On a terminal it is the same session as in llama2.efi: lines can be edited, Up recalls earlier ones,
+Tab completes, Esc or Ctrl-C stops an answer and keeps the text so far, /help lists the commands,
+Ctrl-D or /exit leaves. /save and /load keep conversations as files in this folder (NAME.JSL, JSON
+Lines). /config writes the settings to LLAMA2.CFG in this folder, which is read when a chat begins;
+the command line takes precedence. /model offers the .gguf and .bin files of this folder and of the
+model's. If NO_COLOR is set in the environment, no colours are used.
 
-Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a
-question (empty ones are passed over; with -f - all of it is one), its end is the chat's, and only
-answers are written to standard output, thoughts and everything else to standard error; there are no
-commands, and LLAMA2.CFG is not read.
+If standard input or output is not a terminal, or TERM is dumb, each line of standard input is a
+question (empty ones are skipped; with -f - all of it is one), and the chat ends with the input.
+Only answers are written to standard output, reasoning and everything else to standard error; there
+are no commands, and LLAMA2.CFG is not read.
 
 Examples:
   llama2 chat                                            stories by the bundled model
@@ -308,9 +308,9 @@ pub struct QuantizeArgs {
 
 const QUANTIZE_HELP: &str = "\
 Examples:
-  llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for us
-  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a number, for llama.cpp too
-  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m 16 bits to under a third";
+  llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for llama2
+  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits per number, for llama.cpp too
+  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m less than a third of 16 bits";
 
 /// Arguments of `llama2 convert`.
 #[derive(Group)]
@@ -365,8 +365,8 @@ pub struct SplitArgs {
 }
 
 const SPLIT_HELP: &str = "\
-FAT32, which USB sticks and EFI system partitions have, ends at 4 GiB a file. All parts go into one
-folder; llama2, llama2.efi and llama.cpp read them as one model.
+FAT32, the file system of USB sticks and EFI system partitions, limits files to 4 GiB. Keep all
+parts in one folder; llama2, llama2.efi and llama.cpp read them as one model.
 
 Example:
   llama2 split Llama-3.1-8B-Instruct-Q4_K_M.gguf -o /media/stick/LLAMA8B";
@@ -513,19 +513,18 @@ pub struct InfoArgs {
 }
 
 const BENCH_HELP: &str = "\
-The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128
-the generation of 128, one after another, without sampling; t/s are tokens a second, mean
-\u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys and values) that they
-go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes
-as a generated token needs, before and after each test, and \"of read\" what share of that
-the weights come to. GHz is about the clock that the core ran at, \u{2013} where it changed
-by more than a tenth. A context that is too short for a test is lengthened, as llama-bench
-does.
+The tests have llama-bench's names: pp512 processes a prompt of 512 random tokens at once,
+tg128 generates 128 tokens one after another, without sampling; t/s are tokens per second,
+mean \u{b1} standard deviation. GB/s are the weights (and, after +, the keys and values) that
+a test reads, in 10\u{2079} bytes; read GB/s is the rate at which the same threads read as many
+bytes as a generated token needs, before and after each test, and \"of read\" is the weights'
+share of it. GHz is the core's approximate clock, or \u{2013} if it changed by more than a
+tenth. A context that is too short for a test is lengthened, as in llama-bench.
 
 Examples:
   llama2 bench stories15M.bin stories110M.bin -t 1,2
-  llama2 bench stories110M.bin -p 0 -n 16 -d 10,1000     how much a long context costs
-  llama2 bench --read 1073741824 -t 1,2                  how fast memory is, without any model";
+  llama2 bench stories110M.bin -p 0 -n 16 -d 10,1000     the cost of a long context
+  llama2 bench --read 1073741824 -t 1,2                  the speed of memory, without a model";
 
 #[derive(Group)]
 #[command(after_help = BENCH_HELP, args_override_self = true)]

@@ -55,7 +55,7 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
             return Err(Failure::about(
                 &sibling,
                 format!(
-                    "there is no such file, and {} is one of {} parts of a model; put all of them into one folder",
+                    "no such file, and {} is one of {} parts of a model; put all of them into one folder",
                     failure::name(path),
                     part.count
                 ),
@@ -88,9 +88,9 @@ const FOLDER: &str = "is a folder, not a file; name the file in it";
 /// Describes the system's error, with advice.
 pub fn explain(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file; check the name".into(),
+        io::ErrorKind::NotFound => "no such file; check the name".into(),
         io::ErrorKind::IsADirectory => FOLDER.into(),
-        io::ErrorKind::PermissionDenied => "may not be read by you; check its permissions".into(),
+        io::ErrorKind::PermissionDenied => "permission denied; check its permissions".into(),
         _ => error.to_string(),
     }
 }

@@ -71,7 +71,7 @@ fn help(spec: &Spec) -> String {
     let help = spec.help.trim_end_matches('.');
     match (spec.param, spec.defaults) {
         (Param::Steps, _) => format!(
-            "{help}. In a GGUF model's chat: most tokens of an answer [default: 256; there 1024]"
+            "{help}. In a GGUF model's chat: maximum tokens per answer [default: 256; there 1024]"
         ),
         (Param::LogitBias, _) => {
             format!("{help}: TOKEN=NUMBER; may be given several times")
@@ -82,7 +82,7 @@ fn help(spec: &Spec) -> String {
             defaults.run_c, defaults.llama_cpp
         ),
         (_, Defaults::Sampler(defaults)) => format!("{help} [default: {}]", defaults.run_c),
-        _ => match spec.note.strip_prefix("Without it: ") {
+        _ => match spec.note.strip_prefix("Default: ") {
             Some(default) => format!("{help} [default: {}]", default.trim_end_matches('.')),
             None => help.into(),
         },

@@ -159,8 +159,8 @@ fn tokenizer(
             );
             let template = match Template::of_tokenizer(&found.tokenizer) {
                 Some(template) if template.is_known() => template.name(),
-                Some(_) => "of no family that is known: chatml's is taken",
-                None => "none: it goes on from a text",
+                Some(_) => "of an unknown family, treated as chatml",
+                None => "none: it continues a text",
             };
             Ok((said, Some(template.into())))
         }

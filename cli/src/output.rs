@@ -129,7 +129,7 @@ pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
     }
 }
 
-const THERE: &str = "is there already; --force writes over it";
+const THERE: &str = "already exists; --force overwrites it";
 
 /// Deletes leftovers of a killed command whose names begin like `wanted`, and checks that there is
 /// enough room.
@@ -274,7 +274,7 @@ pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::AlreadyExists => THERE.into(),
         io::ErrorKind::NotFound => "its folder is not there; make it first".into(),
         io::ErrorKind::PermissionDenied => {
-            "may not be written by you; check its folder's permissions".into()
+            "permission denied; check its folder's permissions".into()
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "its disk is full; make room, or name another disk".into()
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(names(&folder).len(), 5);
         assert!(keep(&[first], false).is_ok());
         // What has appeared meanwhile stays.
-        assert!(sentence(keep(&[second], false)).contains("m.gguf: is there already"));
+        assert!(sentence(keep(&[second], false)).contains("m.gguf: already exists"));
         assert_eq!(fs::read(&wanted).unwrap(), b"whole");
         assert_eq!(names(&folder).len(), 4, "{:?}", names(&folder));
         // All or none.

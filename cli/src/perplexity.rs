@@ -28,7 +28,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     if context.positions() < 2 {
         return Err(Failure::about(
             &vocabulary.name,
-            "a context of one position foresees nothing",
+            "a context of one position predicts nothing",
         ));
     }
     if let Some(character) = vocabulary.tokenizer.lacks(&text) {

@@ -208,22 +208,22 @@ pub fn help(place: Place, width: usize) -> String {
 const KEYS: [(&str, &str); 9] = [
     (
         "\\ at the end",
-        "A backslash, then Return: the text goes on in another line. Alt-Enter does so too.",
+        "A backslash, then Return, begins another line; so does Alt-Enter.",
     ),
-    ("//text", "Says a text that begins with a slash."),
+    ("//text", "Sends a text that begins with a slash."),
     ("Tab", "Completes commands and names."),
-    ("Up, Down", "Bring back what was typed before."),
+    ("Up, Down", "Recall earlier lines."),
     (
         "Ctrl-R",
-        "Finds what was typed before by a part of it; again for an older one, Esc leaves it.",
+        "Searches earlier lines; again for an older one, Esc cancels.",
     ),
     (
         "PgUp, PgDn",
-        "Show what was said before, where the whole screen is ours; else the terminal does.",
+        "Scroll the full screen; elsewhere the terminal scrolls.",
     ),
-    ("Ctrl-L", "Empties the screen."),
-    ("Esc, Ctrl-C", "Stop a reply; what was said stays."),
-    ("Ctrl-D", "On an empty line: leaves."),
+    ("Ctrl-L", "Clears the screen."),
+    ("Esc, Ctrl-C", "Stop a reply; the text so far stays."),
+    ("Ctrl-D", "Leaves, on an empty line."),
 ];
 
 /// Appends two columns, of which the second is wrapped; without enough room it is put below the
@@ -262,7 +262,7 @@ pub fn help_of(entry: &CommandEntry, width: usize) -> String {
     row("", entry.help, 2, width, &mut out);
     if !entry.also.is_empty() {
         let names: Vec<String> = entry.also.iter().map(|name| format!("/{name}")).collect();
-        out.push_str(&format!("  The same: {}\n", names.join(", ")));
+        out.push_str(&format!("  Also: {}\n", names.join(", ")));
     }
     out
 }
@@ -384,7 +384,7 @@ mod tests {
         }
         assert!(!help(Place::Hosted, 80).contains("/reboot"));
         let text = help_of(&find("exit").unwrap(), 80);
-        assert_eq!(text, "/exit\n  Leave.\n  The same: /quit, /bye\n");
+        assert_eq!(text, "/exit\n  Leave.\n  Also: /quit, /bye\n");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Overrides, Vec<String>), String> {
         overrides.set(param, value);
     }
     if left > 0 {
-        warnings.push(format!("{left} more keys are not known and were left out"));
+        warnings.push(format!("{left} more unknown keys were ignored"));
     }
     Ok((overrides, warnings))
 }
@@ -155,14 +155,14 @@ fn unknown(key: &str) -> String {
         None => "the LLAMA2.CFG of a disk image explains all keys".to_string(),
     };
     let key = short(key, QUOTED);
-    format!("the key \"{key}\" is not known and was left out; {advice}")
+    format!("the key \"{key}\" is unknown and was ignored; {advice}")
 }
 
 /// Text of a new file that explains every key and sets the given ones.
 pub fn text(overrides: &Overrides) -> String {
     let mut text = String::from(
-        "# Configuration of llama2.efi (TOML). Take the # before a key away to set it.\n\
-         # The UEFI Shell's command line wins over this file: llama2.efi --help shows its flags.\n",
+        "# Configuration of llama2.efi (TOML). Remove the # before a key to set it.\n\
+         # The UEFI Shell's command line overrides this file: llama2.efi --help shows its flags.\n",
     );
     for spec in explained() {
         let blank = if spec.note.is_empty() { "" } else { " " };
@@ -170,8 +170,8 @@ pub fn text(overrides: &Overrides) -> String {
         text.push_str("\n# ");
         if spec.param == Param::TopK {
             text.push_str(
-                "From here to logit_bias: llama.cpp's samplers. Without a key, in a .gguf model's \
-                 chat the value after the =;\n# everywhere else it is off. ",
+                "From here to logit_bias: llama.cpp's samplers. Numbers shown are the defaults in a \
+                 .gguf model's chat;\n# elsewhere the samplers are off by default. ",
             );
         }
         let shown = overrides.get(spec.param).filter(|_| !spec.secret);
@@ -532,7 +532,7 @@ mod tests {
         (0..5000).for_each(|i| writeln!(many, "key{i} = 1").unwrap());
         let (_, warnings) = parse(many.as_bytes()).unwrap();
         assert_eq!(warnings.len(), MOST_WARNINGS + 1);
-        assert!(warnings[MOST_WARNINGS].starts_with("4992 more keys"));
+        assert!(warnings[MOST_WARNINGS].starts_with("4992 more unknown keys"));
 
         let long = "x".repeat(50_000);
         let (_, warnings) = parse(format!("{long} = 1\n'\u{200b}{long}' = 2").as_bytes()).unwrap();

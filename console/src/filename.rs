@@ -38,28 +38,26 @@ pub fn of(name: &str) -> Result<String, String> {
         .find(|&letter| !is_plain(letter) || letter.is_control() || "/\\:*?\"<>|".contains(letter))
     {
         return refuse(format!(
-            "it holds {letter:?}; use letters, digits, blanks, - and _"
+            "it contains {letter:?}; use letters, digits, spaces, - and _"
         ));
     }
     let count = stem.chars().count();
     if count > LONGEST {
-        return refuse(format!("it has {count} characters; {LONGEST} are the most"));
+        return refuse(format!("it has {count} characters, more than {LONGEST}"));
     }
     if stem.starts_with('.') || stem.ends_with(['.', ' ']) {
-        return refuse("it begins or ends with a point or a blank; leave that out".to_string());
+        return refuse("it begins or ends with a dot or a space; remove it".to_string());
     }
     // UEFI's file names are UCS-2.
     if stem.chars().any(|letter| u32::from(letter) > 0xffff) {
-        return refuse(
-            "it holds a character that UEFI has no code for; leave that out".to_string(),
-        );
+        return refuse("it contains a character that UEFI cannot represent; remove it".to_string());
     }
     let device = stem.split('.').next().unwrap_or_default().trim_end();
     let numbered = device.len() == 4 && (is(device.get(..3), "COM") || is(device.get(..3), "LPT"));
     if DEVICES.iter().any(|name| is(Some(device), name))
         || numbered && device.ends_with(|last: char| last.is_ascii_digit())
     {
-        return refuse("Windows keeps it for a device; choose another".to_string());
+        return refuse("Windows reserves it for a device; choose another".to_string());
     }
     let short = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     if count <= 8 && stem.chars().all(short) && is(Some(extension), EXTENSION) {
@@ -154,17 +152,17 @@ mod tests {
         for (name, words) in [
             ("", "nothing before its extension"),
             (".jsl", "nothing before its extension"),
-            ("a/b", "it holds '/'"),
-            ("..\\x", "it holds '\\\\'"),
-            ("a\nb", "it holds '\\n'"),
-            ("what?", "it holds '?'"),
-            (".hidden", "begins or ends with a point"),
-            ("end.", "begins or ends with a point"),
-            ("x .jsl", "begins or ends with a point or a blank"),
+            ("a/b", "it contains '/'"),
+            ("..\\x", "it contains '\\\\'"),
+            ("a\nb", "it contains '\\n'"),
+            ("what?", "it contains '?'"),
+            (".hidden", "begins or ends with a dot"),
+            ("end.", "begins or ends with a dot"),
+            ("x .jsl", "begins or ends with a dot or a space"),
             ("nul", "a device"),
             ("Con.x", "a device"),
             ("COM1", "a device"),
-            ("🙂", "no code for"),
+            ("🙂", "cannot represent"),
         ] {
             let error = of(name).unwrap_err();
             assert!(error.contains(words), "{name}: {error}");

@@ -20,7 +20,7 @@ pub fn apply(settings: &mut Overrides, command: &Command) -> Option<String> {
         if let Err(most) = settings.add(*param, value.clone()) {
             let (command, what) = (param.spec().commands[0], list(*param));
             return Some(format!(
-                "{most} {what} are the most: /{command} off removes them"
+                "no more than {most} {what} are allowed: /{command} off removes them"
             ));
         }
     }
@@ -105,7 +105,7 @@ mod tests {
         let mut settings = Overrides::default();
         for (line, said) in [
             ("/temp", "temperature 0.8"),
-            ("/temp 0", "temperature 0 (the likeliest token each time)"),
+            ("/temp 0", "temperature 0 (the most likely token each time)"),
             ("/top_p 1", "top_p 1 (keeps all)"),
             ("/top_p 0.9", "top_p 0.9"),
             ("/top_k 0", "top_k 0 (keeps all)"),
@@ -163,7 +163,7 @@ mod tests {
                 },
             );
         }
-        let most = "64 texts to stop at are the most: /stop off removes them";
+        let most = "no more than 64 texts to stop at are allowed: /stop off removes them";
         assert_eq!(last.as_deref(), Some(most));
         assert_eq!(settings.texts(Param::Stop).map(Vec::len), Some(64));
     }

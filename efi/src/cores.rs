@@ -101,7 +101,7 @@ pub fn words(
         DispatchMode::Alone(why) => format!("1 of {all} used ({why})"),
         DispatchMode::Together => format!("{upto}{workers} of {all} used"),
         DispatchMode::Elsewhere => {
-            format!("{upto}{workers} of {all} used, and the first one to show what they make")
+            format!("{upto}{workers} of {all} used, and the first one to show the results")
         }
     };
     if wanted.is_none() && choice.cores < choice.usable && !matches!(mode, DispatchMode::Alone(_)) {

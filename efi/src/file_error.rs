@@ -48,10 +48,10 @@ impl fmt::Display for FileError {
                 f.write_str("it is write-protected; unlock it, or plug in another drive")
             }
             FileError::Marked => {
-                f.write_str("that file is marked as read-only; take another name")
+                f.write_str("that file is marked as read-only; choose another name")
             }
-            FileError::Folder => f.write_str("that is a folder; take another name"),
-            FileError::Missing => f.write_str("there is no such file"),
+            FileError::Folder => f.write_str("that is a folder; choose another name"),
+            FileError::Missing => f.write_str("no such file"),
             FileError::Gone(status) => write!(
                 f,
                 "the drive does not answer ({status}); see that it is plugged in, and try again"
@@ -63,11 +63,11 @@ impl fmt::Display for FileError {
                 Grouped(*most)
             ),
             FileError::Changed => f.write_str(
-                "what was read back is not what was written; the drive may be failing: take another one",
+                "what was read back is not what was written; the drive may be failing: use another one",
             ),
             FileError::Left(name) => write!(
                 f,
-                "the firmware does not rename files, and writing it again failed; everything is in {name} there: copy it"
+                "the firmware cannot rename files, and writing it again failed; the complete text is in {name} there: copy it"
             ),
             FileError::Other(status) => write!(f, "the firmware says {status}; try another drive"),
         }
@@ -94,7 +94,10 @@ mod tests {
                 FileError::TooLarge(2000, 1000),
                 "has 2000 bytes, but may have 1000",
             ),
-            (FileError::Left("A.TMP".into()), "everything is in A.TMP"),
+            (
+                FileError::Left("A.TMP".into()),
+                "the complete text is in A.TMP",
+            ),
             (FileError::NoVolume, "plug in a drive"),
         ] {
             let sentence = trouble.to_string();

@@ -38,7 +38,7 @@ impl fmt::Display for Refused {
             ),
             Refused::Memory(width, height) => write!(
                 f,
-                "the full-screen interface needs {} MiB for {width} x {height} pixels, and the memory was refused: use display = \"text\"",
+                "the full-screen interface needs {} MiB for {width} x {height} pixels, but the memory could not be allocated: use display = \"text\"",
                 width
                     .saturating_mul(*height)
                     .saturating_mul(4)

@@ -34,9 +34,9 @@ pub fn help() -> String {
         column += 1 + flag.len();
         text.extend([" ", &flag]);
     }
-    text + "\nA word with spaces goes into quotes: -i \"Once upon a time\"\n\
-            With --exit it tells one story and ends; without it, /help tells the rest.\n\
-            Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a\n\
+    text + "\nPut text with spaces in quotes: -i \"Once upon a time\"\n\
+            With --exit it tells one story and ends; otherwise /help lists the commands.\n\
+            Without a checkpoint it uses the one named in LLAMA2.CFG, one found on a\n\
             volume, or the model inside this file. See the README."
 }
 
@@ -57,26 +57,28 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
                 continue;
             }
             let Some(value) = attached.or_else(|| words.next()) else {
-                return Err(format!("{name} needs a value behind it"));
+                return Err(format!("{name} needs a value after it"));
             };
             let parsed = spec
                 .parse_flag(value)
                 .map_err(|allowed| format!("{name} {value} is not {allowed}"))?;
             if let Err(most) = values.add(spec.param, parsed) {
-                return Err(format!("{name} {value} is one more than {most}, the most"));
+                return Err(format!(
+                    "{name} {value} is one more than the {most} allowed"
+                ));
             }
         } else if word.len() > 1 && word.starts_with('-') {
-            return Err(format!("the option {word} is not known; --help shows all"));
+            return Err(format!("unknown option {word}; --help lists all"));
         } else if values.get(Param::Model).is_none() {
             values.set(Param::Model, ParamValue::Text(word.to_string()));
         } else {
             return Err(format!(
-                "{word} is one checkpoint too many; a text with spaces goes into quotes"
+                "{word} is one checkpoint too many; put text with spaces in quotes"
             ));
         }
     }
     if values.get(Param::Prompt).is_some() && values.get(Param::PromptFile).is_some() {
-        return Err("-i and -f both give a prompt; take one".into());
+        return Err("-i and -f both give a prompt; use one of them".into());
     }
     Ok(CommandLine::Run(Box::new(values)))
 }

@@ -56,10 +56,10 @@ fn values(spec: &Spec) -> String {
 fn default(spec: &Spec) -> String {
     match spec.defaults {
         Defaults::Sampler(defaults) if defaults.run_c == defaults.llama_cpp => {
-            format!(" Without it: {}.", defaults.run_c)
+            format!(" Default: {}.", defaults.run_c)
         }
         Defaults::Sampler(defaults) => format!(
-            " Without it: {}, in a GGUF model's chat {}.",
+            " Default: {}; in a GGUF model's chat {}.",
             defaults.run_c, defaults.llama_cpp
         ),
         Defaults::Elsewhere if spec.note.is_empty() => String::new(),

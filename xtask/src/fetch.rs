@@ -161,7 +161,7 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     println!("{url} ({} bytes)", item.size);
     let mut ended = curl(&url, &part)?;
     if matches!(ended, Err((Some(33 | 36), _))) && part.exists() {
-        eprintln!("xtask: the server cannot go on from a part; fetching all of it");
+        eprintln!("xtask: the server cannot resume downloads; fetching the whole file");
         fs::remove_file(&part)?;
         ended = curl(&url, &part)?;
     }
@@ -173,7 +173,7 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
         if fs::metadata(&part)?.len() >= item.size {
             fs::remove_file(&part)?;
         }
-        bail!("{url}: {what}; it was not kept under its name: try again, or another --base-url");
+        bail!("{url}: {what}; the download was not kept: try again, or another --base-url");
     }
     fs::rename(&part, &path)?;
     println!("{}: SHA-256 is right", path.display());
@@ -221,20 +221,20 @@ fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
 /// Describes curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
 fn explain(code: Option<i32>, answer: &str, url: &str) -> String {
     let reason = match (code, answer) {
-        (Some(6), _) => "the host's name cannot be looked up: is there a network?",
+        (Some(6), _) => "the host's name cannot be resolved: is there a network?",
         (Some(7 | 28), _) => "the host does not answer: is there a network?",
-        (Some(18), _) => "the connection broke off; the same command goes on from there",
+        (Some(18), _) => "the connection broke; the same command resumes the download",
         (Some(22), "404" | "410") => "the server has no such file",
-        (Some(22), "401" | "403") => "the server does not give it to you",
-        (Some(22), "429") => "the server has been asked too often; try again later",
+        (Some(22), "401" | "403") => "the server denies access",
+        (Some(22), "429") => "the server has had too many requests; try again later",
         (Some(22), _) => {
             return format!("{url}: the server answers HTTP {answer}; try again later");
         }
         (Some(33 | 36), _) => "the server cannot resume",
-        (Some(35 | 51 | 58..=60), _) => "the server's certificate is not to be trusted",
+        (Some(35 | 51 | 58..=60), _) => "the server's certificate is not trusted",
         (Some(23), _) => "the file could not be written: is the disk full?",
         (Some(code), _) => return format!("{url}: curl failed with exit status {code}"),
-        (None, _) => "curl was ended by a signal; the same command goes on from there",
+        (None, _) => "curl was ended by a signal; the same command resumes the download",
     };
     format!("{url}: {reason}")
 }
@@ -471,8 +471,11 @@ mod tests {
         let folder = folder("refused");
         for (head, words) in [
             ("404 Not Found", "the server has no such file"),
-            ("403 Forbidden", "does not give it to you"),
-            ("429 Too Many Requests", "asked too often; try again later"),
+            ("403 Forbidden", "the server denies access"),
+            (
+                "429 Too Many Requests",
+                "too many requests; try again later",
+            ),
             (
                 "503 Service Unavailable",
                 "answers HTTP 503; try again later",

@@ -76,7 +76,7 @@ fn parts(model: &Path) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = paths.collect();
     if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
         bail!(
-            "{}: there is no such file, but the model is split into {}",
+            "{}: no such file, but the model is split into {}",
             missing.display(),
             part.count
         );
@@ -183,7 +183,7 @@ impl Content {
             let is_there = |entry: &Entry| entry.path.to_lowercase() == name.to_lowercase();
             ensure!(
                 !self.entries.iter().any(is_there),
-                "{}: there is a {name} already in the image; give one of them another name",
+                "{}: there is already a {name} in the image; rename one of them",
                 path.display()
             );
             self.file(&name, path);

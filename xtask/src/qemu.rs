@@ -225,7 +225,9 @@ impl Machine {
         if guest.first_byte(Duration::from_secs(10)) {
             return Ok(guest);
         }
-        eprintln!("xtask: KVM is here but does not work: booting without it, more slowly");
+        eprintln!(
+            "xtask: KVM does not work on this machine: using software emulation, which is slow"
+        );
         drop(guest);
         self.start(Accel::Tcg)
     }

@@ -224,7 +224,7 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
             VANISHED
         }
         End::Gone(words) => {
-            eprintln!("\nxtask: QEMU ended before the application did: {words}");
+            eprintln!("\nxtask: QEMU exited before the application finished: {words}");
             VANISHED
         }
     })

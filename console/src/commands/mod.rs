@@ -184,7 +184,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "help",
             "[command]",
-            "List the commands, or tell of one.",
+            "List the commands, or explain one.",
             |_, name| {
                 Ok(Command::Help(if name.is_empty() {
                     None
@@ -203,7 +203,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "model",
             "[name]",
-            "Choose among the models, or switch to one.",
+            "Choose a model from a menu, or switch to one.",
             |_, name| Ok(Command::Model(given(name))),
         )
     },
@@ -212,7 +212,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "system",
             "[text | off]",
-            "Show, set or remove the system prompt; the conversation begins anew.",
+            "Show, set or remove the system prompt; starts a new conversation.",
             |_, text| Ok(Command::System(change(text)?)),
         )
     },
@@ -244,13 +244,13 @@ const LAST: [CommandEntry; 10] = [
     entry(
         "story",
         "[opening]",
-        "Let the model go on from this text, without any chat template.",
+        "Continue this text, without a chat template.",
         |_, text| Ok(Command::Story(given(text))),
     ),
     entry(
         "info",
         "",
-        "Tell of the model, the settings and the machine.",
+        "Show the model, the settings and the machine.",
         |entry, rest| alone(entry, rest, Command::Info),
     ),
     entry(
@@ -273,7 +273,7 @@ const LAST: [CommandEntry; 10] = [
         ..entry(
             "load",
             "[name]",
-            "Go on with a saved conversation, or list them.",
+            "Continue a saved conversation, or list them.",
             |_, name| Ok(Command::Load(given(name))),
         )
     },
@@ -291,7 +291,7 @@ const LAST: [CommandEntry; 10] = [
     },
     CommandEntry {
         only_boot: true,
-        ..entry("reboot", "", "Start the machine again.", |entry, rest| {
+        ..entry("reboot", "", "Restart the machine.", |entry, rest| {
             alone(entry, rest, Command::Reboot)
         })
     },
@@ -306,7 +306,7 @@ const LAST: [CommandEntry; 10] = [
         ..entry(
             "firmware",
             "",
-            "Start the machine into its firmware setup.",
+            "Restart the machine into its firmware setup.",
             |entry, rest| alone(entry, rest, Command::Firmware),
         )
     },
@@ -527,7 +527,7 @@ mod tests {
             ("/reboot now\nplease", "\"now…\""),
             (
                 "/temp warm",
-                "/temp warm will not do: it takes a number of 0 or more, such as /temp 0.8",
+                "/temp warm will not do: it must be a number of 0 or more, such as /temp 0.8",
             ),
             ("/temp -1", "/temp -1"),
             ("/temp nan", "/temp nan"),

@@ -73,12 +73,12 @@ fn checked(name: &str, param: Param, part: &str, typed: &str) -> Result<ParamVal
         let begins = format!("/{name} {} will not do: ", short(typed));
         match (spec.domain, param) {
             (Domain::Word([words @ .., last]), _) => {
-                begins + &format!("it takes {} or {last}", words.join(", "))
+                begins + &format!("it must be {} or {last}", words.join(", "))
             }
             (_, Param::RepeatLastN) if !param.spec().commands.contains(&name) => {
-                begins + &format!("the tokens back are {allowed}, such as /{name} 1.1 64")
+                begins + &format!("the number of tokens must be {allowed}, such as /{name} 1.1 64")
             }
-            _ => begins + &format!("it takes {allowed}{}", example(param, name)),
+            _ => begins + &format!("it must be {allowed}{}", example(param, name)),
         }
     })
 }

@@ -256,7 +256,7 @@ impl ApPool {
         let handle = boot::get_handle_for_protocol::<MpServices>().ok();
         let services = handle.and_then(open::<MpServices>);
         let Some(services) = services.as_ref().and_then(|services| services.get()) else {
-            let why = "the firmware does not tell of others";
+            let why = "the firmware reports no others";
             return ApPool::alone(choose(&[], wanted), wanted, why.into(), fail);
         };
         if hook == Some(Hook::Disabled) {
@@ -313,7 +313,7 @@ impl ApPool {
             let why = match status {
                 Status::NOT_STARTED => "no other is enabled".into(),
                 Status::NOT_READY => "the others are busy".into(),
-                Status::TIMEOUT => "the others do not come back".into(),
+                Status::TIMEOUT => "the others do not return".into(),
                 other => format!("the firmware refuses the others: {other:?}"),
             };
             return ApPool::alone(choose(&processors, wanted), wanted, why, fail);
@@ -487,7 +487,7 @@ impl ApPool {
         leader.open(count);
         if let Err(status) = self.call_and_return(duty::SERVE, count - 1) {
             (self.fail)(format_args!(
-                "error: the firmware does not start the other cores any more ({status:?}); set threads = 1"
+                "error: the firmware no longer starts the other cores ({status:?}); set threads = 1"
             ));
         }
         let start = clock::milliseconds();
@@ -511,7 +511,7 @@ impl ApPool {
         self.look_at_stacks();
         if !gone {
             (self.fail)(format_args!(
-                "error: the firmware does not get its cores back; switch the machine off, and set threads = 1"
+                "error: the firmware did not get its cores back; switch the machine off, and set threads = 1"
             ));
         }
     }

@@ -118,7 +118,7 @@ impl Volumes {
             return false;
         }
         self.all_connected = true;
-        terminal::record("Starting the drivers of everything that is plugged in");
+        terminal::record("Starting the drivers of all devices");
         let start = clock::milliseconds();
         if let Ok(handles) = boot::locate_handle_buffer(SearchType::AllHandles) {
             for &handle in handles.iter() {
@@ -317,7 +317,7 @@ impl Volume {
             troubles.extend(trouble.filter(|&status| status != Status::NO_MEDIA).map(
                 |status| {
                     format!(
-                        "the folder {path} on {} cannot be read ({status:?}); going on without it",
+                        "the folder {path} on {} cannot be read ({status:?}); continuing without it",
                         self.name
                     )
                 },
@@ -434,7 +434,7 @@ impl VolumeFile {
         if let Some(sector) = first_marked(buf) {
             return Err(Trouble::Silent(ReadError {
                 offset: offset + sector as u64,
-                reason: "the firmware says that it has read, but nothing came".into(),
+                reason: "the firmware reported success, but read nothing".into(),
             }));
         }
         self.position = Some(offset + len as u64);

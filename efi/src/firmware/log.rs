@@ -18,7 +18,7 @@ impl Log {
     /// A sentence about the volume.
     pub fn open(root: &mut Directory, name: &str) -> Result<Log, String> {
         let refused = |name: &str, status: Status| {
-            format!("LLAMA2.LOG cannot be written on {name} ({status:?}); going on without it")
+            format!("LLAMA2.LOG cannot be written on {name} ({status:?}); continuing without it")
         };
         let opened = root.open(
             cstr16!("\\LLAMA2.LOG"),
@@ -28,7 +28,7 @@ impl Log {
         let handle = opened.map_err(|error| refused(name, error.status()))?;
         let mut file = handle
             .into_regular_file()
-            .ok_or_else(|| format!("LLAMA2.LOG on {name} is a folder; going on without a log"))?;
+            .ok_or_else(|| format!("LLAMA2.LOG on {name} is a folder; continuing without a log"))?;
         file.set_position(RegularFile::END_OF_FILE)
             .map_err(|error| refused(name, error.status()))?;
         Ok(Log(file))

@@ -25,7 +25,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     // Where the standard library ends up when the allocator has nothing left.
     if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
         fail(format_args!(
-            "error: out of memory: {} could not be had; take a smaller model, or give the machine more memory",
+            "error: out of memory: {} could not be allocated; use a smaller model, or add memory to the machine",
             Bytes(memory::last_failed() as u64)
         ))
     }

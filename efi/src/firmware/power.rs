@@ -66,7 +66,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
     let supported = number(SUPPORTED)?.unwrap_or(0);
     if supported & BOOT_TO_FW_UI == 0 {
         return Err(
-            "this firmware cannot be asked to start its setup; /reboot, and press its key (mostly Del, F2 or Esc) while the machine starts"
+            "this firmware cannot restart into its setup; type /reboot, and press its key (mostly Del, F2 or Esc) while the machine starts"
                 .into(),
         );
     }
@@ -77,7 +77,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
     let vendor = &VariableVendor::GLOBAL_VARIABLE;
     runtime::set_variable(WANTED, vendor, attributes, &wanted.to_le_bytes()).map_err(|error| {
         format!(
-            "the firmware does not take the wish to start its setup ({:?}); /reboot, and press its key while the machine starts",
+            "the firmware refuses to restart into its setup ({:?}); /reboot, and press its key while the machine starts",
             error.status()
         )
     })?;

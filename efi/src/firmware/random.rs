@@ -9,8 +9,8 @@ use super::shell::open;
 /// A seed other than 0, and its source.
 pub fn seed() -> (u64, &'static str) {
     let drawn = firmware()
-        .map(|seed| (seed, "drawn by the firmware"))
-        .or_else(|| arch::random().map(|seed| (seed, "drawn by the processor")));
+        .map(|seed| (seed, "from the firmware"))
+        .or_else(|| arch::random().map(|seed| (seed, "from the processor")));
     let (seed, source) = drawn.unwrap_or((arch::ticks(), "from the time stamp counter"));
     // Short, so that it can be typed again.
     ((seed % 1_000_000_000).max(1), source)

@@ -114,7 +114,7 @@ pub fn list() -> Result<Vec<String>, String> {
         }
     }
     match trouble.filter(|_| !read) {
-        Some(trouble) => Err(format!("conversations cannot be looked for: {trouble}")),
+        Some(trouble) => Err(format!("conversations cannot be listed: {trouble}")),
         None => {
             names.sort_by_key(|name| name.to_lowercase());
             Ok(names)

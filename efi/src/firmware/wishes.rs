@@ -81,7 +81,7 @@ fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Overrides) {
     if wanted && volume.is_none() {
         complain(
             "warning",
-            "no volume of our own to write LLAMA2.LOG on; going on without it",
+            "there is no boot volume to write LLAMA2.LOG on; continuing without it",
         );
     }
     let opened = volume.map(|volume| Log::open(&mut volume.root, &volume.name));

@@ -183,12 +183,12 @@ impl fmt::Display for Error {
             }
             Error::TooLarge => write!(
                 f,
-                "its header asks for more bytes than 64 bits can count; it is damaged: fetch it again"
+                "its header implies more bytes than 64 bits can count; it is damaged: fetch it again"
             ),
             Error::Memory { needed, free } => {
                 write!(
                     f,
-                    "needs {}, {} free; take a smaller model, or give the machine more memory",
+                    "needs {}, {} free; use a smaller model, or add memory to the machine",
                     Bytes(*needed),
                     Bytes(*free)
                 )
@@ -196,19 +196,19 @@ impl fmt::Display for Error {
             Error::OutOfMemory(OutOfMemory { bytes }) => {
                 write!(
                     f,
-                    "no {} of memory in one piece could be had; take a smaller model, or give the machine more memory",
+                    "{} of memory could not be allocated in one piece; use a smaller model, or add memory to the machine",
                     Bytes(*bytes)
                 )
             }
             Error::Context { wanted, own } => write!(
                 f,
-                "a context of {} positions will not do: the model has 1 to {}",
+                "a context of {} positions is not possible: the model has 1 to {}",
                 Grouped(*wanted as u64),
                 Grouped(*own as u64)
             ),
             Error::KvType { head_dim } => write!(
                 f,
-                "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; take f16"
+                "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; use f16"
             ),
             Error::Gguf(error) => error.fmt(f),
             Error::NotFinite { tensor } => write!(

@@ -66,11 +66,11 @@ impl SamplerOverrides {
             && (!wished.is_finite() || wished < 0.0)
         {
             let wrong = match wished == f32::INFINITY {
-                true => "is no number to divide by",
+                true => "is not a valid divisor",
                 false => "is not 0 or more",
             };
             said.push(format!(
-                "temperature {wished} {wrong}: taking 0, the likeliest token each time"
+                "temperature {wished} {wrong}: taking 0, the most likely token each time"
             ));
             self.set(Param::Temperature, Some(0.0));
         }
@@ -181,7 +181,7 @@ impl fmt::Display for SamplerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sampling = match self {
             SamplerConfig::RunC { temperature, .. } if *temperature == 0.0 => {
-                return write!(f, "the likeliest token each time (temperature 0)");
+                return write!(f, "the most likely token each time (temperature 0)");
             }
             SamplerConfig::RunC { temperature, top_p } => {
                 return write!(f, "temperature {temperature}, top-p {top_p}");
@@ -190,7 +190,7 @@ impl fmt::Display for SamplerConfig {
         };
         let greedy = sampling[Param::Temperature] == 0.0;
         if greedy {
-            write!(f, "the likeliest token each time (temperature 0)")?;
+            write!(f, "the most likely token each time (temperature 0)")?;
         } else {
             write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
@@ -272,7 +272,7 @@ mod tests {
                 .with(Param::PresencePenalty, 0.5)
                 .drawing(true)
                 .to_string(),
-            "the likeliest token each time (temperature 0), presence penalty 0.5"
+            "the most likely token each time (temperature 0), presence penalty 0.5"
         );
         assert_eq!(none.drawing(false).to_string(), "temperature 1, top-p 0.9");
     }

@@ -132,13 +132,13 @@ impl fmt::Display for Error {
             ),
             Error::Vocabulary { found, wanted } => write!(
                 f,
-                "has {} tokens, but the model has {}; take the tokenizer that came with the model",
+                "has {} tokens, but the model has {}; use the tokenizer that came with the model",
                 Grouped(*found as u64),
                 Grouped(*wanted as u64)
             ),
             Error::Splitter { name } => write!(
                 f,
-                "cuts texts in the way {}, which is not known; known: {}",
+                "uses the pre-tokenizer {}, which is not supported; supported: {}",
                 Quoted(name),
                 split::KNOWN
             ),

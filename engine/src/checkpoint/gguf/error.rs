@@ -204,7 +204,7 @@ impl fmt::Display for Error {
         match self {
             Error::Version { found } if found.swap_bytes() <= 0xffff && *found > 0xffff => write!(
                 f,
-                "is a big-endian GGUF file; take the little-endian one, which nearly all are"
+                "is a big-endian GGUF file; use a little-endian one, as nearly all are"
             ),
             Error::Version { found } => write!(
                 f,
@@ -283,11 +283,15 @@ impl fmt::Display for Error {
                 "the file in the place of part {wanted} of {count} is not that part; fetch it again"
             ),
             Error::Architecture { found } => {
-                write!(f, "is a model of architecture {}; known:", Quoted(found))?;
+                write!(
+                    f,
+                    "its architecture {} is not supported (supported:",
+                    Quoted(found)
+                )?;
                 for (i, known) in ARCHITECTURES.iter().enumerate() {
                     write!(f, "{} {}", if i == 0 { "" } else { "," }, known.name)?;
                 }
-                write!(f, "; take a model of one of these")
+                write!(f, ")")
             }
             Error::Unsupported { what } => write!(f, "{what}, which is not supported yet"),
             Error::TensorType {
@@ -296,7 +300,7 @@ impl fmt::Display for Error {
                 nearest,
             } => write!(
                 f,
-                "its tensor {} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); take the model's {nearest} file instead",
+                "its tensor {} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); use the model's {nearest} file instead",
                 Quoted(name)
             ),
             Error::Blocks {
@@ -315,7 +319,7 @@ impl fmt::Display for Error {
                 wanted,
             } => write!(
                 f,
-                "its tensor {} has {} columns and {} rows, but the model's numbers ask for {} and {}: it is damaged; fetch it again",
+                "its tensor {} has {} columns and {} rows, but the metadata require {} and {}: it is damaged; fetch it again",
                 Quoted(name),
                 found.0,
                 found.1,
