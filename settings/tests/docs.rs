@@ -8,12 +8,12 @@ use llama2_settings::{Defaults, Domain, Spec, TABLE};
 const CONFIG: &str = "\
 # Parameters
 
-`LLAMA2.CFG` is a TOML file in the root of the volume that `llama2.efi` is started from, or in the
-folder where `llama2 chat` is started on a terminal. Flags go before it. `/config` writes into it
-what was set in a conversation; images come with one that explains every key. What has a command is
-saved with a conversation, too.
+`LLAMA2.CFG` is a TOML file in the root folder of the volume from which `llama2.efi` is started, or
+in the folder where `llama2 chat` is started on a terminal. Flags take precedence over it. `/config`
+writes a session's settings into it; disk images contain one that explains every key. Parameters
+with a command are also saved with conversations.
 
-This page is made from the table in `settings/src/table.rs`.
+This page is generated from the table in `settings/src/table.rs`.
 
 ";
 

@@ -204,7 +204,7 @@ fn lies_are_refused_in_a_sentence() {
                 b"\x05\0\0\0\0\0\0\0llama",
                 b"\x05\0\0\0\0\0\0\0mamba",
             ),
-            "architecture \"mamba\"; known: llama",
+            "architecture \"mamba\" is not supported (supported: llama",
         ),
         (
             "a missing key",
