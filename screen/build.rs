@@ -109,7 +109,8 @@ impl Font {
             at += 1 + usize::from(flag >> 3 & 1);
             flags.extend(vec![flag; 1 + usize::from(repeated)]);
         }
-        // Across: a byte by flag 2, whose sign flag 16 tells, or nothing by flag 16; up likewise.
+        // Horizontally: a byte with flag 2, whose sign is flag 16, or nothing with flag 16;
+        // vertically likewise.
         let mut numbers = |short: u8, same: u8| -> Vec<i32> {
             let mut number = 0;
             let step = |&flag: &u8| {
@@ -192,7 +193,7 @@ impl Font {
 /// a bit for points on the contour) and vertical.
 fn pack(contour: &[(i32, i32, bool)]) -> (i32, i32, Vec<u8>) {
     let mut contour = contour.to_vec();
-    // Where it goes through none of its points, it goes through the middle between any two.
+    // If it passes through none of its points, it passes through the middle between any two.
     if contour.iter().all(|point| !point.2) {
         let ((ax, ay, _), (bx, by, _)) = (contour[0], contour[1]);
         contour.insert(1, ((ax + bx) / 2, (ay + by) / 2, true));

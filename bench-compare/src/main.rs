@@ -301,7 +301,7 @@ fn compare(args: &Args) -> Result<()> {
                     args.rounds,
                     &mut sizes,
                 )?);
-                // After each cell: who interrupts a long comparison keeps what there is.
+                // After each cell, so that interrupting a long comparison keeps the results so far.
                 about.write(&cells, &name)?;
             }
         }
@@ -337,7 +337,8 @@ fn cell(
         if !peer.can(&test, threads, model)? {
             continue;
         }
-        // Once without counting: the file comes into the host's memory, and its size becomes known.
+        // One run that does not count: it loads the file into the host's memory, and reports its
+        // size.
         let answer = peer.measure(model, setup, &test, threads)?;
         if peer.kind == Kind::Ours {
             said = answer.said.clone();
@@ -377,7 +378,7 @@ fn cell(
     while counted < wanted && cell.rounds.len() < 3 * wanted {
         let mut rates = vec![0.0; runners.len()];
         let watch = machine::Others::watch();
-        // Another one begins each time: none always runs on what the same other has left behind.
+        // A different program begins each round, so that none always runs after the same other one.
         for turn in 0..runners.len() {
             let which = (turn + cell.rounds.len()) % runners.len();
             let Runner { peer, model, .. } = &runners[which];
@@ -435,8 +436,8 @@ fn bytes_per_token(model: &Path, answer: &Answer) -> u64 {
     if let Some(bytes) = answer.said["bytes_per_token"].as_u64() {
         return bytes;
     }
-    // llama-bench: all tensors. llama2.c: what the file holds, but for the embedding where the
-    // classifier is another matrix.
+    // llama-bench reports all tensors. For llama2.c it is the file's contents, without the
+    // embedding if the classifier is a separate matrix.
     answer.size.or_else(|| checkpoint_bytes(model)).unwrap_or(0)
 }
 

@@ -286,7 +286,8 @@ impl Origin {
                 .map(|part| String::from_utf8_lossy(part).into_owned())
                 .collect()
         };
-        // The compilers' own marks: the start files' compiler is there as well, and comes first.
+        // Names of the compilers in the binary: that of the start files' compiler also occurs, and
+        // comes first.
         let compilers = section(".comment").map(words).unwrap_or_default();
         let linked = section(".dynstr").map(words).unwrap_or_default();
         Ok(Origin {

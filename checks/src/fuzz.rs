@@ -141,7 +141,7 @@ pub fn shortly(asked: bool, count: &mut Count) {
     }
     if is_ci() && !is_installed() {
         let mut install = Command::new(setup::cargo());
-        // Where it fails, the next words say what is lacking.
+        // If it fails, the next message says what is missing.
         let _ = check(install.args(["install", "--quiet", "--locked", "cargo-fuzz"]));
     }
     if let Some(why) = lacking() {

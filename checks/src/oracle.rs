@@ -117,7 +117,7 @@ impl Oracle {
         let work = folder.join("work");
         let source = work.join("source");
         fs::create_dir_all(&source)?;
-        // The build is ours: what pip would run is asked for Python's half only.
+        // The build is done here; pip installs only the Python part.
         let python_only = "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF";
         check(
             oracle

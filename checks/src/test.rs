@@ -225,7 +225,7 @@ fn miri(asked: bool, count: &mut Count) {
     let there =
         || output(rustup(&["run", "nightly", "cargo", "miri", "--version"]).stderr(Stdio::null()));
     if there().is_none() {
-        // Where it cannot be fetched, that is said next.
+        // If it cannot be downloaded, the next message says so.
         let _ = output(&mut rustup(&[
             "component",
             "add",
@@ -244,12 +244,12 @@ fn miri(asked: bool, count: &mut Count) {
     let mut tests = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
     tests.args(["--package", "llama2-efi", "--lib", "--"]);
     tests.args(["work_queue", "try_lock", "ring"]);
-    // Whoever gives up never comes back: those threads are left.
+    // A thread that gives up never returns, so such threads remain.
     some_tests(NAME, count, tests, ("MIRIFLAGS", "-Zmiri-ignore-leaks"));
     let mut session = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
     session.args(["--package", "llama2-engine", "--test", "engine"]);
     session.args(["--", "soundness"]);
-    // The allocator that measures asks the system, which Miri lets nobody do by itself.
+    // The measuring allocator calls the system's, which Miri does not allow.
     let flags = ("MIRIFLAGS", "-Zmiri-disable-isolation");
     some_tests("miri: a tiny session", count, session, flags);
 }

@@ -81,7 +81,7 @@ fn mend(error: &mut clap::Error) {
         }
         error.insert(kind, ContextValue::String(text));
     }
-    // Nobody who mistypes a flag wants it to be a file's name.
+    // A mistyped flag is never meant as a file name.
     let as_value = |value: &ContextValue| format!("{value}").contains("as a value");
     if error.get(ContextKind::Suggested).is_some_and(as_value) {
         error.remove(ContextKind::Suggested);
@@ -309,7 +309,7 @@ pub struct QuantizeArgs {
 const QUANTIZE_HELP: &str = "\
 Examples:
   llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for llama2
-  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits per weight, for llama.cpp too
+  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a weight, for llama.cpp too
   llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m less than a third of 16 bits";
 
 /// Arguments of `llama2 convert`.

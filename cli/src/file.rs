@@ -25,7 +25,7 @@ impl FileSource {
     /// Opens `path`, which must be a file.
     pub fn open(path: &Path) -> Result<FileSource, Failure> {
         let about = |error: io::Error| Failure::about(path, explain(&error));
-        // Before it is opened: opening a pipe waits for somebody to write to it.
+        // Before opening it, because opening a pipe waits for a writer.
         let metadata = std::fs::metadata(path).map_err(about)?;
         if metadata.is_dir() {
             return Err(Failure::about(path, FOLDER));

@@ -25,7 +25,7 @@ const MACHINE: [Param; 4] = [Param::Context, Param::Threads, Param::Kernels, Par
 fn rows(machine_only: bool) -> impl Iterator<Item = &'static Spec> {
     let rows = TABLE.iter().filter(|spec| !spec.flags.is_empty());
     rows.filter(move |spec| match machine_only {
-        // A context is there for a conversation.
+        // Only conversations have a context.
         true => MACHINE[1..].contains(&spec.param),
         false => !OTHERS.contains(&spec.param),
     })
@@ -151,7 +151,7 @@ mod tests {
                 let shell = parse(&[&flag, &word]);
                 match (host, shell) {
                     (Ok(host), Ok(CommandLine::Run(shell))) => {
-                        // A number may be none.
+                        // A number may be NaN.
                         assert_eq!(format!("{:?}", host.0), format!("{shell:?}"));
                     }
                     (Err(_), Err(_)) => (),

@@ -95,7 +95,7 @@ fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, F
     let listed = gguf::metadata(opened.parts().1, &mut |key, value| {
         let place = WORDS.iter().position(|(known, _)| *known == key);
         if let (Some(place), gguf::Value::Text(Some(text))) = (place, value) {
-            // Without the quotation marks: nothing else stands in the line.
+            // Without the quotation marks, because the line contains nothing else.
             let quoted = Quoted(text).to_string();
             found[place] = Some(quoted[1..quoted.len() - 1].to_string());
         }

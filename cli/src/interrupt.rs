@@ -25,7 +25,7 @@ pub fn listen() {
     if !io::stdin().is_terminal() {
         return;
     }
-    // Where the system has no such thing, interrupts do what they always do.
+    // If the system has no signals, interrupts have their default effect.
     let _ = ctrlc::set_handler(|| {
         if !stop() {
             process::exit(INTERRUPTED);

@@ -9,8 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// See the [module](self).
 pub struct Allocator;
 
-// Safety: as `System`, but for what `large` takes over, which gets its memory from mmap and gives
-// it back to munmap.
+// Safety: as for `System`, except for what `large` handles, whose memory comes from mmap and is
+// returned to munmap.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if large::wanted(layout) {
@@ -71,8 +71,8 @@ mod large {
             return ptr::null_mut();
         }
         let before = start.align_offset(LARGE_PAGE);
-        // Safety: within the mapping; what is around it goes back. Advice may be refused: then the
-        // pages are small.
+        // Safety: within the mapping; the memory around it is returned. Advice may be refused: then
+        // the pages are small.
         unsafe {
             let aligned = start.add(before);
             if before > 0 {

@@ -35,7 +35,7 @@ pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
 /// Makes signals that end the command delete incomplete files.
 #[cfg(unix)]
 pub fn listen() {
-    // Where the system has no such thing, they do what they always do.
+    // If the system has no signals, they have their default effect.
     let Ok(mut signals) = signal_hook::iterator::Signals::new(ending()) else {
         return;
     };
@@ -72,8 +72,8 @@ pub fn ending() -> Vec<i32> {
 pub fn end(signal: i32) -> ! {
     let _ending = abandon();
     let _ = signal_hook::low_level::emulate_default_handler(signal);
-    // It knows no real-time signals.
-    // Safety: what a signal does by itself, which is to end the process.
+    // signal_hook does not know real-time signals.
+    // Safety: this restores the signal's default action, which is to end the process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
@@ -85,7 +85,7 @@ pub fn end(signal: i32) -> ! {
 fn is_ignored(signal: i32) -> bool {
     // Safety: all zeros are a value of it.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // Safety: nothing is set, and there is a place for what is told.
+    // Safety: nothing is set, and `action` is valid for the result.
     let told = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
     told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
@@ -139,8 +139,7 @@ pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(&*begin) && is_part(&name) {
-            // A writer that lives holds its lock. Where the file system has no locks, nothing is
-            // removed.
+            // A running writer holds its lock. On file systems without locks, nothing is removed.
             let part = File::options().write(true).open(entry.path());
             if part.is_ok_and(|part| part.try_lock().is_ok()) {
                 let _ = fs::remove_file(entry.path());
@@ -167,7 +166,7 @@ fn free(folder: &Path) -> Option<u64> {
     let folder = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
     // Safety: all zeros are a value of it.
     let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // Safety: a string that ends in zero, and a place for what is told.
+    // Safety: a string that ends in zero, and a valid place for the result.
     let done = unsafe { libc::statvfs(folder.as_ptr(), &mut told) };
     // Some network file systems do not know.
     (done == 0 && told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
@@ -289,7 +288,7 @@ impl Drop for Output {
     /// Deletes the file if it was not kept.
     fn drop(&mut self) {
         let mut parts = parts();
-        // Once it has its name, this one may be somebody else's.
+        // After it was renamed, a file of this name may belong to another process.
         if let Some(at) = parts.iter().position(|part| *part == self.part) {
             parts.swap_remove(at);
             let _ = fs::remove_file(&self.part);
@@ -325,7 +324,7 @@ mod tests {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let wanted = folder.join("m.gguf");
-        // Of a killed command; somebody's download; a folder in the way.
+        // A killed command's leftover, a user's download, and a folder in the way.
         fs::write(folder.join("m.gguf.llama2-1.part"), "left").unwrap();
         fs::write(folder.join("m.gguf.1.part"), "download").unwrap();
         fs::create_dir(folder.join("m.gguf.llama2-2.part")).unwrap();
@@ -337,18 +336,18 @@ mod tests {
             "n.gguf.llama2-1.part",
         ];
         assert_eq!(names(&folder), theirs);
-        // Two write at once: each its own, which the other does not take for a left-over.
+        // Two write at the same time: neither takes the other's file for a leftover.
         let mut first = Output::new(&wanted).ok().unwrap();
         let second = Output::new(&wanted).ok().unwrap();
         first.file.write_all(b"whole").unwrap();
         assert!(room(&wanted, 1).is_ok());
         assert_eq!(names(&folder).len(), 5);
         assert!(keep(&[first], false).is_ok());
-        // What has appeared meanwhile stays.
+        // A file that has appeared meanwhile stays.
         assert!(sentence(keep(&[second], false)).contains("m.gguf: already exists"));
         assert_eq!(fs::read(&wanted).unwrap(), b"whole");
         assert_eq!(names(&folder).len(), 4, "{:?}", names(&folder));
-        // All or none.
+        // All of them or none.
         let pair = ["a.gguf", "m.gguf"].map(|name| Output::new(&folder.join(name)).ok().unwrap());
         assert!(sentence(keep(&pair, false)).contains("m.gguf"));
         drop(pair);

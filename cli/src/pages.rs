@@ -37,7 +37,7 @@ fn of_mapping(smaps: &str, address: usize) -> Option<String> {
     let large = "2 MiB";
     Some(match huge * 100 / resident.max(1) {
         0 => small,
-        // What is left over is behind the last large page.
+        // The remainder is behind the last large page.
         95.. => large.into(),
         percent => format!("{percent} % {large}"),
     })

@@ -51,7 +51,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
     for window in tokens.chunks(context.positions() - 1) {
-        // Where texts begin with nothing, the window's first token foresees the second.
+        // If texts have no BOS, the window's first token predicts the second.
         let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
         for (pos, &next) in window.iter().enumerate() {
             let logits = session.forward(token, pos);

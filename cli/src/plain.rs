@@ -38,7 +38,7 @@ impl<W: Write> PlainStream<W> {
 
 impl<W: Write> Write for PlainStream<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Whoever writes, writes whole characters.
+        // All writers write whole characters.
         match self.is_terminal {
             true => {
                 let text = plain(&String::from_utf8_lossy(bytes));
@@ -61,7 +61,7 @@ pub fn end(error: &clap::Error) -> ! {
     if !error.use_stderr() || std::env::args_os().all(|argument| is_one_plain(&argument)) {
         error.exit();
     }
-    // Where nobody hears it the status says it.
+    // If the message cannot be written, the exit status still reports the error.
     let _ = write!(stderr(), "{}", error.render());
     std::process::exit(error.exit_code())
 }

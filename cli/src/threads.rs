@@ -148,7 +148,7 @@ unsafe impl Workers for ThreadPool {
         let _leader = self.leader.lock();
         let shared = &*self.shared;
         if parts > 1 {
-            // Nobody calls it after the end of this function.
+            // It is not called after the end of this function.
             shared
                 .function
                 .store((&raw const f).cast_mut().cast(), Relaxed);
@@ -223,7 +223,7 @@ mod tests {
             for round in 0..50 {
                 member.parallel_for(9, 1, |items| {
                     if items.start == round % 9 {
-                        // Longer than anybody spins.
+                        // Longer than any thread spins.
                         thread::sleep(std::time::Duration::from_micros(300));
                     }
                     sum.fetch_add(items.len(), Relaxed);

@@ -154,7 +154,7 @@ fn what_is_no_ordinary_file_is_refused_at_once() {
     assert!(said.contains("/dev/zero: is a device or a pipe"), "{said}");
     let said = refusal(&llama2(["run", "-f", "/dev/zero"]), 1);
     assert!(said.contains("is longer than 16 MiB"), "{said}");
-    // Opening this would wait until somebody writes to it.
+    // Opening this would wait for a writer.
     let pipe = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipe");
     let _ = std::fs::remove_file(&pipe);
     let made = Command::new("mkfifo").arg(&pipe).status();
@@ -222,7 +222,7 @@ fn deaf_ears() {
         .stdout(std::fs::File::create("/dev/full").unwrap())
         .output()
         .unwrap();
-    // The sentence comes last: what it is run with has been said before.
+    // The sentence comes last, after the messages about the run's parameters.
     let said = text(&full.stderr);
     assert_eq!(full.status.code(), Some(1), "{said}");
     let last = said.lines().last().unwrap_or_default();

@@ -25,7 +25,7 @@ fn peak(args: &[&str]) -> u64 {
     let mut status = 0;
     // Safety: plain numbers, for which zeros are a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // Safety: our own child, which nobody else waits for; both places are there.
+    // Safety: our own child, which nothing else waits for; both places are valid.
     let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
     assert_eq!((waited, status), (pid, 0), "{args:?}");
     usage.ru_maxrss as u64 * 1024

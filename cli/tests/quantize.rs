@@ -48,7 +48,7 @@ fn the_bundled_int8_model_comes_out_of_its_float32_weights() {
     let same = std::fs::read(&made).unwrap() == std::fs::read(models("stories1M.q80.bin")).unwrap();
     assert!(same, "byte for byte");
 
-    // A file that is there stays, unless it is said that it may go.
+    // An existing file stays, unless --force is given.
     let said = refusal(&quantize(&models("stories1M.q80.bin"), &made, &[]), 1);
     assert!(said.contains("--force"), "{said}");
     let forced = quantize(&models("stories1M.bin"), &made, &["--force"]);
@@ -91,7 +91,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
             }
             assert_eq!(story(&made, &way), told, "{kind} with {kernels}");
         }
-        // Once more from GGUF: the metadata are copied, and the same numbers come out.
+        // Again from GGUF: the metadata are copied, and the numbers are the same.
         let again = folder.0.join(format!("again-{kind}.gguf"));
         assert!(quantize(&made, &again, &options).status.success());
         if kind.starts_with('f') {
@@ -131,7 +131,7 @@ fn int8_foresees_a_text_as_well_as_float32() {
     let folder = Folder::new("perplexity");
     let tokenizer = models("tokenizer.bin");
     let z = ["-z", tokenizer.to_str().unwrap()];
-    // Stories by the model's own goldens: what it knows.
+    // Stories from the model's own goldens, which it predicts well.
     let mut stories = String::new();
     for golden in ["f32_t1_p09_s42", "f32_t08_p09_s7", "f32_t1_p1_s3"] {
         let path = models("golden").join(format!("{golden}.txt"));
@@ -495,7 +495,7 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
     let size = [Path::new("--size"), Path::new("20M")];
     let split = [&[Path::new("split"), &wanted, o, &base][..], &size].concat();
     assert_eq!(end(&split, "s-00003-of", libc::SIGTERM), 1);
-    // Nobody hears of SIGKILL: the next run removes what is left.
+    // SIGKILL cannot be caught: the next run removes the leftovers.
     assert_eq!(end(&split, "s-00003-of", libc::SIGKILL), 4);
     assert!(start(&split).wait().unwrap().success());
     let left = std::fs::read_dir(&out).unwrap().flatten();

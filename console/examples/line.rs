@@ -45,7 +45,7 @@ fn main() {
     let (mut screen, mut settings) = (Ansi::new(height, true), Overrides::default());
     show(ansi::PASTE_ON);
     loop {
-        // All keys that are there, then one picture.
+        // All pending keys, then one drawing.
         let mut given: Vec<Key> = Vec::new();
         let mut wait = Duration::from_millis(10);
         loop {

@@ -91,7 +91,7 @@ impl Ansi {
                         (self.shown.row, self.shown.column) = (i, 0);
                     }
                     self.write(row, 0, usize::MAX, out);
-                    // So that `go` knows that the row is there.
+                    // Tells `go` that the row exists.
                     self.shown.rows.push(Row::default());
                 }
             }

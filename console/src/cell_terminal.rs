@@ -135,7 +135,7 @@ impl<C: CellTerminal> Front for Places<C> {
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
         let (columns, rows) = self.console.size();
-        // In the colour of what it is most often the end of.
+        // In the colour of answers, whose end it most often is.
         const HELD: Style = Style::Answer;
         let note = |line: String| {
             let end = line.len();

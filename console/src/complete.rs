@@ -98,7 +98,7 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     };
     completion.candidates = fit(&|name| begins(name, value));
     if completion.candidates.is_empty() && !value.is_empty() {
-        // A part of the name, where it is only one's: /model qwen for MODELS/Qwen3-0.6B.gguf.
+        // A part of the name, if it is unique: /model qwen for MODELS/Qwen3-0.6B.gguf.
         let lower = value.to_lowercase();
         completion.candidates = fit(&|name| name.to_lowercase().contains(&lower));
         if completion.candidates.len() > 1 {
@@ -146,8 +146,7 @@ impl Completion {
         if others.is_empty() && self.more && editor.cursor() == editor.text().len() {
             with.push(' ');
         }
-        // Names that differ in case only at their beginning have less in common than what was
-        // typed.
+        // Names that differ in case at their beginning may have less in common than was typed.
         let grown = with.len() >= typed.len() && with != typed && editor.replace(range, &with);
         match (others.is_empty(), grown) {
             (true, false) => Completed::Nothing,
@@ -351,7 +350,7 @@ mod tests {
         assert!(matches!(tab("/model q").0, Completed::Choices(all) if all.len() == 2));
         assert_eq!(tab("/model 日").1, "/model 日本.gguf");
         assert_eq!(tab("/model 1.7").1, "/model Qwen3-1.7B.gguf");
-        // What is behind the cursor stays.
+        // Text behind the cursor stays.
         let mut editor = Editor::default();
         editor.set_text("/tex");
         editor.press(Key::Left);

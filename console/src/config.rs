@@ -74,14 +74,14 @@ pub fn salvage(bytes: &[u8]) -> Overrides {
     let text = decode(bytes).unwrap_or_default();
     let tables: Vec<Table> = match text.parse::<Table>() {
         Ok(table) => [table].into(),
-        // No TOML as a whole: the lines that are.
+        // Not valid TOML as a whole: try it line by line.
         Err(_) => text.lines().filter_map(|line| line.parse().ok()).collect(),
     };
     for (key, value) in tables.iter().flatten() {
         let Some(param) = Param::of_key(key) else {
             continue;
         };
-        // A wrong value sets nothing; `parse` tells of it.
+        // A wrong value sets nothing; `parse` reports it.
         if let Ok(value) = param.spec().read(written(value)) {
             overrides.set(param, value);
         }
@@ -189,7 +189,7 @@ pub fn line(spec: &Spec, value: &ParamValue) -> String {
         Written::Truth(truth) => truth.to_string(),
         Written::Whole(number) => number.to_string(),
         Written::Large(number) => number.to_string(),
-        // So many digits would be too large a whole number.
+        // Without a point, this many digits would be too large an integer.
         Written::Number(number) if number.abs() >= 1e15 => format!("{number:?}"),
         Written::Number(number) => number.to_string(),
         Written::Text(text) => quoted(&text),
@@ -423,7 +423,7 @@ mod tests {
             .with(Param::RepeatLastN, ParamValue::Number(7.0))
             .with(Param::Bench, ParamValue::Truth(true));
         assert_eq!(read(&text(&values)), Ok((values, Vec::new())));
-        // The examples do what the comments say when their # is taken away.
+        // The examples match the comments once their # is removed.
         let examples = explained().map(|spec| format!("{} = {}\n", spec.key, spec.example));
         let (examples, warnings) = read(&examples.collect::<String>()).unwrap();
         assert_eq!(

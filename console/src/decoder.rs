@@ -145,7 +145,7 @@ impl Keys {
         if self.state == State::Plain && self.utf8.left == 0 {
             self.pace.count(now);
         }
-        // A key waited, and here is what follows it: fast enough for a paste?
+        // A key waited, and the next byte has arrived: fast enough for a paste?
         let fast = self.pace.is_fast();
         let held = self
             .held
@@ -162,8 +162,8 @@ impl Keys {
     fn decode(&mut self, byte: u8) -> Given {
         match self.state {
             State::Plain => self.plain(byte),
-            // What is pasted is text: an Esc in it is dropped, and only the mark of its end is
-            // looked for.
+            // Pasted input is text: an Esc in it is dropped, and only the mark of its end is
+            // recognised.
             State::Escape(_) if self.pasting && byte != b'[' => {
                 self.state = State::Plain;
                 self.plain(byte)
@@ -192,8 +192,7 @@ impl Keys {
                 _ => {
                     self.state = State::Plain;
                     let first = twice.then_some(Key::Escape);
-                    // Alt and a letter outside of ASCII: its bytes follow, and the letter is what
-                    // is meant.
+                    // Alt with a letter outside of ASCII: its bytes follow, and the letter counts.
                     if byte >= 0x80 {
                         let mut keys = self.plain(byte);
                         return given(first, keys.next());
@@ -260,7 +259,7 @@ impl Keys {
             b'[' if !sequence.short && sequence.count == 0 && !sequence.private => {
                 self.state = State::Function;
             }
-            // rxvt ends a sequence with $, which is no last byte by ECMA-48.
+            // rxvt ends a sequence with $, which is not a final byte in ECMA-48.
             b'$' if !sequence.private && sequence.count == 1 => {
                 return self.finish(sequence, byte);
             }
@@ -280,7 +279,7 @@ impl Keys {
     }
 
     fn finish(&mut self, sequence: Sequence, last: u8) -> Given {
-        // An answer (CPR), which is no key; of the first row it would be F3 with others held down.
+        // A cursor position report, not a key; for the first row it would be F3 with modifiers.
         let Sequence {
             numbers: [row, column, _],
             count: 2,
@@ -300,7 +299,7 @@ impl Keys {
 
     fn key(&mut self, sequence: &Sequence, last: u8) -> Given {
         if sequence.is_report(last) {
-            // An Esc before it was a key of its own.
+            // The Esc before it was a separate key.
             return given(sequence.alt.then_some(Key::Escape), None);
         }
         let key = meaning(sequence, last);
@@ -324,7 +323,7 @@ impl Keys {
                 Piece::Part => given(None, None),
                 Piece::Whole(letter) => given(Some(typed(letter)), None),
                 Piece::Broken => given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), None),
-                // What was begun is broken, and this byte is another character's.
+                // The character that was begun is broken, and this byte begins another.
                 Piece::BrokenBefore => {
                     let mut keys = self.plain(byte);
                     given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), keys.next())
@@ -519,11 +518,11 @@ mod tests {
         assert_eq!(keys.byte(0x1b, 5).next(), None);
         assert_eq!(keys.idle(5 + ESCAPE_TIMEOUT - 1).next(), None);
         assert!(keys.idle(5 + ESCAPE_TIMEOUT).eq([Escape]));
-        // A sequence of which the rest comes later than that, but before the shell looked again.
+        // A sequence whose rest arrives later than that, but before the shell polls again.
         assert_eq!(keys.byte(0x1b, 100).next(), None);
         assert_eq!(keys.byte(b'[', 400).next(), None);
         assert!(keys.byte(b'A', 800).eq([Up]));
-        // Half a sequence is a key that nobody knows, and the next one is whole again.
+        // Half a sequence is an unknown key, and the next one is complete again.
         assert_eq!(keys.byte(0x1b, 900).next(), None);
         assert_eq!(keys.byte(b'[', 900).next(), None);
         assert!(keys.idle(1000).eq([Other]));
@@ -657,7 +656,7 @@ mod tests {
             "^private\x1b\\",
             "Xstring\x07",
         ] {
-            // In pieces that come when they like, between keys, behind an Esc of its own.
+            // In pieces at any time, between keys, and after a separate Esc.
             for gap in [0, 3, 40] {
                 let bytes = format!("\x1b{report}");
                 assert_eq!(every(gap, bytes.as_bytes()), [], "{report:?}");
@@ -701,13 +700,12 @@ mod tests {
                 }
             }
         }
-        // Whoever types on without a rest is heard after a second; a terminal's long report never
-        // is.
+        // Continuous typing is recognised after a second; a terminal's long report never is.
         let hands = every(100, format!("\x1b]0;{}", "x".repeat(30)).as_bytes());
         assert!((20..24).contains(&hands.len()), "{}", hands.len());
         let flood = every(0, format!("\x1b]0;{}", "x".repeat(5000)).as_bytes());
         assert_eq!(flood, []);
-        // Its end may come late, in two pieces.
+        // Its end may arrive late, in two pieces.
         let mut keys = Keys::new();
         let mut out: Vec<Key> = Vec::new();
         for (bytes, now) in [(&b"\x1b]11;rgb:0\x1b"[..], 5), (b"\\a", 70)] {
@@ -715,7 +713,7 @@ mod tests {
             out.extend(bytes.iter().flat_map(|&byte| keys.byte(byte, now)));
         }
         assert_eq!(out, [Char('a')]);
-        // What is pasted is text, whatever is in it.
+        // Pasted input is text, whatever it contains.
         assert_eq!(
             typed(b"\x1b[200~a\x03b\x1bc\x1b[Ad\x1b]e\x7f\x1b[201~f"),
             [
@@ -811,7 +809,7 @@ mod tests {
         let keys = every(60, b"yes\rno\t\r\r\rmore\r");
         assert_eq!(keys.iter().filter(|&&key| key == Enter).count(), 5);
         assert!(keys.contains(&Tab) && !keys.contains(&Newline));
-        // What a script sends: the last key is one, however fast.
+        // Input from a script: the last key counts as a key, however fast.
         assert_eq!(every(0, b"/temp\t").last(), Some(&Tab));
         assert_eq!(every(0, b"/temp 1\r").last(), Some(&Enter));
         // A key held down, and arrows too.

@@ -133,7 +133,7 @@ impl Editor {
                 self.pasting = false;
                 Event::Nothing
             }
-            // What else a paste contains is no command.
+            // Other control characters in a paste are not commands.
             Key::Enter if self.pasting => self.insert_letter('\n'),
             Key::Tab if self.pasting => self.insert_letter('\t'),
             Key::Ctrl('c') => {
@@ -170,7 +170,7 @@ impl Editor {
             }
             Key::Ctrl('u') => {
                 let start = self.line().start;
-                // At a line's beginning: what parts it from the line before.
+                // At the beginning of a line: the line break before it.
                 let start = if start == self.cursor {
                     self.before(start)
                 } else {
@@ -295,7 +295,7 @@ impl Editor {
             return Event::Refused;
         }
         self.text.replace_range(range.clone(), "");
-        // What is left and right of it may be one cluster now.
+        // The characters left and right of it may form one cluster now.
         self.cursor = self.boundary(range.start);
         Event::Redraw
     }
@@ -582,7 +582,7 @@ mod tests {
         );
         assert_eq!(press(&[Key::Char('ü')]), found("Über uns|", "ü", Redraw));
         assert_eq!(press(&[Key::Escape]), ("x|".into(), None, Redraw));
-        // Any other key takes what was found.
+        // Any other key accepts the line that was found.
         let taken = press(&[Key::Ctrl('r'), t, Key::Home]);
         assert_eq!(taken, ("|/temp 2".into(), None, Redraw));
         let said = press(&[Key::Ctrl('r'), t, t, Key::Enter]);
@@ -653,7 +653,7 @@ mod tests {
             ("🇩🇪🇫🇷|", Left, "🇩🇪|🇫🇷"),
             ("日本|語", Backspace, "日|語"),
             ("e|", Char('\u{301}'), "e\u{301}|"),
-            // A mark that joins what is right of the cursor takes the cursor with it.
+            // A mark that joins the character right of the cursor moves the cursor along.
             ("|\u{301}", Char('e'), "e\u{301}|"),
             ("a|b", Char('\u{7}'), "a|b"),
             ("a|b", Escape, "a|b"),

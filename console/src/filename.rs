@@ -146,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(of(name).as_deref(), Ok(want), "{name}");
             assert!(is_conversation(want));
-            // A file's own name stands for itself.
+            // A file name denotes itself.
             assert_eq!(of(want).as_deref(), Ok(want));
         }
         for (name, words) in [

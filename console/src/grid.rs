@@ -68,7 +68,8 @@ impl Grid {
                 let mut column = change.column;
                 screen.move_to(column, self.start + i);
                 for cell in cells {
-                    // A console that shows one column of two leaves what was there.
+                    // A console that shows only one of two columns leaves the old contents in the
+                    // other.
                     if cell.columns == 2 || width::is_doubtful(cell.text) {
                         screen.write(&"  "[..cell.columns], cell.prompt);
                         screen.move_to(column, self.start + i);

@@ -251,7 +251,7 @@ impl TypingState {
                 };
                 given(Some(Key::Char(printed).with(control)), None)
             }
-            // Takes the accent back, which nobody has seen yet.
+            // Removes the accent, which is not visible yet.
             Key::Backspace if self.accent.take().is_some() => given(None, None),
             _ => {
                 self.accent = None;
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(plain("de", "Yo;'[ &*( -_?/"), "Zoöäü /() ß?_-");
         assert_eq!(plain("de", "Grune Gr[-e"), "Grune Grüße");
         assert_eq!(alt_gr("de", "qe7890-]\\m,."), "@€{[]}\\~|µ<>");
-        // ´ and ` stand on one key, ^ on another.
+        // ´ and ` are on one key, ^ on another.
         assert_eq!(plain("de", "=a=E+u`o"), "áÉùô");
         assert_eq!(plain("de", "= == ` ++"), "´´ ^`");
         assert_eq!(plain("de", "=x=1`+a"), "´x´1^à");
@@ -441,7 +441,7 @@ mod tests {
         assert_eq!(press(Key::Char('='), none), []);
         assert_eq!(press(Key::Left, ctrl), [Key::WordLeft]);
         assert_eq!(press(Key::Char('a'), none), [Key::Char('a')]);
-        // Ctrl-Z by what is printed.
+        // Ctrl-Z by the printed letter.
         assert_eq!(press(Key::Ctrl('y'), none), [Key::Ctrl('z')]);
         assert_eq!(press(Key::Char('y'), ctrl), [Key::Ctrl('z')]);
         assert_eq!(press(Key::Char('f'), alt), [Key::WordRight]);

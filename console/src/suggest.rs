@@ -15,7 +15,7 @@ pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<
 /// turn `a` into `b`, ignoring case (Damerau 1964, in the simple form in which no letter is edited
 /// twice).
 pub fn distance(a: &str, b: &str) -> usize {
-    // A name of a hundred letters is near to none of ours.
+    // A name of a hundred letters resembles none of ours.
     let letters = |text: &str| -> Vec<char> { text.chars().take(100).collect() };
     let (a, b) = (letters(a), letters(b));
     let same = |a: char, b: char| a.eq_ignore_ascii_case(&b);

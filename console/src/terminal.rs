@@ -162,7 +162,7 @@ pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) 
             false => format!("{}…", width::cut(&line, room.saturating_sub(1))),
         }
     };
-    // Title, note, and a row for whoever shows it.
+    // Title, note, and a row for the caller.
     let seen = height.saturating_sub(3).clamp(1, menu.rows.len().max(1));
     let first = menu.selected.saturating_sub(seen / 2);
     let first = first.min(menu.rows.len().saturating_sub(seen));

@@ -110,7 +110,7 @@ mod tests {
             .concat(),
         ] {
             let read = String::from_utf8(prompt(&file).unwrap()).unwrap();
-            // Mixed line ends are nobody's: they stay.
+            // Mixed line ends belong to no system: they stay.
             let mixed = file.ends_with(b"\r\n\x1a") || file.ends_with(b"\n\0\x1a");
             assert!(
                 read == text || mixed && read.replace('\r', "") == text,

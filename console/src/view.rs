@@ -221,8 +221,7 @@ pub(crate) mod tests {
             ("a\tb\u{200b}", 3, 80, &["> a b\u{fffd}"], (0, 5)),
             ("日", 3, 1, &[">日"], (0, 3)),
         ] {
-            // In the narrowest console a prompt leaves one column: the wide character goes on
-            // below.
+            // In the narrowest console a prompt leaves one column: the wide character goes below.
             let want: Vec<&str> = if width == 1 {
                 vec![">", "日"]
             } else {

@@ -14,7 +14,7 @@ pub fn cluster(cluster: &str) -> usize {
     match cluster {
         "\t" => 1,
         // Terminals give no cluster more than two columns; long ones of Indic scripts would have
-        // more by the sum.
+        // more as a sum.
         _ => cluster.width().min(2),
     }
 }
@@ -77,7 +77,7 @@ mod tests {
             ("\n", 0),
             ("\u{301}", 0),
         ] {
-            // unicode-width counts a line break as one column; nobody lays one out.
+            // unicode-width counts a line break as one column, but none is ever laid out.
             if cluster != "\n" {
                 assert_eq!(super::cluster(cluster), columns, "{cluster:?}");
             }

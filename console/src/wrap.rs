@@ -53,7 +53,7 @@ impl Wrap {
                 }
                 ' ' | '\t' => {
                     self.flush(out);
-                    // A space that does not fit any more is what the line is broken at.
+                    // The line is broken at a space that does not fit.
                     if self.column < self.width {
                         out.push(' ');
                         self.column += 1;
@@ -61,7 +61,7 @@ impl Wrap {
                 }
                 _ => {
                     let columns = width::letter(letter);
-                    // Longer than a line: broken where the line ends.
+                    // Longer than a line: broken at the end of the line.
                     if self.word_width + columns > self.width {
                         self.flush(out);
                     }
@@ -114,7 +114,7 @@ mod tests {
             (4, "a 0123456789", "a \n0123\n4567\n89"),
             (10, "\n\n  a\n", "\n\n  a\n"),
             (5, "日本語 日本語", "日本\n語 \n日本\n語"),
-            // An accent of its own stays with its letter.
+            // A combining accent stays with its letter.
             (4, "abce\u{301}fg", "abce\u{301}\nfg"),
             (10, "", ""),
         ] {

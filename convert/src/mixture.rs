@@ -25,7 +25,7 @@ impl Mixture {
         let wanted = match self {
             _ if tensor.role.is_vector() => return Encoding::F32,
             Mixture::Same => match tensor.encoding {
-                // llama2.c's own, which GGUF does not have.
+                // llama2.c's own, which does not exist in GGUF.
                 Encoding::Q8 { .. } => Encoding::Q8_0,
                 encoding => encoding,
             },

@@ -60,7 +60,7 @@ impl<'a> Converter<'a> {
         let at_once = PIECE * self.workers.count() / (4 * cols).max(1);
         let at_once = at_once.clamp(1, rows.max(1));
         let mut made = Buffer::<u8>::zeroed(at_once * row_bytes).map_err(Error::OutOfMemory)?;
-        // Those of llama2.c's int8 stand behind all rows.
+        // The scales of llama2.c's int8 are behind all rows.
         let mut scales = Buffer::<u8>::zeroed(rows * row_scales).map_err(Error::OutOfMemory)?;
         for first in (0..rows).step_by(at_once) {
             let count = at_once.min(rows - first);
@@ -152,7 +152,7 @@ impl<'a> Converter<'a> {
                     factors.clear();
                     quantize::encode(encoding, &numbers, &mut values, &mut factors);
                     let row = rows.start + index;
-                    // Safety: every row is dealt to one worker, and nobody reads before all have
+                    // Safety: every row belongs to one worker, and nothing reads before all have
                     // met.
                     let (to, to_scales) = unsafe {
                         (
@@ -220,7 +220,7 @@ mod tests {
             };
             let alone = written(&Single);
             assert_eq!(Some(alone.len() as u64), encoding.file_bytes(rows, cols));
-            // Row by row it is what the reference makes of it.
+            // Each row equals the reference's result.
             let (mut values, mut scales) = (Vec::new(), Vec::new());
             for row in file.chunks_exact(4 * cols) {
                 let mut numbers = alloc::vec![0.0; cols];

@@ -170,7 +170,7 @@ mod tests {
                     assert!(found.abs_diff(rate) <= rate / 50_000, "{found} for {rate}");
                 }
             }
-            // A timer that stands, and one that is not this one.
+            // A timer that does not run, and another timer than this one.
             for about in [None, Some(rate)] {
                 assert_eq!(timer.rate(start, start, rate * 100, about), None);
             }

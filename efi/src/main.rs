@@ -31,8 +31,8 @@ static SBAT_SECTION: [u8; SBAT.len()] = match SBAT.as_bytes().first_chunk() {
 fn main() -> uefi::Status {
     use firmware::{app, clock, power, terminal};
 
-    // The firmware would reset the machine after five minutes. Where it has no watchdog there is
-    // nothing to switch off.
+    // The firmware would reset the machine after five minutes. Without a watchdog there is nothing
+    // to disable.
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
     clock::start();
     terminal::open();

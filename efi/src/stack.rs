@@ -34,9 +34,9 @@ pub struct Stacks {
     states: Box<[State]>,
 }
 
-// Safety: each stack's memory is touched by who is on it alone (`call` sees to that), but for its
-// lowest element, which is not part of what is used; where it is, that is looked for, by a volatile
-// read.
+// Safety: each stack's memory is accessed only by the core that is on it (`call` ensures that),
+// except for its lowest element, which is not part of the usable stack and is only read, by a
+// volatile read.
 unsafe impl Sync for Stacks {}
 
 /// Stacks of [`Stacks::announce`]: whether a caller is on them follows from its stack's address,
@@ -89,8 +89,8 @@ impl Stacks {
 
     /// Index of a stack that overflowed.
     pub fn overflowed(&self) -> Option<usize> {
-        // Safety: the elements are there; whoever is on a stack may be writing, which is why the
-        // read is volatile: any value but the canary says the same.
+        // Safety: the elements exist; a core that is on the stack may be writing, so the read is
+        // volatile: any value but the canary means the same.
         (0..self.states.len())
             .find(|&index| unsafe { self.memory[index * LEN].get().read_volatile() } != CANARY)
     }
@@ -105,8 +105,8 @@ impl Stacks {
         let memory = &self.memory[index * LEN..][..LEN];
         let top = UnsafeCell::raw_get(memory.as_ptr_range().end).cast();
         let argument = ptr::from_ref(argument).cast();
-        // Safety: the memory is ours, its end is a multiple of 16, and nobody else is on it; `f` is
-        // called with what it takes.
+        // Safety: the memory is ours, its end is a multiple of 16, and no core is on it; `f` is
+        // called with its own argument type.
         unsafe { arch::call_on(top, state.way_back.as_ptr(), f as *const (), argument) };
         state.taken.store(false, Release);
         true
@@ -119,8 +119,8 @@ impl Stacks {
     /// This stack is not called again while other cores still use values on it.
     pub unsafe fn leave(&self) {
         if let Some(index) = self.own() {
-            // Safety: the caller is on this stack, so `call_on` has put this address there, and its
-            // frame still stands.
+            // Safety: the caller is on this stack, so `call_on` has stored this address, and its
+            // frame still exists.
             unsafe { arch::back_to(self.states[index].way_back.load(Relaxed)) }
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         assert!(!visit.stacks.call(1, self::visit, visit));
         assert!(visit.stacks.call(0, nested, visit));
         if visit.calls.load(Relaxed) > 2 {
-            // Safety: nobody uses what lies here.
+            // Safety: nothing on this stack is used by others.
             unsafe { visit.stacks.leave() };
             unreachable!("it is left");
         }
@@ -178,9 +178,9 @@ mod tests {
             (visit.stacks.own(), visit.stacks.overflowed()),
             (None, None)
         );
-        // Safety: this is on none of them.
+        // Safety: this is on none of the stacks.
         unsafe { visit.stacks.leave() };
-        // Safety: nobody is on it.
+        // Safety: no core is on it.
         unsafe { *visit.stacks.memory[LEN].get() = 1 };
         assert_eq!(visit.stacks.overflowed(), Some(1));
     }

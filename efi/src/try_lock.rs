@@ -41,7 +41,7 @@ impl<T> TryLock<T> {
             return None;
         }
         let _taken = Taken(&self.taken);
-        // Safety: `taken` was false, and nobody else comes here until it is again.
+        // Safety: `taken` was false, and no other user gets here until it is false again.
         Some(f(unsafe { &mut *self.value.get() }))
     }
 }

@@ -170,13 +170,13 @@ impl WorkQueue {
         let part_of = |word: Word| part < usize::from(word.parts);
         loop {
             let word = self.word();
-            // First the job: the leader waits for it, though nobody may stay any more.
+            // The job comes first: the leader waits for it, even if no worker may stay any more.
             if part_of(word) && word.count != seat.seen.load(Relaxed) {
                 seat.seen.store(word.count, Relaxed);
                 let inside = NoReturn(self);
-                // Safety: the leader has set the job before this word, and it stays where it is
-                // until `done` has counted this part, which is after the last use, and only now:
-                // the seat has not seen this word before.
+                // Safety: the leader has stored the job before this word, and it stays there until
+                // `done` has counted this part, which is after its last use; it is done only once,
+                // because the seat has not seen this word before.
                 let job = unsafe { *self.job.load(Relaxed) };
                 job(part);
                 core::mem::forget(inside);
@@ -264,8 +264,8 @@ impl WorkQueue {
             return false;
         }
         let inside = NoReturn(self);
-        // Safety: `delegate` has left it, and does not return before `DONE`; it is `Send`, and
-        // nobody else takes it.
+        // Safety: `delegate` has stored it, and does not return before `DONE`; it is `Send`, and no
+        // other core takes it.
         unsafe { (*self.work.load(Relaxed))() };
         core::mem::forget(inside);
         self.state.store(state::DONE, Release);
@@ -391,7 +391,7 @@ mod tests {
                 assert!(leader.run(2, &count));
                 assert!(!leader.run(3, &count));
                 assert_eq!(calls.load(Relaxed), 2);
-                // Whoever went does not come back by itself.
+                // Workers that have left do not return by themselves.
                 queue.dismiss(4);
                 assert_eq!(queue.staying(), 2);
                 queue.dismiss(1);
@@ -425,7 +425,7 @@ mod tests {
             assert_eq!(calls.load(Relaxed), 5);
             queue.dismiss(0);
         });
-        // Whoever comes when all is over finds neither a job nor a reason to stay.
+        // Workers that arrive after the end find neither a job nor a reason to stay.
         (0..5).for_each(|part| queue.serve(part));
     }
 
@@ -557,7 +557,7 @@ mod tests {
             },
             |queue, part| match part {
                 0 => {
-                    // Whoever has not begun yet may go.
+                    // Workers that have not begun yet may leave.
                     queue.wait(&BEGUN, 0);
                     panic!("the leader's part panics");
                 }
@@ -577,7 +577,7 @@ mod tests {
                 let _ = leader.run(2, &|part| job(queue, part));
                 unreachable!("whoever leads does not go while others are at it");
             });
-            // Whoever has no job just goes.
+            // Workers without a job just leave.
             idle.join().unwrap();
             while GIVEN_UP.load(Relaxed) < 2 * round {
                 thread::yield_now();

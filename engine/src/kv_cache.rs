@@ -78,7 +78,7 @@ pub(crate) fn kv_cache_bytes(c: &Config, kv: KvType) -> u64 {
     let numbers = [2, c.n_layers, rows, c.kv_dim()]
         .iter()
         .fold(1u64, |n, &factor| n.saturating_mul(factor as u64));
-    // Blocks by twos have room for two scales where there is one.
+    // Pairs of blocks have room for two scales even if there is one block.
     let odd = kv == KvType::Q8_0 && !(c.head_dim() / BLOCK).is_multiple_of(2);
     let spare = if odd { numbers / BLOCK as u64 } else { 0 };
     let lists = 2 * size_of::<usize>() * c.seq_len.div_ceil(page(c.seq_len));
@@ -275,8 +275,8 @@ impl KvCache {
     /// Prepares the cache for a pass over the first `positions`, and shares it among workers.
     pub(crate) fn share(&mut self, positions: usize) -> SharedKvCache<'_> {
         self.reach(positions);
-        // Safety: what `SharedKvCache`'s functions are asked for has been reached, as its type
-        // says.
+        // Safety: the positions that `SharedKvCache`'s functions may access exist, as its type
+        // requires.
         unsafe {
             SharedKvCache {
                 keys: self.keys.share(),
@@ -441,7 +441,7 @@ impl SharedKvCache<'_> {
                 }
                 continue;
             }
-            // What kernels give of several vectors stands one after the other.
+            // Kernels write the results of several vectors one after another.
             let direct = q.tokens == 1 || part.len() == each;
             let out = if direct {
                 &mut scores[at..at + part.len() * q.tokens]
@@ -580,7 +580,7 @@ mod tests {
         for (layer, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let q: Vec<f32> = (0..count * head_dim).map(|_| random.float()).collect();
             let mut out = vec![7.0; count * head_dim];
-            // Safety: nobody else is there, and `end` positions have been reached.
+            // Safety: there are no other users, and `end` positions exist.
             unsafe {
                 for (t, q) in q.chunks(head_dim).enumerate() {
                     quants.fill(kernels, Some(Rounding::Q8_0), t, q);
@@ -630,7 +630,7 @@ mod tests {
             for layer in 0..SHAPE.n_layers {
                 let row: Vec<f32> = (0..2 * SHAPE.kv_dim()).map(|_| random.float()).collect();
                 let (keys, values) = row.split_at(SHAPE.kv_dim());
-                // Safety: nobody else is there.
+                // Safety: there are no other users.
                 unsafe {
                     shared.put_keys(kernels, layer, pos, 0, keys);
                     shared.put_values(kernels, layer, pos, 0, values);

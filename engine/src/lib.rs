@@ -18,7 +18,7 @@ pub mod source;
 pub mod units;
 pub mod utf8;
 
-// What files hold:
+// Contents of files:
 pub mod checkpoint;
 pub mod config;
 

@@ -230,7 +230,7 @@ impl Model {
             Role::W2 => Place::Matrix(&mut layers[tensor.layer].w2),
             Role::W3 => Place::Matrix(&mut layers[tensor.layer].w3),
         };
-        // Bytes of a row, where rows go elsewhere.
+        // Bytes of a row, if rows are reordered.
         let row_bytes = tensor.encoding.file_bytes(1, tensor.cols).unwrap_or(1) as usize;
         move |offset, bytes| match &mut place {
             Place::Matrix(matrix) if halves => {

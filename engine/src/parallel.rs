@@ -95,7 +95,7 @@ impl Worker<'_> {
             let first = chunks * owner / self.parts;
             let count = chunks * (owner + 1) / self.parts - first;
             let next = &self.pool.next[owner][turn].0;
-            // Looking is cheaper than taking where nothing is left.
+            // Loading is cheaper than an exchange if nothing is left.
             while next.load(Relaxed) < count {
                 let taken = next.fetch_add(1, Relaxed);
                 if taken >= count {
@@ -105,8 +105,8 @@ impl Worker<'_> {
             }
         }
         self.barrier();
-        // All are through with this deal, and nobody comes to the deal after the next before all
-        // have been at the next one.
+        // All have finished this step, and none reaches the step after the next before all have
+        // been at the next one.
         self.pool.next[self.index][turn].0.store(0, Relaxed);
     }
 
@@ -173,7 +173,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn write(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // Safety: within the buffer, which is borrowed mutably as long as this lives; exclusive by
         // contract.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
@@ -188,7 +188,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// If `index` is past the end.
     pub unsafe fn put(&self, index: usize, value: T) {
         assert!(index < self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // Safety: within the buffer, which is borrowed mutably as long as this lives; exclusive by
         // contract.
         unsafe { self.start.add(index).write(value) }
     }
@@ -202,8 +202,8 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// If the range extends past the end.
     pub unsafe fn read(&self, range: Range<usize>) -> &[T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed as long as this lives; nobody writes, by
-        // contract.
+        // Safety: within the buffer, which is borrowed as long as this lives; nothing writes to it,
+        // by contract.
         unsafe { core::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
 }
@@ -229,7 +229,7 @@ mod tests {
                                 *x += i as i32 + round;
                             }
                         });
-                        // Safety: all have met, and all meet again before anybody writes.
+                        // Safety: all have met, and all meet again before any of them writes.
                         let all = unsafe { data.read(0..items) };
                         let rounds = (1..=round).sum::<i32>();
                         for (i, x) in all.iter().enumerate() {

@@ -75,8 +75,8 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
         RopeScaling::NoRope => 0.0,
         RopeScaling::Linear(factor) => 1.0 / factor,
         RopeScaling::Yarn { factor, original } => {
-            // The pair that turns so often (ggml's rule, Peng et al. 2023, equations 17 to 20 with
-            // whole pairs as borders).
+            // The pair that turns this often (ggml's rule, Peng et al. 2023, equations 17 to 20
+            // with whole pairs as limits).
             let pair = |turns: f32| {
                 let (log, full) = (libm::log, core::f64::consts::TAU);
                 let length = original as f64 / (f64::from(turns) * full);

@@ -143,7 +143,7 @@ impl ThreadTuner {
             // 1, 2, 3, 4, 6, 9, …: the first few count most.
             let next = (self.threads + (self.threads / 2).max(1)).min(self.most);
             if next > at_hand {
-                // It goes on when they are there again.
+                // The trial continues when they are available again.
                 return;
             }
             self.threads = next;

@@ -33,7 +33,7 @@ impl Utf8Stream {
                 }
                 Err(error) => error,
             };
-            // One byte came in at a time: nothing valid stands before the error.
+            // Bytes arrive one at a time, so nothing valid precedes the error.
             let Some(wrong) = error.error_len() else {
                 return;
             };

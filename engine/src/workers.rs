@@ -37,7 +37,7 @@ pub unsafe trait Workers: Sync {
 /// A single worker: the caller itself.
 pub struct Single;
 
-// Safety: one part, which the caller runs; nobody to wait for.
+// Safety: one part, which the caller runs; there is nothing to wait for.
 unsafe impl Workers for Single {
     fn count(&self) -> usize {
         1

@@ -141,7 +141,7 @@ impl Font {
             return missing(width, height, levels);
         }
         self.canvas.clear();
-        // What fits into one column stands in the middle of two.
+        // A glyph that fits into one column is centred in two.
         let aside = (columns - 1) as f32 * self.width as f32 / 2.0;
         let marks = letters.filter(|&letter| width::letter(letter) == 0);
         for letter in core::iter::once(first).chain(marks) {
@@ -229,8 +229,7 @@ struct Pen<'a> {
 impl Pen<'_> {
     fn place(&self, x: f32, y: f32) -> Point {
         let (x, y) = (x * self.scale, y * self.scale);
-        // The tops of small and of capital letters lie on whole pixels; what is between is
-        // stretched.
+        // The tops of lower-case and capital letters are on whole pixels; the rest is stretched.
         let up = if y <= 0.0 {
             y
         } else if y <= self.small.0 {

@@ -87,9 +87,9 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
         };
         let through = crossing.0.min(crossing.1) == 3;
         for (kind, forwards) in [(before, false), (behind, true)] {
-            // It covers what crosses it: from here to there, about the middle.
+            // It covers what crosses it: from and to, relative to the middle.
             let (first, last) = match crossing.0.max(crossing.1) {
-                // A single line does not enter what is between two.
+                // A single line does not enter the space between two.
                 3 if kind != 3 && through => (apart, -apart),
                 3 => (-apart, apart),
                 _ => (0, 0),
@@ -156,7 +156,7 @@ fn arc(canvas: &mut Canvas<'_>, letter: char) {
     let (width, height) = (canvas.width, canvas.height);
     let light = light(canvas);
     let (right, down) = (matches!(letter, '╭' | '╰'), matches!(letter, '╭' | '╮'));
-    // The lines that it joins lie as `arms` draws them.
+    // The lines that it joins are where `arms` draws them.
     let line = (
         (width / 2 - light / 2) as f32 + light as f32 / 2.0,
         (height / 2 - light / 2) as f32 + light as f32 / 2.0,

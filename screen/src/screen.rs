@@ -176,7 +176,7 @@ impl Screen {
         let (columns, rows) = (self.picture.columns as u16, self.picture.rows as u16);
         let measure = (columns - 4).min(MEASURE);
         let left = (columns - measure) / 2;
-        // A frame, as high as what is typed, but never more than a third of the screen.
+        // A frame as high as the typed text, but at most a third of the screen.
         let most = (rows / 3).saturating_sub(2).max(1);
         let wanted = match &self.below {
             Below::Line { .. } => {
@@ -185,7 +185,7 @@ impl Screen {
             _ => 1,
         };
         let frame = (wanted.min(usize::from(most)) as u16) + 2;
-        // A row of air above, where there are enough.
+        // An empty row above, if there are enough rows.
         let air = u16::from(rows >= 30);
         let pane = rows - 1 - frame - air;
         Places {
@@ -213,7 +213,7 @@ impl Screen {
     /// Updates the cells.
     fn render(&mut self) {
         let places = match self.drawn {
-            // The places depend on what is typed only.
+            // The places depend only on the typed text.
             Some((places, ..)) if !self.frame_due && !self.all_due => places,
             _ => self.places(),
         };
@@ -223,7 +223,7 @@ impl Screen {
         let end = self.text.end();
         let below = end.saturating_sub(top + height);
         let hint = (below > 0).then_some(below);
-        // A menu lies over the conversation: what is below it is drawn again with it.
+        // A menu covers the conversation, which is redrawn together with it.
         let menu = matches!(self.below, Below::Menu(_));
         let was = self.drawn.filter(|&(was, was_top)| {
             let under = menu && (self.frame_due || changed < end || was_top != top);
@@ -323,7 +323,7 @@ impl Front for Screen {
     }
 
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
-        // What is made for a number of columns stays below it.
+        // Text laid out for a number of columns stays below it.
         let columns = usize::from(self.places().measure) + 1;
         self.text.lay_out(style, &make(columns));
     }
@@ -344,7 +344,7 @@ impl Front for Screen {
     }
 
     fn waiting(&mut self, text: &str) {
-        // The reply goes on in its line.
+        // The reply continues in its line.
         self.set_below(Below::Line {
             first: String::new(),
             more: String::new(),

@@ -45,7 +45,7 @@ impl Row {
     fn split(&mut self, from: usize) -> Row {
         let mut tail = Row::default();
         for (style, text) in self.runs() {
-            // Where this run begins in the row's text.
+            // Offset of this run in the row's text.
             let at = text.as_ptr() as usize - self.text.as_ptr() as usize;
             let skipped = from.saturating_sub(at).min(text.len());
             for letter in text[skipped..].chars() {
@@ -139,7 +139,7 @@ impl Text {
                 ' ' | '\t' => {
                     let width = self.width;
                     let row = self.last();
-                    // A blank that does not fit any more is what the row is broken at.
+                    // The row is broken at a space that does not fit.
                     if row.columns < width {
                         row.push(style, ' ', 1);
                     }
@@ -161,7 +161,7 @@ impl Text {
         if row.columns + columns <= width {
             return row.push(style, letter, columns);
         }
-        // A word that is longer than a row is broken where the row ends.
+        // A word that is longer than a row is broken at the end of the row.
         let mut next = match word {
             0 => Row::default(),
             word => row.split(word),
@@ -258,7 +258,7 @@ mod tests {
                     ['a', 'b', ' ', '日', '\n', '\u{301}'][(seed >> 40) as usize % 6]
                 })
                 .collect();
-            // A word that is longer than a row begins one of its own here, and there where it is.
+            // A word that is longer than a row begins on a new row here, and in place there.
             if content.split_whitespace().any(|word| width::text(word) > 7) {
                 continue;
             }

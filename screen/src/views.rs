@@ -409,7 +409,7 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
             (false, true) => ink(theme::TITLE),
             (false, false) => ink(theme::TEXT),
         };
-        // Only the name stands out; what is told of it is dimmer.
+        // Only the name is highlighted; its description is dimmer.
         let cells = choice.cells.iter().enumerate().map(|(column, cell)| {
             let style = match column {
                 0 => style,

@@ -63,7 +63,7 @@ impl Overrides {
 
     /// Returns these values, with `other`'s for those that are not set.
     pub fn over(mut self, mut other: Overrides) -> Overrides {
-        // A prompt is one wish, however it is given.
+        // Both are settings of the prompt.
         let prompts = [Param::Prompt, Param::PromptFile];
         if prompts.iter().any(|&prompt| self.get(prompt).is_some()) {
             prompts.iter().for_each(|&prompt| drop(other.take(prompt)));

@@ -280,7 +280,7 @@ table! {
         commands: &["top_k"],
         about: "Show or set top-k: keep only the k most likely tokens; 0 keeps all.",
         api: Api::local("top_k"),
-        // Above this not every whole number is a float; no vocabulary is that large.
+        // Above this not every integer is a float; no vocabulary is that large.
         domain: count(16_777_216.0, "a whole number from 0 to 16777216"),
         defaults: sampler(0.0, 40.0, (0.0, KEEPS_ALL)),
         example: "40",
@@ -338,7 +338,7 @@ table! {
         arguments: "[tokens]",
         about: "Show or set how many recent tokens the penalties consider.",
         api: Api::local("repeat_last_n"),
-        // The chain remembers so many; more than any context of a model that repeats itself.
+        // The chain remembers this many; more than any context of a model that repeats itself.
         domain: count(65_536.0, "a whole number from 0 to 65536"),
         defaults: sampler(64.0, 64.0, (0.0, NONE)),
         example: "64",

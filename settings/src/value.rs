@@ -134,7 +134,7 @@ impl Spec {
         else {
             return None;
         };
-        // Up to 2²⁴ every whole number is a float; none that counts something may be larger.
+        // Up to 2²⁴ every integer is a float; counts must not be larger.
         let is_right = !whole || number as u32 as f32 == number;
         (is_right && (least..=most).contains(&number)).then_some(ParamValue::Number(number))
     }

@@ -200,7 +200,7 @@ fn the_command_line_wins_over_the_file() {
     assert_eq!(both.whole(Param::Steps), Some(20));
     assert_eq!(both.number(Param::Temperature), Some(0.5));
     assert_eq!(both.texts(Param::Stop), Some(&["b".into()].into()));
-    // A prompt is one wish, however it is given.
+    // Both are settings of the prompt.
     let prompts = (both.text(Param::Prompt), both.text(Param::PromptFile));
     assert_eq!(prompts, (None, Some("b.txt")));
 }

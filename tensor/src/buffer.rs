@@ -46,7 +46,7 @@ struct Region {
     layout: Layout,
 }
 
-// Safety: it is memory of its own; who may touch which part is its users' promise.
+// Safety: the memory is its own; its users promise who may access which part.
 unsafe impl Send for Region {}
 // Safety: as above.
 unsafe impl Sync for Region {}
@@ -224,7 +224,7 @@ impl<T: Plain> Reserve<T> {
     /// If `range` reaches past the end.
     pub fn zero(&mut self, range: core::ops::Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: within the memory, which is borrowed mutably; zeros are a value by `Plain`.
+        // Safety: within the memory, which is borrowed mutably; zero is a valid value by `Plain`.
         unsafe { self.start.add(range.start).write_bytes(0, range.len()) }
     }
 

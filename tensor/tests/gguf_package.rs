@@ -23,7 +23,7 @@ fn random_bytes(encoding: Encoding, blocks: usize) -> Vec<u8> {
     };
     let unit = encoding.unit();
     let mut bytes: Vec<u8> = (0..blocks * unit).map(|_| random() as u8).collect();
-    // Where there is a half-precision scale, and how many numbers there are.
+    // Offset of the half-precision scales, and their number.
     let (at, numbers) = match encoding {
         Encoding::F32 | Encoding::BF16 => (unit - 2, 1),
         Encoding::Coded(Coded::Q2K) => (80, 2),

@@ -188,7 +188,7 @@ fn random_row(
     random: &mut Random,
     out: &mut Vec<u8>,
 ) -> bool {
-    // Where the scale is, and about how far numbers are from zero where it is 1.
+    // Offset of the scale, and the typical magnitude of numbers for a scale of 1.
     let (at, far) = match coded {
         Coded::Q2K => (80, 12.0),
         Coded::Q3K => (108, 42.0),
@@ -209,7 +209,7 @@ fn random_row(
         };
         half(at, scale);
         if shape.minima {
-            // What makes their mean zero.
+            // Makes their mean zero.
             half(at + 2, 1.5 * scale);
         }
         out.extend(block);
@@ -333,13 +333,13 @@ impl Family {
         let mut random = Random(seed);
         let (q_dim, kv_dim) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut matrix = |file: &mut Gguf, name: &str, rows: usize, cols: usize| {
-            // As llama.cpp's own tools do where a block does not divide the rows.
+            // As llama.cpp's own tools do if rows are not a multiple of the block.
             let encoding = match matrices(name) {
                 encoding if cols.is_multiple_of(encoding.block()) => encoding,
                 _ => Encoding::Q8_0,
             };
             let (mut bytes, mut scales) = (Vec::new(), Vec::new());
-            // So wide that each layer adds less to a token's vector than is there, as in trained
+            // So wide that each layer adds less to a token's vector than it had, as in trained
             // models.
             let width = if name == "token_embd.weight" {
                 1.0
@@ -451,7 +451,7 @@ impl Family {
             file.f32(&key("attention.scale"), attention);
             file.f32(&key("logit_scale"), logits);
         }
-        // What llama.cpp calls a model without words.
+        // llama.cpp's name for a model without a vocabulary.
         file.text("tokenizer.ggml.model", "no_vocab");
         file
     }

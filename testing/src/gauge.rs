@@ -29,11 +29,11 @@ impl Gauge {
     }
 }
 
-// Safety: every call goes to `System` as it came; counting neither allocates nor unwinds.
+// Safety: every call is passed on to `System` unchanged; counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Gauge {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Gauge::change(0, layout.size());
-        // Safety: the caller keeps `alloc`'s contract, which is `System`'s.
+        // Safety: the caller fulfils `alloc`'s contract, which is `System`'s.
         unsafe { System.alloc(layout) }
     }
 
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Gauge {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         Gauge::change(layout.size(), 0);
-        // Safety: `pointer` came from `System` by way of one of the others.
+        // Safety: `pointer` came from `System` through one of the others.
         unsafe { System.dealloc(pointer, layout) }
     }
 

@@ -290,7 +290,7 @@ pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
             parts.push(part.to_vec());
             rest = behind;
         }
-        // A name without a length behind it gives none.
+        // A mark without a length behind it gives no part.
         if parts.is_empty() {
             return None;
         }
@@ -392,7 +392,7 @@ fn change_entries(entries: &mut Vec<Entry>, random: &mut Random) {
                 _ => {
                     let size = size(*kind).unwrap_or(1);
                     *count = (*count / 2).max(1);
-                    // The count may be a lie already.
+                    // The count may be wrong already.
                     bytes.truncate(count.saturating_mul(size) as usize);
                 }
             },

@@ -78,7 +78,7 @@ fn model(architecture: &str, shape: &Shape) -> Gguf {
     );
     let mut seed = 1u32;
     let mut tensor = |name: &str, cols: usize, rows: usize, encoding: Encoding| {
-        // As files are where a block does not divide the rows.
+        // As in files whose rows are not a multiple of the block.
         let encoding = if cols.is_multiple_of(encoding.block()) {
             encoding
         } else {

@@ -114,7 +114,7 @@ fn run(
         return;
     };
     let (positions, memory) = (context.positions(), context.memory().total());
-    // The list of tensors is there twice for a moment.
+    // For a moment there are two copies of the list of tensors.
     let most = memory + SHARE * source.size() / 4 + FLOOR;
     bounded("loading and running", most, || {
         let loaded = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(()));
@@ -299,7 +299,7 @@ pub fn tokenisation(bytes: &[u8]) {
     let Some((&how, text)) = bytes.split_first() else {
         return;
     };
-    // Long enough that what takes more than linear time is noticed.
+    // Long enough to notice more than linear time.
     let times = if how & 15 == 15 {
         (2 << 10) / text.len().max(1)
     } else {
@@ -308,20 +308,20 @@ pub fn tokenisation(bytes: &[u8]) {
     let text = &text.repeat(times.max(1))[..];
     let piece = 1 + usize::from(how >> 2) % 7;
     let vocabularies = &*VOCABULARIES;
-    // What terminals would only be upset by is not shown.
+    // Characters that would only disturb terminals are not shown.
     let shown = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t'..=b'\r');
     for tokenizer in &vocabularies.scored {
         let found = speak(tokenizer, text);
         let want: Vec<u8> = text.iter().copied().filter(shown).collect();
-        // A byte's own name is that byte, as in run.c, and SentencePiece's mark of a space is a
-        // space.
+        // A token named after a byte is that byte, as in run.c, and SentencePiece's mark of a space
+        // is a space.
         let odd = |window: &[u8]| window == b"<0x" || window == "\u{2581}".as_bytes();
         if !text.windows(3).any(odd) {
             assert!(found == want, "{found:?}, not {want:?}");
         }
     }
     let lossy = String::from_utf8_lossy(text);
-    // Each byte that is not UTF-8 is a character of its own there, as in llama.cpp.
+    // Each invalid byte is a character there, as in llama.cpp.
     let mut whole = String::new();
     for chunk in text.utf8_chunks() {
         whole.push_str(chunk.valid());
@@ -356,7 +356,7 @@ pub fn tokenisation(bytes: &[u8]) {
     };
     assert_eq!(split(piece), split(usize::MAX));
 
-    // The same text as a template, as a file's name, and as what stops an answer.
+    // The same text as a template, as a file name, and as stop strings.
     let template = Template::of(&lossy);
     assert!(!template.name().is_empty());
     chat(&template, byte_level, "Hi");

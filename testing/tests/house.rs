@@ -152,7 +152,7 @@ fn uses(text: &str, prefix: &str) -> BTreeSet<String> {
             found.insert(word(rest));
             continue;
         }
-        // What stands at the first level of braces.
+        // Parts at the first level of braces.
         let (mut depth, mut start) = (0, 1);
         for (i, c) in rest.char_indices() {
             match c {
@@ -201,7 +201,7 @@ fn modules_use_only_those_below_them() {
     let folders = crates.map(|krate| format!("{krate}/src"));
     for folder in folders.chain(["efi/src/firmware".into()]) {
         let mut graph = graph(&folder);
-        // Takes away the lowest floor, again and again: what is left goes in circles.
+        // Removes the lowest floor, again and again: the remainder is circular.
         while let Some(lowest) = graph
             .iter()
             .find(|(_, used)| used.is_empty())

@@ -178,7 +178,7 @@ fn write_target(
     };
     let path = target().join(format!("{file}.json"));
     let text = serde_json::to_string_pretty(&spec)?;
-    // Cargo builds everything anew when the file's time changes.
+    // Cargo rebuilds everything if the file's time changes.
     if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
         std::fs::write(&path, text)?;
     }

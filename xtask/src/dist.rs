@@ -43,8 +43,8 @@ pub fn dist() -> Result<()> {
     let licences = licences()?;
     fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), &licences)?;
     let config = config::text(&Overrides::default()).replace('\n', "\r\n");
-    // What any system unpacks onto a FAT32 stick; people read text files there in editors that want
-    // CR LF.
+    // Files that any system can unpack onto a FAT32 stick, where text is read with editors that
+    // need CR LF.
     let stick = [
         (Arch::built().boot_file, fs::read(&built.efi)?),
         ("LLAMA2.CFG", config.into_bytes()),
@@ -122,7 +122,7 @@ fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
         ] {
             common.extend(number.to_le_bytes());
         }
-        // The name's length, and no more fields.
+        // The name's length, and no further fields.
         common.extend(u16::try_from(name.len())?.to_le_bytes());
         common.extend([0, 0]);
         out.extend(b"PK\x03\x04");
@@ -228,7 +228,7 @@ fn licences() -> Result<String> {
         if name.starts_with(UNICODE) {
             text += "Its tables: Unicode-3.0, above.\n";
         }
-        // Who gets a program with it must be told where its source is (MPL 2.0, 3.2).
+        // Users who get a program with it must be told where its source is (MPL 2.0, 3.2).
         if licence.contains("MPL") {
             let version = name.rsplit(" v").next().unwrap_or_default();
             let crate_name = name.split(' ').next().unwrap_or_default();
@@ -268,7 +268,7 @@ fn licences() -> Result<String> {
             text += &format!("\n{}\n", fs::read_to_string(file)?.trim());
         }
     }
-    // Not a crate's own: the outlines that its build script takes from another.
+    // Not a crate's own source: the outlines that its build script takes from another crate.
     if names.iter().any(|name| name.starts_with("llama2-screen ")) {
         let licence = fs::read_to_string(root().join("screen/LICENSE-DejaVu.txt"))?;
         text += &format!("\n==== DejaVu Sans Mono 2.37\n\n{}\n", licence.trim());

@@ -169,7 +169,7 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
         bail!("{}", explain(code, &answer, &url));
     }
     if let Err(what) = check(&part, item) {
-        // Kept if it is only short: the next attempt goes on from there.
+        // Kept if it is only incomplete: the next attempt resumes there.
         if fs::metadata(&part)?.len() >= item.size {
             fs::remove_file(&part)?;
         }
@@ -442,7 +442,7 @@ mod tests {
             size: u64::MAX,
             ..item(SHA256)
         };
-        // Nobody is asked.
+        // No server is contacted.
         let error = get(&large, "http://127.0.0.1:1", &folder).unwrap_err();
         assert!(error.to_string().contains("make room"), "{error}");
     }
@@ -495,7 +495,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("no such file"), "{error}");
-        // A port that nobody listens at.
+        // A port without a listener.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

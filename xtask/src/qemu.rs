@@ -294,7 +294,8 @@ impl Guest {
             Ok(bytes) => {
                 let mut text = Vec::new();
                 self.filter.pass(&bytes, &mut text);
-                // Somebody's terminal does what it is told: there a line is edited. A script reads.
+                // A terminal gets the escape sequences, so that lines can be edited there. A script
+                // gets plain text.
                 let seen = if self.keys.is_none() { &bytes } else { &text };
                 if let Some(echo) = &mut self.echo {
                     let _ = echo.write_all(seen).and_then(|()| echo.flush());

@@ -104,7 +104,7 @@ fn options(flags: &[String]) -> Result<Overrides> {
             ));
         }
     };
-    // What llama2 run adjusts, the configuration file would refuse.
+    // Values that llama2 run corrects would be rejected in the configuration file.
     let mut settings = Settings::from(&options);
     for said in settings.adjust() {
         eprintln!("xtask: {said}");
@@ -131,13 +131,13 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
         files.tokenizer = Some(tokenizer.into());
     }
     let (bytes, memory) = files.needs()?;
-    // MiB: the model's own needs, the firmware's, and some air.
+    // MiB: the model's own needs, the firmware's, and a margin.
     let needed = ((memory >> 20) + 160).next_multiple_of(64).max(512);
     let memory = args.memory.unwrap_or(needed);
     // For a picture the machine has to wait until it is taken; then we press the key.
     let picture = args.screendump.is_some();
     let unattended = args.headless || picture || (!somebody_types() && !args.display);
-    // A picture is taken of a conversation: that is what users see.
+    // The picture shows a session, as users see it.
     if unattended && !picture {
         options.set(Param::Exit, ParamValue::Word(Exit::Shutdown.name()));
     }
@@ -174,7 +174,7 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
             bytes.div_ceil(100 << 20)
         );
     }
-    // What came while KVM was tried.
+    // Output from the attempt with KVM.
     print!("{}", guest.text);
     guest.echo = Some(Box::new(std::io::stdout()));
     let patience = match args.timeout.unwrap_or(if args.headless { 1800 } else { 0 }) {

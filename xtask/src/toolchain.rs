@@ -39,7 +39,7 @@ impl Toolchain {
         let mut cargo = Command::new(&self.cargo);
         cargo.env("RUSTC_BOOTSTRAP", "1");
         if self.linker.is_some() {
-            // We may have been started by rustup's cargo, which names its own tools.
+            // This program may have been started by rustup's cargo, which sets its own tools.
             cargo
                 .env("RUSTC", &self.rustc)
                 .env_remove("RUSTUP_TOOLCHAIN")
@@ -102,7 +102,7 @@ fn own() -> Option<Toolchain> {
     if !has_source(&rustc) || !recent(&rustc) {
         return None;
     }
-    // Debian's compilers come without a linker for this target.
+    // Debian's compilers have no linker for this target.
     if !brings_linker(&rustc) {
         return None;
     }

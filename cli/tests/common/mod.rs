@@ -87,7 +87,7 @@ impl Terminal {
         // Safety: two places for the descriptors; no name, no modes, a size.
         let opened = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
         assert_eq!(opened, 0);
-        // Safety: the two were opened just now, and nobody else has them.
+        // Safety: both were opened just now, and nothing else owns them.
         let (master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
         let mut command = Command::new(env!("CARGO_BIN_EXE_llama2"));
         command
@@ -99,8 +99,8 @@ impl Terminal {
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
             .stderr(Stdio::from(slave.try_clone().unwrap()));
-        // Safety: both calls may be made between fork and exec; the terminal becomes that of a
-        // session of its own.
+        // Safety: both calls are allowed between fork and exec; the terminal becomes that of a new
+        // session.
         unsafe {
             command.pre_exec(|| {
                 libc::setsid();
@@ -113,7 +113,7 @@ impl Terminal {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // A terminal that nobody has any more is an error.
+            // A terminal whose other end is closed gives an error.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 if sender.send(bytes[..count].to_vec()).is_err() {
                     break;

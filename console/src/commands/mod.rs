@@ -578,7 +578,7 @@ mod tests {
                 entry.help.ends_with('.') && !entry.help.contains('\n'),
                 "{i}"
             );
-            // What takes nothing refuses something, the others take nothing too.
+            // Commands without arguments reject some; the others also accept none.
             let made = entry.read("");
             assert!(made.is_ok(), "{}", entry.name);
             if entry.arguments.is_empty() {

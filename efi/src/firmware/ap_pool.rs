@@ -81,7 +81,7 @@ unsafe impl Sync for Services {}
 impl Services {
     /// Number of the core that this runs on, whichever it is.
     fn who_am_i(&self) -> Option<usize> {
-        // Safety: the protocol is there, and this function of it may be called here.
+        // Safety: the protocol exists, and this function of it may be called here.
         unsafe { self.0.as_ref() }.who_am_i().ok()
     }
 
@@ -90,7 +90,7 @@ impl Services {
         if is_elsewhere() {
             return Err(Status::NOT_STARTED);
         }
-        // Safety: the protocol is there, and this is the boot processor.
+        // Safety: the protocol exists, and this is the boot processor.
         let services = unsafe { self.0.as_ref() };
         let called = services.startup_all_aps(false, arrive, ptr::null_mut(), event, None);
         called.map_err(|error| error.status())
@@ -144,7 +144,7 @@ unsafe fn recall() -> Option<Box<ApPool>> {
     let pool = POOL.swap(ptr::null_mut(), Acquire);
     // Safety: null, or from `enlist`.
     let called = unsafe { pool.as_ref() }?.is_called();
-    // Safety: from `enlist`'s box; by contract nobody refers to it, and no core is in it.
+    // Safety: from `enlist`'s box; by contract there are no references to it, and no core is in it.
     (!called).then(|| unsafe { Box::from_raw(pool) })
 }
 
@@ -268,7 +268,7 @@ impl ApPool {
         processors.truncate(MOST / 2);
         let mut blocking = matches!(hook, Some(Hook::Blocking | Hook::BlockingPanic));
         loop {
-            // The boot processor does not count where it only shows.
+            // The boot processor does not count if it only shows the text.
             let choice = choose(&processors, wanted.map(|n| n + usize::from(blocking)));
             if wanted == Some(1) || choice.others.is_empty() {
                 let why = match (wanted, choice.all) {
@@ -286,7 +286,7 @@ impl ApPool {
             let services = Some(Services(NonNull::from(services)));
             let pool = ApPool::new(services, mode, choice, wanted, hook, fail);
             let asked = enlist(pool).ask();
-            // Safety: nobody has the reference that `enlist` gave any more.
+            // Safety: the reference that `enlist` returned is no longer used anywhere.
             let pool = unsafe { recall() };
             let status = match (asked, pool) {
                 (Ok(()), Some(mut pool)) => {
@@ -297,7 +297,7 @@ impl ApPool {
                         }
                         return enlist(pool);
                     }
-                    // A core that firmware counts, but that does not come, is left out.
+                    // A core that firmware counts, but that does not arrive, is left out.
                     for processor in &mut processors {
                         processor.usable &= !missing.contains(&processor.number);
                     }
@@ -417,7 +417,7 @@ impl ApPool {
             // Safety: closed by its owner when it has been signalled, not through this copy.
             let event = event.map(|event| unsafe { event.unsafe_clone() });
             match services.call_all(event) {
-                // Somebody else's call may be under way.
+                // Another call may be in progress.
                 Err(Status::NOT_READY) if clock::milliseconds() - start < 2_000 => {
                     boot::stall(Duration::from_millis(10));
                 }
@@ -549,7 +549,7 @@ impl ApPool {
                 tick,
             };
             let context = NonNull::from(&mut watch).cast();
-            // Safety: `watch` is there until the timer is dropped, and only `on_tick` touches it.
+            // Safety: `watch` lives until the timer is dropped, and only `on_tick` accesses it.
             let timer = unsafe { Timer::every(TICK, on_tick, Some(context)) };
             // Without a timer all is shown at the end.
             called = self.call(duty::LEAD, threads, None);
@@ -585,7 +585,7 @@ unsafe impl Workers for ApPool {
 
     fn at_hand(&self) -> usize {
         match self.mode {
-            // Who has gone home comes back with the next reply only.
+            // Cores that have left return only with the next reply.
             DispatchMode::Elsewhere => self.queue.staying().max(1),
             _ => self.count(),
         }
@@ -690,7 +690,7 @@ extern "efiapi" fn attend(visit: &Visit) {
     let features = Features::of_this_core();
     slot.features.with(|told| *told = features);
     slot.came.store(true, Release);
-    // Each time anew: the firmware may have reset the core.
+    // Checked each time, because the firmware may have reset the core.
     let able = features.intersect(pool.features) == pool.features;
     match pool.duty.load(Relaxed) {
         duty::SERVE if able => pool.queue.serve(index + 1),
@@ -718,13 +718,14 @@ unsafe extern "efiapi" fn on_tick(_event: Event, context: Option<NonNull<c_void>
     let Some(mut context) = context.map(NonNull::cast::<Watch<'_>>) else {
         return;
     };
-    // Safety: `elsewhere` gives its own, which nobody else touches until the timer is stopped.
+    // Safety: `elsewhere` passes its own, which nothing else accesses until the timer is stopped.
     let watch = unsafe { context.as_mut() };
     let queue = &watch.pool.queue;
     let leads = watch.pool.slots[0].came.load(Acquire);
     let all = leads && queue.arrived() + 1 >= queue.staying().min(watch.threads);
     if !all && clock::milliseconds() - watch.since > PATIENCE {
-        // A leader that comes now finds no work. One that has it waits for those that do not come.
+        // A leader that arrives now finds no work. One that has taken it waits for those that do
+        // not arrive.
         if !queue.withdraw() && leads {
             leave_message(format_args!(
                 "cores that did not come when they were called"

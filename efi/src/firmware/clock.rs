@@ -84,7 +84,7 @@ impl Look {
 
 /// ACPI timer of the machine, if its tables describe one.
 fn timer() -> Option<PmTimer> {
-    // Nothing has to be measured where the architecture tells.
+    // Nothing has to be measured if the architecture defines the rate.
     if arch::ticks_per_millisecond().is_some() {
         return None;
     }
@@ -97,7 +97,7 @@ fn timer() -> Option<PmTimer> {
     })?;
     let mut pointer = [0; 36];
     // Safety: the firmware's own pointer to its tables. Version 1 has 20 bytes of them, of which
-    // `root` then reads no more; the others lie in the same page or the next of the firmware's
+    // `root` then reads no more; the others are in the same page or the next of the firmware's
     // tables.
     unsafe { address.cast::<[u8; 20]>().read_unaligned() }
         .iter()
@@ -107,8 +107,8 @@ fn timer() -> Option<PmTimer> {
         // Safety: from version 2 on it has 36 bytes.
         pointer = unsafe { address.cast::<[u8; 36]>().read_unaligned() };
     }
-    // Safety: addresses out of the firmware's own tables; each begins with its length, which is not
-    // believed where it is absurd.
+    // Safety: addresses from the firmware's own tables; each begins with its length, which is
+    // ignored if it is absurd.
     let table = |at: u64| unsafe {
         let start = core::ptr::with_exposed_provenance::<u8>(usize::try_from(at).ok()?);
         let len = acpi::length(&start.cast::<[u8; 8]>().read_unaligned());
@@ -123,7 +123,7 @@ fn timer() -> Option<PmTimer> {
 /// Starts the clock.
 pub fn start() {
     const SHORT: Duration = Duration::from_millis(2);
-    // A timer that stands is none.
+    // A timer that does not run is useless.
     let beside = timer().and_then(|timer| {
         let first = Look::at(timer);
         boot::stall(SHORT);
@@ -132,8 +132,8 @@ pub fn start() {
             .map(|rate| (timer, first, rate))
     });
     let rate = beside.map_or_else(measure, |beside| beside.2);
-    // A delay that does not delay, or a counter that stands: a guess (1 GHz) keeps the application
-    // going.
+    // If the delay does not wait, or the counter does not run, a guess (1 GHz) keeps the
+    // application going.
     let plausible = (1_000..=100_000_000).contains(&rate);
     RATE.store(if plausible { rate } else { 1_000_000 }, Relaxed);
     START.store(ticks(), Relaxed);
@@ -148,9 +148,9 @@ pub fn settle() -> Option<(u64, u64)> {
     let (timer, first) = BESIDE.with(|beside| *beside).flatten()?;
     let now = Look::at(timer);
     let rate = first.rate_to(now, timer, Some(about))?;
-    // Safety: the same priority comes back at the block's end. Nobody reads the clock in between:
-    // not the timers, for they have to wait, and not the other cores, which are at home while
-    // something is loaded.
+    // Safety: the previous priority is restored at the block's end. Nothing reads the clock in
+    // between: neither the timers, which are held back, nor the other cores, which are in the
+    // firmware while something is loaded.
     let guard = unsafe { boot::raise_tpl(Tpl::NOTIFY) };
     let ticks = ticks();
     EARLIER.store(at(ticks), Relaxed);
@@ -161,7 +161,7 @@ pub fn settle() -> Option<(u64, u64)> {
 }
 
 fn at(ticks: u64) -> u64 {
-    // A core whose counter is a little behind may have it before the start.
+    // A core whose counter is slightly behind may read a value before the start.
     let ticks = ticks.saturating_sub(START.load(Relaxed));
     let since = u128::from(ticks) * 1_000_000 / u128::from(RATE.load(Relaxed).max(1));
     EARLIER.load(Relaxed) + since as u64

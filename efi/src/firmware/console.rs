@@ -37,15 +37,14 @@ fn output() -> Option<NonNull<SimpleTextOutputProtocol>> {
 fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     let output = output()?.cast::<Output>();
     // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f`
-    // below comes back here.
+    // below calls this function again.
     Some(f(unsafe { &mut *output.as_ptr() }))
 }
 
 /// Takes over the screen; `clear` empties it.
 pub fn open(clear: bool) {
     if let Some(output) = output() {
-        // Safety: the firmware's console and, where it is not null, its description; both are only
-        // read.
+        // Safety: the firmware's console and, if it is not null, its mode; both are only read.
         let mode = unsafe { (*output.as_ptr()).mode.as_ref() };
         FOUND_COLOURS.store(mode.map_or(-1, |mode| mode.attribute), Relaxed);
     }
@@ -65,7 +64,7 @@ pub fn close() {
     };
     if let Ok(found) = usize::try_from(found) {
         let output = output.as_ptr();
-        // Safety: the firmware's console; the attribute is one that it told us.
+        // Safety: the firmware's console; the attribute is one that it has reported.
         let _ = unsafe { ((*output).set_attribute)(output, found) };
     }
 }
@@ -75,8 +74,8 @@ fn size() -> (usize, usize) {
     let ask = || {
         let output = output()?.as_ptr();
         let (mut columns, mut rows) = (0, 0);
-        // Safety: the firmware's console and, where it is not null, its description; the call only
-        // writes the two numbers.
+        // Safety: the firmware's console and, if it is not null, its mode; the call only writes the
+        // two numbers.
         let status = unsafe {
             let mode = usize::try_from((*output).mode.as_ref()?.mode).ok()?;
             ((*output).query_mode)(output, mode, &mut columns, &mut rows)
@@ -176,8 +175,7 @@ impl CellScreen for Text {
 impl CellTerminal for Text {
     fn place(&self) -> (usize, usize) {
         let ask = || {
-            // Safety: the firmware's console and, where it is not null, its description; both are
-            // only read.
+            // Safety: the firmware's console and, if it is not null, its mode; both are only read.
             let mode = unsafe { (*output()?.as_ptr()).mode.as_ref()? };
             let number = |place: i32| usize::try_from(place).unwrap_or(0);
             Some((number(mode.cursor_column), number(mode.cursor_row)))

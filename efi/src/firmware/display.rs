@@ -90,8 +90,7 @@ impl Picture for Shown {
                 width: area.width,
                 height: area.height,
             };
-            // A frame buffer that takes nothing more is not worth stopping for: the serial line has
-            // it all.
+            // A failing frame buffer is ignored: the serial line has everything.
             frame.put(rect, pixels, stride);
         });
     }

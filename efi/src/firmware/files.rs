@@ -215,7 +215,7 @@ impl Volume {
                     .map_err(|error| error.status())
             });
         let handle = match direct {
-            // … else by what the folders list, for drivers that mind the case.
+            // … or else by listing the folders, for drivers that are case-sensitive.
             Err(Status::NOT_FOUND) => match self.search(&path) {
                 Some(name) => self
                     .root

@@ -47,8 +47,8 @@ impl Frame {
         console().into_iter().chain(others).find_map(|handle| {
             let mut output = open::<GraphicsOutput>(handle)?;
             let raw = raw(&mut output)?;
-            // Safety: the firmware's protocol, which is open, and what it points to, where that is
-            // not null; all of it is only read.
+            // Safety: the firmware's protocol, which is open, and what it points to, if that is not
+            // null; all of it is only read.
             let mode = unsafe { (*raw).mode.as_ref()?.info.as_ref()? };
             let width = mode.horizontal_resolution as usize;
             let height = mode.vertical_resolution as usize;
@@ -83,8 +83,8 @@ impl Frame {
             return false;
         };
         // Safety: the protocol is open. It only reads the pixels, in rows of `stride`, and the
-        // rectangle lies within the rows that are there. Its pixel is four bytes, blue, green, red
-        // and one that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
+        // rectangle is within the existing rows. A pixel is four bytes, blue, green, red and one
+        // that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
         let status = unsafe {
             ((*raw).blt)(
                 raw,

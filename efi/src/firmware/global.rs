@@ -11,7 +11,7 @@ pub struct Global<T>(TryLock<Here<T>>);
 /// Value that must not move to another core, such as the firmware's protocols.
 struct Here<T>(T);
 
-// Safety: it does not go anywhere: `Global::with` gives it to the boot processor alone.
+// Safety: it never moves: `Global::with` passes it to the boot processor alone.
 unsafe impl<T> Send for Here<T> {}
 
 impl<T> Global<T> {

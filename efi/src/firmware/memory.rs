@@ -49,12 +49,12 @@ pub fn last_failed() -> usize {
     FAILED.load(Relaxed)
 }
 
-// Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or
-// unwinds.
+// Safety: memory comes from the firmware, each piece once, with the requested alignment; nothing
+// here panics or unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // The firmware may not be called there, and the engine's steps have no need to: this would
-        // be a mistake of ours.
+        // The firmware may not be called there, and the engine's steps do not need to: this would
+        // be a bug.
         if is_elsewhere() {
             return ptr::null_mut();
         }
@@ -69,7 +69,7 @@ unsafe impl GlobalAlloc for Firmware {
         let Some(start) = NonNull::new(pointer).filter(|_| !is_elsewhere()) else {
             return;
         };
-        // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the
+        // Safety: `allocate` returned this pointer for the same layout, so it used the same of the
         // three ways.
         let _ = unsafe {
             if in_pages(&layout) {
@@ -114,8 +114,8 @@ fn pages(count: usize, align: usize) -> *mut u8 {
     if align > WIDEST_ALIGN {
         return ptr::null_mut();
     }
-    // Pages are at multiples of a page; for a wider alignment take more and give back what is
-    // before and behind.
+    // Pages are aligned to pages; for a larger alignment allocate more and free the rest before and
+    // behind.
     let spare = align.div_ceil(PAGE) - 1;
     let Some(all) = count.checked_add(spare) else {
         return ptr::null_mut();
@@ -138,7 +138,7 @@ fn pages(count: usize, align: usize) -> *mut u8 {
 /// Frees the `count` pages at `start`, part of an allocation by [`pages`].
 fn give_back(start: *mut u8, count: usize) {
     if let (Some(start), 1..) = (NonNull::new(start), count) {
-        // Safety: allocated by `pages` a moment ago, and no part of what it returns. UEFI frees
+        // Safety: allocated by `pages` a moment ago, and not part of what it returns. UEFI can free
         // parts of an allocation.
         let _ = unsafe { boot::free_pages(start, count) };
     }

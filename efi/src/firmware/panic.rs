@@ -19,10 +19,10 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// Allocates nothing: the heap may be the cause.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    // On another core, where no firmware may be called: the boot processor will say it.
+    // On another core, which must not call firmware: the boot processor will show the message.
     ap_pool::give_in(format_args!("{info}"));
     let place = info.location().map_or("", |location| location.file());
-    // Where the standard library ends up when the allocator has nothing left.
+    // Called by the standard library when the allocator is exhausted.
     if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
         fail(format_args!(
             "error: out of memory: {} could not be allocated; use a smaller model, or add memory to the machine",
@@ -43,12 +43,13 @@ pub fn fail(message: fmt::Arguments<'_>) -> ! {
         ap_pool::stop();
         terminal::last_words(message);
     }
-    // Whatever was not reached of the above: the firmware must not call what is about to go.
+    // If the steps above were not reached: the firmware must not call functions that are about to
+    // disappear.
     timer::stop_all();
     if terminal::exit() == Exit::Shutdown {
         power::reset(ResetType::SHUTDOWN);
     }
-    // Safety: the image's own handle; nothing of it runs afterwards.
+    // Safety: the image's own handle; none of its code runs afterwards.
     let _ = unsafe {
         boot::exit(
             boot::image_handle(),

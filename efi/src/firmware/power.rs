@@ -25,7 +25,7 @@ const BOOT_TO_FW_UI: u64 = 1;
 pub fn end(told: bool) -> Status {
     let exit = terminal::exit();
     if exit == Exit::Key {
-        // Before the prompt is shown, not after it: whoever reads it may answer at once.
+        // Before the prompt is shown, not after it, because the user may answer at once.
         while terminal::key().is_some() {}
         terminal::say(if told {
             "Done! Press any key to exit."
@@ -107,8 +107,8 @@ fn number(name: &CStr16) -> Result<Option<u64>, String> {
 pub fn reset(kind: ResetType) -> ! {
     type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
     if let Some(table) = table::system_table_raw() {
-        // Safety: the firmware's own tables, valid for good. The two function types differ in the
-        // result only, and a function that may return is what the firmware's is.
+        // Safety: the firmware's own tables, which stay valid. The two function types differ only
+        // in the result, and the firmware's function may return.
         unsafe {
             let reset = (*table.as_ref().runtime_services).reset_system;
             let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());

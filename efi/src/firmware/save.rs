@@ -125,7 +125,7 @@ pub fn list() -> Result<Vec<String>, String> {
 /// Returns true if there is a file or a folder of this name.
 pub fn exists(name: &str) -> bool {
     places().iter_mut().any(|place| {
-        // What cannot be opened is there, and must not be written over.
+        // A file that cannot be opened exists, and must not be overwritten.
         !matches!(place.volume.find(name), Ok(Found::Nothing))
     })
 }
@@ -241,7 +241,7 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileErro
         }
     };
     if rename(&mut file, name).is_err() {
-        // All of it is in the other file, which is closed by now or never.
+        // The complete text is in the other file, which is closed by now or never will be.
         file = match write_again(volume, name, bytes) {
             Ok(()) => file,
             Err(_) if had_old => return Err(FileError::Left(temporary)),
@@ -329,7 +329,7 @@ fn rename(file: &mut RegularFile, name: &str) -> Result<(), Status> {
     let info = file
         .get_boxed_info::<FileInfo>()
         .map_err(|error| error.status())?;
-    // The fixed part has 80 bytes; and it must lie on an address that can be divided by 8.
+    // The fixed part has 80 bytes, and its address must be a multiple of 8.
     let mut room = alloc::vec![0u64; 16 + name.num_chars().div_ceil(4)];
     let bytes = room.len() * size_of::<u64>();
     // Safety: the same memory as bytes.

@@ -78,7 +78,8 @@ impl Serial {
                 // Safety: `Port` is the protocol itself (transparent), open and exclusively ours;
                 // `sent` is `rest`'s length.
                 let status = unsafe { ((*raw).write)(raw, &mut sent, rest.as_ptr()) };
-                // On a time-out `sent` says how far it came; on other errors it may say anything.
+                // After a timeout `sent` is the number of bytes sent; after other errors it may be
+                // anything.
                 let sent = match status {
                     Status::SUCCESS | Status::TIMEOUT => sent.min(rest.len()),
                     _ => 0,

@@ -64,7 +64,7 @@ impl Drop for Timer {
 }
 
 fn close(place: &AtomicPtr<c_void>) {
-    // Safety: null, or an event of `every`, which is closed once: null is in its place now.
+    // Safety: null, or an event of `every`, which is closed once: it was replaced by null.
     if let Some(event) = unsafe { Event::from_ptr(place.swap(ptr::null_mut(), AcqRel)) } {
         let _ = boot::close_event(event);
     }

@@ -35,8 +35,7 @@ pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, Strin
         keep_log(volumes, own, &line);
         return Ok(line);
     };
-    // What can be understood of a file that is not right still says how to end and whether to keep
-    // a log.
+    // Even an invalid file may set how to end and whether to keep a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
     terminal::end_with(partly.choice(Param::Exit).unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);
@@ -59,7 +58,7 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
                 Err("is a folder, not a file; rename it, or put the file in its place".into())
             }
             Ok(Found::File(mut source)) => source.read_all(config::LARGEST),
-            // A stranger's broken volume is no reason to stop; the own one's is.
+            // A broken volume of another origin is ignored; our own is not.
             Err(sentence) if !volume.is_own => {
                 complain("warning", &sentence);
                 continue;

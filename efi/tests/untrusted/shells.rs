@@ -69,7 +69,7 @@ pub fn configuration(bytes: &[u8]) {
         merge(&old, &wishes, &gone)
     });
     let (read, again) = config::parse(new.as_bytes()).unwrap_or_else(|why| panic!("{why}\n{new}"));
-    // Everything that was wished, nothing of what is gone, and the rest as it was.
+    // All new settings, none of the removed ones, and the rest unchanged.
     let (wished, _) = config::parse(merge("", &wishes, &[]).as_bytes()).expect("it is ours");
     assert_eq!(wished.text(Param::Model), Some(model));
     let mut kept = options;
@@ -116,7 +116,7 @@ pub fn command_line(bytes: &[u8]) {
         let exit = flags::exit(&words);
         match bounded("reading", most(bytes), || flags::parse(&words)) {
             Ok(CommandLine::Run(options)) => {
-                // Both look for it in their own way; a value that looks like it is a value.
+                // Both search in their own way; a value that looks like the flag is a value.
                 assert!(options.text(Param::Exit).is_none() || exit.is_some());
                 assert!(
                     options.whole(Param::Threads) != Some(0)
@@ -157,7 +157,7 @@ pub fn keys(bytes: &[u8]) {
         keys.extend(decoder.byte(byte, now));
         decoder.place();
     }
-    // Whatever came: after a while of silence a letter is a letter.
+    // After any input and a pause, a letter is a letter.
     for _ in 0..8 {
         now += 5000;
         keys.extend(decoder.idle(now));
@@ -214,7 +214,7 @@ pub fn terminal(bytes: &[u8]) {
     let is_heard = |letter: char| letter.is_control() && !"\r\n\t".contains(letter);
     assert!(!shown.contains(is_heard), "{shown:?}");
     assert!(shown.len() <= 2 * text.len() * 2 + 16, "{}", shown.len());
-    // What is typed may be pasted, and cannot be more than that.
+    // Typed input may be a paste, but not longer than that.
     let mut editor = Editor::new(4 * LONGEST, History::default());
     for letter in text
         .chars()

@@ -259,8 +259,8 @@ impl Bench<'_> {
             let mut count = 1;
             let took = loop {
                 let took = self.time(&mut session, &test, &tokens[..count], progress)?;
-                // Twice as many would take twice as long, and all before took as long again: half
-                // of the limit at most.
+                // Twice as many would take twice as long, and all before took the same again, so
+                // they may take half of the limit at most.
                 if count == tokens.len() || took > limit / 8 {
                     break took;
                 }

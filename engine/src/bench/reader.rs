@@ -84,7 +84,7 @@ fn portable(bytes: &[u8]) -> u64 {
 #[target_feature(enable = "avx2")]
 fn avx2(bytes: &[u8]) -> u64 {
     use core::arch::x86_64::*;
-    // Sums that do not wait for each other, as many as leave a register for what is loaded.
+    // Independent sums, as many as leave a register for loaded values.
     let mut sums = [_mm256_setzero_si256(); 8];
     for part in bytes
         .chunks_exact(STEP)

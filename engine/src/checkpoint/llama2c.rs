@@ -267,10 +267,10 @@ pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
     let (what, advice) = if let Some((_, what, advice)) = known {
         (*what, *advice)
     } else if matches!(head, [0x80, 2..=5, 1..=255, ..]) {
-        // A protocol and an operation; a checkpoint with so many dimensions has a 0 there.
+        // A protocol and an operation; a checkpoint with that many dimensions has a 0 there.
         (PICKLE, CONVERT)
     } else if matches!(head, [_, _, _, _, _, _, 0, 0, b'{', 1..=255, ..]) {
-        // The length of a JSON header as u64, then the JSON; no checkpoint has so many layers.
+        // The length of a JSON header as u64, then the JSON; no checkpoint has that many layers.
         ("a safetensors file", CONVERT)
     } else if is_text(head) && text.first() == Some(&b'<') && text.get(1).is_some_and(web) {
         ("a web page", "fetch the file again, from its download link")

@@ -126,8 +126,8 @@ impl Role {
             W2 => Row::matrix("ffn_down.weight", |c| (c.dim, c.hidden_dim)),
             W3 => Row::matrix("ffn_up.weight", |c| (c.hidden_dim, c.dim)),
             FinalNorm => Row::vector("output_norm.weight", |c| (1, c.dim)).once(),
-            // Cosines and sines of seq_len positions and head_dim / 2 frequencies each; GGUF has
-            // none.
+            // Cosines and sines of seq_len positions and head_dim / 2 frequencies each; GGUF files
+            // have none.
             RopeTables => Row::vector("", |c| (c.seq_len, c.head_dim())).once(),
             Classifier => Row::matrix("output.weight", |c| (c.vocab_size, c.dim)).once(),
             Bq => Row::vector("attn_q.bias", |c| (1, c.q_dim()))

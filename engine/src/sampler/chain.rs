@@ -185,7 +185,7 @@ impl Chain {
         let settings = &self.settings;
         let candidates = &mut self.candidates;
         candidates.clear();
-        // What is no number is no candidate.
+        // NaN is not a candidate.
         let all = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
         candidates.extend(all.map(|(token, &logit)| (logit, token)));
         let order =
@@ -376,7 +376,7 @@ mod tests {
             weighed(&[0, 0, 2], 1.0, 5.0, 5.0),
             [-14.0, -1.0, -9.0, 1.0, 1.0]
         );
-        // What is further back than the last two is forgotten.
+        // Tokens before the last two are forgotten.
         let mut chain = Chain::new(
             5,
             SamplerParams::default()
@@ -421,7 +421,7 @@ mod tests {
             for x in &e {
                 count += 1;
                 sum += x / total;
-                // Where it is that close, either is right.
+                // If it is that close, either is right.
                 if sum >= f64::from(p) {
                     break;
                 }

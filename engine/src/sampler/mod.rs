@@ -101,8 +101,8 @@ impl Sampler {
     /// Samples from the smallest set of most likely tokens whose probabilities sum to more than
     /// top-p (Holtzman et al. 2020).
     fn draw_top_p(&mut self, probabilities: &[f32], coin: f32) -> u32 {
-        // What is below this cannot be in the set, however the rest is spread; it saves sorting
-        // most of the vocabulary.
+        // Tokens below this cannot be in the set, whatever the distribution of the rest; skipping
+        // them saves sorting most of the vocabulary.
         let cutoff = (1.0 - self.top_p) / (probabilities.len() as f32 - 1.0);
         let likely = (0..)
             .zip(probabilities)

@@ -194,7 +194,7 @@ impl fmt::Display for SamplerConfig {
         } else {
             write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
-        // What only filters does nothing for the likeliest token.
+        // Filters have no effect on the most likely token.
         let filters = chain::FILTERS;
         let is_said = |param: &Param| {
             let is_other = !matches!(param, Param::Temperature | Param::RepeatLastN);
@@ -244,7 +244,7 @@ mod tests {
             top_p: 0.7,
         };
         assert_eq!(own.drawing(false), want);
-        // What does nothing changes nothing.
+        // A value without effect changes nothing.
         assert_eq!(own.clone().with(Param::TopK, 0.0).drawing(false), want);
         for (param, _) in Param::samplers().skip(2) {
             let value = if param == Param::TopK { 3.0 } else { 0.25 };
@@ -254,7 +254,7 @@ mod tests {
             };
             let own = (sampling[Param::Temperature], sampling[Param::TopP]);
             assert_eq!(own, (0.5, 0.7));
-            // Nothing but what was wished.
+            // Only the values that were set.
             assert_eq!(
                 (sampling[Param::TopK] == 3.0, sampling[Param::MinP] == 0.25),
                 (param == Param::TopK, param == Param::MinP)

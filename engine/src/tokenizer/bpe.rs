@@ -95,8 +95,8 @@ impl ByRank {
                 tokens.push(string);
                 continue;
             };
-            // What is no token is its bytes: as llama.cpp has it those that can be seen, and of
-            // these those that are tokens.
+            // Text without a token is split into its bytes: as in llama.cpp, those that are
+            // printable, and of these those that are tokens.
             let seen = self
                 .others
                 .get(other)

@@ -42,7 +42,7 @@ pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
     let described = describe(&entries, &lists).map_err(|error| format!("{error}"))?;
     let made = Tokenizer::new(&described);
     let mut made = made.map_err(|error| format!("its tokenizer {error}"))?;
-    // A template of a megabyte, or one that is no text, is none.
+    // A template that is longer than a megabyte, or not a string, is ignored.
     if let Ok(Some(jinja)) = entries.text(TEMPLATE) {
         made.set_chat_template(Some(jinja.into()));
     }
@@ -129,7 +129,7 @@ const MOST_MERGES: u64 = 1 << 21;
 /// Reads the next token's or merge's text, and subtracts its length from `room`, the bytes left for
 /// all of them.
 fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<Vec<u8>, Failure> {
-    // Two pieces and the space between them; a byte of a piece may be two here.
+    // Two pieces and the space between them; a byte of a piece may take two here.
     let text = reader.text("a token", 2 * LONGEST_PIECE as u64 + 1)?;
     let length = text.len() as u64;
     let all = LARGEST_FILE - *room + length;
@@ -152,7 +152,7 @@ fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Re
 fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>, Error> {
     let id = |name: &str| -> Result<Option<u32>, Error> {
         let key = format!("tokenizer.ggml.{name}_token_id");
-        // -1 says that there is none, in words that no vocabulary has.
+        // -1 means none, which becomes a token that no vocabulary has.
         if let Some(Value::Signed(..0)) = entries.get(&key) {
             return Ok(Some(u32::MAX));
         }
@@ -166,7 +166,7 @@ fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>
     for (found, name) in middle.iter_mut().zip(names) {
         *found = id(name)?;
     }
-    // The first three had other names once, which count where both stand.
+    // The first three had other names once, which take precedence if both exist.
     for (found, name) in middle.iter_mut().zip(["prefix", "suffix", "middle"]) {
         *found = id(name)?.or(*found);
     }

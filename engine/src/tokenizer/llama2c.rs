@@ -98,13 +98,13 @@ pub(super) fn of(
         scores,
         sorted,
         way: Way::Llama2c,
-        // Templates' own words name BOS so; in the vocabulary it has a name that no text contains.
+        // Templates call BOS by this name; in the vocabulary it has a name that no text contains.
         specials: Specials::new([(BOS, &b"<s>"[..], true, false)].into_iter()),
         begin: Some(BOS),
         bos: Some(BOS),
         eos: EOS,
         adds_eos: true,
-        // BOS stands between texts: the model has finished one.
+        // BOS separates texts: the model has finished one.
         ends: alloc::vec![BOS],
         chat_template: None,
         warnings: Vec::new(),
@@ -186,7 +186,8 @@ struct Entries<'a> {
 impl<'a> Entries<'a> {
     fn of(file: &'a [u8]) -> Result<Entries<'a>, Error> {
         let size = file.len() as u64;
-        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
+        // The first number is the longest piece's length; run.c sizes a buffer by it, which is not
+        // needed here.
         let rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
         Ok(Entries {
             rest,

@@ -248,7 +248,7 @@ impl Tokenizer {
             tokens.extend(self.bos);
         }
         if self.is_llama2c() && marks.is_empty() {
-            // In run.c BOS is merged with what follows like any token.
+            // In run.c BOS is merged with what follows, like any token.
             llama2c::encode(self, text, &mut tokens);
         } else {
             self.append(text, marks, &mut tokens);
@@ -261,7 +261,7 @@ impl Tokenizer {
 
     /// Appends a conversation's tokens. Only the template's own text can give control tokens.
     pub fn encode_marked(&self, fragments: &[Fragment<'_>], tokens: &mut Vec<u32>) {
-        // Text goes on from one fragment to the next as long as no token of its own comes between.
+        // Text continues from one fragment to the next, as long as no special token comes between.
         let (mut text, mut marks) = (Vec::new(), Vec::new());
         for fragment in fragments {
             match *fragment {
@@ -285,7 +285,7 @@ impl Tokenizer {
     /// Appends the tokens of `text`. Within the ranges `marks`, names of control tokens become
     /// those tokens.
     fn append(&self, text: &[u8], marks: &[core::ops::Range<usize>], tokens: &mut Vec<u32>) {
-        // Whether a text that comes now is the first of all, or the first behind a special token.
+        // True if the next text is the first one, or directly follows a special token.
         let mut first = true;
         for part in self.specials.cut(text, marks) {
             let range = match part {

@@ -179,8 +179,8 @@ impl Specials {
     fn best(&self, text: &[u8], at: usize, limit: usize, signs: usize) -> Option<u32> {
         let mut here = &text[at..limit.min(at + self.longest)];
         let count = self.all.len() as u32;
-        // Where a name is in order before the text, and none comes between, all names that the text
-        // begins with are beginnings of that one; and no longer than what the two have in common.
+        // If a name is sorted before the text, with none in between, all names that are prefixes of
+        // the text are prefixes of that name, and no longer than its common prefix with the text.
         let number = loop {
             let (mut low, mut high) = (0, count);
             while low < high {

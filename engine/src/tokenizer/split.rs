@@ -633,8 +633,8 @@ fn capitals(
     let word = if capitals < end && lower(t.all[capitals]) {
         t.run(capitals, end, |c, class| lower((c, class)))
     } else {
-        // The capitals give back what may be a small letter as well; without one they are a word
-        // themselves.
+        // The run of capitals gives back a letter that may also count as lower case; without one it
+        // is a word of its own.
         let last = table.last[capitals];
         if last > start { last } else { capitals }
     };

@@ -34,7 +34,7 @@ impl ByScore {
         let characters = core::iter::from_fn(|| {
             let (start, end) = rest;
             let first = *bytes[start..end].first()?;
-            // What is not UTF-8 is cut in this way, too.
+            // Invalid UTF-8 is split in this way, too.
             let length = match first {
                 0xf0.. => 4,
                 0xe0.. => 3,

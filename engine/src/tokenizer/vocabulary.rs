@@ -222,7 +222,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     let words: Vec<Cow<'_, [u8]>> = (0..)
         .zip(v.words)
         .map(|(token, word)| match &word[..] {
-            // A name that no text contains, as llama.cpp gives it.
+            // A name that no text contains, as in llama.cpp.
             b"" => Cow::Owned(format!("[EMPTY_{token}]").into_bytes()),
             word => Cow::Borrowed(word),
         })
@@ -244,7 +244,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         sorted,
     };
     if by_score {
-        // What llama.cpp takes where nothing is said.
+        // llama.cpp's defaults.
         let there = |id: u32| Some(id).filter(|&id| (id as usize) < count);
         ids.bos = ids.bos.or(there(BOS));
         ids.eos = ids.eos.or(there(EOS));
@@ -257,7 +257,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     let mut found = Vec::with_capacity(count);
     let mut bytes = Vec::new();
     for (token, (word, kind)) in (0u32..).zip(words.iter().zip(&types)) {
-        // What it is made of where it is merged; `None` where it cannot come about.
+        // Bytes as merging sees them; `None` if the token cannot result from merging.
         bytes.clear();
         let whole = if by_score {
             spm::spaces(word, &mut bytes);
@@ -410,7 +410,7 @@ fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Ve
         let token = names.find(name).filter(|&t| ends.contains(&(t as u32)));
         token.is_some()
     };
-    // gpt-oss and Solar go on after `<|end|>`, Gemma 4 and PLaMo after `</s>`.
+    // gpt-oss and Solar continue after `<|end|>`, Gemma 4 and PLaMo after `</s>`.
     let calls = ends_with("<|call|>") || ends_with("<|calls|>");
     let turns = calls && (ends_with("<|return|>") || ends_with("<|flush|>"));
     let texts = ends_with("<|tool_response>") || ends_with("<|plamo:eos|>");
@@ -470,7 +470,7 @@ fn made_by_llama2c(words: &[Vec<u8>], scores: &[f32]) -> Result<Tokenizer, Error
     for (token, word) in (0u32..).zip(words) {
         piece.clear();
         match (token, &word[..]) {
-            // llama2.c's own words for what starts and ends a text, which no text contains.
+            // llama2.c's own names of BOS and EOS, which no text contains.
             (BOS, b"<s>") => piece.extend_from_slice(b"\n<s>\n"),
             (EOS, b"</s>") => piece.extend_from_slice(b"\n</s>\n"),
             _ => spm::spaces(word, &mut piece),

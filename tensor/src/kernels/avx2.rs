@@ -171,7 +171,7 @@ impl Lanes for Avx2 {
             let sign = _mm256_set1_ps(-0.0);
             let mut largest = _mm256_setzero_ps();
             for i in 0..2 * count {
-                // Where the first one is not a number, the second one is the larger.
+                // If the first one is NaN, the second one counts as the larger.
                 let size = _mm256_andnot_ps(sign, _mm256_loadu_ps(x.add(8 * i)));
                 largest = _mm256_max_ps(size, largest);
             }

@@ -19,7 +19,7 @@ kernel_set!(
 /// The set for AVX-512 VNNI.
 pub static VNNI_KERNELS: Kernels = Kernels {
     title: "AVX-512 VNNI",
-    // Safety: a set is chosen only where its features are there; so below.
+    // Safety: a set is chosen only if its features are present; likewise below.
     q8: |w, group, x, out| unsafe { vnni::q8(w, group, x, out) },
     // Safety: as above.
     q8_0: |w, x, out| unsafe { vnni::q8_0(w, x, out) },
@@ -165,7 +165,7 @@ macro_rules! common {
             unsafe {
                 let mut largest = _mm512_setzero_ps();
                 for i in 0..count {
-                    // Where the first one is not a number, the second one is the larger.
+                    // If the first one is NaN, the second one counts as the larger.
                     let size = _mm512_abs_ps(_mm512_loadu_ps(x.add(16 * i)));
                     largest = _mm512_max_ps(size, largest);
                 }

@@ -52,7 +52,7 @@ pub(super) unsafe fn panels<L: Lanes, K: Kind>(
 #[inline(always)]
 unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut f32) {
     let shape = const { K::CODED.shape() };
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero()];
         for b in 0..x.cols / shape.block {
@@ -91,7 +91,7 @@ unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
     unsafe {
         let x_group = x.quants.as_ptr().add(g * BLOCK);
         let mut whole = starts::<L, 1>(shape.excess::<L>(), shape.factors == 2, HALF, x, 0, g);
-        // One by one: each has shifts of its own.
+        // One by one, because each has its own shifts.
         macro_rules! quad {
             ($half:literal, $q:literal) => {
                 let codes = codes::<L, $half, $q>(&shape, part);
@@ -156,12 +156,13 @@ unsafe fn several<L: Lanes, K: Kind>(
     let each = size / groups;
     let mut room = core::mem::MaybeUninit::<[Group; GROUPS]>::uninit();
     let unpacked = room.as_mut_ptr().cast::<Group>();
-    // Safety: inside of what `check` has looked at; of the room only what has been written is read.
+    // Safety: within the lengths that `check` has checked; of the buffer only what has been written
+    // is read.
     unsafe {
         for first in (0..groups).step_by(GROUPS) {
             let count = GROUPS.min(groups - first);
             for i in 0..count {
-                // The next panel comes while this one is multiplied.
+                // The next panel is prefetched while this one is multiplied.
                 for line in (0..each).step_by(LINE) {
                     L::fetch(w.wrapping_add(size + (first + i) * each + line));
                 }

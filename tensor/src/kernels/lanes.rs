@@ -159,7 +159,7 @@ macro_rules! kernel_set {
         pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
             name: $name,
             title: $title,
-            // Safety: a set is chosen only where its features are there; so below.
+            // Safety: a set is chosen only if its features are present; likewise below.
             f32: |w, x, out| unsafe { $module::f32(w, x, out) },
             // Safety: as above.
             f16: |w, x, out| unsafe { $module::f16(w, x, out) },

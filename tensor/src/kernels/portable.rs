@@ -317,7 +317,7 @@ fn quantize_as_llama_cpp<const SHARED: usize>(x: &[f32], rounding: Rounding, out
             let value = factor * x;
             let value = if value > 127.0 { 127.0 } else { value };
             let value = if value < -127.0 { -127.0 } else { value };
-            // What is no number is 0.
+            // NaN becomes 0.
             let value = if value.is_nan() { 0.0 } else { value };
             // Safety: it is between -127 and 127.
             *quant = unsafe { (value + APART - APART).to_int_unchecked::<i32>() } as i8;

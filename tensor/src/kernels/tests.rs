@@ -69,7 +69,7 @@ fn sets_are_chosen_by_what_there_is_and_by_name() {
         ..all
     };
     assert_eq!(all.intersect(half), half);
-    // What this test runs on has what its operating system says.
+    // The features must equal those that the operating system reports.
     #[cfg(target_arch = "x86_64")]
     {
         let here = Features::of_this_core();
@@ -82,7 +82,7 @@ fn sets_are_chosen_by_what_there_is_and_by_name() {
 }
 
 fn same_bits(a: &[f32], b: &[f32], what: &str) {
-    // Which NaN comes out is the processor's business.
+    // The bits of a NaN depend on the processor.
     let bits = |x: &[f32]| -> Vec<u32> {
         x.iter()
             .map(|x| {
@@ -405,7 +405,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
             if rows > 1 {
                 assert_eq!(encoding.packed_bytes(rows, cols), Some(matrix.bytes()));
             }
-            // Pieces of an awkward size, as a medium may give them.
+            // Pieces of an awkward size, as a medium may deliver them.
             let mut offset = 0;
             let unit = encoding.unit();
             for part in encoding.parts(rows, cols) {
@@ -457,7 +457,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     }
                 }
             }
-            // Against the definition in double precision, with the quantised vector where it is
+            // Compared with the definition in double precision, with the quantised vector if it is
             // used.
             let reference = multiply(&scalar::KERNELS, 0, most);
             for t in 0..most {

@@ -202,7 +202,7 @@ unsafe fn q8_tile<L: Lanes, const T: usize>(
 ) {
     let length = padded(group);
     let (groups, block) = (x.cols / group, q8::block_bytes(group));
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero(); T];
         let each = ahead.bytes / groups;
@@ -285,13 +285,13 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     ahead: Ahead,
 ) {
     let groups = x.cols / BLOCK;
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero(); T];
         let each = 2 * (ahead.bytes / groups);
         let mut pair = w;
-        // By twos, as they lie: the fewer instructions for a line, the further the processor sees
-        // ahead.
+        // In pairs, as they are stored: the fewer instructions per cache line, the further the
+        // processor sees ahead.
         for p in 0..groups / 2 {
             if T > 1 {
                 ahead.fetch::<L>(p, each);
@@ -493,7 +493,7 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     // Safety: all that is pointed to has been looked at.
     unsafe {
         if tokens == 1 {
-            // Whole rows, as far as there are registers for: one stream.
+            // Whole rows, as far as registers suffice: one stream.
             while width - col >= 4 * PANEL {
                 weigh_columns::<L, N, 4>(w.add(col), width, count, x, to.add(col));
                 col += 4 * PANEL;

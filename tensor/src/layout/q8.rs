@@ -49,7 +49,7 @@ impl PackedRows {
         let (mut row, mut col) = (offset / cols, offset % cols);
         let mut quants = quants;
         while !quants.is_empty() {
-            // Up to the end of four columns at once: they stand side by side.
+            // Up to the end of four columns, which are stored side by side.
             let inside = col % self.group;
             let len = (QUAD - inside % QUAD)
                 .min(self.group - inside)

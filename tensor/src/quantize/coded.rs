@@ -33,7 +33,7 @@ pub(super) fn block(coded: Coded, x: &[f32]) -> Block {
         Coded::Q4_1 => between(x, 15, &mut block),
         Coded::Q5_1 => between(x, 31, &mut block),
         Coded::Q5_0 => symmetric(x, &mut block),
-        // The widest search, and where it begins (ggml's `nstep` and `rmin`).
+        // Size and start of the search (ggml's `nstep` and `rmin`).
         Coded::Q4K => scaled_with_minima(x, 15, (21, -1.0), &mut block),
         Coded::Q5K => scaled_with_minima(x, 31, (16, -0.5), &mut block),
         Coded::Q6K => scaled(x, &mut block),

@@ -167,7 +167,7 @@ fn write_files(
 /// that; Windows and fsck offer to repair the stick.
 fn mend(disk: &mut Sparse) -> Result<()> {
     const SLOT: usize = 32;
-    // Both copies of the boot sector say where on the disk the partition is.
+    // Both copies of the boot sector contain the partition's offset on the disk.
     for copy in [0, 6] {
         disk.seek(SeekFrom::Start(START + copy * SECTOR + 28))?;
         disk.write_all(&((START / SECTOR) as u32).to_le_bytes())?;
@@ -181,7 +181,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
     let table = START + short(14) * SECTOR;
     let data = table + u64::from(boot[16]) * long(36) * SECTOR;
 
-    // A cluster, what it is to its folder, and whether that folder is the root or lies in it.
+    // A cluster, its role in its folder, and whether that folder is the root or a child of it.
     #[derive(Clone, Copy, PartialEq)]
     enum Is {
         Root,
@@ -204,7 +204,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
                 slots[SLOT + 20..SLOT + 22].fill(0);
                 slots[SLOT + 26..SLOT + 28].fill(0);
             }
-            // What stood there is deleted, not the end of the folder.
+            // The old entry becomes a deleted one, not the end of the folder.
             (slots[2 * SLOT], slots[3 * SLOT]) = (0xe5, 0xe5);
             disk.seek(place)?;
             disk.write_all(&slots)?;
@@ -221,7 +221,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
                 ));
             }
         }
-        // A long folder goes on elsewhere.
+        // A long folder continues elsewhere.
         let mut next = [0; 4];
         disk.seek(SeekFrom::Start(table + 4 * cluster))?;
         disk.read_exact(&mut next)?;
@@ -298,8 +298,8 @@ impl Write for Sparse {
         if self.at + buf.len() as u64 > self.size {
             return Err(io::Error::other("the image is too small for its content"));
         }
-        // Block by block: clusters do not begin where blocks do, and zeros beside something written
-        // must not fill the block after it, and so the next write's, to the end of the file.
+        // Block by block: clusters do not begin at blocks, and zeros beside written data must not
+        // mark the block after it as written, and so on to the end of the file.
         let mut rest = buf;
         while !rest.is_empty() {
             let left = Self::BLOCK - self.at % Self::BLOCK;
@@ -493,8 +493,8 @@ mod tests {
         let image = folder.join("big.img");
         let mut content = Content::default();
         content.file("MODEL.BIN", &zeros);
-        // Clusters of several sizes, which lie differently to the blocks; a header, beside which
-        // the zeros begin.
+        // Clusters of several sizes, with different offsets to the blocks; a header, followed by
+        // zeros.
         for mib in [300, 440, 700] {
             let mut file = File::create(&zeros).unwrap();
             file.write_all(&[7; 28]).unwrap();

@@ -75,15 +75,14 @@ fn registers() -> Registers {
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
-    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes
-    // for granted.
+    // Safety: this value masks all exceptions and rounds to nearest, which compiled code relies on.
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, readonly)) };
     let registers = registers();
     if !registers.can_switch_on() || !is_privileged() {
         return;
     }
     let cr4: u64;
-    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It
+    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set if CPUID reports XSAVE. It
     // changes nothing for code that does not use XSAVE.
     unsafe {
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
@@ -94,8 +93,8 @@ pub fn switch_on_vectors() {
     let state = extended_state();
     let wanted = state | registers.wanted_state();
     if wanted != state {
-        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is
-        // taken away.
+        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, and none
+        // is removed.
         unsafe {
             asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
         }
@@ -106,7 +105,7 @@ pub fn switch_on_vectors() {
 /// them: while they are in use, SSE code such as the firmware's is slow.
 pub fn rest_vectors(features: Features) {
     if features.has_avx2() {
-        // Safety: AVX is there and switched on, or nobody had these features; no function keeps
+        // Safety: AVX exists and is enabled, or these features would not exist; no function keeps
         // anything in the upper halves over a call.
         unsafe {
             asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
@@ -133,7 +132,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     let mut table = cr3 & ADDRESS;
     for level in (1..=levels).rev() {
         let index = address as u64 >> (12 + 9 * (level - 1)) & 0x1ff;
-        // Safety: UEFI maps memory to its own addresses, page tables among it; they are only read.
+        // Safety: UEFI maps memory to its own addresses, including page tables; they are only read.
         let entry = unsafe { ((table + 8 * index) as *const u64).read_volatile() };
         match (level, entry) {
             (_, entry) if entry & PRESENT == 0 => return None,
@@ -169,7 +168,7 @@ pub fn random() -> Option<u64> {
     if __cpuid(1).ecx & 1 << 30 == 0 {
         return None;
     }
-    // Ten attempts, as Intel advises. Some old AMD processors say yes and give nothing but ones.
+    // Ten attempts, as Intel advises. Some old AMD processors report success and return only ones.
     (0..10).find_map(|_| {
         let (number, ok): (u64, u8);
         // Safety: the processor says that it has the instruction, which changes these two registers

@@ -295,7 +295,7 @@ impl<'s> Reader<'s> {
                             self.at += self.length("a text", left)?;
                         }
                     }
-                    // Nobody writes arrays of arrays.
+                    // Arrays of arrays do not occur.
                     _ => {
                         let key = key.into();
                         return Err(Error::ValueType {
@@ -427,8 +427,8 @@ impl Entries {
         let group = key.split('.').next().unwrap_or_default();
         let known = ["general", "tokenizer", "split"].contains(&group)
             || ARCHITECTURES.iter().any(|known| known.name == group);
-        // What is not UTF-8 in a key has been lost: nobody asks for it, and two such may be called
-        // the same.
+        // Invalid UTF-8 in a key was replaced: such keys are not used, and two of them may have
+        // become equal.
         if !known || key.contains(char::REPLACEMENT_CHARACTER) {
             return Ok(());
         }
@@ -514,8 +514,8 @@ impl Entries {
     pub(super) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         match self.get(key) {
             None => Ok(None),
-            // In single precision, where it is reckoned with: a double may be more than that holds,
-            // or less.
+            // Checked in single precision, which is used for computing: a double may overflow or
+            // underflow there.
             Some(Value::Float(x)) if (*x as f32).is_normal() && *x > 0.0 => Ok(Some(*x as f32)),
             Some(_) => Err(Error::Value {
                 key: key.into(),

@@ -174,7 +174,7 @@ fn variant(
         scales: if architecture.scaled {
             let logits = "logit_scale";
             Scales {
-                // 0 says of these that there is none; the logits would be divided by it.
+                // 0 means that there is none; the logits would be divided by it.
                 embedding: or_zero("embedding_scale")?.unwrap_or(1.0),
                 residual: or_zero("residual_scale")?.unwrap_or(1.0),
                 attention: or_zero("attention.scale")?,
@@ -183,7 +183,7 @@ fn variant(
         } else {
             plain.scales
         },
-        // 0 says that there is none.
+        // 0 means that there is none.
         window: entries
             .unsigned(&architecture.key(window))?
             .filter(|&window| window > 0)
@@ -195,7 +195,7 @@ fn variant(
 fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> Result<Rope, Error> {
     let float = |key: &str| entries.float(&architecture.key(key));
     let plain = Variant::LLAMA2C.rope;
-    // llama.cpp's Granite has no RoPE where this says so; elsewhere it means nothing.
+    // llama.cpp's Granite has no RoPE if this key says so; elsewhere it has no meaning.
     let finetuned = "rope.scaling.finetuned";
     if architecture.scaled && entries.bool(&architecture.key(finetuned))? == Some(false) {
         return Ok(Rope {
@@ -203,7 +203,7 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
             ..plain
         });
     }
-    // A factor of 0 is none, whatever the other key says (llama.cpp's `load_hparams`).
+    // A factor of 0 means none, whatever the other key says (llama.cpp's `load_hparams`).
     let or_zero = |key: &str| entries.float_or_zero(&architecture.key(key));
     let (factor, old) = ("rope.scaling.factor", "rope.scale_linear");
     let given = entries.get(&architecture.key(factor)).is_some();

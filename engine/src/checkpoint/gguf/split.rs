@@ -34,7 +34,7 @@ impl<'a> PartName<'a> {
             text.parse().ok().filter(|_| all)
         };
         let (number, count) = (digits(number)?, digits(count)?);
-        // More parts are no model, and no reason to open so many files.
+        // No model has more parts, and opening that many files is not reasonable.
         let believed = (1..=count).contains(&number) && count as u64 <= MOST_PARTS;
         believed.then_some(PartName {
             base,

@@ -114,7 +114,7 @@ impl fmt::Display for Listed {
         write!(
             f,
             "{:<32} {:<8} {shape:>16}  at {}",
-            // A file's own words: nothing in them moves a terminal's cursor.
+            // Names come from the file: they must not move a terminal's cursor.
             format!("{}", self.name.escape_debug()),
             self.kind,
             Grouped(self.offset)
@@ -165,7 +165,7 @@ impl Part {
             entries.keep(key, value)
         })?;
         believable("tensors", count, MOST_TENSORS).map_err(gguf)?;
-        // What the tensors are called, and where they are.
+        // Names and places of the tensors.
         let mut named = Vec::new();
         for _ in 0..count {
             named.push(Named::read(&mut reader)?);
@@ -357,7 +357,7 @@ fn whole(
             name: pair[0].name(),
         });
     }
-    // Each at most once, so that counting tells whether all are there.
+    // Each occurs at most once, so counting them shows whether all are present.
     let is_needed = |role: &Role| match role {
         // Without a classifier it is the embedding.
         Role::RopeTables | Role::Classifier => false,
