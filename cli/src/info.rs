@@ -104,7 +104,7 @@ fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, F
     listed.map_err(|error| Failure::about(&opened.name, error))?;
     let found = WORDS.iter().zip(found);
     Ok(found
-        .map(|((_, name), text)| (*name, text.unwrap_or("not said".into())))
+        .map(|((_, name), text)| (*name, text.unwrap_or("not stated".into())))
         .collect())
 }
 

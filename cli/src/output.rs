@@ -271,7 +271,7 @@ pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
 pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
     let what = match error.kind() {
         io::ErrorKind::AlreadyExists => THERE.into(),
-        io::ErrorKind::NotFound => "its folder is not there; make it first".into(),
+        io::ErrorKind::NotFound => "its folder does not exist; make it first".into(),
         io::ErrorKind::PermissionDenied => {
             "permission denied; check its folder's permissions".into()
         }

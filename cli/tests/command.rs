@@ -259,7 +259,7 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     // The format comes first; a name in the file cannot move the cursor.
     let info = text(&llama2(["info", &first]).stdout);
     let begins = format!(
-        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not said\ntemplate      chatml\ncontext       512 positions\n"
+        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not stated\ntemplate      chatml\ncontext       512 positions\n"
     );
     assert!(info.starts_with(&begins), "{info}");
     assert!(

@@ -251,7 +251,7 @@ mod tests {
         levels
     }
 
-    /// Returns whether there is ink in the middle of each edge: above, right, below, left.
+    /// Returns whether there is ink at each edge: above, right, below, left.
     fn edges(levels: &[u8], width: usize, height: usize) -> [bool; 4] {
         let ink = |x: usize, y: usize| levels[y * width + x] > 0;
         [
