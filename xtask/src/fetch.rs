@@ -519,7 +519,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("broke off") || error.contains("is there a network?"),
+            error.contains("connection broke") || error.contains("is there a network?"),
             "{error}"
         );
         let (url, seen) = serve(BODY, 1, None);

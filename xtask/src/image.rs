@@ -320,7 +320,7 @@ pub(crate) mod tests {
             ("offers a.gguf, c.bin".into(), None)
         );
         let doubled = gather(&["a.gguf", "A.GGUF"], None).unwrap_err().to_string();
-        assert!(doubled.contains("there is a A.GGUF already"), "{doubled}");
+        assert!(doubled.contains("there is already a A.GGUF"), "{doubled}");
         // With a configuration that is not ours the application has to find it.
         assert_eq!(
             gather(&["c.bin"], Some(&config)).unwrap().0,
