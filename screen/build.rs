@@ -1,7 +1,7 @@
-//! The font that the screen is drawn with, as outlines that need no reader of fonts: letters, the
-//! contours that each is made of, and the contours' points.
+//! Converts the screen's font to outlines that can be used without a font parser: letters, the
+//! contours of each, and the contours' points.
 //!
-//! It is one font of one version, so that whatever is otherwise than expected ends the build.
+//! The font is fixed, in one version, so anything unexpected fails the build.
 
 use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
@@ -21,7 +21,7 @@ struct Font {
     bytes: &'static [u8],
 }
 
-/// A closed line: points, and whether it goes through each or only bends towards it.
+/// Closed contour: points, and whether it passes through each or only bends towards it.
 type Contour = Vec<(i32, i32, bool)>;
 
 impl Font {
@@ -43,7 +43,7 @@ impl Font {
         self.u32(record.expect("DejaVu Sans Mono has this table") + 8)
     }
 
-    /// Glyphs of letters, by the table of all planes (format 12).
+    /// Glyphs of letters, from the table of all planes (format 12).
     fn letters(&self) -> BTreeMap<usize, usize> {
         let cmap = self.table(b"cmap");
         let mut tables = (0..self.u16(cmap + 2)).map(|i| cmap + self.u32(cmap + 8 + 8 * i));
@@ -56,7 +56,7 @@ impl Font {
         letters.filter(|&(_, glyph)| glyph != 0).collect()
     }
 
-    /// Where a glyph begins; nowhere if it is empty.
+    /// Offset of a glyph; `None` if it is empty.
     fn glyph(&self, glyph: usize) -> Option<usize> {
         let (loca, glyf) = (self.table(b"loca"), self.table(b"glyf"));
         let place = |glyph: usize| self.u32(loca + 4 * glyph);
@@ -73,7 +73,7 @@ impl Font {
         }
     }
 
-    /// Other glyphs, moved.
+    /// Contours of a composite glyph: other glyphs, moved.
     fn composite(&self, mut at: usize) -> Vec<Contour> {
         let mut contours = Vec::new();
         loop {
@@ -109,7 +109,8 @@ impl Font {
             at += 1 + usize::from(flag >> 3 & 1);
             flags.extend(vec![flag; 1 + usize::from(repeated)]);
         }
-        // Across: a byte by flag 2, whose sign flag 16 tells, or nothing by flag 16; up likewise.
+        // Horizontally: a byte with flag 2, whose sign is flag 16, or nothing with flag 16;
+        // vertically likewise.
         let mut numbers = |short: u8, same: u8| -> Vec<i32> {
             let mut number = 0;
             let step = |&flag: &u8| {
@@ -138,7 +139,7 @@ impl Font {
             .collect()
     }
 
-    /// The tables as source, which `font.rs` includes and explains, and the points.
+    /// Tables as source code, which `font.rs` includes and explains, and the points.
     fn tables(&self) -> (String, Vec<u8>) {
         let all = self.letters();
         let (hhea, hmtx) = (self.table(b"hhea"), self.table(b"hmtx"));
@@ -188,11 +189,11 @@ impl Font {
     }
 }
 
-/// Where a contour begins, and its other points: steps from one to the next, across (doubled, with
-/// a bit for a point that it goes through) and up.
+/// Start of a contour, and its other points: steps from one to the next, horizontal (doubled, with
+/// a bit for points on the contour) and vertical.
 fn pack(contour: &[(i32, i32, bool)]) -> (i32, i32, Vec<u8>) {
     let mut contour = contour.to_vec();
-    // Where it goes through none of its points, it goes through the middle between any two.
+    // If it passes through none of its points, it passes through the middle between any two.
     if contour.iter().all(|point| !point.2) {
         let ((ax, ay, _), (bx, by, _)) = (contour[0], contour[1]);
         contour.insert(1, ((ax + bx) / 2, (ay + by) / 2, true));
@@ -214,12 +215,12 @@ fn pack(contour: &[(i32, i32, bool)]) -> (i32, i32, Vec<u8>) {
     (begin.0, begin.1, out)
 }
 
-/// Small numbers of either sign as small ones of none.
+/// Encodes small signed numbers as small unsigned ones.
 fn zigzag(number: i32) -> u32 {
     (number << 1 ^ number >> 31) as u32
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Encodes seven bits per byte, the lowest first; the eighth bit marks that more follow.
 fn number(mut number: u32, out: &mut Vec<u8>) {
     while number > 127 {
         out.push(number as u8 | 128);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that a Rust compiler and a C linker are there: all that cargo needs to build xtask, which does the rest.
+# Ensures that a Rust compiler and a C linker are installed: all that is needed to build xtask, which does the rest.
 # With --which: prints the cargo to use and installs nothing.
 set -eu
 
@@ -12,7 +12,7 @@ fi
 
 missing=""
 if [ ! -x "$cargo" ]; then
-    # Debian 12 has a new compiler under names of its own.
+    # Debian 12 has a newer compiler in packages with special names.
     if grep -qs '^VERSION_ID="12"' /etc/os-release; then
         missing="rustc-web cargo-web rust-web-src lld"
     else
@@ -21,7 +21,7 @@ if [ ! -x "$cargo" ]; then
 fi
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
-# So that one line is enough: what xtask would ask for next.
+# Also what xtask would need next, so that one command is enough.
 command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
 [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
 command -v curl >/dev/null 2>&1 || missing="$missing curl ca-certificates"

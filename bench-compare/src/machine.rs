@@ -1,4 +1,4 @@
-//! The machine under a measurement: what it is, how fast it reads, and who else is using it.
+//! Machine that is measured: its description, its read rate, and the load by other programs.
 
 use std::{path::Path, process::Command, time::Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use xtask::shell::{output, root};
 
-/// GB/s that `llama2` reads of a working set of `bytes` bytes with `threads` threads.
+/// Rate in GB/s at which `llama2` reads a working set of `bytes` bytes with `threads` threads.
 pub fn read_rate(llama2: &Path, bytes: u64, threads: usize) -> Result<f64> {
     let mut command = Command::new(llama2);
     command.args(["bench", "--read", &bytes.to_string()]);
@@ -18,7 +18,7 @@ pub fn read_rate(llama2: &Path, bytes: u64, threads: usize) -> Result<f64> {
         .with_context(|| format!("{command:?} does not say gb_s"))
 }
 
-/// Processor time, to tell that of others from our own.
+/// Processor time used by other programs.
 pub struct Others {
     start: Instant,
     all: f64,
@@ -26,7 +26,7 @@ pub struct Others {
 }
 
 impl Others {
-    /// Begins to watch; `None` where the system does not tell.
+    /// Starts to watch; `None` if the system does not report processor times.
     pub fn watch() -> Option<Others> {
         let (all, own) = times()?;
         Some(Others {
@@ -36,7 +36,7 @@ impl Others {
         })
     }
 
-    /// Processors that other programs have kept busy on average since.
+    /// Number of processors that other programs have kept busy on average since then.
     pub fn busy(&self) -> Option<f64> {
         let (all, own) = times()?;
         let spent = (all - self.all) - (own - self.own);
@@ -44,17 +44,17 @@ impl Others {
     }
 }
 
-/// Seconds of processor time that all programs, and that this one and its children, have used.
+/// Processor time in seconds used by all programs, and by this one and its children.
 fn times() -> Option<(f64, f64)> {
     let all = std::fs::read_to_string("/proc/stat").ok()?;
     let own = std::fs::read_to_string("/proc/self/stat").ok()?;
     Some((all_ticks(&all)? / TICKS, own_ticks(&own)? / TICKS))
 }
 
-/// The kernel's ticks a second, the same on every Linux that programs see.
+/// Kernel ticks per second, as reported by every Linux.
 const TICKS: f64 = 100.0;
 
-/// user, nice, system, irq and softirq of all processors (proc_stat(5)).
+/// Sum of user, nice, system, irq and softirq of all processors (proc_stat(5)).
 fn all_ticks(stat: &str) -> Option<f64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let numbers: Vec<f64> = line
@@ -64,8 +64,8 @@ fn all_ticks(stat: &str) -> Option<f64> {
     Some([0, 1, 2, 5, 6].iter().filter_map(|&i| numbers.get(i)).sum())
 }
 
-/// utime, stime, cutime and cstime (proc_pid_stat(5)); the name before them may hold anything, a
-/// parenthesis included.
+/// Sum of utime, stime, cutime and cstime (proc_pid_stat(5)); the name before them may contain
+/// anything, even parentheses.
 fn own_ticks(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
@@ -76,7 +76,7 @@ fn own_ticks(stat: &str) -> Option<f64> {
         .sum()
 }
 
-/// Names and words for the machine, and for what ran on it.
+/// Properties of the machine and the system, as names and values.
 pub fn description() -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));

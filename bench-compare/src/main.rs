@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: our program and other people's, interleaved round by round on one machine.
+//! `cargo xtask bench`: compares our program with others, interleaved round by round on one
+//! machine.
 //!
-//! Machines that are shared change from minute to minute: only what ran side by side is compared,
-//! as ratios within a round, and a round counts only if memory was as fast after it as before and
-//! nobody else was at work.
+//! The speed of shared machines changes from minute to minute. Therefore only programs that ran in
+//! turn are compared, by ratios within a round, and a round counts only if memory was as fast after
+//! it as before and no other program was active.
 #![forbid(unsafe_code)]
 
 mod machine;
@@ -47,11 +48,11 @@ struct Args {
     #[arg(long = "peer", value_name = "PEER", value_parser = Peer::parse)]
     peers: Vec<Peer>,
 
-    /// Rounds that must count, of up to three times as many
+    /// Rounds that must count; up to three times as many are run
     #[arg(long, default_value_t = 5, value_name = "NUMBER")]
     rounds: usize,
 
-    /// Tokens of the prompt; 0 leaves the test out
+    /// Tokens of the prompt; 0 omits the test
     #[arg(
         short,
         value_delimiter = ',',
@@ -60,7 +61,7 @@ struct Args {
     )]
     prompt: Vec<usize>,
 
-    /// Tokens to generate; 0 leaves the test out
+    /// Tokens to generate; 0 omits the test
     #[arg(
         short = 'n',
         value_delimiter = ',',
@@ -82,7 +83,7 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
 
-    /// What our keys and values are kept in: f32 or f16
+    /// Type of our keys and values: f32 or f16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     kv: String,
 
@@ -94,7 +95,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     llama2: Option<PathBuf>,
 
-    /// Where the results go: this name with .md and .json behind it
+    /// Name of the result files, to which .md and .json are appended
     #[arg(long, value_name = "NAME")]
     output: Option<PathBuf>,
 }
@@ -105,7 +106,7 @@ Example:
       --peer llama.cpp=llama.cpp/build/bin/llama-bench \\
       --peer 'llama2.c=llama2.c/run;350e04f, gcc 12 -Ofast -march=native'";
 
-/// One model in the formats that the programs read.
+/// One model, in the formats that the programs read.
 #[derive(Debug, Clone, PartialEq)]
 struct Files {
     ours: PathBuf,
@@ -164,15 +165,15 @@ impl Files {
 /// One round of a cell.
 #[derive(Debug, Clone, PartialEq)]
 struct Round {
-    /// Each program's tokens a second.
+    /// Tokens per second of each program.
     rates: Vec<f64>,
-    /// GB/s that the machine read before and after.
+    /// Rates in GB/s at which the machine read memory before and after.
     read: (f64, f64),
-    /// Processors that others kept busy, where the system tells.
+    /// Number of processors kept busy by others, if the system reports it.
     others: Option<f64>,
 }
 
-/// Share of a processor that others may use in a round that counts.
+/// Largest share of a processor that others may use in a round that counts.
 const OTHERS: f64 = 0.05;
 
 impl Round {
@@ -189,7 +190,7 @@ impl Round {
     }
 }
 
-/// A model, a test and a number of threads: what all programs did there.
+/// Results of all programs for a model, a test and a number of threads.
 struct Cell {
     model: String,
     kind: String,
@@ -197,18 +198,18 @@ struct Cell {
     threads: usize,
     /// Names of the programs, ours first.
     programs: Vec<String>,
-    /// Which of them is ours that does the same work: run.c picks and prints its tokens,
+    /// Index of our program that does the same work as each: run.c samples and prints its tokens,
     /// llama-bench does not.
     rivals: Vec<usize>,
-    /// Bytes of weights that each goes through for a token; 0 where that is not known.
+    /// Bytes of weights that each reads per token; 0 if unknown.
     bytes: Vec<u64>,
     rounds: Vec<Round>,
-    /// Our last answer, whole.
+    /// Complete output of our last run.
     ours: Value,
 }
 
 impl Cell {
-    /// The rounds that count; all of them where none does.
+    /// Rounds that count, or all if none does.
     fn counted(&self) -> Vec<&Round> {
         let counted: Vec<&Round> = self.rounds.iter().filter(|round| round.counts()).collect();
         if counted.is_empty() {
@@ -219,7 +220,7 @@ impl Cell {
     }
 }
 
-/// A program at a model.
+/// Program with a model.
 struct Runner<'a> {
     peer: &'a Peer,
     model: &'a Path,
@@ -300,7 +301,7 @@ fn compare(args: &Args) -> Result<()> {
                     args.rounds,
                     &mut sizes,
                 )?);
-                // After each cell: who interrupts a long comparison keeps what there is.
+                // After each cell, so that interrupting a long comparison keeps the results so far.
                 about.write(&cells, &name)?;
             }
         }
@@ -310,14 +311,14 @@ fn compare(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The programs that were compared, and the machine.
+/// Programs that were compared, and the machine.
 struct About {
     machine: Vec<(&'static str, String)>,
     peers: Vec<(String, Vec<String>)>,
     options: String,
 }
 
-/// All rounds of one cell. `sizes` remembers the bytes of each program's model.
+/// Runs all rounds of one cell. `sizes` caches the size of each program's model in bytes.
 fn cell(
     files: &Files,
     test: Test,
@@ -336,7 +337,8 @@ fn cell(
         if !peer.can(&test, threads, model)? {
             continue;
         }
-        // Once without counting: the file comes into the host's memory, and its size becomes known.
+        // One run that does not count: it loads the file into the host's memory, and reports its
+        // size.
         let answer = peer.measure(model, setup, &test, threads)?;
         if peer.kind == Kind::Ours {
             said = answer.said.clone();
@@ -376,7 +378,7 @@ fn cell(
     while counted < wanted && cell.rounds.len() < 3 * wanted {
         let mut rates = vec![0.0; runners.len()];
         let watch = machine::Others::watch();
-        // Another one begins each time: none always runs on what the same other has left behind.
+        // A different program begins each round, so that none always runs after the same other one.
         for turn in 0..runners.len() {
             let which = (turn + cell.rounds.len()) % runners.len();
             let Runner { peer, model, .. } = &runners[which];
@@ -417,7 +419,7 @@ fn cell(
     Ok(cell)
 }
 
-/// The place of our program that does the same work as this one.
+/// Index of our program that does the same work as this one.
 fn rival(runners: &[Runner<'_>], runner: &Runner<'_>) -> usize {
     let same = match runner.peer.kind {
         Kind::Llama2C => Kind::OursRun,
@@ -429,17 +431,17 @@ fn rival(runners: &[Runner<'_>], runner: &Runner<'_>) -> usize {
         .unwrap_or(0)
 }
 
-/// Bytes of weights that a decode step of a program goes through.
+/// Bytes of weights that a decode step of a program reads.
 fn bytes_per_token(model: &Path, answer: &Answer) -> u64 {
     if let Some(bytes) = answer.said["bytes_per_token"].as_u64() {
         return bytes;
     }
-    // llama-bench: all tensors. llama2.c: what the file holds, but for the embedding where the
-    // classifier is another matrix.
+    // llama-bench reports all tensors. For llama2.c it is the file's contents, without the
+    // embedding if the classifier is a separate matrix.
     answer.size.or_else(|| checkpoint_bytes(model)).unwrap_or(0)
 }
 
-/// Bytes of weights that a decode step goes through in one of llama2.c's files.
+/// Bytes of weights that a decode step reads from one of llama2.c's files.
 fn checkpoint_bytes(model: &Path) -> Option<u64> {
     let bytes = std::fs::read(model).ok()?;
     let checkpoint = Checkpoint::open(&mut &bytes[..]).ok()?;

@@ -1,4 +1,4 @@
-//! Other people's programs, and ours: how each is told what to measure, and what it answers.
+//! Programs to compare, others and ours: their command lines and their output.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,32 +10,33 @@ use llama2_engine::bench::{Test, Work};
 use object::{Object, ObjectSection};
 use serde_json::Value;
 
-/// Kinds of programs.
+/// Kind of program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// This project's `llama2 bench`.
     Ours,
-    /// This project's `llama2 run`, which does what run.c does: it picks each token and prints it.
+    /// This project's `llama2 run`, which does what run.c does: it samples each token and prints
+    /// it.
     OursRun,
     /// llama.cpp's llama-bench.
     LlamaCpp,
-    /// llama2.c's run.c and, beside it, runq.c.
+    /// llama2.c's run.c, with runq.c beside it.
     Llama2C,
 }
 
-/// A program that is compared.
+/// Program that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peer {
-    /// Its name in tables.
+    /// Name in tables.
     pub name: String,
     pub kind: Kind,
     pub path: PathBuf,
-    /// Its version and flags, as its builder says them.
+    /// Version and flags, as given by its builder.
     pub words: Option<String>,
 }
 
 impl Peer {
-    /// `NAME=PATH` or `NAME=PATH;VERSION AND FLAGS`, where the name begins with llama.cpp or
+    /// Parses `NAME=PATH` or `NAME=PATH;VERSION AND FLAGS`, where the name begins with llama.cpp or
     /// llama2.c.
     pub fn parse(text: &str) -> Result<Peer, String> {
         let (name, rest) = text
@@ -63,7 +64,7 @@ impl Peer {
         })
     }
 
-    /// The binary for this model: runq stands beside run.
+    /// Binary for this model: runq is beside run.
     pub fn binary(&self, model: &Path) -> Result<PathBuf> {
         if self.kind != Kind::Llama2C || !is_int8(model)? {
             return Ok(self.path.clone());
@@ -76,7 +77,7 @@ impl Peer {
         Ok(self.path.with_file_name(name.replacen("run", "runq", 1)))
     }
 
-    /// Says if it can do this at all.
+    /// Returns true if it supports this test.
     pub fn can(&self, test: &Test, threads: usize, model: &Path) -> Result<bool> {
         Ok(match self.kind {
             Kind::Ours | Kind::LlamaCpp => true,
@@ -91,7 +92,7 @@ impl Peer {
         })
     }
 
-    /// The command that measures `test` once.
+    /// Command that measures `test` once.
     pub fn command(
         &self,
         model: &Path,
@@ -145,7 +146,7 @@ impl Peer {
         Ok(command)
     }
 
-    /// Runs it and takes its answer.
+    /// Runs the program and parses its output.
     pub fn measure(
         &self,
         model: &Path,
@@ -173,7 +174,7 @@ impl Peer {
         answer.with_context(|| format!("{command:?}"))
     }
 
-    /// Its sources and flags, as far as they can be told.
+    /// Sources and flags, as far as they are known.
     pub fn origin(&self) -> Vec<String> {
         let mut words: Vec<String> = self.words.iter().cloned().collect();
         match self.kind {
@@ -194,22 +195,22 @@ impl Peer {
     }
 }
 
-/// Settings that go with every call.
+/// Settings for all runs.
 pub struct Setup {
-    /// Options of ours.
+    /// Options of our program.
     pub ours: Vec<String>,
-    /// run.c's -z.
+    /// Argument of run.c's -z.
     pub tokenizer: Option<PathBuf>,
 }
 
-/// A program's measurement.
+/// Result of a program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// Tokens a second.
+    /// Tokens per second.
     pub rate: f64,
-    /// Bytes of its model's tensors.
+    /// Bytes of the model's tensors.
     pub size: Option<u64>,
-    /// All else that it said.
+    /// Complete output.
     pub said: Value,
 }
 
@@ -222,7 +223,7 @@ impl Answer {
         }
     }
 
-    /// From llama-bench's JSON, or ours: an array of one result.
+    /// Parses the JSON of llama-bench or of ours: an array of one result.
     pub fn from_json(text: &str) -> Result<Answer> {
         let said: Value = serde_json::from_str(text).context("its answer is not JSON")?;
         let result = match said.as_array().map(Vec::as_slice) {
@@ -238,7 +239,7 @@ impl Answer {
     }
 }
 
-/// The number of run.c's last line.
+/// Parses the number on run.c's last line.
 pub fn achieved(text: &str) -> Result<f64> {
     text.lines()
         .find_map(|line| line.trim().strip_prefix("achieved tok/s:"))
@@ -246,7 +247,7 @@ pub fn achieved(text: &str) -> Result<f64> {
         .context("it does not say achieved tok/s; did the text end after its first token?")
 }
 
-/// Tells llama2.c's checkpoints that runq.c reads.
+/// Returns true for llama2.c's checkpoints that runq.c reads.
 fn is_int8(model: &Path) -> Result<bool> {
     use std::io::Read;
     let mut head = [0; 8];
@@ -257,10 +258,10 @@ fn is_int8(model: &Path) -> Result<bool> {
     Ok(head == *b"24ka\x02\0\0\0")
 }
 
-/// Facts that an executable file tells about its making.
+/// Facts about an executable file's build.
 pub struct Origin {
     compiler: String,
-    /// Threads: OpenMP's library is linked.
+    /// True if it uses OpenMP for threads: the library is linked.
     pub openmp: bool,
 }
 
@@ -285,7 +286,8 @@ impl Origin {
                 .map(|part| String::from_utf8_lossy(part).into_owned())
                 .collect()
         };
-        // The compilers' own marks: the start files' compiler is there as well, and comes first.
+        // Names of the compilers in the binary: that of the start files' compiler also occurs, and
+        // comes first.
         let compilers = section(".comment").map(words).unwrap_or_default();
         let linked = section(".dynstr").map(words).unwrap_or_default();
         Ok(Origin {
@@ -300,7 +302,7 @@ impl Origin {
     }
 }
 
-/// llama.cpp's own words.
+/// Version as printed by llama.cpp.
 fn version(binary: &Path) -> Option<String> {
     let output = Command::new(binary).arg("--version").output().ok()?;
     let all = [output.stdout, output.stderr].concat();
@@ -312,7 +314,7 @@ fn version(binary: &Path) -> Option<String> {
     Some(lines.join(", ")).filter(|words| !words.is_empty())
 }
 
-/// The options of the build folder that a binary lies in.
+/// Options of the CMake build folder that contains a binary.
 fn cmake_flags(binary: &Path) -> Option<String> {
     let caches = binary
         .ancestors()
@@ -322,7 +324,7 @@ fn cmake_flags(binary: &Path) -> Option<String> {
     Some(format!("cmake {}", flags.join(" "))).filter(|_| !flags.is_empty())
 }
 
-/// Those that matter for speed.
+/// Options that affect speed.
 fn flags_of_cache(cache: &str) -> Vec<String> {
     const NAMES: [&str; 7] = [
         "CMAKE_BUILD_TYPE",

@@ -1,4 +1,4 @@
-//! A comparison as Markdown for people and JSON for programs.
+//! Reports of a comparison, in Markdown and JSON.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::{About, Cell, Round};
 
-/// Numbers of one program in one cell.
+/// Results of one program in one cell.
 #[derive(Debug, PartialEq)]
 struct Numbers {
     rate: f64,
     range: (f64, f64),
-    /// Our rate at the same work divided by its own, round by round; the middle one.
+    /// Median over the rounds of our rate at the same work divided by its own.
     ratio: f64,
-    /// Share of the read rate that its weights come to.
+    /// Rate of reading weights as a fraction of the read rate.
     of_limit: Option<f64>,
 }
 
@@ -41,7 +41,7 @@ impl Cell {
         }
     }
 
-    /// Which rounds count, in words.
+    /// Describes which rounds count.
     fn rounds_in_words(&self) -> String {
         let all = self.rounds.len();
         let counted = self.rounds.iter().filter(|round| round.counts()).count();
@@ -57,7 +57,7 @@ impl Cell {
         }
     }
 
-    /// GB/s that the machine read in the rounds that count.
+    /// Read rate in GB/s in the rounds that count.
     fn read(&self) -> (f64, (f64, f64)) {
         let reads: Vec<f64> = self.counted().into_iter().map(read_of).collect();
         (median(&reads), range(&reads))
@@ -95,7 +95,7 @@ impl Cell {
     }
 }
 
-/// GB/s before and after, in the middle.
+/// Mean of the read rates before and after, in GB/s.
 fn read_of(round: &Round) -> f64 {
     (round.read.0 + round.read.1) / 2.0
 }
@@ -196,7 +196,7 @@ impl About {
     }
 }
 
-/// Three digits that mean something.
+/// Formats with three significant digits.
 fn digits(rate: f64) -> String {
     if rate >= 100.0 {
         format!("{rate:.0}")

@@ -465,8 +465,8 @@ fn utf16_typo(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let image = boot.image(suite, "", &[("LLAMA2.CFG", From::Bytes(bytes))])?;
     boot.tells(&Machine::new(&image), &greedy(suite)?)?;
     boot.says(
-        "warning: LLAMA2.CFG on the boot volume: the key \"temprature\" is not known and was left \
-         out; did you mean \"temperature\"?",
+        "warning: LLAMA2.CFG on the boot volume: the key \"temprature\" is unknown and was \
+         ignored; did you mean \"temperature\"?",
     )?;
     Ok(None)
 }

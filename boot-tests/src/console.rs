@@ -231,7 +231,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
     dialog.expect(
         "/temp -1",
-        "error: /temp -1 will not do: it takes a number of 0 or more, such as /temp 0.8\n",
+        "error: /temp -1 will not do: it must be a number of 0 or more, such as /temp 0.8\n",
     )?;
     dialog.expect("/sed 1", "error: /sed is no command: did you mean /seed?\n")?;
     dialog.expect("/seed 8", "seed 8\n")?;

@@ -158,7 +158,7 @@ fn same(
     });
     boot.says(&format!("{used} of {cpus} used"))?;
     match way {
-        Way::Blocking => boot.says("and the first one to show what they make")?,
+        Way::Blocking => boot.says("and the first one to show the results")?,
         Way::Disabled => boot.says("(no other is enabled)")?,
         Way::Usual => (),
     }

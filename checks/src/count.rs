@@ -1,4 +1,4 @@
-//! Results of checks, counted and said.
+//! Counts and prints the results of checks.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ pub struct Count {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,
-    /// Stages, and how long each took.
+    /// Duration of each stage.
     pub times: Vec<(String, Duration)>,
 }
 
 impl Count {
-    /// Adds one check's result and says it.
+    /// Adds and prints the result of one check.
     pub fn add(&mut self, name: &str, start: Instant, result: Result<Option<String>>) {
         let took = start.elapsed().as_secs_f64();
         match result {
@@ -33,12 +33,12 @@ impl Count {
         }
     }
 
-    /// Notes how long a stage took.
+    /// Records the duration of a stage.
     pub fn took(&mut self, stage: &str, start: Instant) {
         self.times.push((stage.into(), start.elapsed()));
     }
 
-    /// Says loudly that something could not be tried.
+    /// Reports prominently that a check could not be run.
     pub fn skip(&mut self, name: &str, why: &str) {
         self.skipped += 1;
         println!("  SKIPPED {name}: {why}");

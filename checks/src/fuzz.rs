@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzzers of `fuzz/`, where cargo-fuzz is installed.
+//! `cargo xtask fuzz`: runs the fuzzers of `fuzz/`, if cargo-fuzz is installed.
 
 use std::{
     path::Path,
@@ -14,8 +14,8 @@ use xtask::{
 
 use crate::{count::Count, oracle::is_ci};
 
-/// A target, the bytes that its inputs have at most, and those of the inputs that are kept: they
-/// are in the repository.
+/// Targets: name, largest input in bytes, and total size of the inputs that are kept in the
+/// repository.
 const TARGETS: [(&str, u32, usize); 9] = [
     ("gguf", 48 << 10, 96 << 10),
     ("llama2c", 8 << 10, 96 << 10),
@@ -33,10 +33,10 @@ pub struct FuzzArgs {
     /// Fuzzer to run [default: each in turn]
     #[arg(value_parser = TARGETS.map(|(name, ..)| name))]
     target: Option<String>,
-    /// How long each runs
+    /// Seconds that each runs
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
-    /// Then keep the smallest inputs that reach all that was reached, in fuzz/inputs
+    /// Then keep the smallest set of inputs that covers everything reached, in fuzz/inputs
     #[arg(long)]
     keep: bool,
 }
@@ -56,8 +56,7 @@ fn is_installed() -> bool {
     output(cargo_fuzz(&["--version"]).stderr(Stdio::null())).is_some()
 }
 
-/// Says why nothing can be fuzzed here, unless something can be: Debian's compilers come without
-/// the sanitizer.
+/// Reason why fuzzing is not possible here, if it is not: Debian's compilers lack the sanitizer.
 fn lacking() -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries = output(Command::new(rustc).args(["--print", "target-libdir"]));
@@ -75,7 +74,7 @@ fn lacking() -> Option<String> {
     None
 }
 
-/// Runs the target or all of them; the first input that breaks a promise ends it, and lies in
+/// Runs one target or all of them. The first failing input ends the run and is stored in
 /// `fuzz/artifacts`.
 pub fn fuzz(args: &FuzzArgs) -> Result<()> {
     if let Some(why) = lacking() {
@@ -126,10 +125,10 @@ fn command(name: &str, longest: u32, seconds: u32) -> Command {
     command
 }
 
-/// How long each fuzzer runs in continuous integration: long enough to see that it does.
+/// Seconds that each fuzzer runs in continuous integration: enough to see that it works.
 const SHORT: u32 = 20;
 
-/// Runs each target for a short time where somebody `asked` for it.
+/// Runs each target for a short time, if `asked`.
 pub fn shortly(asked: bool, count: &mut Count) {
     const NAME: &str = "fuzzers";
     println!("\n== fuzzers");
@@ -142,7 +141,7 @@ pub fn shortly(asked: bool, count: &mut Count) {
     }
     if is_ci() && !is_installed() {
         let mut install = Command::new(setup::cargo());
-        // Where it fails, the next words say what is lacking.
+        // If it fails, the next message says what is missing.
         let _ = check(install.args(["install", "--quiet", "--locked", "cargo-fuzz"]));
     }
     if let Some(why) = lacking() {
@@ -168,8 +167,8 @@ pub fn shortly(asked: bool, count: &mut Count) {
     }
 }
 
-/// Executions and edges, from libFuzzer's last words. One that ran but did nothing is as broken as
-/// one that fails.
+/// Parses executions and edges from libFuzzer's last lines. A fuzzer that executed nothing counts
+/// as failed.
 fn executions(said: &str) -> Result<String> {
     let after = |text: &str, what: &str| {
         let rest = &text[text.rfind(what)? + what.len()..];
@@ -183,7 +182,7 @@ fn executions(said: &str) -> Result<String> {
     Ok(format!("{executions} executions, {edges} edges"))
 }
 
-/// Packs the smallest files of a folder into one: each behind its length as u32.
+/// Packs the smallest files of a folder into one, each preceded by its length as u32.
 fn keep(folder: &Path, file: &Path, most: usize) -> Result<()> {
     let mut inputs = Vec::new();
     for entry in std::fs::read_dir(folder)? {

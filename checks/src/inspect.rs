@@ -1,5 +1,5 @@
-//! Looks into a built application: every vector unit's arithmetic must be in it, software floating
-//! point must not.
+//! Inspection of a built application: it must contain the kernels of every vector unit, and no
+//! software floating point.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
 use object::{Object, ObjectSection, SectionKind};
 
-/// Library routines that a soft-float target calls, and the fused multiply-add that no kernel may
-/// fall back to.
+/// Library routines called by a soft-float target, and the fused multiply-add that no kernel may
+/// use.
 const SOFT_FLOAT: [&str; 12] = [
     "__mulsf3",
     "__addsf3",
@@ -42,8 +42,7 @@ impl fmt::Display for Found {
 }
 
 impl Found {
-    /// How many of the instructions whose names begin with one of `names` use registers of this
-    /// width.
+    /// Counts the instructions beginning with one of `names` that use registers of this width.
     fn of(&self, names: &[&str], width: &str) -> usize {
         let all = self.counts.iter().filter(|(name, _)| {
             let known = names.iter().any(|known| name.starts_with(known));
@@ -52,7 +51,7 @@ impl Found {
         all.map(|(_, count)| count).sum()
     }
 
-    /// Names the first vector unit whose arithmetic is not there.
+    /// Names the first vector unit whose kernels are missing.
     fn missing(&self) -> Option<&'static str> {
         let floats = ["mulps", "vmulps", "vfmadd"];
         let bytes = ["pmaddwd", "vpmaddwd", "vpmaddubsw", "vpdpbusd"];
@@ -76,8 +75,7 @@ impl Found {
     }
 }
 
-/// Counts packed multiplications in `efi` and looks for soft-float routines in the linker's `map`
-/// of it.
+/// Counts packed multiplications in `efi` and searches the linker's `map` for soft-float routines.
 pub fn inspect(efi: &Path, map: &Path) -> Result<Found> {
     let linked = std::fs::read_to_string(map).with_context(|| map.display().to_string())?;
     if !linked.contains("efi_main") {
@@ -118,7 +116,7 @@ fn contains(bytes: &[u8], words: &[u8]) -> bool {
     bytes.windows(words.len()).any(|window| window == words)
 }
 
-/// Looks for the lines by which Secure Boot's shim can revoke this version, in the format of its
+/// Checks for the data by which Secure Boot's shim can revoke this version, in the format of its
 /// SBAT.md.
 fn sbat(bytes: &[u8]) -> Result<()> {
     let file = object::read::pe::PeFile64::parse(bytes).context("not a 64-bit PE file")?;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`, `fuzz` and `inspect`: every check there is.
+//! `cargo xtask test`, `fuzz` and `inspect`: all checks.
 #![forbid(unsafe_code)]
 
 mod count;
@@ -20,11 +20,11 @@ enum Task {
     Test(test::TestArgs),
     /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
     Fuzz(fuzz::FuzzArgs),
-    /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
+    /// Check a llama2.efi: it must contain packed multiplications, and no soft-float routines.
     Inspect {
-        /// The application.
+        /// The application
         efi: PathBuf,
-        /// The linker's map of it.
+        /// The linker's map of it
         map: PathBuf,
     },
 }

@@ -1,5 +1,5 @@
-//! The programs that the engine is compared with, in a Python environment of their own: llama.cpp
-//! (built from the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
+//! Reference programs for comparison, in a Python environment of their own: llama.cpp (built from
+//! the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -10,11 +10,11 @@ use xtask::{
     shell::{check, has, output, root},
 };
 
-/// Packages to install, with every version.
+/// Packages to install, with their versions.
 const REQUIREMENTS: &str = include_str!("../../engine/tests/oracle/requirements.txt");
 
-/// llama.cpp's library alone, for any x86-64 processor with AVX2: the environment may outlive the
-/// machine.
+/// Options for building only llama.cpp's library, for any x86-64 processor with AVX2: the
+/// environment may be moved to another machine.
 const BUILD: [&str; 14] = [
     "-GNinja",
     "-DCMAKE_BUILD_TYPE=Release",
@@ -33,7 +33,7 @@ const BUILD: [&str; 14] = [
     "-DLLAMA_OPENSSL=OFF",
 ];
 
-/// Arguments of `cargo test` for the tests that ask an oracle.
+/// Arguments of `cargo test` for the tests that use an oracle.
 pub const TESTS: [&str; 14] = [
     "-p",
     "llama2-engine",
@@ -51,15 +51,15 @@ pub const TESTS: [&str; 14] = [
     "--show-output",
 ];
 
-/// An environment that is whole.
+/// A complete environment.
 pub struct Oracle(PathBuf);
 
 impl Oracle {
-    /// The place of the environment of these versions, whether it is there or not: outside of the
-    /// repository, so that `git clean` leaves it alone.
+    /// Path of the environment for these versions, whether or not it exists: outside of the
+    /// repository, so that `git clean` does not delete it.
     ///
     /// # Errors
-    /// If there is no home.
+    /// If there is no home folder.
     pub fn folder() -> Result<PathBuf> {
         let cache = std::env::var_os("XDG_CACHE_HOME")
             .filter(|folder| !folder.is_empty())
@@ -77,7 +77,7 @@ impl Oracle {
         Ok(cache.join("llama2-efi").join(name))
     }
 
-    /// The environment, where it has been built.
+    /// Finds the environment, if it has been built.
     pub fn find() -> Option<Oracle> {
         let oracle = Oracle(Oracle::folder().ok()?);
         (oracle.whole().is_file() && output(oracle.python().arg("--version")).is_some())
@@ -87,7 +87,7 @@ impl Oracle {
     /// Builds the environment: about 100 MB of packages, and some minutes of compiling.
     ///
     /// # Errors
-    /// A sentence about what could not be downloaded, built or started; the next call begins anew.
+    /// A sentence about what could not be downloaded, built or started; the next call starts again.
     pub fn build() -> Result<Oracle> {
         for_building()?;
         let oracle = Oracle(Oracle::folder()?);
@@ -117,7 +117,7 @@ impl Oracle {
         let work = folder.join("work");
         let source = work.join("source");
         fs::create_dir_all(&source)?;
-        // The build is ours: what pip would run is asked for Python's half only.
+        // The build is done here; pip installs only the Python part.
         let python_only = "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF";
         check(
             oracle
@@ -178,7 +178,8 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// Variables that tell the tests how to ask. They run in `engine/` or `tensor/`.
+    /// Environment variables that tell the tests how to call the programs. Tests run in `engine/`
+    /// or `tensor/`.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -204,7 +205,7 @@ impl Oracle {
         ]
     }
 
-    /// The file that is written last.
+    /// Path of the file that is written last.
     fn whole(&self) -> PathBuf {
         self.0.join("whole")
     }
@@ -221,7 +222,7 @@ impl Oracle {
         self.0.join("models")
     }
 
-    /// One of the environment's programs, which finds the others.
+    /// Command for one of the environment's programs.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs().join(program));
         command.envs(self.variables()).current_dir(root());
@@ -239,7 +240,7 @@ impl Oracle {
     }
 }
 
-/// A Python that can make environments, and a C++ compiler.
+/// Checks for a Python that can create environments, and a C++ compiler.
 fn for_building() -> Result<()> {
     let mut missing = Vec::new();
     let works = |module: &str| {
@@ -262,7 +263,7 @@ fn for_building() -> Result<()> {
     Ok(())
 }
 
-/// Says if continuous integration runs us.
+/// Returns true in continuous integration.
 pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

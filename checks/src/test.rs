@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check there is, in stages, with a count at the end.
+//! `cargo xtask test`: all checks, in stages, with a count at the end.
 
 use std::{
     path::Path,
@@ -24,8 +24,7 @@ use crate::{
 
 #[derive(clap::Args)]
 pub struct TestArgs {
-    /// Only stages (or boots) whose names contain this; `oracle` builds the programs that the
-    /// engine is compared with
+    /// Only stages (or boots) whose names contain this; `oracle` builds the reference programs
     only: Option<String>,
     /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
     #[arg(long)]
@@ -142,7 +141,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     Ok(())
 }
 
-/// Builds the application and looks at it.
+/// Builds and inspects the application.
 fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count) -> Result<()> {
     println!("\n== application");
     let start = Instant::now();
@@ -172,7 +171,7 @@ fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count
     Ok(())
 }
 
-/// The boots with this in their names; "boot" is all of them.
+/// Runs the boots with this in their names; "boot" runs all.
 fn boots(only: &str, count: &mut Count) -> Result<()> {
     println!("\n== boots (QEMU, TCG)");
     let start = Instant::now();
@@ -194,7 +193,7 @@ fn cargo(args: &[&str]) -> Command {
     cargo
 }
 
-/// Licences, bans and sources of what we build from (`deny.toml`), where cargo-deny is installed.
+/// Checks licences, bans and sources of dependencies (`deny.toml`), if cargo-deny is installed.
 fn dependencies(count: &mut Count) {
     const NAME: &str = "licences of dependencies";
     if output(cargo(&["deny", "--version"]).stderr(Stdio::null())).is_none() {
@@ -207,8 +206,9 @@ fn dependencies(count: &mut Count) {
     stage(NAME, count, cargo(&check), &[]);
 }
 
-/// The code that several cores share, in Miri, which sees data races and uses of what is gone: in
-/// continuous integration, or for somebody who `asked`, and where a nightly compiler has it.
+/// Runs the code shared by several cores in Miri, which detects data races and uses of freed
+/// memory: in continuous integration or if `asked`, and if a nightly compiler with Miri is
+/// installed.
 fn miri(asked: bool, count: &mut Count) {
     const NAME: &str = "miri: what cores share";
     if !asked && !oracle::is_ci() {
@@ -225,7 +225,7 @@ fn miri(asked: bool, count: &mut Count) {
     let there =
         || output(rustup(&["run", "nightly", "cargo", "miri", "--version"]).stderr(Stdio::null()));
     if there().is_none() {
-        // Where it cannot be fetched, that is said next.
+        // If it cannot be downloaded, the next message says so.
         let _ = output(&mut rustup(&[
             "component",
             "add",
@@ -244,17 +244,18 @@ fn miri(asked: bool, count: &mut Count) {
     let mut tests = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
     tests.args(["--package", "llama2-efi", "--lib", "--"]);
     tests.args(["work_queue", "try_lock", "ring"]);
-    // Whoever gives up never comes back: those threads are left.
+    // A thread that gives up never returns, so such threads remain.
     some_tests(NAME, count, tests, ("MIRIFLAGS", "-Zmiri-ignore-leaks"));
     let mut session = rustup(&["run", "nightly", "cargo", "miri", "test", "--quiet"]);
     session.args(["--package", "llama2-engine", "--test", "engine"]);
     session.args(["--", "soundness"]);
-    // The allocator that measures asks the system, which Miri lets nobody do by itself.
+    // The measuring allocator calls the system's, which Miri does not allow.
     let flags = ("MIRIFLAGS", "-Zmiri-disable-isolation");
     some_tests("miri: a tiny session", count, session, flags);
 }
 
-/// Tests that must succeed, and of which there must be some: a filter may have come to fit none.
+/// Runs tests that must succeed, and of which there must be at least one: a filter may have become
+/// outdated.
 fn some_tests(name: &str, count: &mut Count, mut tests: Command, variable: (&str, &str)) {
     println!("\n== {name}");
     let start = Instant::now();
@@ -279,7 +280,7 @@ fn some_tests(name: &str, count: &mut Count, mut tests: Command, variable: (&str
     count.took(name, start);
 }
 
-/// One program that must succeed.
+/// Runs a program that must succeed.
 fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&str, &str)]) {
     println!("\n== {name}");
     let start = Instant::now();
@@ -295,8 +296,8 @@ fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&s
     count.took(name, start);
 }
 
-/// The programs that the engine is compared with. Only those who ask for them, and continuous
-/// integration, wait for them to be built; without them the tests that would ask them are skipped.
+/// Finds the reference programs, or builds them if `asked` or in continuous integration. Without
+/// them the tests that need them are skipped.
 fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
     const NAME: &str = "oracles (llama.cpp, gguf, Jinja2)";
     println!("\n== oracles");
@@ -329,7 +330,7 @@ fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
     }
 }
 
-/// `cargo test`, its own counts taken over.
+/// Runs `cargo test`, and adds its own counts.
 fn host_tests(
     name: &str,
     which: &[&str],
@@ -379,7 +380,7 @@ fn host_tests(
     Ok(())
 }
 
-/// Passed, failed and ignored tests of one of libtest's result lines.
+/// Passed, failed and ignored tests in one of libtest's result lines.
 fn results(line: &str) -> (usize, usize, usize) {
     let number = |what: &str| {
         let before = line.split(what).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The command line: run.c's flags and what they say about themselves.
+//! Command line: run.c's flags, further ones, and their help.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use llama2_settings::{Overrides, Param, ParamValue};
 
 use crate::{flags::Flags, machine::MOST_THREADS, plain};
 
-/// Runs Llama language models: the engine of llama2.efi as an ordinary command.
+/// Runs Llama language models: the engine of llama2.efi as a command.
 #[derive(Parser)]
 #[command(name = "llama2", version, after_help = EXAMPLES)]
 pub struct Args {
@@ -29,8 +29,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the command line. Where it asks for help or is wrong, this says so and ends the
-    /// command.
+    /// Parses the command line. If it is wrong or asks for help, prints that and exits.
     pub fn read() -> Args {
         let mut args = Args::try_parse().unwrap_or_else(|mut error| {
             mend(&mut error);
@@ -48,7 +47,7 @@ impl Args {
     }
 }
 
-/// A name that may be given in two ways.
+/// Value that may be given in two ways.
 trait TakeOr {
     fn take_or(&mut self, other: &mut Self);
 }
@@ -59,10 +58,10 @@ impl TakeOr for Option<PathBuf> {
     }
 }
 
-/// Most characters of an argument that are said back.
+/// Longest argument that is quoted in an error, in characters.
 const SAID_BACK: usize = 60;
 
-/// Bounds what a complaint says back, and has it give advice that helps.
+/// Shortens what an error quotes, and improves its advice.
 fn mend(error: &mut clap::Error) {
     let texts: Vec<(ContextKind, String)> = error
         .context()
@@ -84,7 +83,7 @@ fn mend(error: &mut clap::Error) {
         }
         error.insert(kind, ContextValue::String(text));
     }
-    // Nobody who mistypes a flag wants it to be a file's name.
+    // A mistyped flag is never meant as a file name.
     let as_value = |value: &ContextValue| format!("{value}").contains("as a value");
     if error.get(ContextKind::Suggested).is_some_and(as_value) {
         error.remove(ContextKind::Suggested);
@@ -95,27 +94,27 @@ fn mend(error: &mut clap::Error) {
 pub enum Action {
     /// Generate text, or chat.
     Run(RunArgs),
-    /// Talk with a model in its own chat template.
+    /// Chat with a model in its own template.
     Chat(ChatArgs),
     /// Show a checkpoint's format, shape, size and the memory it needs.
     Info(InfoArgs),
-    /// Measure how fast models run here.
+    /// Measure how fast models run on this machine.
     Bench(BenchArgs),
     /// Write a llama2.c checkpoint and its tokenizer as one GGUF file.
     Convert(ConvertArgs),
-    /// Write a model in another format, or in smaller numbers.
+    /// Convert a model to another format, or to smaller number types.
     Quantize(QuantizeArgs),
-    /// Cut a GGUF file in several, for file systems that end at 4 GiB a file.
+    /// Split a GGUF file into several, for file systems that limit files to 4 GiB.
     Split(SplitArgs),
     /// Measure how well a model predicts a text.
     Perplexity(PerplexityArgs),
-    /// Write the completions for a shell, which read them from a file or at its start.
+    /// Write the completions for a shell, to be loaded by it.
     Completions {
         /// The shell
         #[arg(value_enum, ignore_case = true)]
         shell: Shell,
     },
-    /// Write the manual page, of the command or of one of its subcommands, for man(1).
+    /// Write the manual page of the command or of a subcommand, for man(1).
     Man {
         /// Subcommand [default: the whole command]
         subcommand: Option<String>,
@@ -125,27 +124,27 @@ pub enum Action {
 const EXAMPLES: &str = "\
 Examples:
   llama2 run                                   a story by the bundled model
-  llama2 run -i \"Tim found a key\" -s 7         go on from these words; the seed fixes the rest
-  llama2 run stories15M.bin -t 0               another model's; tokenizer.bin is beside it
-  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  talk with it
-  llama2 info stories15M.bin                   what is in that file, and whether it fits into memory
-  llama2 bench stories15M.bin                  how fast it runs here
+  llama2 run -i \"Tim found a key\" -s 7         continue this text; the seed fixes the result
+  llama2 run stories15M.bin -t 0               another model, with tokenizer.bin beside it
+  llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  chat with a model
+  llama2 info stories15M.bin                   describe the file and the memory it needs
+  llama2 bench stories15M.bin                  measure how fast it runs here
   llama2 quantize stories15M.bin stories15M.gguf --type q8_0
                                                a quarter of its size, for llama.cpp too
 
 Models are llama2.c's checkpoints (karpathy/tinyllamas on Hugging Face has some) and GGUF files of
-the llama architecture of every common type, F32 to Q2_K; also of qwen2, qwen3 and granite.";
+the architectures llama, qwen2, qwen3 and granite, in every common type from F32 to Q2_K.";
 
 const RUN_HELP: &str = "\
-The generated text alone goes to standard output; speed and everything else to standard error.
-Exit status: 0 done, 1 something is wrong with a file or the prompt, 2 with the command line. -h is
-a shorter help.
+Only the generated text goes to standard output; speed and everything else to standard error.
+Exit status: 0 success, 1 problem with a file or the prompt, 2 problem with the command line.
+-h shows a shorter help.
 
 Examples:
-  llama2 run -t 0.8 -p 0.9 -n 200              a little less adventurous, at most 200 tokens
-  llama2 run stories260K.bin -z tok512.bin     a checkpoint with a tokenizer of its own
+  llama2 run -t 0.8 -p 0.9 -n 200              a little less random, at most 200 tokens
+  llama2 run stories260K.bin -z tok512.bin     a checkpoint with its own tokenizer
   echo 'Once upon a time' | llama2 run         the prompt from standard input, as with -f -
-  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as run.c has it";
+  llama2 run chat.bin -m chat -y 'Be brief.'   Llama 2's chat template, as in run.c";
 
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
@@ -153,7 +152,7 @@ pub struct RunArgs {
     /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
-    /// The same by a flag
+    /// Same as CHECKPOINT without a flag
     #[arg(
         long,
         value_name = "FILE",
@@ -166,12 +165,12 @@ pub struct RunArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Prompt: the text to go on from. Without -i and -f it is what is piped into standard input,
-    /// if anything is
+    /// Prompt: the text to continue. Without -i and -f it is read from standard input, if that is a
+    /// pipe or a file
     #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
-    /// Prompt from a file (one newline at its end is left out); - is standard input
+    /// Read the prompt from a file (one newline at its end is removed); - is standard input
     #[arg(
         short = 'f',
         long = "file",
@@ -180,11 +179,11 @@ pub struct RunArgs {
     )]
     pub prompt_file: Option<PathBuf>,
 
-    /// What to do with the prompt
+    /// Use of the prompt
     #[arg(short, long, value_enum, ignore_case = true, default_value_t = PromptMode::Generate)]
     pub mode: PromptMode,
 
-    /// Say nothing but what is wrong: no context, speed or seed
+    /// Print only errors: no context, speed or seed
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -192,14 +191,14 @@ pub struct RunArgs {
     pub flags: Flags<false>,
 }
 
-/// What `llama2 chat` is asked for.
+/// Arguments of `llama2 chat`.
 #[derive(Group)]
 #[command(after_help = CHAT_HELP, args_override_self = true)]
 pub struct ChatArgs {
     /// GGUF file or llama2.c checkpoint [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
-    /// The same by a flag
+    /// Same as CHECKPOINT without a flag
     #[arg(
         short,
         long,
@@ -214,20 +213,20 @@ pub struct ChatArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// The first question; then standard input is asked
+    /// The first question; further ones are read from standard input
     #[arg(short = 'i', long, allow_hyphen_values = true, value_name = "TEXT")]
     pub prompt: Option<std::ffi::OsString>,
 
-    /// A file as the first question, with all its lines; - is all of standard input. With -i, the
-    /// text of -i stands before it
+    /// Read the first question from a file, with all its lines; - is all of standard input. With
+    /// -i, the text of -i comes before it
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
 
-    /// Where questions are piped in: say nothing but what is wrong, no context or speed
+    /// If questions are piped in: print only errors, no context or speed
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Keep nothing of what is typed at a terminal; else Up and Ctrl-R find it in the next chat,
+    /// Do not save what is typed at a terminal; otherwise Up and Ctrl-R find it in the next chat,
     /// too
     #[arg(long)]
     pub no_history: bool,
@@ -250,22 +249,22 @@ impl ChatArgs {
 
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
-granite, phi3; one of no known family is taken for chatml's, and the command says so. A GGUF model
-without one goes on from what you type: nothing lets it go on. A llama2.c checkpoint tells a story
-for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is
-full, the oldest turns are forgotten, and the system prompt is kept.
+granite, phi3; an unknown one is treated as chatml, with a warning. A GGUF model without a template
+continues what you type. A llama2.c checkpoint tells a story for each line; with a system prompt
+(-y) it chats as in run.c. When the context is full, the oldest turns are forgotten, but the system
+prompt is kept.
 
-On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab
-completes, Esc or Ctrl-C stops an answer and keeps what was said, /help lists the commands, Ctrl-D
-or /exit leaves. /save and /load keep conversations as files of this folder (NAME.JSL, JSON Lines).
-/config writes the settings to LLAMA2.CFG in this folder, which is read when a chat begins; the
-command line goes before it. /model offers the .gguf and .bin files of this folder and of the
-model's. NO_COLOR in the environment leaves colours out.
+On a terminal it is the same session as in llama2.efi: lines can be edited, Up recalls earlier ones,
+Tab completes, Esc or Ctrl-C stops an answer and keeps the text so far, /help lists the commands,
+Ctrl-D or /exit leaves. /save and /load keep conversations as files in this folder (NAME.JSL, JSON
+Lines). /config writes the settings to LLAMA2.CFG in this folder, which is read when a chat begins;
+the command line takes precedence. /model offers the .gguf and .bin files of this folder and of the
+model's. If NO_COLOR is set in the environment, no colours are used.
 
-Where standard input or output is no terminal, or TERM is dumb, each line of standard input is a
-question (empty ones are passed over; with -f - all of it is one), its end is the chat's, and only
-answers are written to standard output, thoughts and everything else to standard error; there are no
-commands, and LLAMA2.CFG is not read.
+If standard input or output is not a terminal, or TERM is dumb, each line of standard input is a
+question (empty ones are skipped; with -f - all of it is one), and the chat ends with the input.
+Only answers are written to standard output, reasoning and everything else to standard error; there
+are no commands, and LLAMA2.CFG is not read.
 
 Examples:
   llama2 chat                                            stories by the bundled model
@@ -279,32 +278,32 @@ fn at_least(least: usize, text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("a context is a number of positions, {least} or more"))
 }
 
-/// A type of keys and values.
+/// Parses a type of keys and values.
 fn kv(text: &str) -> Result<KvType, String> {
     let parsed = text.to_lowercase().parse::<KvType>();
     parsed.map_err(|error| error.to_string())
 }
 
-/// A format of results.
+/// Parses a format of results.
 fn format(text: &str) -> Result<ReportFormat, String> {
     let parsed = text.to_lowercase().parse::<ReportFormat>();
     parsed.map_err(|error| error.to_string())
 }
 
-/// What `llama2 quantize` is asked for.
+/// Arguments of `llama2 quantize`.
 #[derive(Group)]
 #[command(after_help = QUANTIZE_HELP)]
 pub struct QuantizeArgs {
     /// llama2.c checkpoint or GGUF file
     pub input: PathBuf,
 
-    /// The new file: its name ends in .gguf, or in .bin for llama2.c's int8 format (v2), which
+    /// The new file: its name must end in .gguf, or in .bin for llama2.c's int8 format (v2), which
     /// runq.c reads
     pub output: PathBuf,
 
-    /// Type of the matrices' numbers: of all of them, as with llama-quantize --pure, but for
-    /// q4_k_m. Where a block (32 numbers; of the K types 256) does not divide the rows, the nearest
-    /// type that fits stands in: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
+    /// Type of the matrices: the same for all, as with llama-quantize --pure, except for q4_k_m. If
+    /// rows are not a multiple of the block (32 numbers; 256 for K types), the nearest type that
+    /// fits is used: q5_0 for q4_K, q5_1 for q5_K, q8_0 for q6_K, f16 for the others
     #[arg(
         long = "type", value_enum, ignore_case = true, value_name = "TYPE",
         default_value_t = NumberType::Q8_0
@@ -316,25 +315,25 @@ pub struct QuantizeArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
 }
 
 const QUANTIZE_HELP: &str = "\
 Examples:
-  llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for us
-  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a number, for llama.cpp too
-  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m 16 bits to under a third";
+  llama2 quantize stories15M.bin stories15M.q80.bin              int8 for runq.c and for llama2
+  llama2 quantize stories15M.bin stories15M.gguf --type q4_0     4 bits a weight, for llama.cpp too
+  llama2 quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m less than a third of 16 bits";
 
-/// What `llama2 convert` is asked for.
+/// Arguments of `llama2 convert`.
 #[derive(Group)]
 #[command(after_help = CONVERT_HELP)]
 pub struct ConvertArgs {
     /// llama2.c checkpoint
     pub checkpoint: PathBuf,
 
-    /// The new file; its name ends in .gguf
+    /// The new file; its name must end in .gguf
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
@@ -342,14 +341,14 @@ pub struct ConvertArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Type of the matrices' numbers, as in llama2 quantize
+    /// Type of the matrices, as in llama2 quantize
     #[arg(
         long = "type", value_enum, ignore_case = true, value_name = "TYPE",
         default_value_t = NumberType::F32
     )]
     pub number_type: NumberType,
 
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
 }
@@ -358,35 +357,35 @@ const CONVERT_HELP: &str = "\
 Example:
   llama2 convert stories15M.bin -z tokenizer.bin -o stories15M.gguf --type q8_0";
 
-/// What `llama2 split` is asked for.
+/// Arguments of `llama2 split`.
 #[derive(Group)]
 #[command(after_help = SPLIT_HELP)]
 pub struct SplitArgs {
     /// GGUF file
     pub input: PathBuf,
 
-    /// What the new files' names begin with; -00001-of-00002.gguf and so on is put behind it
-    /// [default: the file's name]
+    /// Beginning of the new files' names, followed by -00001-of-00002.gguf and so on [default: the
+    /// file's name]
     #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
 
-    /// Most bytes of a file, such as 500M or 2G (units of 1024)
+    /// Largest size of a file, such as 500M or 2G (units of 1024)
     #[arg(long, value_name = "BYTES", default_value = "4294967295", value_parser = size)]
     pub size: u64,
 
-    /// Write over files that are there
+    /// Overwrite existing files
     #[arg(long)]
     pub force: bool,
 }
 
 const SPLIT_HELP: &str = "\
-FAT32, which USB sticks and EFI system partitions have, ends at 4 GiB a file. All parts go into one
-folder; llama2, llama2.efi and llama.cpp read them as one model.
+FAT32, the file system of USB sticks and EFI system partitions, limits files to 4 GiB. Keep all
+parts in one folder; llama2, llama2.efi and llama.cpp read them as one model.
 
 Example:
   llama2 split Llama-3.1-8B-Instruct-Q4_K_M.gguf -o /media/stick/LLAMA8B";
 
-/// A number of bytes, perhaps with a unit.
+/// Parses a number of bytes with an optional unit.
 fn size(text: &str) -> Result<u64, String> {
     let (digits, power) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
         None => (text, 0),
@@ -410,37 +409,37 @@ pub enum NumberType {
     F32,
     /// Half precision
     F16,
-    /// 8 bits, a scale for each 32 numbers
+    /// 8 bits, one scale per 32 numbers
     #[value(name = "q8_0")]
     Q8_0,
-    /// 4 bits, a scale for each 32 numbers
+    /// 4 bits, one scale per 32 numbers
     #[value(name = "q4_0")]
     Q4_0,
-    /// 4 bits, a scale and a least number for each 32
+    /// 4 bits, one scale and one minimum per 32 numbers
     #[value(name = "q4_1")]
     Q4_1,
-    /// 5 bits, a scale for each 32 numbers
+    /// 5 bits, one scale per 32 numbers
     #[value(name = "q5_0")]
     Q5_0,
-    /// 5 bits, a scale and a least number for each 32
+    /// 5 bits, one scale and one minimum per 32 numbers
     #[value(name = "q5_1")]
     Q5_1,
-    /// 4.5 bits in all
+    /// 4.5 bits per number in all
     #[value(name = "q4_k")]
     Q4K,
-    /// 4.5 bits, 6.6 where errors cost most
+    /// 4.5 bits, 6.6 for the most sensitive tensors
     #[value(name = "q4_k_m")]
     Q4KM,
-    /// 5.5 bits in all
+    /// 5.5 bits per number in all
     #[value(name = "q5_k")]
     Q5K,
-    /// 6.6 bits in all
+    /// 6.6 bits per number in all
     #[value(name = "q6_k")]
     Q6K,
 }
 
 impl NumberType {
-    /// The types of a file's matrices.
+    /// Types of a file's matrices.
     pub fn mixture(self) -> Mixture {
         Mixture::Pure(match self {
             NumberType::F32 => Encoding::F32,
@@ -458,13 +457,13 @@ impl NumberType {
     }
 }
 
-/// What `llama2 perplexity` is asked for.
+/// Arguments of `llama2 perplexity`.
 #[derive(Group)]
 pub struct PerplexityArgs {
     /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
-    /// The same by a flag
+    /// Same as CHECKPOINT without a flag
     #[arg(
         short,
         long,
@@ -482,8 +481,8 @@ pub struct PerplexityArgs {
     #[arg(short = 'z', long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 
-    /// Tokens that are foreseen one from the others before the next begin anew [default: the
-    /// model's context]
+    /// Tokens that are predicted from one another before a new window begins [default: the model's
+    /// context]
     #[arg(
         short, long, visible_alias = "ctx-size", value_name = "NUMBER",
         value_parser = |text: &str| at_least(2, text)
@@ -494,7 +493,7 @@ pub struct PerplexityArgs {
     pub machine: Flags<true>,
 }
 
-/// A number of threads.
+/// Parses a number of threads.
 fn threads(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -502,7 +501,7 @@ fn threads(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "a number of threads is 1 to 255".into())
 }
 
-/// What `llama2 info` is asked for.
+/// Arguments of `llama2 info`.
 #[derive(Group)]
 pub struct InfoArgs {
     /// Also list a GGUF file's metadata and tensors
@@ -512,7 +511,7 @@ pub struct InfoArgs {
     /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
     pub checkpoint: Option<PathBuf>,
 
-    /// The same by a flag
+    /// Same as CHECKPOINT without a flag
     #[arg(
         short,
         long,
@@ -528,19 +527,18 @@ pub struct InfoArgs {
 }
 
 const BENCH_HELP: &str = "\
-The tests have llama-bench's names: pp512 is a prompt of 512 random tokens at once, tg128
-the generation of 128, one after another, without sampling; t/s are tokens a second, mean
-\u{b1} standard deviation. GB/s are bytes of weights (and, +, of keys and values) that they
-go through, in 10\u{2079} bytes; read GB/s is how fast the same threads read as many bytes
-as a generated token needs, before and after each test, and \"of read\" what share of that
-the weights come to. GHz is about the clock that the core ran at, \u{2013} where it changed
-by more than a tenth. A context that is too short for a test is lengthened, as llama-bench
-does.
+The tests have llama-bench's names: pp512 processes a prompt of 512 random tokens at once,
+tg128 generates 128 tokens one after another, without sampling; t/s are tokens per second,
+mean \u{b1} standard deviation. GB/s are the weights (and, after +, the keys and values) that
+a test reads, in 10\u{2079} bytes; read GB/s is the rate at which the same threads read as many
+bytes as a generated token needs, before and after each test, and \"of read\" is the weights'
+share of it. GHz is the core's approximate clock, or \u{2013} if it changed by more than a
+tenth. A context that is too short for a test is lengthened, as in llama-bench.
 
 Examples:
   llama2 bench stories15M.bin stories110M.bin -t 1,2
-  llama2 bench stories110M.bin -p 0 -n 16 -d 10,1000     how much a long context costs
-  llama2 bench --read 1073741824 -t 1,2                  how fast memory is, without any model";
+  llama2 bench stories110M.bin -p 0 -n 16 -d 10,1000     the cost of a long context
+  llama2 bench --read 1073741824 -t 1,2                  the speed of memory, without a model";
 
 #[derive(Group)]
 #[command(after_help = BENCH_HELP, args_override_self = true)]
@@ -548,60 +546,58 @@ pub struct BenchArgs {
     /// Checkpoints, one after another [default: the bundled model, stories1M]
     pub checkpoints: Vec<PathBuf>,
 
-    /// The same by a flag; may be given several times
+    /// Same as CHECKPOINTS without a flag; may be repeated
     #[arg(short, long, value_name = "FILE", hide_short_help = true)]
     pub model: Vec<PathBuf>,
 
-    /// Tokens of the prompt; 0 leaves the test out. Several numbers are tests of their own, here
-    /// and below
+    /// Tokens of the prompt; 0 omits the test. Several numbers give several tests, here and below
     #[arg(
         short, long = "n-prompt", value_delimiter = ',', default_value = "512",
         value_name = "NUMBERS", value_parser = tokens
     )]
     pub prompt: Vec<usize>,
 
-    /// Tokens to generate; 0 leaves the test out
+    /// Tokens to generate; 0 omits the test
     #[arg(
         short = 'n', long = "n-gen", value_delimiter = ',', default_value = "128",
         value_name = "NUMBERS", value_parser = tokens
     )]
     pub generate: Vec<usize>,
 
-    /// Tokens that are in the context before
+    /// Tokens already in the context
     #[arg(
         short, long = "n-depth", value_delimiter = ',', default_value = "0",
         value_name = "NUMBERS", value_parser = tokens
     )]
     pub depth: Vec<usize>,
 
-    /// Threads [default: one for each physical core]
+    /// Threads [default: one per physical core]
     #[arg(short, long, value_delimiter = ',', value_name = "NUMBERS", value_parser = threads)]
     pub threads: Vec<usize>,
 
-    /// Repetitions of each test, after one that does not count
+    /// Repetitions of each test, after one for warming up
     #[arg(short, long, default_value_t = 5, value_name = "NUMBER", value_parser = repetitions)]
     pub repetitions: usize,
 
-    /// How to write the results: md, json or csv [default: md, and on a terminal that is too narrow
-    /// a shorter form]
+    /// Format of the results: md, json or csv [default: md, or a shorter form on a terminal too
+    /// narrow for it]
     #[arg(short, long, value_name = "FORMAT", value_parser = format)]
     pub output: Option<ReportFormat>,
 
-    /// Vector unit to compute with: scalar, sse2, avx2 or avx512 [default: the best that this
-    /// machine has]
+    /// Vector unit to use: scalar, sse2, avx2 or avx512 [default: the best of this machine]
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 
-    /// Numbers that keys and values are kept in: f32, f16 or q8_0
+    /// Type of keys and values: f32, f16 or q8_0
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv)]
     pub kv: KvType,
 
-    /// Only measure how fast so many bytes are read
+    /// Only measure how fast this many bytes of memory are read
     #[arg(long, value_name = "BYTES", conflicts_with = "checkpoints")]
     pub read: Option<u64>,
 }
 
-/// A number of tokens.
+/// Parses a number of tokens.
 fn tokens(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -609,7 +605,7 @@ fn tokens(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("a number of tokens is 0 to {}", 1 << 20))
 }
 
-/// A number of repetitions.
+/// Parses a number of repetitions.
 fn repetitions(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()

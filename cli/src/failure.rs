@@ -1,4 +1,4 @@
-//! Why the command ends early, and how it says things.
+//! Errors that end the command, and output on standard error.
 
 use std::{
     fmt::Display,
@@ -11,35 +11,35 @@ use llama2_engine::units::{PATH, SENTENCE, short};
 
 use crate::plain;
 
-/// Says a line on standard error, of bounded length whatever files and arguments put into it.
-/// Nothing depends on its being heard: where standard error is closed or full, the line is lost.
+/// Prints a line of bounded length on standard error, whatever files and arguments it quotes. If
+/// standard error is closed or full, the line is lost without further effect.
 pub fn say(line: impl Display) {
     let line = one_line(&line.to_string());
     let _ = writeln!(plain::stderr(), "{}", short(&line, SENTENCE));
 }
 
-/// A path as sentences have it: of bounded length.
+/// Path for a sentence, of bounded length.
 pub fn name(path: &Path) -> String {
     short(&path.to_string_lossy(), PATH).into_owned()
 }
 
-/// What went wrong.
+/// Reason for ending with an error.
 pub enum Failure {
-    /// Something about the user's files or prompt; the sentence to show.
+    /// Problem with the user's files or prompt: the sentence to show.
     Input(String),
-    /// Something about the command line.
+    /// Problem with the command line: the sentence to show.
     Usage(String),
-    /// Whoever read standard output has gone: nothing to say, nobody to say it to.
+    /// The reader of standard output has gone: nothing is shown.
     Closed,
 }
 
 impl Failure {
-    /// A sentence about a file.
+    /// Error about a file.
     pub fn about(path: &Path, what: impl Display) -> Failure {
         Failure::Input(format!("{}: {what}", name(path)))
     }
 
-    /// A failed write to standard output.
+    /// Failed write to standard output.
     pub fn output(error: &io::Error) -> Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Failure::Closed

@@ -15,7 +15,7 @@ use llama2_engine::{
 
 use crate::failure::{self, Failure};
 
-/// An open regular file.
+/// Open regular file.
 pub struct FileSource {
     file: File,
     size: u64,
@@ -25,7 +25,7 @@ impl FileSource {
     /// Opens `path`, which must be a file.
     pub fn open(path: &Path) -> Result<FileSource, Failure> {
         let about = |error: io::Error| Failure::about(path, explain(&error));
-        // Before it is opened: opening a pipe waits for somebody to write to it.
+        // Before opening it, because opening a pipe waits for a writer.
         let metadata = std::fs::metadata(path).map_err(about)?;
         if metadata.is_dir() {
             return Err(Failure::about(path, FOLDER));
@@ -42,7 +42,7 @@ impl FileSource {
     }
 }
 
-/// Opens a model's file; of a split one all parts, whichever is named.
+/// Opens a model's file, or all parts of a split model, whichever part is named.
 pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
@@ -55,7 +55,7 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
             return Err(Failure::about(
                 &sibling,
                 format!(
-                    "there is no such file, and {} is one of {} parts of a model; put all of them into one folder",
+                    "no such file, and {} is one of {} parts of a model; put all of them into one folder",
                     failure::name(path),
                     part.count
                 ),
@@ -67,8 +67,8 @@ pub fn open_model(path: &Path) -> Result<Box<dyn ByteSource>, Failure> {
     Ok(Box::new(Joined::new(parts?)))
 }
 
-/// The file `wanted` in the folder of `path`, or else the first there whose name `is` the same but
-/// for its case.
+/// Path of the file `wanted` in the folder of `path`, or else of the first one there accepted by
+/// `is`, which compares names ignoring case.
 pub fn beside(path: &Path, wanted: &str, is: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let exact = path.with_file_name(wanted);
     if exact.exists() {
@@ -85,12 +85,12 @@ pub fn beside(path: &Path, wanted: &str, is: &dyn Fn(&str) -> bool) -> Option<Pa
 
 const FOLDER: &str = "is a folder, not a file; name the file in it";
 
-/// What the system said, and what to do about it.
+/// Describes the system's error, with advice.
 pub fn explain(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file; check the name".into(),
+        io::ErrorKind::NotFound => "no such file; check the name".into(),
         io::ErrorKind::IsADirectory => FOLDER.into(),
-        io::ErrorKind::PermissionDenied => "may not be read by you; check its permissions".into(),
+        io::ErrorKind::PermissionDenied => "permission denied; check its permissions".into(),
         _ => error.to_string(),
     }
 }
@@ -131,10 +131,10 @@ fn read_some_at(file: &mut File, buf: &mut [u8], offset: u64) -> io::Result<usiz
     file.read(buf)
 }
 
-/// Longest prompt that is read from a file: far more than any context holds.
+/// Longest prompt read from a file, in bytes: far more than any context holds.
 pub const LONGEST_PROMPT: u64 = 16 << 20;
 
-/// Longest text that is measured.
+/// Longest text that is measured, in bytes.
 const LONGEST_TEXT: u64 = 1 << 30;
 
 /// Reads a prompt from `path`, or from standard input if that is `-`.
@@ -149,7 +149,7 @@ pub fn read_text(path: &Path) -> Result<Vec<u8>, Failure> {
     text::shown(&bytes).map_err(|what| Failure::about(path, what))
 }
 
-/// Reads at most `most` bytes of what is called `what`.
+/// Reads at most `most` bytes; `what` names the contents in errors.
 fn read(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
     let about = |error: io::Error| Failure::about(path, explain(&error));
     let mut bytes = Vec::new();
@@ -182,8 +182,7 @@ fn read(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
-    /// A file that turns out shorter than it was when it was opened: somebody is still copying over
-    /// it.
+    /// The file is shorter than when it was opened: it is still being written.
     #[test]
     fn a_file_that_is_cut_while_it_is_read() {
         let path =

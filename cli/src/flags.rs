@@ -1,12 +1,12 @@
-//! Flags that are made from the table of parameters.
+//! Flags generated from the table of parameters.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, error::ErrorKind};
 use llama2_settings::{Defaults, Domain, Overrides, Param, ParamValue, Spec, TABLE};
 
-/// Values of flags: of all that `run` and `chat` have in common, or of those of the machine alone.
+/// Values of flags: all that `run` and `chat` share, or only those of the machine.
 pub struct Flags<const MACHINE_ONLY: bool>(pub Overrides);
 
-/// Flags that subcommands have of their own, or that are firmware's.
+/// Parameters with flags defined in [`crate::args`], or for firmware only.
 const OTHERS: [Param; 10] = [
     Param::Model,
     Param::Tokenizer,
@@ -25,7 +25,7 @@ const MACHINE: [Param; 4] = [Param::Context, Param::Threads, Param::Kernels, Par
 fn rows(machine_only: bool) -> impl Iterator<Item = &'static Spec> {
     let rows = TABLE.iter().filter(|spec| !spec.flags.is_empty());
     rows.filter(move |spec| match machine_only {
-        // A context is there for a conversation.
+        // Only conversations have a context.
         true => MACHINE[1..].contains(&spec.param),
         false => !OTHERS.contains(&spec.param),
     })
@@ -66,12 +66,12 @@ fn arg(spec: &'static Spec) -> Arg {
     }
 }
 
-/// The row's sentence, and the default.
+/// Help text: the row's sentence, and the default.
 fn help(spec: &Spec) -> String {
     let help = spec.help.trim_end_matches('.');
     match (spec.param, spec.defaults) {
         (Param::Steps, _) => format!(
-            "{help}. In a GGUF model's chat: most tokens of an answer [default: 256; there 1024]"
+            "{help}. In a GGUF model's chat: maximum tokens per answer [default: 256; there 1024]"
         ),
         (Param::LogitBias, _) => {
             format!("{help}: TOKEN=NUMBER; may be given several times")
@@ -82,7 +82,7 @@ fn help(spec: &Spec) -> String {
             defaults.run_c, defaults.llama_cpp
         ),
         (_, Defaults::Sampler(defaults)) => format!("{help} [default: {}]", defaults.run_c),
-        _ => match spec.note.strip_prefix("Without it: ") {
+        _ => match spec.note.strip_prefix("Default: ") {
             Some(default) => format!("{help} [default: {}]", default.trim_end_matches('.')),
             None => help.into(),
         },
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// The command takes what the UEFI Shell takes, and makes the same of it.
+    /// The command accepts the same flags as the UEFI Shell, with the same results.
     #[test]
     fn both_shells_read_the_same() {
         let command = || Flags::<false>::augment_args(Command::new("llama2"));
@@ -151,7 +151,7 @@ mod tests {
                 let shell = parse(&[&flag, &word]);
                 match (host, shell) {
                     (Ok(host), Ok(CommandLine::Run(shell))) => {
-                        // A number may be none.
+                        // A number may be NaN.
                         assert_eq!(format!("{:?}", host.0), format!("{shell:?}"));
                     }
                     (Err(_), Err(_)) => (),

@@ -1,4 +1,4 @@
-//! `llama2 info`: what a checkpoint is, without loading it.
+//! `llama2 info`: describes a checkpoint without loading it.
 
 use std::{io::Write, ops::ControlFlow, path::Path};
 
@@ -81,7 +81,7 @@ pub fn info(args: &InfoArgs) -> Result<(), Failure> {
     out.flush().map_err(|error| Failure::output(&error))
 }
 
-/// What a GGUF file says of itself in words.
+/// Descriptive metadata of a GGUF file.
 fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, Failure> {
     const WORDS: [(&str, &str); 3] = [
         ("general.name", "name"),
@@ -95,7 +95,7 @@ fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, F
     let listed = gguf::metadata(opened.parts().1, &mut |key, value| {
         let place = WORDS.iter().position(|(known, _)| *known == key);
         if let (Some(place), gguf::Value::Text(Some(text))) = (place, value) {
-            // Without the quotation marks: nothing else stands in the line.
+            // Without the quotation marks, because the line contains nothing else.
             let quoted = Quoted(text).to_string();
             found[place] = Some(quoted[1..quoted.len() - 1].to_string());
         }
@@ -104,11 +104,11 @@ fn own_words(opened: &mut load::Opened) -> Result<Vec<(&'static str, String)>, F
     listed.map_err(|error| Failure::about(&opened.name, error))?;
     let found = WORDS.iter().zip(found);
     Ok(found
-        .map(|((_, name), text)| (*name, text.unwrap_or("not said".into())))
+        .map(|((_, name), text)| (*name, text.unwrap_or("not stated".into())))
         .collect())
 }
 
-/// A GGUF file's metadata and tensors.
+/// Lists a GGUF file's metadata and tensors.
 fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> {
     let name = opened.name.clone();
     let about = |error| Failure::about(&name, error);
@@ -132,11 +132,11 @@ fn list(opened: &mut load::Opened, out: &mut impl Write) -> Result<(), Failure> 
         .map_err(|error| Failure::output(&error))
 }
 
-/// Most characters of a value that are shown.
+/// Longest value shown, in characters.
 const LINE: usize = 100;
 
-/// Tokenizer that `llama2 run` would find, and the chat template in it. Only a tokenizer that was
-/// named has to be a good one: without it there is still a model to show.
+/// Tokenizer that `llama2 run` would find, and the chat template in it. Only a tokenizer given by
+/// the user must be valid: without one there is still a model to describe.
 fn tokenizer(
     args: &InfoArgs,
     model: &Path,
@@ -159,8 +159,8 @@ fn tokenizer(
             );
             let template = match Template::of_tokenizer(&found.tokenizer) {
                 Some(template) if template.is_known() => template.name(),
-                Some(_) => "of no family that is known: chatml's is taken",
-                None => "none: it goes on from a text",
+                Some(_) => "of an unknown family, treated as chatml",
+                None => "none: it continues a text",
             };
             Ok((said, Some(template.into())))
         }

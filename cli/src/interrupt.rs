@@ -7,25 +7,25 @@ use std::{
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-/// Nobody is answering: an interrupt ends the command.
+/// No answer is being generated: an interrupt ends the command.
 const IDLE: u8 = 0;
-/// An answer is being made.
+/// An answer is being generated.
 const BUSY: u8 = 1;
-/// It is to stop.
+/// The answer must stop.
 const STOP: u8 = 2;
 
 static STATE: AtomicU8 = AtomicU8::new(IDLE);
 
-/// What shells take a command for that an interrupt ended: 128 and the signal's number.
+/// Exit status of a command that an interrupt ended: 128 plus the signal's number.
 const INTERRUPTED: i32 = 130;
 
-/// Listens from now on, where somebody sits at a terminal; everywhere else an interrupt ends the
-/// command, as ever.
+/// Installs the handler, if standard input is a terminal; otherwise an interrupt ends the command
+/// as usual.
 pub fn listen() {
     if !io::stdin().is_terminal() {
         return;
     }
-    // Where the system has no such thing, interrupts do what they always do.
+    // If the system has no signals, interrupts have their default effect.
     let _ = ctrlc::set_handler(|| {
         if !stop() {
             process::exit(INTERRUPTED);
@@ -33,22 +33,22 @@ pub fn listen() {
     });
 }
 
-/// Stops what is going on, if something is.
+/// Stops the current answer, if there is one. Returns true if so.
 fn stop() -> bool {
     STATE.compare_exchange(BUSY, STOP, Relaxed, Relaxed).is_ok()
 }
 
-/// An answer begins.
+/// Begins an answer.
 pub fn begin() {
     STATE.store(BUSY, Relaxed);
 }
 
-/// Tells whether it is to stop.
+/// Returns true if the answer must stop.
 pub fn wanted() -> bool {
     STATE.load(Relaxed) == STOP
 }
 
-/// The answer is over.
+/// Ends the answer.
 pub fn end() {
     STATE.store(IDLE, Relaxed);
 }

@@ -1,4 +1,4 @@
-//! From the names on the command line to a model and its tokenizer in memory.
+//! Loading of a model and its tokenizer from the names on the command line.
 
 use std::{
     ops::ControlFlow,
@@ -23,34 +23,34 @@ use crate::{
     progress::{self, Unit},
 };
 
-/// The bundled model's name and bytes.
+/// Name and bytes of the bundled model.
 const BUNDLED: (&str, &[u8]) = (
     "stories1M (bundled)",
     include_bytes!("../../models/stories1M.q80.bin"),
 );
 const BUNDLED_TOKENIZER: &[u8] = include_bytes!("../../models/tokenizer.bin");
 
-/// A checkpoint whose header has been read.
+/// Checkpoint whose header has been read.
 pub struct Opened {
-    /// The file, or what to call the bundled model.
+    /// Path of the file, or name of the bundled model.
     pub name: PathBuf,
     pub checkpoint: Checkpoint,
     pub source: Box<dyn ByteSource>,
 }
 
 impl Opened {
-    /// The checkpoint, and where its bytes are.
+    /// Checkpoint, and source of its bytes.
     pub fn parts(&mut self) -> (&Checkpoint, &mut dyn ByteSource) {
         (&self.checkpoint, &mut *self.source)
     }
 
-    /// Bytes in the file.
+    /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.source.size()
     }
 }
 
-/// Opens the named checkpoint, or the bundled one.
+/// Opens the given checkpoint, or the bundled one.
 pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     let (name, mut source): (_, Box<dyn ByteSource>) = match path {
         Some(path) => (path.to_owned(), file::open_model(path)?),
@@ -65,8 +65,8 @@ pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     })
 }
 
-/// Finds the context: what was asked for, or what there is memory for: what the system tells of,
-/// and `spare` bytes more.
+/// Chooses the context: as requested, or as large as fits into the memory that the system reports
+/// plus `spare` bytes.
 pub fn fit(
     opened: &Opened,
     machine: &Machine,
@@ -79,10 +79,10 @@ pub fn fit(
     fitted.map_err(|error| Failure::about(&opened.name, error))
 }
 
-/// A file of fewer bytes is read before anybody could read a progress bar.
+/// Smaller files are loaded before a progress bar could be read.
 const WORTH_A_BAR: u64 = 32 << 20;
 
-/// Streams the weights in, with a progress bar where standard error is a terminal.
+/// Loads the weights, with a progress bar if standard error is a terminal.
 pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     with_bar(&opened.name, &opened.checkpoint, &mut *opened.source)
 }
@@ -140,22 +140,21 @@ fn stream(
         .map_err(|error| Failure::about(name, error))
 }
 
-/// A tokenizer and what to call it.
+/// Tokenizer with its name.
 pub struct NamedTokenizer {
     pub name: PathBuf,
     pub tokenizer: Tokenizer,
 }
 
 impl NamedTokenizer {
-    /// Says what its user should know.
+    /// Prints its warnings.
     pub fn warn(&self) {
         for warning in self.tokenizer.warnings() {
             say(format_args!("llama2: warning: {warning}"));
         }
     }
 
-    /// Tells whether it is that of a model with `vocab_size` tokens; else a sentence with both
-    /// numbers.
+    /// Checks that it fits a model with `vocab_size` tokens; the error has both numbers.
     pub fn check_model(&self, vocab_size: usize) -> Result<(), Failure> {
         self.tokenizer
             .check_model(vocab_size)
@@ -163,8 +162,8 @@ impl NamedTokenizer {
     }
 }
 
-/// The named tokenizer, else the one that goes with a checkpoint at `checkpoint`, else, for the
-/// bundled model, its own.
+/// Returns the tokenizer given by the user, or else the one found for a checkpoint at `checkpoint`,
+/// or else that of the bundled model.
 pub fn tokenizer(
     named: Option<&Path>,
     checkpoint: Option<&Path>,
@@ -195,7 +194,7 @@ pub fn tokenizer(
     }
 }
 
-/// The tokenizer inside of a GGUF file; nothing if it is another file.
+/// Tokenizer inside of a GGUF file; `None` for other files.
 fn own_tokenizer(checkpoint: &Path) -> Result<Option<NamedTokenizer>, Failure> {
     let mut source = file::open_model(checkpoint)?;
     let opened =
@@ -212,7 +211,7 @@ fn own_tokenizer(checkpoint: &Path) -> Result<Option<NamedTokenizer>, Failure> {
     }))
 }
 
-/// `tokenizer.bin` in the current folder, as run.c has it, else beside the checkpoint.
+/// Path of `tokenizer.bin`: in the current folder, as in run.c, or else beside the checkpoint.
 pub fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
     const NAME: &str = "tokenizer.bin";
     let here = PathBuf::from(NAME);
@@ -236,12 +235,12 @@ pub fn find_tokenizer(checkpoint: &Path) -> Result<PathBuf, Failure> {
     ))
 }
 
-/// Bytes that a new process may use without swapping, where the system tells (Linux).
+/// Bytes that a new process can use without swapping, if the system reports it (Linux).
 pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
 }
 
-/// Bytes of memory that the machine has, where the system tells (Linux).
+/// Bytes of memory in the machine, if the system reports it (Linux).
 pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")
 }

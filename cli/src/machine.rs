@@ -1,5 +1,4 @@
-//! How the engine is to use this machine: kernels, threads and the KV cache, from the command
-//! line's options.
+//! Kernels, threads and KV cache, from the command line's options.
 
 use std::{sync::OnceLock, time::Instant};
 
@@ -18,7 +17,7 @@ use llama2_settings::{Overrides, Param};
 
 use crate::{failure::Failure, threads::ThreadPool};
 
-/// Most threads.
+/// Largest number of threads.
 pub const MOST_THREADS: usize = 255;
 
 /// Nanoseconds since the first call.
@@ -40,7 +39,7 @@ pub fn default_threads() -> usize {
     allowed.min(physical_cores().unwrap_or(allowed))
 }
 
-/// Cores with their different package and core numbers, where the system tells (Linux).
+/// Number of distinct pairs of package and core, if the system reports them (Linux).
 fn physical_cores() -> Option<usize> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let mut cores = std::collections::BTreeSet::new();
@@ -56,7 +55,7 @@ fn physical_cores() -> Option<usize> {
     Some(cores.len()).filter(|&cores| cores > 0)
 }
 
-/// The kernels of this name, or the best ones that this machine has.
+/// Kernels of this name, or the best ones that this machine supports.
 pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
     let features = Features::of_this_core();
     match name {
@@ -66,7 +65,7 @@ pub fn kernels(name: Option<&str>) -> Result<&'static Kernels, Failure> {
     }
 }
 
-/// The workers, and what a session is to do with them.
+/// Workers, and options for sessions.
 pub struct Machine {
     pub threads: ThreadPool,
     kernels: &'static Kernels,
@@ -98,7 +97,7 @@ impl Machine {
         })
     }
 
-    /// As many threads as are said.
+    /// Creates a machine with this number of threads.
     pub fn with(kernels: &'static Kernels, threads: usize, kv: KvType) -> Machine {
         Machine {
             threads: ThreadPool::new(threads),
@@ -108,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Most workers.
+    /// Number of workers.
     pub fn workers(&self) -> usize {
         self.threads.count()
     }

@@ -1,4 +1,4 @@
-//! `llama2`: the engine of llama2.efi as an ordinary command, with run.c's flags.
+//! `llama2`: the engine of llama2.efi as a command, with run.c's flags.
 
 mod args;
 mod bench;
@@ -25,7 +25,7 @@ mod threads;
 
 use std::process::ExitCode;
 
-/// Large pages for the weights.
+/// Allocator with large pages for the weights.
 #[global_allocator]
 static ALLOCATOR: memory::Allocator = memory::Allocator;
 

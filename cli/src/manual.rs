@@ -1,4 +1,4 @@
-//! What other programs read about the command: completions for shells, pages for man(1).
+//! Descriptions of the command for other programs: shell completions, and pages for man(1).
 
 use std::io::{self, Write};
 
@@ -9,14 +9,14 @@ use llama2_engine::units::Quoted;
 
 use crate::{args::Args, failure::Failure};
 
-/// `llama2 completions`.
+/// Runs `llama2 completions`.
 pub fn completions(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "llama2", &mut text);
     write(&text)
 }
 
-/// `llama2 man`.
+/// Runs `llama2 man`.
 pub fn page(subcommand: Option<&str>) -> Result<(), Failure> {
     let mut command = Args::command();
     command.build();

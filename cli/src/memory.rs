@@ -1,16 +1,16 @@
-//! The allocator: the system's own, with large pages for what is as large as one.
+//! Allocator: the system's own, with large pages for large allocations.
 //!
-//! 2 MiB pages make reading weights a sixth faster than 4 KiB pages. Linux gives them where it is
-//! asked to (`madvise(MADV_HUGEPAGE)`, in its default setting), at addresses that are multiples of
-//! their size.
+//! 2 MiB pages make reading weights a sixth faster than 4 KiB pages. Linux provides them on request
+//! (`madvise(MADV_HUGEPAGE)`, with its default settings), at addresses that are multiples of their
+//! size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// See the module.
+/// See the [module](self).
 pub struct Allocator;
 
-// Safety: as `System`, but for what `large` takes over, which gets its memory from mmap and gives
-// it back to munmap.
+// Safety: as for `System`, except for what `large` handles, whose memory comes from mmap and is
+// returned to munmap.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if large::wanted(layout) {
@@ -44,12 +44,12 @@ mod large {
 
     use llama2_engine::buffer::LARGE_PAGE;
 
-    /// Tells whether it is the engine asking for large pages.
+    /// Returns true if the engine requests large pages.
     pub fn wanted(layout: Layout) -> bool {
         layout.align() == LARGE_PAGE
     }
 
-    /// Zeroed memory, whose address the layout's alignment divides; null if there is none.
+    /// Allocates zeroed memory with the layout's alignment; null on failure.
     pub fn allocate(layout: Layout) -> *mut u8 {
         let size = layout.size().checked_next_multiple_of(PAGE);
         let room = size.and_then(|size| size.checked_add(LARGE_PAGE));
@@ -71,8 +71,8 @@ mod large {
             return ptr::null_mut();
         }
         let before = start.align_offset(LARGE_PAGE);
-        // Safety: within the mapping; what is around it goes back. Advice may be refused: then the
-        // pages are small.
+        // Safety: within the mapping; the memory around it is returned. Advice may be refused: then
+        // the pages are small.
         unsafe {
             let aligned = start.add(before);
             if before > 0 {
@@ -84,16 +84,16 @@ mod large {
         }
     }
 
-    /// Gives it back.
+    /// Frees an allocation.
     ///
     /// # Safety
-    /// [`allocate`] gave it for this layout.
+    /// `start` was returned by [`allocate`] for this layout.
     pub unsafe fn free(start: *mut u8, layout: Layout) {
         // Safety: as the caller says.
         unsafe { libc::munmap(start.cast(), layout.size().next_multiple_of(PAGE)) };
     }
 
-    /// A multiple of the smallest page on every Linux that there is.
+    /// A multiple of the smallest page on every Linux.
     const PAGE: usize = 64 << 10;
 }
 
@@ -101,7 +101,7 @@ mod large {
 mod large {
     use std::{alloc::Layout, ptr};
 
-    /// Never: the system's allocator does it.
+    /// Returns false: the system's allocator is used.
     pub fn wanted(_layout: Layout) -> bool {
         false
     }

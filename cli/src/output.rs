@@ -1,5 +1,5 @@
-//! New files that people wait for: under another name until they are whole, and gone where they
-//! never will be.
+//! New files that take long to write: they have a temporary name until they are complete, and are
+//! deleted if they never will be.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -15,15 +15,15 @@ use crate::{
     file::explain,
 };
 
-/// Files that are not whole, which a signal removes.
+/// Incomplete files, which are deleted on a signal.
 static PARTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn parts() -> MutexGuard<'static, Vec<PathBuf>> {
     PARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is not whole, because the command ends. As long as the guard lives nobody begins a
-/// file or gives one its name.
+/// Deletes incomplete files, because the command ends. While the guard lives, no file can be begun
+/// or renamed.
 pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     let mut parts = parts();
     for part in parts.drain(..) {
@@ -32,10 +32,10 @@ pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     parts
 }
 
-/// Has signals that end the command remove what is not whole.
+/// Makes signals that end the command delete incomplete files.
 #[cfg(unix)]
 pub fn listen() {
-    // Where the system has no such thing, they do what they always do.
+    // If the system has no signals, they have their default effect.
     let Ok(mut signals) = signal_hook::iterator::Signals::new(ending()) else {
         return;
     };
@@ -46,8 +46,8 @@ pub fn listen() {
     });
 }
 
-/// Signals that end the command and can be caught. What is ignored (nohup, a script's background
-/// jobs) stays so.
+/// Signals that end the command and can be caught. Ignored ones (nohup, background jobs of scripts)
+/// stay ignored.
 #[cfg(unix)]
 pub fn ending() -> Vec<i32> {
     use signal_hook::consts::{
@@ -67,13 +67,13 @@ pub fn ending() -> Vec<i32> {
     signals
 }
 
-/// Ends the command as `signal` does, but for what is not whole, which is removed.
+/// Ends the command as `signal` would, after deleting incomplete files.
 #[cfg(unix)]
 pub fn end(signal: i32) -> ! {
     let _ending = abandon();
     let _ = signal_hook::low_level::emulate_default_handler(signal);
-    // It knows no real-time signals.
-    // Safety: what a signal does by itself, which is to end the process.
+    // signal_hook does not know real-time signals.
+    // Safety: this restores the signal's default action, which is to end the process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
@@ -85,7 +85,7 @@ pub fn end(signal: i32) -> ! {
 fn is_ignored(signal: i32) -> bool {
     // Safety: all zeros are a value of it.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // Safety: nothing is set, and there is a place for what is told.
+    // Safety: nothing is set, and `action` is valid for the result.
     let told = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
     told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
@@ -98,7 +98,7 @@ pub fn listen() {
     });
 }
 
-/// The folder that a file is in.
+/// Folder of a file.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -106,7 +106,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Refuses before the work what could not be written after it.
+/// Checks before the work that the result can be written after it.
 pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
     let refuse = |what: &str| Err(Failure::about(wanted, what));
     match fs::metadata(wanted) {
@@ -129,18 +129,17 @@ pub fn check(wanted: &Path, force: bool) -> Result<(), Failure> {
     }
 }
 
-const THERE: &str = "is there already; --force writes over it";
+const THERE: &str = "already exists; --force overwrites it";
 
-/// Removes what a killed command left behind of a file whose name begins as `wanted`'s, and refuses
-/// what there is no room for.
+/// Deletes leftovers of a killed command whose names begin like `wanted`, and checks that there is
+/// enough room.
 pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     let begin = wanted.file_name().unwrap_or_default().to_string_lossy();
     let entries = fs::read_dir(folder(wanted)).into_iter().flatten().flatten();
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(&*begin) && is_part(&name) {
-            // A writer that lives holds its lock. Where the file system has no locks, nothing is
-            // removed.
+            // A running writer holds its lock. On file systems without locks, nothing is removed.
             let part = File::options().write(true).open(entry.path());
             if part.is_ok_and(|part| part.try_lock().is_ok()) {
                 let _ = fs::remove_file(entry.path());
@@ -160,14 +159,14 @@ pub fn room(wanted: &Path, bytes: u64) -> Result<(), Failure> {
     }
 }
 
-/// Bytes that may be written into a folder, where the system tells.
+/// Bytes that can be written into a folder, if the system reports it.
 #[cfg(target_os = "linux")]
 fn free(folder: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
     let folder = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
     // Safety: all zeros are a value of it.
     let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // Safety: a string that ends in zero, and a place for what is told.
+    // Safety: a string that ends in zero, and a valid place for the result.
     let done = unsafe { libc::statvfs(folder.as_ptr(), &mut told) };
     // Some network file systems do not know.
     (done == 0 && told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
@@ -178,7 +177,7 @@ fn free(_: &Path) -> Option<u64> {
     None
 }
 
-/// What is put behind the name of a file that is not whole.
+/// Suffix of an incomplete file's name.
 fn suffix(number: u32) -> String {
     format!(".llama2-{number}.part")
 }
@@ -189,7 +188,7 @@ fn is_part(name: &str) -> bool {
     number.is_some_and(|(_, number)| number.parse::<u32>().is_ok())
 }
 
-/// A file under a name of its own until it is whole.
+/// File with a temporary name until it is complete.
 pub struct Output {
     pub file: File,
     part: PathBuf,
@@ -222,12 +221,12 @@ impl Output {
         }
     }
 
-    /// Bytes in it.
+    /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
-    /// Gives it its name; without `force` nothing is replaced that has appeared meanwhile.
+    /// Renames the file; without `force`, does not replace a file that was created meanwhile.
     fn name(&self, force: bool) -> io::Result<()> {
         if force {
             return fs::rename(&self.part, &self.wanted);
@@ -247,8 +246,8 @@ impl Output {
     }
 }
 
-/// Gives files that are whole their names, all of them or, unless others were replaced, none: half
-/// of a model looks like a model.
+/// Renames complete files: all of them, or, unless others were replaced, none, since half of a
+/// model looks like a model.
 pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
     for output in outputs {
         let synced = output.file.sync_all();
@@ -268,13 +267,13 @@ pub fn keep(outputs: &[Output], force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sentence about a file that cannot be written.
+/// Error about a file that cannot be written.
 pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
     let what = match error.kind() {
         io::ErrorKind::AlreadyExists => THERE.into(),
-        io::ErrorKind::NotFound => "its folder is not there; make it first".into(),
+        io::ErrorKind::NotFound => "its folder does not exist; make it first".into(),
         io::ErrorKind::PermissionDenied => {
-            "may not be written by you; check its folder's permissions".into()
+            "permission denied; check its folder's permissions".into()
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "its disk is full; make room, or name another disk".into()
@@ -286,10 +285,10 @@ pub fn refused(wanted: &Path, error: &io::Error) -> Failure {
 }
 
 impl Drop for Output {
-    /// What was not kept goes.
+    /// Deletes the file if it was not kept.
     fn drop(&mut self) {
         let mut parts = parts();
-        // Once it has its name, this one may be somebody else's.
+        // After it was renamed, a file of this name may belong to another process.
         if let Some(at) = parts.iter().position(|part| *part == self.part) {
             parts.swap_remove(at);
             let _ = fs::remove_file(&self.part);
@@ -325,7 +324,7 @@ mod tests {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let wanted = folder.join("m.gguf");
-        // Of a killed command; somebody's download; a folder in the way.
+        // A killed command's leftover, a user's download, and a folder in the way.
         fs::write(folder.join("m.gguf.llama2-1.part"), "left").unwrap();
         fs::write(folder.join("m.gguf.1.part"), "download").unwrap();
         fs::create_dir(folder.join("m.gguf.llama2-2.part")).unwrap();
@@ -337,18 +336,18 @@ mod tests {
             "n.gguf.llama2-1.part",
         ];
         assert_eq!(names(&folder), theirs);
-        // Two write at once: each its own, which the other does not take for a left-over.
+        // Two write at the same time: neither takes the other's file for a leftover.
         let mut first = Output::new(&wanted).ok().unwrap();
         let second = Output::new(&wanted).ok().unwrap();
         first.file.write_all(b"whole").unwrap();
         assert!(room(&wanted, 1).is_ok());
         assert_eq!(names(&folder).len(), 5);
         assert!(keep(&[first], false).is_ok());
-        // What has appeared meanwhile stays.
-        assert!(sentence(keep(&[second], false)).contains("m.gguf: is there already"));
+        // A file that has appeared meanwhile stays.
+        assert!(sentence(keep(&[second], false)).contains("m.gguf: already exists"));
         assert_eq!(fs::read(&wanted).unwrap(), b"whole");
         assert_eq!(names(&folder).len(), 4, "{:?}", names(&folder));
-        // All or none.
+        // All of them or none.
         let pair = ["a.gguf", "m.gguf"].map(|name| Output::new(&folder.join(name)).ok().unwrap());
         assert!(sentence(keep(&pair, false)).contains("m.gguf"));
         drop(pair);

@@ -1,13 +1,13 @@
-//! The size of the pages that memory lies on, where the system tells (Linux).
+//! Size of the pages that hold an address, if the system reports it (Linux).
 
-/// The pages of the mapping that holds `address`, in words: `2 MiB`, `4 KiB`, or how much of it has
-/// the large ones.
+/// Describes the pages of the mapping that contains `address`: `2 MiB`, `4 KiB`, or the percentage
+/// of large ones.
 pub fn page_size(address: usize) -> Option<String> {
     let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
     of_mapping(&smaps, address)
 }
 
-/// As the kernel describes all mappings of a process (proc_pid_smaps(5)).
+/// Parses the description of all mappings of a process (proc_pid_smaps(5)).
 fn of_mapping(smaps: &str, address: usize) -> Option<String> {
     let mut inside = false;
     let (mut page, mut resident, mut huge) = (0, 0, 0);
@@ -37,13 +37,13 @@ fn of_mapping(smaps: &str, address: usize) -> Option<String> {
     let large = "2 MiB";
     Some(match huge * 100 / resident.max(1) {
         0 => small,
-        // What is left over is behind the last large page.
+        // The remainder is behind the last large page.
         95.. => large.into(),
         percent => format!("{percent} % {large}"),
     })
 }
 
-/// The addresses of a mapping, if the line begins one.
+/// Addresses of a mapping, if the line begins one.
 fn mapping(line: &str) -> Option<(usize, usize)> {
     let (from, to) = line.split(' ').next()?.split_once('-')?;
     let parse = |text| usize::from_str_radix(text, 16).ok();

@@ -1,4 +1,4 @@
-//! `llama2 perplexity`: how well a model foresees a text.
+//! `llama2 perplexity`: measures how well a model predicts a text.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use crate::{
     progress::{self, Unit},
 };
 
-/// The text is cut into windows of the context, each begun anew with BOS; every token of it counts.
+/// Splits the text into windows of the context, each of which begins with BOS; every token counts.
 pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let text = file::read_text(&args.file)?;
     let machine = Machine::new(&args.machine.0)?;
@@ -26,7 +26,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     if context.positions() < 2 {
         return Err(Failure::about(
             &vocabulary.name,
-            "a context of one position foresees nothing",
+            "a context of one position predicts nothing",
         ));
     }
     if let Some(character) = vocabulary.tokenizer.lacks(&text) {
@@ -49,7 +49,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
     for window in tokens.chunks(context.positions() - 1) {
-        // Where texts begin with nothing, the window's first token foresees the second.
+        // If texts have no BOS, the window's first token predicts the second.
         let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
         for (pos, &next) in window.iter().enumerate() {
             let logits = session.forward(token, pos);
@@ -77,7 +77,7 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     .map_err(|error| Failure::output(&error))
 }
 
-/// -ln of the probability that the logits give `token`.
+/// Negative natural logarithm of the probability that the logits give `token`.
 fn surprise(logits: &[f32], token: u32) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits

@@ -1,6 +1,5 @@
-//! Standard output and standard error. A terminal gets plain text, whoever made it: models, files'
-//! names, settings of a folder that somebody else filled. Pipes and files get the bytes as they
-//! are.
+//! Standard output and standard error. A terminal gets plain text, whatever its origin: models,
+//! file names, settings in a folder of unknown origin. Pipes and files get the bytes as they are.
 
 use std::{
     ffi::OsStr,
@@ -9,7 +8,7 @@ use std::{
 
 use llama2_console::{terminal::plain, width::is_plain};
 
-/// A stream that may be a terminal.
+/// Output stream that may be a terminal.
 pub struct PlainStream<W> {
     to: W,
     is_terminal: bool,
@@ -28,7 +27,7 @@ pub fn stderr() -> PlainStream<StderrLock<'static>> {
 }
 
 impl<W: Write> PlainStream<W> {
-    /// Writes a text dim, where that can be seen; what follows is as before.
+    /// Writes a text dimmed, if colours are possible.
     pub fn write_dim(&mut self, text: &str) -> io::Result<()> {
         match self.is_terminal {
             true => write!(self.to, "\x1b[2m{}\x1b[22m", plain(text)),
@@ -39,7 +38,7 @@ impl<W: Write> PlainStream<W> {
 
 impl<W: Write> Write for PlainStream<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Whoever writes, writes whole characters.
+        // All writers write whole characters.
         match self.is_terminal {
             true => {
                 let text = plain(&String::from_utf8_lossy(bytes));
@@ -55,14 +54,14 @@ impl<W: Write> Write for PlainStream<W> {
     }
 }
 
-/// Says how the command line is wrong, or what was asked of it, and ends. The library quotes
-/// arguments as they are, and colours the rest: so it is only trusted with plain ones.
+/// Prints an error in the command line, or the help, and exits. The library quotes arguments as
+/// they are and adds colours; colours are only kept if the arguments are plain.
 pub fn end(error: &clap::Error) -> ! {
     let is_one_plain = |argument: &OsStr| argument.to_string_lossy().chars().all(is_plain);
     if !error.use_stderr() || std::env::args_os().all(|argument| is_one_plain(&argument)) {
         error.exit();
     }
-    // Where nobody hears it the status says it.
+    // If the message cannot be written, the exit status still reports the error.
     let _ = write!(stderr(), "{}", error.render());
     std::process::exit(error.exit_code())
 }

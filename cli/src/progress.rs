@@ -1,5 +1,5 @@
-//! Progress, where standard error is a terminal: one line, never wider than it, and gone when the
-//! work is done.
+//! Progress on a terminal's standard error: one line, never wider than the terminal, and removed
+//! when the work is done.
 
 use std::{fmt::Write, path::Path, time::Duration};
 
@@ -7,14 +7,14 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use llama2_console::{terminal::plain, width};
 use llama2_engine::units::{Bytes, short};
 
-/// What is counted.
+/// Unit of the progress.
 #[derive(Clone, Copy)]
 pub enum Unit {
     Bytes,
     Tokens,
 }
 
-/// Progress of something that is done with a file; what it is said of is the file's name alone.
+/// Creates the progress bar of an operation on a file, which is shown with its name only.
 pub fn of(doing: &str, path: &Path, total: u64, unit: Unit) -> ProgressBar {
     let name = path.file_name().unwrap_or(path.as_os_str());
     let what = plain(&format!("{doing} {}", name.to_string_lossy()));
@@ -34,7 +34,7 @@ pub fn of(doing: &str, path: &Path, total: u64, unit: Unit) -> ProgressBar {
     bar
 }
 
-/// Columns of the terminal.
+/// Width of the terminal in columns.
 pub fn columns() -> usize {
     crossterm::terminal::size().map_or(80, |(columns, _)| columns.into())
 }
@@ -46,8 +46,8 @@ struct Now {
     left: Duration,
 }
 
-/// The line for so many columns: without its bar where that has no room, then with a shorter name,
-/// then with less behind it.
+/// Formats the line for a number of columns: without the bar if it does not fit, then with a
+/// shorter name, then with fewer details.
 fn line(columns: usize, what: &str, unit: Unit, now: &Now) -> String {
     const BAR: usize = 20;
     // The last column has the cursor.

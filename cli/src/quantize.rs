@@ -1,4 +1,4 @@
-//! `llama2 quantize`: a model in another format, in numbers of another type.
+//! `llama2 quantize`: converts a model to another format or type.
 
 use std::io::{BufWriter, Write};
 
@@ -14,7 +14,7 @@ use crate::{
     threads::ThreadPool,
 };
 
-/// `llama2 convert`: a llama2.c checkpoint as a GGUF file.
+/// Runs `llama2 convert`: converts a llama2.c checkpoint to GGUF.
 pub fn convert(args: ConvertArgs) -> Result<(), Failure> {
     let extension = args.output.extension().and_then(|e| e.to_str());
     if !extension.is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {

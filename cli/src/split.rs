@@ -1,4 +1,4 @@
-//! `llama2 split`: a GGUF file as several, each small enough for a FAT32 stick.
+//! `llama2 split`: splits a GGUF file into several, each small enough for FAT32.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -78,7 +78,7 @@ pub fn split(args: &SplitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What all files' names begin with.
+/// Common beginning of the files' names.
 fn base(args: &SplitArgs) -> PathBuf {
     match &args.output {
         Some(output) => output.clone(),

@@ -1,5 +1,4 @@
-//! The engine's workers as threads of the host: they spin for a moment between two pieces of work,
-//! then sleep.
+//! Engine workers as host threads: they spin briefly between two jobs, then sleep.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,36 +15,37 @@ use std::{
 
 use llama2_engine::workers::Workers;
 
-/// Looks at a word before a thread offers its core to others: a microsecond or two, as long as it
-/// takes to wait for another core that works.
+/// Polls of a word before a thread yields its core: one or two microseconds, the usual time to wait
+/// for another core that is running.
 const SPINS: u32 = 100;
 
-/// Offers before it goes to sleep. If another program has a core, the one that is waited for may be
-/// about to run on this very one, and an offer costs less than a sleep.
+/// Yields before it goes to sleep. If another program uses a core, the awaited thread may be about
+/// to run on this very one, and a yield costs less than a sleep.
 const OFFERS: u32 = 100;
 
-/// A function that the threads call.
+/// Function that the threads call.
 type Function<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// What the threads share.
+/// State shared by the threads.
 struct Shared {
-    /// The number of the current job, and in the lowest 8 bits how many workers take part in it:
-    /// one word, so that nobody can take the one for another job than the other.
+    /// Number of the current job, with the number of workers that take part in the lowest 8 bits:
+    /// one word, so that both always belong to the same job.
     job: AtomicU32,
-    /// Where its function is, for those who take part and as long as `busy` is not 0.
+    /// Pointer to the job's function, valid for threads that take part, and as long as `busy` is
+    /// not 0.
     function: AtomicPtr<Function<'static>>,
-    /// Threads that are not done with it.
+    /// Number of threads that have not finished the job.
     busy: AtomicU32,
-    /// Threads that sleep.
+    /// Number of threads that sleep.
     sleepers: AtomicU32,
     over: AtomicBool,
 }
 
-/// Most workers.
+/// Largest number of workers.
 const MOST: usize = 255;
 
 impl Shared {
-    /// Returns once `word` is no longer `seen`.
+    /// Returns once `word` differs from `seen`.
     fn wait(&self, word: &AtomicU32, seen: u32) {
         for _ in 0..SPINS {
             if word.load(Acquire) != seen {
@@ -66,7 +66,7 @@ impl Shared {
         self.sleepers.fetch_sub(1, Relaxed);
     }
 
-    /// Wakes who sleeps until `word` changes.
+    /// Wakes threads that sleep until `word` changes.
     fn wake(&self, word: &AtomicU32) {
         // Either this sees the sleeper, or the sleeper saw the change before it went to sleep.
         fence(SeqCst);
@@ -75,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// A thread's life.
+    /// Main loop of a thread.
     fn work(&self, part: usize) {
         let mut seen = 0;
         loop {
@@ -100,16 +100,16 @@ impl Shared {
     }
 }
 
-/// Threads beside the calling one.
+/// Threads in addition to the calling one.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// Held by who runs a function on them: one at a time.
+    /// Held while a function runs on the threads: one at a time.
     leader: Mutex<()>,
 }
 
 impl ThreadPool {
-    /// `count` workers, the calling thread among them; fewer if the host refuses some.
+    /// Creates `count` workers including the calling thread, or fewer if the host refuses some.
     pub fn new(count: usize) -> ThreadPool {
         let shared = Arc::new(Shared {
             job: AtomicU32::new(0),
@@ -148,7 +148,7 @@ unsafe impl Workers for ThreadPool {
         let _leader = self.leader.lock();
         let shared = &*self.shared;
         if parts > 1 {
-            // Nobody calls it after the end of this function.
+            // It is not called after the end of this function.
             shared
                 .function
                 .store((&raw const f).cast_mut().cast(), Relaxed);
@@ -223,7 +223,7 @@ mod tests {
             for round in 0..50 {
                 member.parallel_for(9, 1, |items| {
                     if items.start == round % 9 {
-                        // Longer than anybody spins.
+                        // Longer than any thread spins.
                         thread::sleep(std::time::Duration::from_micros(300));
                     }
                     sum.fetch_add(items.len(), Relaxed);

@@ -1,4 +1,4 @@
-//! Every kind of bad file, prompt and stream: one sentence, the right status, nothing on standard
+//! All kinds of bad files, prompts and streams: one sentence, the right status, nothing on standard
 //! output.
 
 mod common;
@@ -154,7 +154,7 @@ fn what_is_no_ordinary_file_is_refused_at_once() {
     assert!(said.contains("/dev/zero: is a device or a pipe"), "{said}");
     let said = refusal(&llama2(["run", "-f", "/dev/zero"]), 1);
     assert!(said.contains("is longer than 16 MiB"), "{said}");
-    // Opening this would wait until somebody writes to it.
+    // Opening this would wait for a writer.
     let pipe = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipe");
     let _ = std::fs::remove_file(&pipe);
     let made = Command::new("mkfifo").arg(&pipe).status();
@@ -166,7 +166,7 @@ fn what_is_no_ordinary_file_is_refused_at_once() {
     }
 }
 
-/// 280 GB of weights, none of them there: refused by the header and the size alone.
+/// 280 GB of weights in a sparse file: rejected by the header and the size alone.
 #[cfg(target_os = "linux")]
 #[test]
 fn too_large_for_this_machine() {
@@ -205,7 +205,7 @@ fn too_large_for_this_machine() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// A standard error that nobody reads, or a full one, does not change the text or the status.
+/// A standard error that is closed or full does not change the text or the status.
 #[cfg(target_os = "linux")]
 #[test]
 fn deaf_ears() {
@@ -222,7 +222,7 @@ fn deaf_ears() {
         .stdout(std::fs::File::create("/dev/full").unwrap())
         .output()
         .unwrap();
-    // The sentence comes last: what it is run with has been said before.
+    // The sentence comes last, after the messages about the run's parameters.
     let said = text(&full.stderr);
     assert_eq!(full.status.code(), Some(1), "{said}");
     let last = said.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `llama2 bench`: what it prints, and what it refuses.
+//! Output and errors of `llama2 bench`.
 
 mod common;
 
@@ -82,7 +82,7 @@ fn what_cannot_be_measured_is_refused() {
     assert!(refusal(&llama2(["bench", "no-such.bin"]), 1).contains("no-such.bin"));
 }
 
-/// A table that does not fit becomes a few lines, unless it was asked for.
+/// A table that does not fit becomes a few lines, unless it was requested.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_narrow_terminal_gets_a_narrow_form() {
@@ -95,8 +95,7 @@ fn a_narrow_terminal_gets_a_narrow_form() {
     common::Terminal::start(args, &folder).wait("| model ");
 }
 
-/// What is written is shown in one line of the terminal, by its name alone, and goes when it is
-/// done.
+/// Progress is one line of the terminal, with the file's name only, and is removed at the end.
 #[cfg(target_os = "linux")]
 #[test]
 fn progress_fits_the_terminal_and_goes() {

@@ -1,4 +1,4 @@
-//! Conversations on the command line: templates, samplers, thoughts, what is piped in, and Ctrl-C.
+//! Conversations on the command line: templates, samplers, reasoning, piped input, and Ctrl-C.
 
 mod common;
 
@@ -11,7 +11,7 @@ use llama2_testing::family;
 /// Tokens of `<think>` and `</think>` in the model below.
 const THINK: usize = family::VOCABULARY - 4;
 
-/// A model of random weights that can think, with this template.
+/// Random model with reasoning and this template.
 fn speaker(name: &str, template: Option<&str>) -> String {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
@@ -24,7 +24,7 @@ fn speaker(name: &str, template: Option<&str>) -> String {
 
 const CHATML: &str = "<|im_start|>";
 
-/// `llama2 chat` with this on standard input: what it answers and what it says.
+/// Runs `llama2 chat` with this on standard input; returns its output and its messages.
 fn chat<const N: usize>(args: [&str; N], input: &str) -> (String, String) {
     let talk = llama2_with_input(args, input.as_bytes());
     let said = text(&talk.stderr);
@@ -46,7 +46,7 @@ fn each_line_of_standard_input_is_a_turn_and_answers_alone_are_written() {
         "{said}"
     );
     assert!(said.contains("achieved tok/s"), "{said}");
-    // The last newline may be missing; empty lines are none, wherever they stand.
+    // The last newline may be missing; empty lines do not count anywhere.
     assert_eq!(chat(ask, "Who are you?\nWhy?").0, two);
     assert_eq!(chat(ask, "\nWho are you?\r\n\n\nWhy?\n\n").0, two);
     let (one, _) = chat(ask, "Who are you?");
@@ -124,7 +124,7 @@ fn a_model_of_stories_tells_one_for_each_line() {
     let ask = ["chat", "-t", "0", "-n", "20", "-i", "The cat"];
     assert_eq!(chat(ask, "Tim found a key").0, both);
     assert_eq!(chat(ask, "").0, story("The cat"));
-    // run.c's dialogue is for whoever asks for it.
+    // run.c's dialogue has to be requested.
     let asked = chat(
         ["run", "-m", "chat", "-t", "0", "-n", "20"],
         "Be brief.\nHi\n",
@@ -165,7 +165,7 @@ fn who_runs_a_chat_model_is_told_of_chat_and_quiet_is_quiet() {
         assert!(quiet.status.success() && !quiet.stdout.is_empty());
         assert_eq!(text(&quiet.stderr), "", "{args:?}");
     }
-    // Nothing is lost but what was said beside the text.
+    // Only the messages beside the text are missing.
     let seeded = [&run[..], &["-s", "3"]].concat();
     let quiet = llama2([&seeded[..], &["-q"]].concat());
     assert_eq!(quiet.stdout, llama2(seeded).stdout);
@@ -179,8 +179,8 @@ fn the_first_turn_has_the_system_prompt() {
         text(&llama2([&ask[..], system].concat()).stdout)
     };
     assert_ne!(answer(&[]), answer(&["-y", "Be brief."]));
-    // What is typed gives the same as what is given: the first question was once laid out as a
-    // later one.
+    // A typed question gives the same as one in a flag: the first one was once formatted as a later
+    // one.
     let typed = ["chat", &model, "-t", "0", "-n", "20", "-y", "Be brief."];
     assert_eq!(answer(&["-y", "Be brief."]), chat(typed, "Who?\n").0);
 }
@@ -198,7 +198,7 @@ fn templates_of_no_known_family_and_none_at_all() {
     );
     assert_eq!(ask(&strange).stdout, ask(&known).stdout);
 
-    // Without one the model goes on from what is typed, as `run` does.
+    // Without a template the model continues what is typed, as `run` does.
     let told = ask(&none);
     let (heard, said) = (text(&told.stdout), text(&told.stderr));
     assert!(
@@ -215,7 +215,7 @@ fn templates_of_no_known_family_and_none_at_all() {
         begin(&heard),
         "{heard:?}"
     );
-    // Nothing typed: it goes on where it was. What is typed, on a line of its own, changes that.
+    // Empty input continues the text. Other input, on a line of its own, changes it.
     let args = ["chat", &none, "-t", "0", "-n", "10"];
     let (twice, _) = chat(args, "Three tins\n\n");
     let (other, _) = chat(args, "Three tins\nBut\n");
@@ -245,7 +245,7 @@ fn thoughts_go_to_standard_error_or_nowhere() {
     );
     assert!(!silent.contains("Thinking: "), "{silent}");
     assert!(!shown.contains("<think>") && !hidden.contains("<think>"));
-    // The answer is the same, but for where its lines end.
+    // The answer is the same, except for its line ends.
     let words = |text: &str| text.split_whitespace().collect::<String>();
     assert_eq!(words(&shown), words(&hidden));
     assert!(words(&shown).len() > 5, "{shown}");
@@ -343,7 +343,7 @@ fn words_stop_a_text_in_every_mode() {
     let story = models("stories1M.bin").display().to_string();
     let alone = llama2(["run", &story, "-t", "0", "-n", "50", "--stop", "upon"]);
     assert_eq!(text(&alone.stdout), "Once \n");
-    // run.c's chat knows none by itself.
+    // run.c's chat has none by default.
     let ask = [
         "chat",
         &story,
@@ -390,7 +390,7 @@ fn what_is_piped_into_run_is_its_prompt() {
     assert_eq!(chat(story, "Tim found a key\n").0, named);
 }
 
-/// Where standard input is closed.
+/// With standard input closed.
 #[cfg(unix)]
 #[test]
 fn nothing_hangs_without_standard_input() {
@@ -436,8 +436,8 @@ fn the_context_is_said_and_why_it_is_no_longer() {
     let _: PathBuf = model.into();
 }
 
-/// On a terminal Ctrl-C stops an answer, and at the question the chat. `llama2 chat` has a session
-/// of its own there: see `terminal.rs`.
+/// On a terminal, Ctrl-C stops an answer, and ends the chat at the question. `llama2 chat` has its
+/// own session there: see `terminal.rs`.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_stops_the_answer_and_another_one_the_chat() {

@@ -1,4 +1,4 @@
-//! The command as its users meet it: flags, chat, status, info.
+//! The command as users see it: flags, chat, status, info.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn flags_mean_what_they_mean_to_run_c() {
             && said.contains("top-p 1.5 is outside of 0 to 1"),
         "{said}"
     );
-    // Steps: 0, negative and too many are the whole context, and the latter two are said.
+    // Steps: 0, negative and too many mean the whole context, and the latter two are reported.
     let whole = llama2(["run", "-t", "0", "-n", "0"]);
     for (steps, sentence) in [
         ("512", ""),
@@ -51,7 +51,7 @@ fn flags_mean_what_they_mean_to_run_c() {
         negative.stdout,
         llama2(["run", "-s18446744073709551611", "-n40"]).stdout
     );
-    // The same seed, the same text; the seed that was drawn is said, and gives the same text again.
+    // The same seed gives the same text; a random seed is shown, and gives the same text again.
     let drawn = llama2(["run", "-n", "30"]);
     let said = text(&drawn.stderr);
     let seed = said
@@ -77,7 +77,7 @@ fn flags_mean_what_they_mean_to_run_c() {
     assert!(text(&inner.stdout).starts_with("a\nb\r\n"), "{inner:?}");
 }
 
-/// The prompt is any bytes; what is printed is UTF-8 all the same.
+/// The prompt may be any bytes; the output is UTF-8 all the same.
 #[cfg(unix)]
 #[test]
 fn a_prompt_that_is_not_utf8() {
@@ -256,10 +256,10 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&[&first, "--context", "513"]).contains("the model has 1 to 512"));
-    // What it is, before anything else; a name of the file's own moves no cursor.
+    // The format comes first; a name in the file cannot move the cursor.
     let info = text(&llama2(["info", &first]).stdout);
     let begins = format!(
-        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not said\ntemplate      chatml\ncontext       512 positions\n"
+        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not stated\ntemplate      chatml\ncontext       512 positions\n"
     );
     assert!(info.starts_with(&begins), "{info}");
     assert!(
@@ -344,7 +344,7 @@ fn flags_have_the_names_that_other_programs_gave_them() {
             .success()
     );
     std::fs::remove_file(made).unwrap();
-    // Advice that helps, and none that does not.
+    // Advice only if it helps.
     for (typed, meant) in [("rnu", "run"), ("cht", "chat"), ("quantise", "quantize")] {
         let said = refusal(&llama2([typed]), 2);
         assert!(said.contains(&format!("'{meant}'")), "{said}");
@@ -387,7 +387,7 @@ fn what_is_wrong_on_the_command_line_is_status_2_and_said_in_short() {
         let longest = said.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(300), "{said}");
     }
-    // Files: their last name stays whole.
+    // Files: the last component of the path stays whole.
     let path = format!("{}/model with a name.gguf", "folder/".repeat(500));
     for args in [
         &["run", &path][..],

@@ -1,4 +1,4 @@
-//! llama2.c's own standard output, byte for byte, through the command.
+//! Output of llama2.c, which the command must reproduce byte for byte.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{llama2, models, reference, text};
 
-/// Every way to compute, which must not change a byte: options of `llama2 run`.
+/// Options of `llama2 run` that must not change the output.
 const WAYS: [&[&str]; 9] = [
     &["--kernels", "scalar", "--threads", "1"],
     &["--kernels", "sse2", "--threads", "1"],
@@ -19,7 +19,7 @@ const WAYS: [&[&str]; 9] = [
     &["--threads", "7"],
 ];
 
-/// Runs the command in every way; each must print `want`.
+/// Runs the command with all of these options; each run must print `want`.
 fn in_every_way(command: &[PathBuf], want: &str, golden: &str) {
     for way in WAYS {
         let output = llama2(command.iter().cloned().chain(way.iter().map(PathBuf::from)));

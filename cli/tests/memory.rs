@@ -1,5 +1,5 @@
-//! How much memory the command takes: what it uses, not what it may come to use. A file of its own,
-//! since a child's greatest size is no smaller than that of the process which started it.
+//! Memory use of the command: what it touches, not what it reserves. This test has its own file
+//! because the peak of a child is at least that of the process that started it.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,11 +10,11 @@ use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
 const CONTEXT: u64 = 65_536;
-/// Positions of a page.
+/// Positions per page.
 const PAGE: u64 = 128;
 const SPARE: u64 = 32 << 20;
 
-/// Bytes that the command had at most, as the system counted them.
+/// Peak memory of the command in bytes, as reported by the system.
 fn peak(args: &[&str]) -> u64 {
     let command = Command::new(env!("CARGO_BIN_EXE_llama2"))
         .args(args)
@@ -25,7 +25,7 @@ fn peak(args: &[&str]) -> u64 {
     let mut status = 0;
     // Safety: plain numbers, for which zeros are a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // Safety: our own child, which nobody else waits for; both places are there.
+    // Safety: our own child, which nothing else waits for; both places are valid.
     let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
     assert_eq!((waited, status), (pid, 0), "{args:?}");
     usage.ru_maxrss as u64 * 1024

@@ -1,4 +1,4 @@
-//! `llama2 quantize` and `llama2 perplexity`, from one end to the other.
+//! `llama2 quantize` and `llama2 perplexity`, end to end.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{llama2, models, refusal, text};
 
-/// A folder of this test's own.
+/// Folder of this test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -28,7 +28,7 @@ fn quantize(input: &Path, output: &Path, options: &[&str]) -> std::process::Outp
     llama2(command.into_iter().chain(options.iter().map(Path::new)))
 }
 
-/// The story that a model tells, its likeliest.
+/// Most likely story of a model.
 fn story(model: &Path, options: &[&str]) -> String {
     let tell = ["-t", "0", "-n", "200", "--threads", "1"];
     let command = [Path::new("run"), model]
@@ -48,7 +48,7 @@ fn the_bundled_int8_model_comes_out_of_its_float32_weights() {
     let same = std::fs::read(&made).unwrap() == std::fs::read(models("stories1M.q80.bin")).unwrap();
     assert!(same, "byte for byte");
 
-    // A file that is there stays, unless it is said that it may go.
+    // An existing file stays, unless --force is given.
     let said = refusal(&quantize(&models("stories1M.q80.bin"), &made, &[]), 1);
     assert!(said.contains("--force"), "{said}");
     let forced = quantize(&models("stories1M.bin"), &made, &["--force"]);
@@ -91,7 +91,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
             }
             assert_eq!(story(&made, &way), told, "{kind} with {kernels}");
         }
-        // Once more from GGUF: the metadata are copied, and the same numbers come out.
+        // Again from GGUF: the metadata are copied, and the numbers are the same.
         let again = folder.0.join(format!("again-{kind}.gguf"));
         assert!(quantize(&made, &again, &options).status.success());
         if kind.starts_with('f') {
@@ -114,7 +114,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
     assert!(said.contains("nowhere"), "{said}");
 }
 
-/// The perplexity that the command prints.
+/// Perplexity that the command prints.
 fn perplexity(model: &Path, text_file: &Path, options: &[&str]) -> f64 {
     let command = [Path::new("perplexity"), model, Path::new("-f"), text_file];
     let output = llama2(command.into_iter().chain(options.iter().map(Path::new)));
@@ -131,7 +131,7 @@ fn int8_foresees_a_text_as_well_as_float32() {
     let folder = Folder::new("perplexity");
     let tokenizer = models("tokenizer.bin");
     let z = ["-z", tokenizer.to_str().unwrap()];
-    // Stories by the model's own goldens: what it knows.
+    // Stories from the model's own goldens, which it predicts well.
     let mut stories = String::new();
     for golden in ["f32_t1_p09_s42", "f32_t08_p09_s7", "f32_t1_p1_s3"] {
         let path = models("golden").join(format!("{golden}.txt"));
@@ -232,8 +232,7 @@ fn a_model_in_several_files_tells_the_same_story() {
     assert!(refusal(&llama2(command), 1).contains("llama2 convert"));
 }
 
-/// Numbers that are none are not written on, nor such as another type has no room for; and no file
-/// is left.
+/// NaN and overflowing numbers are rejected, and no file is left.
 #[test]
 fn what_is_no_number_is_not_written() {
     let folder = Folder::new("quantize-nan");
@@ -295,7 +294,8 @@ fn text_of(output: &std::process::Output) -> String {
     text(&output.stderr)
 }
 
-/// Parts whose names differ in case are one model, and so is a tokenizer beside a checkpoint.
+/// Parts whose names differ in case are one model, and a tokenizer beside a checkpoint is found in
+/// any case.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_are_found_in_any_case() {
@@ -338,7 +338,7 @@ fn names_are_found_in_any_case() {
     std::fs::remove_file(&second).unwrap();
     let said = refusal(&llama2([Path::new("info"), &first]), 1);
     assert!(
-        said.contains("there is no such file") && said.contains("parts"),
+        said.contains("no such file") && said.contains("parts"),
         "{said}"
     );
 
@@ -347,8 +347,8 @@ fn names_are_found_in_any_case() {
     assert_eq!(story(&folder.0.join("S.BIN"), &[]), told);
 }
 
-/// A model of characters, as people train them with llama2.c: it runs, also as a GGUF file; what it
-/// cannot read is said.
+/// A model of characters, as made with llama2.c: it runs, also as a GGUF file, and characters it
+/// lacks are reported.
 #[test]
 fn a_model_of_a_few_characters() {
     let folder = Folder::new("characters");
@@ -410,7 +410,7 @@ fn a_model_of_a_few_characters() {
     }
 }
 
-/// Waits until a file's name has `words` in it; its path.
+/// Waits for a file whose name contains `words`, and returns its path.
 #[cfg(unix)]
 fn appears(folder: &Path, words: &str) -> PathBuf {
     for _ in 0..30_000 {
@@ -495,7 +495,7 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
     let size = [Path::new("--size"), Path::new("20M")];
     let split = [&[Path::new("split"), &wanted, o, &base][..], &size].concat();
     assert_eq!(end(&split, "s-00003-of", libc::SIGTERM), 1);
-    // Nobody hears of SIGKILL: the next run removes what is left.
+    // SIGKILL cannot be caught: the next run removes the leftovers.
     assert_eq!(end(&split, "s-00003-of", libc::SIGKILL), 4);
     assert!(start(&split).wait().unwrap().success());
     let left = std::fs::read_dir(&out).unwrap().flatten();

@@ -1,5 +1,4 @@
-//! `llama2 chat` at a terminal: what is typed and shown there, its files, and the terminal as it
-//! was before.
+//! `llama2 chat` on a terminal: input, output, files, and the terminal's modes before and after.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -13,12 +12,12 @@ use common::{Terminal, models};
 use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
-/// How the terminal is before and after.
+/// Modes of the terminal before and after.
 const AS_EVER: [bool; 3] = [true; 3];
-/// How it is in between.
+/// Modes of the terminal during the session.
 const SINGLE_KEYS: [bool; 3] = [false; 3];
 
-/// An empty folder of this name.
+/// Creates an empty folder of this name.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -26,12 +25,12 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A model of random weights that chats.
+/// Writes a random model with a chat template.
 fn speaker(path: &Path) {
     speaker_of(path, &[]);
 }
 
-/// The same with words of its own.
+/// Writes a random model with a chat template and these words in its vocabulary.
 fn speaker_of(path: &Path, words: &[&str]) {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
@@ -71,7 +70,7 @@ fn a_conversation_at_a_terminal() {
     assert!(saved.contains("\"one\\ntwo\""), "{saved}");
     terminal.write("/config\r");
     terminal.wait("LLAMA2.CFG on disk");
-    // What cannot be taken is refused, and the conversation goes on.
+    // Invalid input is rejected, and the conversation continues.
     terminal.write("/model broken\r");
     terminal.wait("error: broken.gguf: ");
     terminal.write("/model bundled\r");
@@ -134,7 +133,7 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
     terminal.write("\x03");
     terminal.wait("stopped");
     terminal.wait("> ");
-    // Stopped and going on, as by the shell's Ctrl-Z and fg.
+    // Stopped and continued, as by the shell's Ctrl-Z and fg.
     let signal = |terminal: &Terminal, signal| {
         // Safety: a signal to a process that was started above and has not been waited for.
         unsafe { libc::kill(terminal.child.id() as libc::pid_t, signal) };
@@ -150,7 +149,7 @@ fn keys_stop_an_answer_and_a_signal_leaves_the_terminal_as_it_was() {
         Some(libc::SIGTERM)
     );
     assert_eq!(terminal.modes(), AS_EVER);
-    // One that nobody thinks of.
+    // A signal that is easily forgotten.
     let mut terminal = Terminal::start(&args, &folder("signalled"));
     terminal.wait("Tim and");
     signal(&terminal, libc::SIGUSR1);
@@ -220,8 +219,8 @@ fn a_resized_terminal_and_one_that_was_given_back() {
     terminal.wait("a line");
     terminal.resize(40);
     terminal.wait("> a line");
-    // Ctrl-Z gives the terminal back; whoever goes on has it, and the line, again.
-    // Nobody stops a command that has no shell: it has the terminal back after 50 ms.
+    // Ctrl-Z restores the terminal; when the command continues, it takes the terminal again and
+    // shows the line. Without a shell it is not stopped: it takes the terminal again after 50 ms.
     terminal.write("\x1a");
     let start = std::time::Instant::now();
     while terminal.modes() != AS_EVER {
@@ -233,7 +232,8 @@ fn a_resized_terminal_and_one_that_was_given_back() {
     assert_eq!(terminal.modes(), SINGLE_KEYS);
 }
 
-/// No control sequence but those of the line being typed, no bell, no override.
+/// Returns true if there are no control sequences except those of the input line, no bell, and no
+/// bidirectional overrides.
 fn is_plain(shown: &str) -> bool {
     ![
         "\x1b]", "\x07", "\u{9b}", "\u{202e}", "\u{2066}", "\x1b[31m",
@@ -269,7 +269,7 @@ fn a_terminal_gets_nothing_that_is_not_plain() {
     terminal.write("/exit\r");
     assert!(terminal.child.wait().unwrap().success());
     assert!(is_plain(&shown), "{shown:?}");
-    // Errors, with a path of ours or an argument that is none.
+    // Errors with a path of ours, and with an invalid argument.
     let missing = format!("{BAD}missing.gguf");
     for args in [&["info", &missing][..], &["info", "--threads", BAD], &[BAD]] {
         let mut terminal = Terminal::start(args, &folder);
@@ -277,7 +277,7 @@ fn a_terminal_gets_nothing_that_is_not_plain() {
         assert!(is_plain(&shown), "{shown:?}");
         assert!(!terminal.child.wait().unwrap().success());
     }
-    // A text that goes on from such words, on a terminal and in a pipe.
+    // A text that continues these words, on a terminal and in a pipe.
     speaker_of(&folder.join("own.gguf"), &[BAD]);
     let own = folder.join("own.gguf").display().to_string();
     let args = ["run", &own, "-t", "0", "-n", "6", "-i", BAD];
@@ -293,7 +293,7 @@ fn what_was_typed_is_there_in_the_next_conversation() {
     speaker(&folder.join("speaker.gguf"));
     let book = folder.join("state/llama2/history");
     let args = ["chat", "speaker.gguf", "-t", "0", "-n", "4"];
-    // Nothing of a pipe, nothing where it is not wanted.
+    // Lines from a pipe are not kept, nor any with --no-history.
     let path = folder.join("speaker.gguf").display().to_string();
     common::llama2_with_input(["chat", &path, "-n", "4"], b"Piped?\n");
     let mut terminal = Terminal::start([&args[..], &["--no-history"]].concat(), &folder);
@@ -312,7 +312,7 @@ fn what_was_typed_is_there_in_the_next_conversation() {
         terminal.write(&format!("{line}\r"));
         terminal.wait(&format!("{said}\r\n"));
     }
-    // A paste of two lines is one entry; whoever is killed has lost none.
+    // A paste of two lines is one entry; a killed command has lost none.
     terminal.write("\x1b[200~/temp\rwarm\x1b[201~\r");
     terminal.wait("error: ");
     terminal.child.kill().unwrap();

@@ -1,7 +1,8 @@
-//! How a shell drives the console, on a terminal without an echo: `stty raw -echo; cargo run -p
+//! Example shell with the line editor, on a terminal without echo: `stty raw -echo; cargo run -p
 //! llama2-console --example line; stty sane`.
 //!
-//! The model is a parrot. Ctrl-D leaves. Columns and rows can be given: `-- 40 10`.
+//! The model repeats what you type. Ctrl-D leaves. The size can be given: `-- COLUMNS ROWS`, such
+//! as `-- 40 10`.
 
 use std::{
     io::{Read, Write},
@@ -44,7 +45,7 @@ fn main() {
     let (mut screen, mut settings) = (Ansi::new(height, true), Overrides::default());
     show(ansi::PASTE_ON);
     loop {
-        // All keys that are there, then one picture.
+        // All pending keys, then one drawing.
         let mut given: Vec<Key> = Vec::new();
         let mut wait = Duration::from_millis(10);
         loop {

@@ -1,8 +1,8 @@
-//! The line being typed on a terminal behind a wire: as few bytes as will do, no question to the
-//! terminal, no absolute place.
+//! Input line on a terminal behind a byte stream: it sends few bytes, queries nothing, and uses no
+//! absolute positions.
 //!
-//! What is needed of it: CR, LF, backspace, `CSI A B C D` (cursor), `CSI J K` (erase to the end),
-//! and `CSI m` where colours are wanted. All that VT100's followers have these.
+//! It requires CR, LF, backspace, `CSI A B C D` (cursor), `CSI J K` (erase to the end), and `CSI m`
+//! for colours. All successors of the VT100 support these.
 
 use alloc::{format, string::String};
 
@@ -15,31 +15,32 @@ use crate::{
 const PROMPT_ON: &str = "\x1b[1m";
 const PROMPT_OFF: &str = "\x1b[0m";
 
-/// Asks a terminal to mark pasted text, when the session begins ([`crate::keys`] understands the
-/// marks); terminals that cannot, ignore it.
+/// Asks a terminal to mark pasted text ([`crate::keys`] handles the marks), sent when the session
+/// begins; ignored by terminals that cannot.
 pub const PASTE_ON: &str = "\x1b[?2004h";
-/// Takes it back, on the way out.
+/// Undoes [`PASTE_ON`], sent when the session ends.
 pub const PASTE_OFF: &str = "\x1b[?2004l";
-/// Asks a terminal whose cursor is in a row's first column for the last one's number, which comes
-/// as its cursor's place ([`crate::decoder::Keys::place`]). Who is no terminal does not answer.
+/// Asks a terminal whose cursor is in the first column for the number of its last column, which it
+/// reports as a cursor position ([`crate::decoder::Keys::place`]). Anything but a terminal does not
+/// answer.
 pub const ASK_WIDTH: &str = "\x1b[999C\x1b[6n\r";
-/// For [`crate::editor::Event::ClearScreen`]: empties the screen.
+/// Empties the screen, for [`crate::editor::Event::ClearScreen`].
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
-/// For [`crate::editor::Event::Refused`].
+/// Rings the bell, for [`crate::editor::Event::Refused`].
 pub const BELL: &str = "\x07";
 
-/// What is on the terminal of the line being typed.
+/// Input line as shown on the terminal.
 #[derive(Debug)]
 pub struct Ansi {
     shown: View,
-    /// The text's row that is the first one shown, where not all are.
+    /// First row of the text that is shown, if not all of them fit.
     top: usize,
     height: usize,
     styled: bool,
 }
 
 impl Ansi {
-    /// Nothing on a terminal of `height` rows, which shows the prompt in bold if it is `styled`.
+    /// An empty line on a terminal of `height` rows; the prompt will be bold if `styled`.
     pub const fn new(height: usize, styled: bool) -> Ansi {
         Ansi {
             shown: View {
@@ -53,23 +54,23 @@ impl Ansi {
         }
     }
 
-    /// Sets the terminal's rows.
+    /// Sets the number of rows of the terminal.
     pub fn set_height(&mut self, height: usize) {
         self.height = height;
     }
 
-    /// The terminal's rows.
+    /// Number of rows of the terminal.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Tells whether something is shown.
+    /// Returns true if something is shown.
     pub fn is_shown(&self) -> bool {
         !self.shown.rows.is_empty()
     }
 
-    /// Brings the terminal from what it shows to `view`. What is to be sent goes to `out`. When
-    /// nothing is shown, the terminal's cursor must be at the beginning of an empty row.
+    /// Updates the terminal to show `view`; appends what has to be sent to `out`. If nothing is
+    /// shown yet, the cursor must be at the beginning of an empty row.
     pub fn draw(&mut self, mut view: View, out: &mut String) {
         view.cut(&mut self.top, self.height);
         for (i, row) in view.rows.iter().enumerate() {
@@ -90,7 +91,7 @@ impl Ansi {
                         (self.shown.row, self.shown.column) = (i, 0);
                     }
                     self.write(row, 0, usize::MAX, out);
-                    // So that `go` knows that the row is there.
+                    // Tells `go` that the row exists.
                     self.shown.rows.push(Row::default());
                 }
             }
@@ -103,8 +104,8 @@ impl Ansi {
         self.shown = view;
     }
 
-    /// Takes the line off the terminal, whose cursor is then where the line began: something is to
-    /// be printed there.
+    /// Removes the line from the terminal and leaves the cursor at its beginning, to print
+    /// something there.
     pub fn hide(&mut self, out: &mut String) {
         if self.is_shown() {
             self.go(0, 0, out);
@@ -113,8 +114,8 @@ impl Ansi {
         self.forget();
     }
 
-    /// The same on a terminal that is `columns` wide now and has broken the rows that are wider in
-    /// several, as most do. Where one cuts them off instead, rows above are lost.
+    /// Like [`hide`](Self::hide), for a terminal that is now `columns` wide and has wrapped wider
+    /// rows, as most do. If it has cut them off instead, rows above are lost.
     pub fn hide_in(&mut self, columns: usize, out: &mut String) {
         let columns = columns.max(1);
         let above = self.shown.rows.iter().take(self.shown.row);
@@ -129,7 +130,7 @@ impl Ansi {
         self.forget();
     }
 
-    /// Leaves the line on the terminal, whose cursor is then in the row below.
+    /// Leaves the line on the terminal and moves the cursor to the row below.
     pub fn leave(&mut self, out: &mut String) {
         if let Some(last) = self.shown.rows.len().checked_sub(1) {
             self.go(last, self.shown.column, out);
@@ -138,13 +139,13 @@ impl Ansi {
         self.forget();
     }
 
-    /// Knows that nothing is shown any more: the screen was cleared.
+    /// Forgets what was shown, because the screen was cleared.
     pub fn forget(&mut self) {
         self.shown = View::default();
         self.top = 0;
     }
 
-    /// Writes `count` cells of a row, the cursor being before them.
+    /// Writes `count` cells of a row at the cursor.
     fn write(&mut self, row: &Row, first: usize, count: usize, out: &mut String) {
         let mut bold = false;
         for cell in row.cells().skip(first).take(count) {
@@ -165,7 +166,7 @@ impl Ansi {
         }
     }
 
-    /// Moves the cursor to a row that is there.
+    /// Moves the cursor to an existing row.
     fn go(&mut self, row: usize, column: usize, out: &mut String) {
         if row < self.shown.row {
             moved(self.shown.row - row, 'A', out);
@@ -189,7 +190,7 @@ impl Ansi {
     }
 }
 
-/// `CSI n X`; 1 is what it means without a number.
+/// Appends `CSI n X`, without the number if it is 1, which is the default.
 fn moved(count: usize, letter: char, out: &mut String) {
     match count {
         1 => out.push_str(&format!("\x1b[{letter}")),
@@ -213,7 +214,7 @@ pub(crate) mod tests {
     };
     use unicode_segmentation::UnicodeSegmentation;
 
-    /// A small terminal: what is in its cells, and where its cursor is.
+    /// Simulated terminal for tests: cells and cursor.
     pub struct Terminal {
         pub cells: Vec<Vec<String>>,
         pub row: usize,
@@ -322,7 +323,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What the last rows down to the cursor's picture must be.
+    /// Rows that the terminal must show at the bottom, down to the last one of `view`.
     pub fn wanted(view: &View) -> Vec<String> {
         view.rows
             .iter()

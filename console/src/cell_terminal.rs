@@ -1,5 +1,5 @@
-//! A [`Front`] on a console of places with colours, such as UEFI's text output: text at its end,
-//! and below it what is typed, chosen or waited for.
+//! A [`Front`] on a console of cells with colours, such as UEFI's text output: text above, and
+//! below it the input line, a menu or the progress.
 
 use alloc::string::{String, ToString};
 
@@ -12,43 +12,42 @@ use crate::{
     wrap::Wrap,
 };
 
-/// Nothing before a text.
+/// Empty prompt.
 const NO_PROMPT: Prompt<'static> = Prompt {
     first: "",
     more: "",
 };
 
-/// A console of places that a text may also run over.
+/// Console of cells that also prints running text.
 pub trait CellTerminal: CellScreen {
-    /// Where its cursor is: column and row.
+    /// Position of the cursor: column and row.
     fn place(&self) -> (usize, usize);
 
-    /// How what follows is to look.
+    /// Sets the style of what is written next.
     fn style(&mut self, style: Style);
 
-    /// Writes text at the cursor, which moves on. A line feed goes to the beginning of the next row
-    /// and moves everything up where there is none, a carriage return to the beginning of the row,
-    /// a backspace one column back. No row reaches the last column.
+    /// Writes text at the cursor. A line feed goes to the beginning of the next row and scrolls if
+    /// there is none, a carriage return to the beginning of the row, a backspace one column back.
+    /// No row reaches the last column.
     fn print(&mut self, text: &str);
 
-    /// Empties it; the cursor goes to the first place.
+    /// Empties the console and moves the cursor to the first cell.
     fn clear(&mut self);
 }
 
-/// A front on a console of places.
+/// Front on a console of cells.
 #[derive(Debug)]
 pub struct Places<C> {
     console: C,
     wrap: Wrap,
-    /// What stands below the text.
+    /// Input line or other content below the text.
     grid: Option<Grid>,
-    /// True if the text's last line is not ended.
+    /// True if the last line of the text has not ended.
     open: bool,
 }
 
 impl<C: CellTerminal> Places<C> {
-    /// A front on this console, of which [`Places::measure`] shall ask the size; 80 columns until
-    /// then.
+    /// Creates a front on this console; it assumes 80 columns until [`Places::measure`] is called.
     pub const fn new(console: C) -> Places<C> {
         Places {
             console,
@@ -63,15 +62,15 @@ impl<C: CellTerminal> Places<C> {
         &mut self.console
     }
 
-    /// Asks the console for its size.
+    /// Updates the size from the console.
     pub fn measure(&mut self) {
         let (columns, _) = self.console.size();
         // A character in the last column makes some consoles break the line by themselves.
         self.wrap.set_width(columns.saturating_sub(1));
     }
 
-    /// Shows text with its control characters: backspace and carriage return are for going back.
-    /// `whole` if nothing that belongs to its last word follows.
+    /// Prints text with control characters: backspace and carriage return move the cursor back.
+    /// `whole` is true if the text does not end within a word.
     pub fn raw(&mut self, style: Style, text: &str, whole: bool) {
         self.hide();
         let mut out = String::new();
@@ -82,7 +81,7 @@ impl<C: CellTerminal> Places<C> {
         self.put(style, &out);
     }
 
-    /// Writes the row of the cursor anew.
+    /// Rewrites the row of the cursor.
     pub fn redraw(&mut self, style: Style, line: &str) {
         self.hide();
         self.console.style(style);
@@ -99,21 +98,21 @@ impl<C: CellTerminal> Places<C> {
         }
     }
 
-    /// Takes away what stands below the text; the cursor is then where the text goes on.
+    /// Removes what is below the text; the cursor is then at the end of the text.
     fn hide(&mut self) {
         if let Some(mut grid) = self.grid.take() {
             grid.hide(&mut self.console);
         }
     }
 
-    /// Shows the word that was held back.
+    /// Prints the word that was held back.
     fn end_word(&mut self, style: Style) {
         let mut out = String::new();
         self.wrap.flush(&mut out);
         self.put(style, &out);
     }
 
-    /// The same, and ends the line where it is not ended.
+    /// Prints the word that was held back, and ends the line unless it has ended.
     fn end_line(&mut self, style: Style) {
         self.end_word(style);
         if self.open {
@@ -136,7 +135,7 @@ impl<C: CellTerminal> Front for Places<C> {
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
         let (columns, rows) = self.console.size();
-        // In the colour of what it is most often the end of.
+        // In the colour of answers, whose end it most often is.
         const HELD: Style = Style::Answer;
         let note = |line: String| {
             let end = line.len();
@@ -215,7 +214,7 @@ mod tests {
         places
     }
 
-    /// What is seen, without the empty rows at the end.
+    /// Rows shown, without the empty ones at the end.
     fn seen(places: &mut Places<Terminal>) -> Vec<String> {
         let mut rows = places.console().seen();
         while rows.last().is_some_and(String::is_empty) {

@@ -1,4 +1,4 @@
-//! What Tab does, and what `/help` says: both from the table of commands.
+//! Tab completion and the text of `/help`, both from the table of commands.
 
 use alloc::{
     format,
@@ -19,36 +19,36 @@ use crate::{
 /// Names that only the shell knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Names<'a> {
-    /// Models that can be chosen.
+    /// Names of models that can be chosen.
     pub models: &'a [String],
-    /// Conversations that can be loaded.
+    /// Names of conversations that can be loaded.
     pub conversations: &'a [String],
 }
 
-/// What can stand in place of the text from `start` to the cursor.
+/// Completions of the text from `start` to the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// In bytes of the text.
+    /// Offset in the text, in bytes.
     pub start: usize,
-    /// Whole words.
+    /// Complete words.
     pub candidates: Vec<String>,
-    /// True if something is to follow the word.
+    /// True if something must follow the word.
     pub more: bool,
 }
 
-/// What became of it.
+/// Result of applying a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completed {
-    /// Nothing fits: worth a bell.
+    /// Nothing fits; the shell should ring the bell.
     Nothing,
     /// The line changed.
     Redraw,
-    /// These fit: to be shown above the line ([`columns`] lays them out), which may have grown by
-    /// what they have in common.
+    /// Several words fit: the shell should show them above the line ([`columns`] formats them). The
+    /// line may have grown by their common prefix.
     Choices(Vec<String>),
 }
 
-/// Kind of the values that stand behind the command in `before`, the text before the cursor.
+/// Kind of values that the command in `before`, the text before the cursor, accepts.
 pub fn values(before: &str) -> Values {
     let name = before.strip_prefix('/').unwrap_or_default();
     match name.split_once(char::is_whitespace) {
@@ -57,7 +57,7 @@ pub fn values(before: &str) -> Values {
     }
 }
 
-/// What the text before the cursor can be completed to.
+/// Finds the completions of the text before the cursor.
 pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     let mut completion = Completion {
         start: 0,
@@ -98,7 +98,7 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
     };
     completion.candidates = fit(&|name| begins(name, value));
     if completion.candidates.is_empty() && !value.is_empty() {
-        // A part of the name, where it is only one's: /model qwen for MODELS/Qwen3-0.6B.gguf.
+        // A part of the name, if it is unique: /model qwen for MODELS/Qwen3-0.6B.gguf.
         let lower = value.to_lowercase();
         completion.candidates = fit(&|name| name.to_lowercase().contains(&lower));
         if completion.candidates.len() > 1 {
@@ -112,7 +112,7 @@ fn commands(place: Place) -> impl Iterator<Item = CommandEntry> {
     all().filter(move |entry| place == Place::Boot || !entry.only_boot)
 }
 
-/// Tells whether a name begins as it was typed, in any case and with `-` for `_`.
+/// Returns true if a name begins as typed, ignoring case; `-` may be written for `_`.
 fn begins(name: &str, typed: &str) -> bool {
     let mut letters = name.chars();
     typed
@@ -125,7 +125,7 @@ fn is_alike(a: char, b: char) -> bool {
 }
 
 impl Completion {
-    /// Changes the line: to the word if only one fits, else to what all have in common.
+    /// Changes the line: to the word if only one fits, else to their common prefix.
     pub fn apply(self, editor: &mut Editor) -> Completed {
         let range = self.start..editor.cursor();
         let typed = editor
@@ -146,8 +146,7 @@ impl Completion {
         if others.is_empty() && self.more && editor.cursor() == editor.text().len() {
             with.push(' ');
         }
-        // Names that differ in case only at their beginning have less in common than what was
-        // typed.
+        // Names that differ in case at their beginning may have less in common than was typed.
         let grown = with.len() >= typed.len() && with != typed && editor.replace(range, &with);
         match (others.is_empty(), grown) {
             (true, false) => Completed::Nothing,
@@ -157,8 +156,8 @@ impl Completion {
     }
 }
 
-/// Words in as many columns as `width` has room for, read downwards, each row ending in a line
-/// break.
+/// Formats words in as many columns as fit into `width`, to be read downwards; each row ends in a
+/// line break.
 pub fn columns(words: &[String], width: usize) -> String {
     let widest = words
         .iter()
@@ -182,7 +181,7 @@ pub fn columns(words: &[String], width: usize) -> String {
     out
 }
 
-/// The whole of `/help`, in lines of fewer than `width` columns.
+/// Text of `/help`, in lines of fewer than `width` columns.
 pub fn help(place: Place, width: usize) -> String {
     let usage = |entry: &CommandEntry| match entry.arguments {
         "" => format!("/{}", entry.name),
@@ -204,29 +203,30 @@ pub fn help(place: Place, width: usize) -> String {
     out
 }
 
-/// What `/help` says of the keys.
+/// Keys explained in `/help`.
 const KEYS: [(&str, &str); 9] = [
     (
         "\\ at the end",
-        "A backslash, then Return: the text goes on in another line. Alt-Enter does so too.",
+        "A backslash, then Return, begins another line; so does Alt-Enter.",
     ),
-    ("//text", "Says a text that begins with a slash."),
+    ("//text", "Sends a text that begins with a slash."),
     ("Tab", "Completes commands and names."),
-    ("Up, Down", "Bring back what was typed before."),
+    ("Up, Down", "Recall earlier lines."),
     (
         "Ctrl-R",
-        "Finds what was typed before by a part of it; again for an older one, Esc leaves it.",
+        "Searches earlier lines; again for an older one, Esc cancels.",
     ),
     (
         "PgUp, PgDn",
-        "Show what was said before, where the whole screen is ours; else the terminal does.",
+        "Scroll the full screen; elsewhere the terminal scrolls.",
     ),
-    ("Ctrl-L", "Empties the screen."),
-    ("Esc, Ctrl-C", "Stop a reply; what was said stays."),
-    ("Ctrl-D", "On an empty line: leaves."),
+    ("Ctrl-L", "Clears the screen."),
+    ("Esc, Ctrl-C", "Stop a reply; the text so far stays."),
+    ("Ctrl-D", "Leaves, on an empty line."),
 ];
 
-/// Two columns, the second one wrapped; one below the other where there is no room.
+/// Appends two columns, of which the second is wrapped; without enough room it is put below the
+/// first.
 fn row(left: &str, right: &str, indent: usize, width: usize, out: &mut String) {
     let width = width.max(2) - 1;
     let beside = indent + 24 <= width;
@@ -252,7 +252,7 @@ fn row(left: &str, right: &str, indent: usize, width: usize, out: &mut String) {
     }
 }
 
-/// What `/help name` says.
+/// Text of `/help NAME`.
 pub fn help_of(entry: &CommandEntry, width: usize) -> String {
     let mut out = format!("/{} {}", entry.name, entry.arguments)
         .trim_end()
@@ -261,7 +261,7 @@ pub fn help_of(entry: &CommandEntry, width: usize) -> String {
     row("", entry.help, 2, width, &mut out);
     if !entry.also.is_empty() {
         let names: Vec<String> = entry.also.iter().map(|name| format!("/{name}")).collect();
-        out.push_str(&format!("  The same: {}\n", names.join(", ")));
+        out.push_str(&format!("  Also: {}\n", names.join(", ")));
     }
     out
 }
@@ -350,7 +350,7 @@ mod tests {
         assert!(matches!(tab("/model q").0, Completed::Choices(all) if all.len() == 2));
         assert_eq!(tab("/model 日").1, "/model 日本.gguf");
         assert_eq!(tab("/model 1.7").1, "/model Qwen3-1.7B.gguf");
-        // What is behind the cursor stays.
+        // Text behind the cursor stays.
         let mut editor = Editor::default();
         editor.set_text("/tex");
         editor.press(Key::Left);
@@ -383,7 +383,7 @@ mod tests {
         }
         assert!(!help(Place::Hosted, 80).contains("/reboot"));
         let text = help_of(&find("exit").unwrap(), 80);
-        assert_eq!(text, "/exit\n  Leave.\n  The same: /quit, /bye\n");
+        assert_eq!(text, "/exit\n  Leave.\n  Also: /quit, /bye\n");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `LLAMA2.CFG`: a TOML file of settings, read in any encoding that an editor at hand may have
-//! saved it in, written as a whole with explanations, and written into.
+//! `LLAMA2.CFG`: a TOML file of settings. It is read in any common encoding, created with
+//! explanations, and edited in place.
 
 use alloc::{
     borrow::Cow,
@@ -14,31 +14,31 @@ use toml::{Table, Value};
 use crate::suggest::nearest;
 pub use crate::text::decode;
 
-/// The file's name in a volume's root.
+/// Name of the file in a volume's root folder.
 pub const NAME: &str = "LLAMA2.CFG";
 
-/// Larger files are not configurations.
+/// Largest file accepted, in bytes.
 pub const LARGEST: u64 = 64 << 10;
 
-/// Most warnings about one file: over a serial line each takes a while.
+/// Largest number of warnings per file: each takes time on a serial line.
 const MOST_WARNINGS: usize = 8;
-/// Most characters of a key, a value or a line in a sentence.
+/// Longest key, value or line in a sentence, in characters.
 const QUOTED: usize = 60;
 
-/// The keys, as the commented file has them.
+/// Keys, in the order of the commented file.
 fn keys() -> impl Iterator<Item = &'static str> {
     explained().map(|spec| spec.key)
 }
 
-/// The rows that people may set in a file.
+/// Rows of the table that users may set in a file.
 fn explained() -> impl Iterator<Item = &'static Spec> {
     TABLE.iter().filter(|spec| !spec.example.is_empty())
 }
 
-/// Reads a configuration: the values, and a warning for each key that is not known.
+/// Parses a configuration: the values, and a warning for each unknown key.
 ///
 /// # Errors
-/// A sentence without the file's name: which key or line, what was found, what is allowed.
+/// A sentence without the file's name: the key or line, what was found, what is allowed.
 pub fn parse(bytes: &[u8]) -> Result<(Overrides, Vec<String>), String> {
     let text = decode(bytes)?;
     let table: Table = text
@@ -63,26 +63,25 @@ pub fn parse(bytes: &[u8]) -> Result<(Overrides, Vec<String>), String> {
         overrides.set(param, value);
     }
     if left > 0 {
-        warnings.push(format!("{left} more keys are not known and were left out"));
+        warnings.push(format!("{left} more unknown keys were ignored"));
     }
     Ok((overrides, warnings))
 }
 
-/// Reads what can be understood of a configuration that [`parse`] refuses: the values that are
-/// right.
+/// Returns the valid values of a configuration that [`parse`] rejects.
 pub fn salvage(bytes: &[u8]) -> Overrides {
     let mut overrides = Overrides::default();
     let text = decode(bytes).unwrap_or_default();
     let tables: Vec<Table> = match text.parse::<Table>() {
         Ok(table) => [table].into(),
-        // No TOML as a whole: the lines that are.
+        // Not valid TOML as a whole: try it line by line.
         Err(_) => text.lines().filter_map(|line| line.parse().ok()).collect(),
     };
     for (key, value) in tables.iter().flatten() {
         let Some(param) = Param::of_key(key) else {
             continue;
         };
-        // A wrong value sets nothing; `parse` tells of it.
+        // A wrong value sets nothing; `parse` reports it.
         if let Ok(value) = param.spec().read(written(value)) {
             overrides.set(param, value);
         }
@@ -90,7 +89,7 @@ pub fn salvage(bytes: &[u8]) -> Overrides {
     overrides
 }
 
-/// A value as the table's reader takes it.
+/// Converts a value for the table's parser.
 fn written(value: &Value) -> Written {
     match value {
         Value::String(text) => Written::Text(text.clone()),
@@ -107,7 +106,7 @@ fn written(value: &Value) -> Written {
     }
 }
 
-/// A value as its user wrote it.
+/// Formats a value as its user wrote it.
 fn display(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{text}\""),
@@ -118,7 +117,7 @@ fn display(value: &Value) -> String {
     }
 }
 
-/// The beginning of a text that may be of any length.
+/// Shortens a text of any length.
 fn short(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         None => text.into(),
@@ -126,8 +125,8 @@ fn short(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// A parser's error in one line, with its line number and, where a path's backslash is the cause,
-/// what to do.
+/// Formats a parser's error in one line, with the line number and, if a backslash in a path is the
+/// cause, advice.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes()[..at]
@@ -149,21 +148,21 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
     )
 }
 
-/// A warning about a key that is none, with the one that was probably meant.
+/// Warning about an unknown key, with the one that was probably meant.
 fn unknown(key: &str) -> String {
     let advice = match nearest(key, keys()) {
         Some(nearest) => format!("did you mean \"{nearest}\"?"),
         None => "the LLAMA2.CFG of a disk image explains all keys".to_string(),
     };
     let key = short(key, QUOTED);
-    format!("the key \"{key}\" is not known and was left out; {advice}")
+    format!("the key \"{key}\" is unknown and was ignored; {advice}")
 }
 
-/// The text of a file that explains every key and sets those that are asked for.
+/// Text of a new file that explains every key and sets the given ones.
 pub fn text(overrides: &Overrides) -> String {
     let mut text = String::from(
-        "# Configuration of llama2.efi (TOML). Take the # before a key away to set it.\n\
-         # The UEFI Shell's command line wins over this file: llama2.efi --help shows its flags.\n",
+        "# Configuration of llama2.efi (TOML). Remove the # before a key to set it.\n\
+         # The UEFI Shell's command line overrides this file: llama2.efi --help shows its flags.\n",
     );
     for spec in explained() {
         let blank = if spec.note.is_empty() { "" } else { " " };
@@ -171,8 +170,8 @@ pub fn text(overrides: &Overrides) -> String {
         text.push_str("\n# ");
         if spec.param == Param::TopK {
             text.push_str(
-                "From here to logit_bias: llama.cpp's samplers. Without a key, in a .gguf model's \
-                 chat the value after the =;\n# everywhere else it is off. ",
+                "From here to logit_bias: llama.cpp's samplers. Numbers shown are the defaults in a \
+                 .gguf model's chat;\n# elsewhere the samplers are off by default. ",
             );
         }
         let shown = overrides.get(spec.param).filter(|_| !spec.secret);
@@ -184,13 +183,13 @@ pub fn text(overrides: &Overrides) -> String {
     text
 }
 
-/// A value as it stands behind its key.
+/// Formats a value for its key.
 pub fn line(spec: &Spec, value: &ParamValue) -> String {
     match spec.write(value) {
         Written::Truth(truth) => truth.to_string(),
         Written::Whole(number) => number.to_string(),
         Written::Large(number) => number.to_string(),
-        // So many digits would be too large a whole number.
+        // Without a point, this many digits would be too large an integer.
         Written::Number(number) if number.abs() >= 1e15 => format!("{number:?}"),
         Written::Number(number) => number.to_string(),
         Written::Text(text) => quoted(&text),
@@ -202,7 +201,7 @@ pub fn line(spec: &Spec, value: &ParamValue) -> String {
     }
 }
 
-/// A text as TOML has it in quotes (version 1.0, "String"), in one line.
+/// Formats a text as a TOML string (version 1.0, "String") in one line.
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {
@@ -218,16 +217,16 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// A line of a configuration file before its first table, with the lines that its value goes on in.
+/// Line of a configuration file before its first table, including continuation lines of its value.
 struct Entry<'t> {
     whole: String,
-    /// The key that it sets.
+    /// Key that it sets.
     key: Option<Cow<'t, str>>,
-    /// The key that it would set if it were no comment.
+    /// Key that it would set if it were not a comment.
     commented: Option<&'t str>,
 }
 
-/// The entries before the first table, and the rest.
+/// Splits a file into the entries before the first table, and the rest.
 fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
     let mut entries = Vec::new();
     let mut rest = String::new();
@@ -256,8 +255,8 @@ fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
     (entries, rest)
 }
 
-/// The key that a line sets; it may be in quotes, and in those of two strokes with escapes, which
-/// are JSON's but for a longer one.
+/// Key that a line sets. It may be quoted, in double quotes with escapes, which are those of JSON
+/// and a longer one.
 fn set_by(line: &str) -> Option<Cow<'_, str>> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim();
@@ -269,8 +268,8 @@ fn set_by(line: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The same of a comment, which may also be a sentence: behind the key there must stand what begins
-/// as a value does.
+/// Key that a comment would set. Because it may also be a sentence, the key must be followed by the
+/// beginning of a value.
 fn would_set(comment: &str) -> Option<&str> {
     let (key, value) = comment.split_once('=')?;
     let begins = |letter: char| letter.is_ascii_digit() || "\"'[+-.".contains(letter);
@@ -279,7 +278,7 @@ fn would_set(comment: &str) -> Option<&str> {
     is_value.then(|| key.trim())
 }
 
-/// Tells whether a configuration file sets a key.
+/// Returns true if a configuration file sets a key.
 pub fn sets(text: &str, key: &str) -> bool {
     entries(text)
         .0
@@ -287,11 +286,11 @@ pub fn sets(text: &str, key: &str) -> bool {
         .any(|entry| entry.key.as_deref() == Some(key))
 }
 
-/// The text of a configuration file with these values: a line that sets one of the keys is replaced
-/// in its place, or else the first comment that would set it; the others are added at the end.
-/// Comments and all other lines stay. `old` must be a file that the configuration's reader takes.
+/// Changes values in a configuration file: a line that sets one of the keys is replaced, or else
+/// the first comment that would set it; the others are appended. Comments and all other lines stay.
+/// `old` must be a valid configuration.
 ///
-/// Lines that set one of `gone` become comments.
+/// Lines that set one of `gone` are commented out.
 pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     let mut out = String::new();
     let mut missing: Vec<_> = wishes.iter().collect();
@@ -338,7 +337,7 @@ pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
     text
 }
 
-/// Tells whether a value is over at its line's end: no quotes of three and no bracket is open.
+/// Returns true if a value ends on its line: no triple quotes and no bracket are open.
 fn is_ended(value: &str) -> bool {
     let mut depth = 0i32;
     let mut rest = value;
@@ -367,7 +366,7 @@ fn is_ended(value: &str) -> bool {
     depth <= 0
 }
 
-/// End of a text in quotes, its closing quotes included.
+/// Offset behind a quoted text, including its closing quotes.
 fn end_of(inside: &str, quote: &str) -> Option<usize> {
     let mut at = 0;
     while at < inside.len() {
@@ -389,7 +388,7 @@ fn end_of(inside: &str, quote: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Settings as `/config` writes them.
+    /// Settings as written by `/config`.
     fn usual() -> Vec<(&'static str, String)> {
         let texts = ParamValue::Texts(Vec::new());
         let values = Overrides::default()
@@ -424,7 +423,7 @@ mod tests {
             .with(Param::RepeatLastN, ParamValue::Number(7.0))
             .with(Param::Bench, ParamValue::Truth(true));
         assert_eq!(read(&text(&values)), Ok((values, Vec::new())));
-        // The examples do what the comments say when their # is taken away.
+        // The examples match the comments once their # is removed.
         let examples = explained().map(|spec| format!("{} = {}\n", spec.key, spec.example));
         let (examples, warnings) = read(&examples.collect::<String>()).unwrap();
         assert_eq!(
@@ -533,7 +532,7 @@ mod tests {
         (0..5000).for_each(|i| writeln!(many, "key{i} = 1").unwrap());
         let (_, warnings) = parse(many.as_bytes()).unwrap();
         assert_eq!(warnings.len(), MOST_WARNINGS + 1);
-        assert!(warnings[MOST_WARNINGS].starts_with("4992 more keys"));
+        assert!(warnings[MOST_WARNINGS].starts_with("4992 more unknown keys"));
 
         let long = "x".repeat(50_000);
         let (_, warnings) = parse(format!("{long} = 1\n'\u{200b}{long}' = 2").as_bytes()).unwrap();

@@ -1,12 +1,12 @@
-//! Conversations as JSON Lines, so that other programs can read them.
+//! Saved conversations as JSON Lines, which other programs can read.
 //!
-//! The first line is an object that says what the file is:
+//! The first line is an object that describes the file:
 //! `{"format":"llama2-conversation","version":1,"model":"…","system":"…","settings":{…}}`; `system`
-//! and `settings` may be missing, and so may each of the settings ([`llama2_settings::Spec::saved`]
-//! is its key). Each further line is a message: `{"role":"user","content":"…"}` or
-//! `{"role":"assistant","content":"…","thinking":"…"}`, `thinking` only where there was some. They
-//! take turns, the user first. Files are in UTF-8; nothing else may be in them, so that a file is
-//! never half understood.
+//! and `settings` are optional, as is each of the settings ([`llama2_settings::Spec::saved`] is its
+//! key). Each further line is a message: `{"role":"user","content":"…"}` or
+//! `{"role":"assistant","content":"…","thinking":"…"}`, with `thinking` only if there was any.
+//! Roles alternate, beginning with the user. Files are UTF-8; unknown content is rejected, so that
+//! no file is read only in part.
 
 use alloc::{
     format,
@@ -18,14 +18,14 @@ use serde_json::{Map, Value};
 
 use llama2_settings::{Domain, Overrides, TABLE, Written};
 
-/// What `format` says.
+/// Value of `format`.
 pub const FORMAT: &str = "llama2-conversation";
-/// The version that is written, and the only one that is read.
+/// Version that is written, and the only one accepted.
 pub const VERSION: u64 = 1;
-/// Larger files are no conversations.
+/// Largest file accepted, in bytes.
 pub const LARGEST: u64 = 16 << 20;
 
-/// Who said something.
+/// Author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// The person.
@@ -35,7 +35,7 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    /// As in the file.
+    /// Name in the file.
     pub fn name(self) -> &'static str {
         match self {
             Speaker::User => "user",
@@ -44,32 +44,32 @@ impl Speaker {
     }
 }
 
-/// What somebody said.
+/// Message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who.
+    /// Author.
     pub role: Speaker,
-    /// What.
+    /// Text.
     pub content: String,
-    /// What the model thought before; the user's messages have none.
+    /// Reasoning of the model before the text; `None` for the user's messages.
     pub thinking: Option<String>,
 }
 
-/// A conversation, and what it was held with.
+/// Conversation with its model and settings.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Conversation {
-    /// The model's name, as people know it.
+    /// Display name of the model.
     pub model: String,
-    /// The system prompt, unless it is the model's own.
+    /// System prompt, unless it is the model's own.
     pub system: Option<String>,
-    /// Samplers and such.
+    /// Settings, such as samplers.
     pub settings: Overrides,
-    /// Turn by turn: the user's first, never two of one role in a row.
+    /// Messages: the user's first, never two of the same role in a row.
     pub messages: Vec<Message>,
 }
 
 impl Conversation {
-    /// Adds a question. One that got no answer is replaced.
+    /// Adds a question. It replaces the last one if that has no answer.
     pub fn ask(&mut self, content: &str) {
         if let Some(Message {
             role: Speaker::User,
@@ -81,7 +81,7 @@ impl Conversation {
         self.push(Speaker::User, content, None);
     }
 
-    /// Adds the answer to the last question, with what the model thought.
+    /// Adds the answer to the last question, with the model's reasoning.
     pub fn add_answer(&mut self, content: &str, thinking: Option<&str>) {
         if let Some(Message {
             role: Speaker::User,
@@ -100,7 +100,7 @@ impl Conversation {
         });
     }
 
-    /// For `/undo`: takes the last question and its answer away, and gives the question.
+    /// Removes the last question and its answer, for `/undo`. Returns the question.
     pub fn undo(&mut self) -> Option<String> {
         let last = self
             .messages
@@ -110,14 +110,14 @@ impl Conversation {
         question.map(|message| message.content)
     }
 
-    /// What the user said last.
+    /// Last message of the user.
     pub fn last_question(&self) -> Option<&str> {
         let mut messages = self.messages.iter().rev();
         let last = messages.find(|message| message.role == Speaker::User)?;
         Some(&last.content)
     }
 
-    /// The file's text.
+    /// Formats the conversation as the text of a file.
     pub fn to_lines(&self) -> String {
         let text = |text: &str| Value::from(text).to_string();
         let mut out = format!(
@@ -142,10 +142,10 @@ impl Conversation {
         out
     }
 
-    /// Reads a file.
+    /// Parses a file.
     ///
     /// # Errors
-    /// A sentence without the file's name: which line, what was found, what is wanted.
+    /// A sentence without the file's name: the line, what was found, what is expected.
     pub fn parse(bytes: &[u8]) -> Result<Conversation, String> {
         let text = core::str::from_utf8(bytes).map_err(|error| {
             let before = &bytes[..error.valid_up_to()];
@@ -183,7 +183,7 @@ impl Conversation {
     }
 }
 
-/// An object of the file, and the line that it is in.
+/// Object in the file, with the number of its line.
 struct Line {
     number: usize,
     map: Map<String, Value>,
@@ -215,7 +215,7 @@ impl Line {
         format!("line {} {what}", self.number)
     }
 
-    /// Refuses keys that mean nothing.
+    /// Rejects unknown keys.
     fn only(&self, map: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
         match map.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(self.error(&format!(
@@ -226,7 +226,7 @@ impl Line {
         }
     }
 
-    /// A text that may be missing.
+    /// Optional string.
     fn text(&self, key: &str) -> Result<Option<String>, String> {
         match self.map.get(key) {
             None => Ok(None),
@@ -244,7 +244,7 @@ impl Line {
     }
 }
 
-/// A value in a sentence.
+/// Formats a value for a sentence.
 fn shown(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_string(),
@@ -367,7 +367,7 @@ fn read_settings(line: &Line, map: &Map<String, Value>) -> Result<Overrides, Str
     Ok(settings)
 }
 
-/// A value as the table's reader takes it.
+/// Converts a value for the table's parser.
 fn written(value: &Value) -> Written {
     match value {
         Value::Bool(truth) => Written::Truth(*truth),

@@ -1,13 +1,13 @@
-//! How raw bytes of a serial line or a terminal become keys.
+//! Decoder of keys from the raw bytes of a serial line or a terminal.
 //!
-//! Understood are the sequences of xterm and what follows it (VTE, konsole, Windows Terminal,
+//! Supported are the sequences of xterm and compatible terminals (VTE, konsole, Windows Terminal,
 //! PuTTY), VT100 and VT220, the Linux console and rxvt, with modifiers; bracketed paste; and
-//! xterm's and kitty's spelling of modified characters (`modifyOtherKeys`, `CSI u`). UTF-8 may come
-//! in pieces; a byte that is none becomes U+FFFD.
+//! xterm's and kitty's encoding of modified characters (`modifyOtherKeys`, `CSI u`). UTF-8 may
+//! arrive in pieces; invalid bytes become U+FFFD.
 //!
-//! Terminals report, too: modes, colours, sizes, names, the mouse, as `CSI` … or as strings (OSC,
-//! DCS, APC, PM, SOS) that end with BEL or `Esc \`. Programs that ran before may have asked for
-//! them. A report is no key, whenever it comes.
+//! Terminals also send reports: modes, colours, sizes, names, the mouse, as `CSI` … or as strings
+//! (OSC, DCS, APC, PM, SOS) that end with BEL or `Esc \`. Programs that ran before may have
+//! requested them. A report is never a key, whenever it arrives.
 
 use crate::{
     keys::{Given, Key, Modifiers, given},
@@ -15,45 +15,45 @@ use crate::{
     utf8::{Piece, Utf8},
 };
 
-/// Milliseconds after which an Esc that nothing follows is the key. A sequence's bytes come within
-/// 4 ms at 9 600 baud; a slow link through a network needs more than that, and fewer than 100 are
-/// not felt.
+/// Milliseconds after which an Esc that nothing follows is the key. The bytes of a sequence arrive
+/// within 4 ms at 9600 baud; a slow network link needs longer, and a delay below 100 ms is not
+/// noticed.
 pub const ESCAPE_TIMEOUT: u64 = 50;
-/// Milliseconds that Return and Tab wait for more of a paste.
+/// Milliseconds for which Return and Tab wait for more of a paste.
 pub const ENTER_TIMEOUT: u64 = 30;
-/// Milliseconds after which a bracketed paste whose end got lost is over.
+/// Milliseconds after which a bracketed paste whose end was lost is over.
 pub const PASTE_TIMEOUT: u64 = 2_000;
 
-/// Milliseconds of silence after which a sequence or a report that was begun is over: its end got
-/// lost.
+/// Milliseconds of silence after which an incomplete sequence or report is over, because its end
+/// was lost.
 const CUT_TIMEOUT: u64 = 300;
-/// Milliseconds after which a report's string is over at its next pause (of [`ENTER_TIMEOUT`],
-/// which a terminal does not make): who types on must be heard again.
+/// Milliseconds after which the string of a report ends at its next pause (of [`ENTER_TIMEOUT`],
+/// which terminals do not make), so that a user who keeps typing is heard again.
 const STRING_TIMEOUT: u64 = 1_000;
 
-/// Numbers that a sequence may have; further ones are left out.
+/// Largest number of parameters in a sequence; further ones are ignored.
 const NUMBERS: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     #[default]
     Plain,
-    /// Esc; whether one came before it.
+    /// Esc; true if another Esc came before it.
     Escape(bool),
-    /// `Esc [` …, or `Esc O` …
+    /// Sequence `Esc [` … or `Esc O` …
     Sequence(Sequence),
-    /// `Esc [ [`: one more byte is a function key of the Linux console.
+    /// Sequence `Esc [ [`: one more byte gives a function key of the Linux console.
     Function,
-    /// A report that is a string.
+    /// Report in the form of a string.
     Report(Report),
-    /// `Esc [ M`: so many bytes that tell what the mouse did.
+    /// Mouse report `Esc [ M`: number of bytes still to come.
     Mouse(u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Report {
     begun: u64,
-    /// The last one was Esc, which may begin the end.
+    /// True if the last byte was Esc, which may begin the end of the string.
     escape: bool,
 }
 
@@ -61,18 +61,17 @@ struct Report {
 struct Sequence {
     numbers: [u32; NUMBERS],
     count: usize,
-    /// `Esc O` instead of `Esc [`.
+    /// True for `Esc O` instead of `Esc [`.
     short: bool,
-    /// An Esc before it, which is how some terminals say Alt.
+    /// True if an Esc came before it, which some terminals send for Alt.
     alt: bool,
-    /// It has bytes that no key has, such as `?`: an answer of the terminal.
+    /// True if it has bytes that no key has, such as `?`: an answer of the terminal.
     private: bool,
 }
 
 impl Sequence {
-    /// Tells whether it is no key but tells something of the terminal (xterm's "Control Sequences";
-    /// ECMA-48, 8.3): modes, attributes, its state and size, who has the focus, the mouse as rxvt
-    /// tells it.
+    /// Returns true if it is a report rather than a key (xterm's "Control Sequences"; ECMA-48,
+    /// 8.3): modes, attributes, state and size of the terminal, focus, rxvt's mouse reports.
     fn is_report(&self, last: u8) -> bool {
         self.private
             || !self.short
@@ -86,30 +85,30 @@ impl Sequence {
     }
 }
 
-/// Turns bytes into keys. Time is in milliseconds on any clock.
+/// Decoder from bytes to keys. Times are in milliseconds of any clock.
 ///
-/// A shell hands over all bytes that are there with [`Keys::byte`], and calls [`Keys::idle`]
-/// whenever there are none: that order tells a lone Esc from a sequence even where a shell looks
-/// only once in a while.
+/// Shells pass all available bytes to [`Keys::byte`], and call [`Keys::idle`] whenever there are
+/// none: this order distinguishes a lone Esc from a sequence even if a shell polls rarely.
 #[derive(Debug, Default)]
 pub struct Keys {
     state: State,
-    /// When the last byte came.
+    /// Arrival time of the last byte.
     last: u64,
-    /// True if the last byte was a carriage return: a line feed right behind it is no second key.
+    /// True if the last byte was a carriage return: a line feed directly after it is not another
+    /// key.
     returned: bool,
     utf8: Utf8,
-    /// Return or Tab, which may be a paste's: its key, and what it is as text.
+    /// Return or Tab that may belong to a paste: its key, and its meaning as text.
     held: Option<(Key, Key)>,
-    /// Inside of a bracketed paste.
+    /// True inside of a bracketed paste.
     pasting: bool,
     pace: Pace,
-    /// Where the cursor is: a terminal's answer to [`crate::ansi::ASK_WIDTH`].
+    /// Cursor position: a terminal's answer to [`crate::ansi::ASK_WIDTH`].
     place: Option<(usize, usize)>,
 }
 
 impl Keys {
-    /// No key begun.
+    /// A decoder without pending bytes.
     pub const fn new() -> Keys {
         Keys {
             state: State::Plain,
@@ -123,12 +122,12 @@ impl Keys {
         }
     }
 
-    /// The column and the row that a terminal has told since the last time, counted from 1.
+    /// Takes the column and the row last reported by the terminal, counted from 1.
     pub fn place(&mut self) -> Option<(usize, usize)> {
         self.place.take()
     }
 
-    /// Takes a byte that came at `now`.
+    /// Handles a byte that arrived at `now`.
     pub fn byte(&mut self, byte: u8, now: u64) -> Given {
         let waited = now.saturating_sub(self.last);
         self.last = now;
@@ -146,7 +145,7 @@ impl Keys {
         if self.state == State::Plain && self.utf8.left == 0 {
             self.pace.count(now);
         }
-        // A key waited, and here is what follows it: fast enough for a paste?
+        // A key waited, and the next byte has arrived: fast enough for a paste?
         let fast = self.pace.is_fast();
         let held = self
             .held
@@ -163,8 +162,8 @@ impl Keys {
     fn decode(&mut self, byte: u8) -> Given {
         match self.state {
             State::Plain => self.plain(byte),
-            // What is pasted is text: an Esc in it is dropped, and only the mark of its end is
-            // looked for.
+            // Pasted input is text: an Esc in it is dropped, and only the mark of its end is
+            // recognised.
             State::Escape(_) if self.pasting && byte != b'[' => {
                 self.state = State::Plain;
                 self.plain(byte)
@@ -193,8 +192,7 @@ impl Keys {
                 _ => {
                     self.state = State::Plain;
                     let first = twice.then_some(Key::Escape);
-                    // Alt and a letter outside of ASCII: its bytes follow, and the letter is what
-                    // is meant.
+                    // Alt with a letter outside of ASCII: its bytes follow, and the letter counts.
                     if byte >= 0x80 {
                         let mut keys = self.plain(byte);
                         return given(first, keys.next());
@@ -222,7 +220,7 @@ impl Keys {
         }
     }
 
-    /// A byte of a report's string, which nobody reads.
+    /// Handles a byte of a report's string, which is ignored.
     fn report(&mut self, mut report: Report, byte: u8) -> Given {
         self.state = State::Plain;
         match byte {
@@ -261,7 +259,7 @@ impl Keys {
             b'[' if !sequence.short && sequence.count == 0 && !sequence.private => {
                 self.state = State::Function;
             }
-            // rxvt ends a sequence with $, which is no last byte by ECMA-48.
+            // rxvt ends a sequence with $, which is not a final byte in ECMA-48.
             b'$' if !sequence.private && sequence.count == 1 => {
                 return self.finish(sequence, byte);
             }
@@ -281,7 +279,7 @@ impl Keys {
     }
 
     fn finish(&mut self, sequence: Sequence, last: u8) -> Given {
-        // An answer (CPR), which is no key; of the first row it would be F3 with others held down.
+        // A cursor position report, not a key; for the first row it would be F3 with modifiers.
         let Sequence {
             numbers: [row, column, _],
             count: 2,
@@ -301,7 +299,7 @@ impl Keys {
 
     fn key(&mut self, sequence: &Sequence, last: u8) -> Given {
         if sequence.is_report(last) {
-            // An Esc before it was a key of its own.
+            // The Esc before it was a separate key.
             return given(sequence.alt.then_some(Key::Escape), None);
         }
         let key = meaning(sequence, last);
@@ -325,7 +323,7 @@ impl Keys {
                 Piece::Part => given(None, None),
                 Piece::Whole(letter) => given(Some(typed(letter)), None),
                 Piece::Broken => given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), None),
-                // What was begun is broken, and this byte is another character's.
+                // The character that was begun is broken, and this byte begins another.
                 Piece::BrokenBefore => {
                     let mut keys = self.plain(byte);
                     given(Some(Key::Char(char::REPLACEMENT_CHARACTER)), keys.next())
@@ -354,7 +352,7 @@ impl Keys {
         given(Some(key), None)
     }
 
-    /// Says that nothing more has come until `now`.
+    /// Handles a pause: no more bytes have arrived until `now`.
     pub fn idle(&mut self, now: u64) -> Given {
         self.pace.rest(now);
         let waited = now.saturating_sub(self.last);
@@ -399,13 +397,13 @@ impl Keys {
         given(None, None)
     }
 
-    /// Tells whether something is held back until [`Keys::idle`] says that nothing follows.
+    /// Returns true if something is held back until [`Keys::idle`] reports that nothing follows.
     pub fn is_waiting(&self) -> bool {
         self.held.is_some() || self.pasting || self.state != State::Plain
     }
 }
 
-/// The key of a character that came in several bytes.
+/// Key of a character of several bytes.
 fn typed(letter: char) -> Key {
     // C1 control characters.
     if letter.is_control() {
@@ -415,7 +413,7 @@ fn typed(letter: char) -> Key {
     }
 }
 
-/// The key that a whole sequence stands for.
+/// Key of a complete sequence.
 fn meaning(sequence: &Sequence, last: u8) -> Key {
     let [first, second, third] = sequence.numbers;
     let mut modifiers = Modifiers::from_number(if sequence.count > 1 { second } else { 1 });
@@ -476,7 +474,7 @@ mod tests {
     use super::*;
     use crate::keys::Key::*;
 
-    /// The keys of bytes that come one every `gap` milliseconds, and after them nothing.
+    /// Keys decoded from bytes that arrive every `gap` milliseconds, followed by silence.
     fn every(gap: u64, bytes: &[u8]) -> Vec<Key> {
         let mut keys = Keys::new();
         let mut out = Vec::new();
@@ -520,11 +518,11 @@ mod tests {
         assert_eq!(keys.byte(0x1b, 5).next(), None);
         assert_eq!(keys.idle(5 + ESCAPE_TIMEOUT - 1).next(), None);
         assert!(keys.idle(5 + ESCAPE_TIMEOUT).eq([Escape]));
-        // A sequence of which the rest comes later than that, but before the shell looked again.
+        // A sequence whose rest arrives later than that, but before the shell polls again.
         assert_eq!(keys.byte(0x1b, 100).next(), None);
         assert_eq!(keys.byte(b'[', 400).next(), None);
         assert!(keys.byte(b'A', 800).eq([Up]));
-        // Half a sequence is a key that nobody knows, and the next one is whole again.
+        // Half a sequence is an unknown key, and the next one is complete again.
         assert_eq!(keys.byte(0x1b, 900).next(), None);
         assert_eq!(keys.byte(b'[', 900).next(), None);
         assert!(keys.idle(1000).eq([Other]));
@@ -658,7 +656,7 @@ mod tests {
             "^private\x1b\\",
             "Xstring\x07",
         ] {
-            // In pieces that come when they like, between keys, behind an Esc of its own.
+            // In pieces at any time, between keys, and after a separate Esc.
             for gap in [0, 3, 40] {
                 let bytes = format!("\x1b{report}");
                 assert_eq!(every(gap, bytes.as_bytes()), [], "{report:?}");
@@ -702,13 +700,12 @@ mod tests {
                 }
             }
         }
-        // Whoever types on without a rest is heard after a second; a terminal's long report never
-        // is.
+        // Continuous typing is recognised after a second; a terminal's long report never is.
         let hands = every(100, format!("\x1b]0;{}", "x".repeat(30)).as_bytes());
         assert!((20..24).contains(&hands.len()), "{}", hands.len());
         let flood = every(0, format!("\x1b]0;{}", "x".repeat(5000)).as_bytes());
         assert_eq!(flood, []);
-        // Its end may come late, in two pieces.
+        // Its end may arrive late, in two pieces.
         let mut keys = Keys::new();
         let mut out: Vec<Key> = Vec::new();
         for (bytes, now) in [(&b"\x1b]11;rgb:0\x1b"[..], 5), (b"\\a", 70)] {
@@ -716,7 +713,7 @@ mod tests {
             out.extend(bytes.iter().flat_map(|&byte| keys.byte(byte, now)));
         }
         assert_eq!(out, [Char('a')]);
-        // What is pasted is text, whatever is in it.
+        // Pasted input is text, whatever it contains.
         assert_eq!(
             typed(b"\x1b[200~a\x03b\x1bc\x1b[Ad\x1b]e\x7f\x1b[201~f"),
             [
@@ -812,7 +809,7 @@ mod tests {
         let keys = every(60, b"yes\rno\t\r\r\rmore\r");
         assert_eq!(keys.iter().filter(|&&key| key == Enter).count(), 5);
         assert!(keys.contains(&Tab) && !keys.contains(&Newline));
-        // What a script sends: the last key is one, however fast.
+        // Input from a script: the last key counts as a key, however fast.
         assert_eq!(every(0, b"/temp\t").last(), Some(&Tab));
         assert_eq!(every(0, b"/temp 1\r").last(), Some(&Enter));
         // A key held down, and arrows too.

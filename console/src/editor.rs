@@ -1,9 +1,8 @@
-//! A line editor as a state machine: keys go in, and what happened comes out. What it looks like is
-//! [`crate::view`]'s.
+//! Line editor as a state machine: keys go in, events come out. [`crate::view`] lays it out.
 //!
-//! The keys are those of GNU readline where that has one for the purpose. A text of several lines
-//! is made with a trailing `\`, with Alt-Enter, or by pasting. The cursor stands between grapheme
-//! clusters: an accent of its own or a joined emoji is one step.
+//! Key bindings are those of GNU readline if it has one for the purpose. A text gets several lines
+//! by a trailing `\`, by Alt-Enter, or by pasting. The cursor stands between grapheme clusters: a
+//! combining accent or a joined emoji is one step.
 
 use alloc::string::String;
 use core::ops::Range;
@@ -12,59 +11,59 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use crate::{history::History, keys::Key};
 
-/// What a key did.
+/// Result of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditorEvent {
     /// Nothing to see.
     Nothing,
     /// The text or the cursor changed.
     Redraw,
-    /// The key cannot do more, or the text is as long as it may be: worth a bell.
+    /// The key cannot do more, or the text has its largest length; the shell should ring the bell.
     Refused,
-    /// Return: the whole text. The editor is empty again.
+    /// Return: the whole text. The editor is then empty.
     Submitted(String),
-    /// Ctrl-C. What was typed is gone from the line, but Ctrl-Y brings it back.
+    /// Ctrl-C: the text was removed, but Ctrl-Y brings it back.
     Interrupted,
     /// Ctrl-D on an empty line.
     EndOfInput,
     /// Tab: see [`crate::complete`].
     CompleteWanted,
-    /// Ctrl-L: the screen is to be cleared, and the line shown again.
+    /// Ctrl-L: the screen should be cleared, and the line shown again.
     ClearScreen,
-    /// A key that is not the editor's: Esc, a page up or down, one that nobody knows.
+    /// The key is not handled by the editor: Esc, page up or down, an unknown key.
     NotMine(Key),
 }
 
-/// Bytes of a text unless it is set: 64 KiB are more than any context of a small model holds.
+/// Default of the largest text in bytes: more than the context of any small model.
 pub const LONGEST: usize = 64 << 10;
 
-/// The text that is being typed.
+/// Line editor with the text being typed.
 #[derive(Debug, Clone)]
 pub struct Editor {
     text: String,
-    /// Where the cursor is, in bytes: always between two clusters.
+    /// Cursor as an offset in bytes, always between two clusters.
     cursor: usize,
     longest: usize,
     history: History,
-    /// The entry of the history that is shown, and what was typed before.
+    /// Index of the history entry that is shown, and the text typed before.
     recalled: Option<(usize, String)>,
-    /// Ctrl-R: what is looked for.
+    /// State of a search with Ctrl-R.
     search: Option<Search>,
-    /// What Ctrl-Y brings back.
+    /// Text that Ctrl-Y inserts.
     killed: String,
-    /// True if the last key killed: the next one adds to it.
+    /// True if the last key deleted text for Ctrl-Y: the next one adds to it.
     killing: bool,
     pasting: bool,
 }
 
-/// Looking for what was typed before.
+/// Search in the history.
 #[derive(Debug, Clone, Default)]
 struct Search {
-    /// The part of it.
+    /// Text to search for.
     part: String,
-    /// The entry that is shown.
+    /// Entry that is shown.
     index: Option<usize>,
-    /// The line before, and its cursor.
+    /// Line before the search, and its cursor.
     before: (String, usize),
 }
 
@@ -75,7 +74,7 @@ impl Default for Editor {
 }
 
 impl Editor {
-    /// An empty line that may grow to `longest` bytes, with what was typed before.
+    /// Creates an empty line that may grow to `longest` bytes, with a history.
     pub const fn new(longest: usize, history: History) -> Editor {
         Editor {
             text: String::new(),
@@ -90,32 +89,32 @@ impl Editor {
         }
     }
 
-    /// The text as it is.
+    /// Current text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where the cursor is, in bytes of the text.
+    /// Cursor as an offset in the text, in bytes.
     pub fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// The part of a line that is looked for, while one is.
+    /// Text being searched for, during a search.
     pub fn searched(&self) -> Option<&str> {
         self.search.as_ref().map(|search| &search.part[..])
     }
 
-    /// The history, for a file.
+    /// The history, to be saved.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// The history, to add to.
+    /// The history, to be added to.
     pub fn history_mut(&mut self) -> &mut History {
         &mut self.history
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn press(&mut self, key: Key) -> EditorEvent {
         let killing = core::mem::take(&mut self.killing);
         if let Some(search) = self.search.take()
@@ -134,7 +133,7 @@ impl Editor {
                 self.pasting = false;
                 EditorEvent::Nothing
             }
-            // What else a paste contains is no command.
+            // Other control characters in a paste are not commands.
             Key::Enter if self.pasting => self.insert_letter('\n'),
             Key::Tab if self.pasting => self.insert_letter('\t'),
             Key::Ctrl('c') => {
@@ -171,7 +170,7 @@ impl Editor {
             }
             Key::Ctrl('u') => {
                 let start = self.line().start;
-                // At a line's beginning: what parts it from the line before.
+                // At the beginning of a line: the line break before it.
                 let start = if start == self.cursor {
                     self.before(start)
                 } else {
@@ -197,8 +196,8 @@ impl Editor {
         }
     }
 
-    /// Puts a text in the line's place, with the cursor at its end: `/retry` with changes, an
-    /// opening that is suggested.
+    /// Replaces the line, with the cursor at its end: for `/retry` with changes, or a suggested
+    /// opening.
     pub fn set_text(&mut self, text: &str) {
         self.text.clear();
         self.cursor = 0;
@@ -207,8 +206,8 @@ impl Editor {
         let _ = self.insert(text);
     }
 
-    /// Replaces a part of the text, which the cursor then stands behind; whether it fitted. A range
-    /// that is none of this text's changes nothing.
+    /// Replaces a part of the text, and puts the cursor behind it. Returns true if it fitted. An
+    /// invalid range changes nothing.
     pub fn replace(&mut self, range: Range<usize>, with: &str) -> bool {
         let fits = |len: usize| len <= self.longest;
         if self.text.get(range.clone()).is_none()
@@ -234,7 +233,7 @@ impl Editor {
         }
     }
 
-    /// Inserts what fits of a text, without control characters; whether that was all.
+    /// Inserts as much of a text as fits, without control characters. Returns true if that was all.
     fn insert(&mut self, text: &str) -> bool {
         let mut whole = true;
         let room = self.longest.saturating_sub(self.text.len());
@@ -254,8 +253,7 @@ impl Editor {
         whole
     }
 
-    /// The next place from `at` on where a cursor may stand: what was typed may have joined its
-    /// neighbour.
+    /// Next valid cursor position from `at` on: typed characters may have joined their neighbours.
     fn boundary(&self, at: usize) -> usize {
         let mut cursor = GraphemeCursor::new(at, self.text.len(), true);
         match cursor.is_boundary(&self.text, 0) {
@@ -264,7 +262,7 @@ impl Editor {
         }
     }
 
-    /// The place one cluster before `at`; 0 at the beginning.
+    /// Position one cluster before `at`; 0 at the beginning.
     fn before(&self, at: usize) -> usize {
         let mut cursor = GraphemeCursor::new(at, self.text.len(), true);
         cursor
@@ -274,7 +272,7 @@ impl Editor {
             .unwrap_or(0)
     }
 
-    /// The place one cluster behind `at`; the text's length at its end.
+    /// Position one cluster behind `at`; the length of the text at its end.
     fn after(&self, at: usize) -> usize {
         let mut cursor = GraphemeCursor::new(at, self.text.len(), true);
         cursor
@@ -297,12 +295,12 @@ impl Editor {
             return EditorEvent::Refused;
         }
         self.text.replace_range(range.clone(), "");
-        // What is left and right of it may be one cluster now.
+        // The characters left and right of it may form one cluster now.
         self.cursor = self.boundary(range.start);
         EditorEvent::Redraw
     }
 
-    /// Deletes, and keeps it for Ctrl-Y.
+    /// Deletes a range, and keeps it for Ctrl-Y.
     fn kill(&mut self, range: Range<usize>, more: bool) -> EditorEvent {
         self.killing = true;
         if range.is_empty() {
@@ -332,7 +330,7 @@ impl Editor {
         EditorEvent::Redraw
     }
 
-    /// The line of the text that the cursor is in, without its break.
+    /// Range of the line that contains the cursor, without its line break.
     fn line(&self) -> Range<usize> {
         let start = self.text[..self.cursor].rfind('\n').map_or(0, |at| at + 1);
         let end = self.text[self.cursor..].find('\n');
@@ -363,7 +361,7 @@ impl Editor {
         self.text.len()
     }
 
-    /// As [`Self::word_before`], with words of anything but blanks.
+    /// Like [`Self::word_before`], with words of any non-blank characters.
     fn blank_word_before(&self) -> usize {
         let before = &self.text[..self.cursor];
         let word = before.trim_end();
@@ -395,7 +393,7 @@ impl Editor {
         EditorEvent::Submitted(text)
     }
 
-    /// Tells whether an entry of the history is shown as it is.
+    /// Returns true if an unchanged entry of the history is shown.
     fn shows_entry(&self) -> bool {
         let shown = self
             .recalled
@@ -428,7 +426,7 @@ impl Editor {
         EditorEvent::Redraw
     }
 
-    /// The place so many clusters into a line, or its end.
+    /// Position this many clusters into a line, or its end.
     fn column(&self, line: Range<usize>, column: usize) -> usize {
         let mut places = self.text[line.clone()].grapheme_indices(true);
         places
@@ -466,8 +464,8 @@ impl Editor {
         EditorEvent::Redraw
     }
 
-    /// A key while something is looked for; `None`: the line that was found is taken, and the key
-    /// is about it.
+    /// Handles a key during a search; `None` if the search is over with the line found, and the key
+    /// still has to be handled.
     fn look_for(&mut self, mut search: Search, key: Key) -> Option<EditorEvent> {
         let mut below = search.index.map_or(self.history.len(), |index| index + 1);
         match key {
@@ -541,7 +539,7 @@ mod tests {
     use super::*;
     use EditorEvent::*;
 
-    /// Types a text; `|` is where the cursor goes.
+    /// Creates an editor with this text and the cursor at `|`.
     fn with(marked: &str) -> Editor {
         let mut editor = Editor::default();
         let at = marked.find('|').unwrap();
@@ -584,7 +582,7 @@ mod tests {
         );
         assert_eq!(press(&[Key::Char('ü')]), found("Über uns|", "ü", Redraw));
         assert_eq!(press(&[Key::Escape]), ("x|".into(), None, Redraw));
-        // Any other key takes what was found.
+        // Any other key accepts the line that was found.
         let taken = press(&[Key::Ctrl('r'), t, Key::Home]);
         assert_eq!(taken, ("|/temp 2".into(), None, Redraw));
         let said = press(&[Key::Ctrl('r'), t, t, Key::Enter]);
@@ -593,7 +591,7 @@ mod tests {
         assert_eq!(gone, ("|".into(), None, Interrupted));
     }
 
-    /// What is shown after these keys.
+    /// Text shown after these keys.
     fn after(marked: &str, keys: &[Key]) -> String {
         let mut editor = with(marked);
         for &key in keys {
@@ -655,7 +653,7 @@ mod tests {
             ("🇩🇪🇫🇷|", Left, "🇩🇪|🇫🇷"),
             ("日本|語", Backspace, "日|語"),
             ("e|", Char('\u{301}'), "e\u{301}|"),
-            // A mark that joins what is right of the cursor takes the cursor with it.
+            // A mark that joins the character right of the cursor moves the cursor along.
             ("|\u{301}", Char('e'), "e\u{301}|"),
             ("a|b", Char('\u{7}'), "a|b"),
             ("a|b", Escape, "a|b"),

@@ -1,9 +1,9 @@
-//! Names of conversations' files, such as any FAT volume takes them.
+//! File names of conversations, valid on any FAT volume.
 //!
-//! A file is called `NAME.JSL` (JSON Lines). A name of up to eight letters, digits, `-` and `_` is
-//! written in capitals, so that a volume needs no long name for it (8.3: what every firmware writes
-//! without fail); others keep their spelling and get a long name. Files that get no name from their
-//! user are `CHAT0001.JSL`, `CHAT0002.JSL`, and so on. While a file is being written its name ends
+//! Files are named `NAME.JSL` (JSON Lines). Names of up to eight letters, digits, `-` and `_` are
+//! written in capitals, so that the volume needs no long name (8.3 names, which every firmware
+//! writes correctly); others keep their spelling and get a long name. Files that the user gives no
+//! name are `CHAT0001.JSL`, `CHAT0002.JSL`, and so on. While a file is being written, its name ends
 //! in `.TMP`.
 
 use alloc::{
@@ -13,19 +13,19 @@ use alloc::{
 
 use crate::width::is_plain;
 
-/// How files of conversations end.
+/// File extension of conversations.
 pub const EXTENSION: &str = ".JSL";
-/// How they may end too, since other programs like it better.
+/// Alternative extension, which other programs use.
 const LONG_EXTENSION: &str = ".jsonl";
-/// Characters of a name without its extension.
+/// Longest name without its extension, in characters.
 const LONGEST: usize = 64;
-/// Names of devices, which DOS and Windows keep for themselves.
+/// Names of devices, reserved by DOS and Windows.
 const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
 
-/// The file's name that a user's `name` stands for.
+/// File name for a user's `name`.
 ///
 /// # Errors
-/// A sentence: what of the name cannot be.
+/// A sentence that says why the name is not possible.
 pub fn of(name: &str) -> Result<String, String> {
     let name = name.trim();
     let (stem, extension) = split(name);
@@ -38,28 +38,26 @@ pub fn of(name: &str) -> Result<String, String> {
         .find(|&letter| !is_plain(letter) || letter.is_control() || "/\\:*?\"<>|".contains(letter))
     {
         return refuse(format!(
-            "it holds {letter:?}; use letters, digits, blanks, - and _"
+            "it contains {letter:?}; use letters, digits, spaces, - and _"
         ));
     }
     let count = stem.chars().count();
     if count > LONGEST {
-        return refuse(format!("it has {count} characters; {LONGEST} are the most"));
+        return refuse(format!("it has {count} characters, more than {LONGEST}"));
     }
     if stem.starts_with('.') || stem.ends_with(['.', ' ']) {
-        return refuse("it begins or ends with a point or a blank; leave that out".to_string());
+        return refuse("it begins or ends with a dot or a space; remove it".to_string());
     }
     // UEFI's file names are UCS-2.
     if stem.chars().any(|letter| u32::from(letter) > 0xffff) {
-        return refuse(
-            "it holds a character that UEFI has no code for; leave that out".to_string(),
-        );
+        return refuse("it contains a character that UEFI cannot represent; remove it".to_string());
     }
     let device = stem.split('.').next().unwrap_or_default().trim_end();
     let numbered = device.len() == 4 && (is(device.get(..3), "COM") || is(device.get(..3), "LPT"));
     if DEVICES.iter().any(|name| is(Some(device), name))
         || numbered && device.ends_with(|last: char| last.is_ascii_digit())
     {
-        return refuse("Windows keeps it for a device; choose another".to_string());
+        return refuse("Windows reserves it for a device; choose another".to_string());
     }
     let short = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     if count <= 8 && stem.chars().all(short) && is(Some(extension), EXTENSION) {
@@ -72,7 +70,7 @@ fn is(text: Option<&str>, name: &str) -> bool {
     text.is_some_and(|text| text.eq_ignore_ascii_case(name))
 }
 
-/// Name and extension; [`EXTENSION`] where there is none of ours.
+/// Splits into name and extension; the extension is [`EXTENSION`] unless it is one of ours.
 fn split(name: &str) -> (&str, &str) {
     for extension in [EXTENSION, LONG_EXTENSION] {
         let at = name.len().saturating_sub(extension.len());
@@ -83,7 +81,7 @@ fn split(name: &str) -> (&str, &str) {
     (name, EXTENSION)
 }
 
-/// Tells whether a file's name is a conversation's.
+/// Returns true if a file name is that of a conversation.
 pub fn is_conversation(name: &str) -> bool {
     [EXTENSION, LONG_EXTENSION].iter().any(|extension| {
         let at = name.len().saturating_sub(extension.len());
@@ -91,13 +89,12 @@ pub fn is_conversation(name: &str) -> bool {
     })
 }
 
-/// Tells whether two names are one file's on FAT.
+/// Returns true if two names are the same on FAT.
 pub fn is_same(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-/// A name for a conversation that was given none: the number behind the highest of the files that
-/// are there.
+/// Name for a conversation without one: the number after the highest of the existing files.
 pub fn next<'a>(there: impl Iterator<Item = &'a str> + Clone) -> String {
     let numbered = |number: u32| format!("CHAT{number:04}{EXTENSION}");
     let highest = there
@@ -121,7 +118,7 @@ pub fn next<'a>(there: impl Iterator<Item = &'a str> + Clone) -> String {
     numbered(free.unwrap_or(number))
 }
 
-/// The name under which a file is written before it takes its own: whole, or not at all.
+/// Temporary name while a file is written, so that it appears complete or not at all.
 pub fn temporary(name: &str) -> String {
     let stem = name.rfind('.').map_or(name, |at| &name[..at]);
     format!("{stem}.TMP")
@@ -149,23 +146,23 @@ mod tests {
         ] {
             assert_eq!(of(name).as_deref(), Ok(want), "{name}");
             assert!(is_conversation(want));
-            // A file's own name stands for itself.
+            // A file name denotes itself.
             assert_eq!(of(want).as_deref(), Ok(want));
         }
         for (name, words) in [
             ("", "nothing before its extension"),
             (".jsl", "nothing before its extension"),
-            ("a/b", "it holds '/'"),
-            ("..\\x", "it holds '\\\\'"),
-            ("a\nb", "it holds '\\n'"),
-            ("what?", "it holds '?'"),
-            (".hidden", "begins or ends with a point"),
-            ("end.", "begins or ends with a point"),
-            ("x .jsl", "begins or ends with a point or a blank"),
+            ("a/b", "it contains '/'"),
+            ("..\\x", "it contains '\\\\'"),
+            ("a\nb", "it contains '\\n'"),
+            ("what?", "it contains '?'"),
+            (".hidden", "begins or ends with a dot"),
+            ("end.", "begins or ends with a dot"),
+            ("x .jsl", "begins or ends with a dot or a space"),
             ("nul", "a device"),
             ("Con.x", "a device"),
             ("COM1", "a device"),
-            ("🙂", "no code for"),
+            ("🙂", "cannot represent"),
         ] {
             let error = of(name).unwrap_err();
             assert!(error.contains(words), "{name}: {error}");

@@ -1,81 +1,81 @@
-//! What is shown, whatever it is shown on: a text that grows at its end, and below it what is being
-//! typed, chosen or waited for.
+//! Fronts, which show the session: text that grows at its end, and below it the input line, a menu
+//! or the progress.
 //!
-//! A [`Front`] is one place that shows it: [`crate::terminal`] (a serial line, a terminal), a
-//! firmware's text console, a full screen of cells. Several may show the same at once; each breaks
-//! lines by its own width. None of them reads keys or waits.
+//! A [`Front`] is one output: [`crate::terminal`] (a serial line, a terminal), a firmware's text
+//! console, a full screen of cells. Several may show the same at once; each wraps lines at its own
+//! width. None of them reads keys or waits.
 
 use alloc::{string::String, vec::Vec};
 
 use crate::{keys::Key, status::Status, view::Prompt, width};
 
-/// What a piece of the growing text is.
+/// Kind of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// The program's name, once.
+    /// Name of the program, shown once.
     Title,
-    /// What the program says.
+    /// Message of the program.
     Info,
-    /// The name of a value that follows.
+    /// Label of a value that follows.
     Name,
-    /// What did not go as wished.
+    /// Warning.
     Warning,
-    /// What went wrong.
+    /// Error message.
     Error,
-    /// What the person said.
+    /// Message of the user.
     User,
-    /// What the model thought.
+    /// Reasoning of the model.
     Thought,
-    /// What the model said.
+    /// Answer of the model.
     Answer,
-    /// How long it took.
+    /// Statistics of a reply.
     Summary,
 }
 
-/// What stands below the text.
+/// Content below the text.
 #[derive(Debug, Clone, Copy)]
 pub enum Bottom<'a> {
     /// Nothing.
     Nothing,
-    /// A line being typed; `cursor` is in bytes of `text`.
+    /// Input line; `cursor` is in bytes of `text`.
     Line {
-        /// Before it.
+        /// Prompt before the text.
         prompt: Prompt<'a>,
-        /// What was typed.
+        /// Text typed so far.
         text: &'a str,
-        /// Where the next character goes.
+        /// Position of the next character.
         cursor: usize,
     },
-    /// How far a reply is.
+    /// Progress of a reply.
     Status(&'a Status),
-    /// How far something else is: one line.
+    /// Progress of something else, in one line.
     Note(&'a str),
-    /// Something to choose from.
+    /// Menu.
     Menu(&'a Menu),
 }
 
-/// What stands below the text, kept by who shows it again later.
+/// Owned version of [`Bottom`], for showing it again later.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Below {
-    /// [`Bottom::Nothing`].
+    /// See [`Bottom::Nothing`].
     #[default]
     Nothing,
-    /// [`Bottom::Line`].
+    /// See [`Bottom::Line`].
     Line {
-        /// The prompt before the first line.
+        /// Prompt before the first line.
         first: String,
-        /// The prompt before the others.
+        /// Prompt before the other lines.
         more: String,
-        /// What was typed.
+        /// Text typed so far.
         text: String,
-        /// Where the next character goes, in bytes.
+        /// Position of the next character, in bytes.
         cursor: usize,
     },
-    /// [`Bottom::Status`].
+    /// See [`Bottom::Status`].
     Status(Status),
-    /// [`Bottom::Note`].
+    /// See [`Bottom::Note`].
     Note(String),
-    /// [`Bottom::Menu`].
+    /// See [`Bottom::Menu`].
     Menu(Menu),
 }
 
@@ -101,7 +101,7 @@ impl From<Bottom<'_>> for Below {
 }
 
 impl Below {
-    /// The same, to be shown.
+    /// Borrows the content, to be shown.
     pub fn bottom(&self) -> Bottom<'_> {
         match self {
             Below::Nothing => Bottom::Nothing,
@@ -122,21 +122,21 @@ impl Below {
     }
 }
 
-/// A list to choose from.
+/// Menu.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Menu {
-    /// What it is about.
+    /// Title.
     pub title: String,
-    /// What there is: one at least.
+    /// Rows, at least one.
     pub rows: Vec<MenuRow>,
-    /// The row that Return takes.
+    /// Index of the row that Return chooses.
     pub selected: usize,
-    /// What the keys do, and how long there is.
+    /// Explanation of the keys, and the time that is left.
     pub note: String,
 }
 
 impl Menu {
-    /// How wide each column of its rows is.
+    /// Width of each column of the rows.
     pub fn widths(&self) -> Vec<usize> {
         let cells = self.rows.iter().map(|row| row.cells.len()).max();
         let widest = |i: usize| {
@@ -147,58 +147,57 @@ impl Menu {
     }
 }
 
-/// A row of a list.
+/// Row of a menu.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MenuRow {
-    /// Name first, then what is told of it: columns.
+    /// Columns: the name, then its description.
     pub cells: Vec<String>,
-    /// True if it cannot be taken; the last cell says why.
+    /// True if it cannot be chosen; the last cell says why.
     pub grey: bool,
 }
 
-/// What a status bar tells all the time.
+/// Content of the status bar, which is always shown.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Gauge<'a> {
-    /// The model's name.
+    /// Name of the model.
     pub model: &'a str,
     /// Positions of the context in use, and all.
     pub context: (usize, usize),
-    /// Tokens a second since the last time; `None` while nothing is being said.
+    /// Tokens per second since the last update; `None` while nothing is generated.
     pub rate: Option<f32>,
 }
 
-/// A place that shows it.
+/// Output of a session.
 pub trait Front {
-    /// Puts text at the end. It may end in the middle of a word, which may be held back until it is
-    /// whole: until a blank or a line's end follows, or [`Front::bottom`] is called.
+    /// Appends text. It may end within a word, which may be held back until it is complete: until a
+    /// space or a line end follows, or [`Front::bottom`] is called.
     fn show(&mut self, style: Style, text: &str);
 
-    /// Puts a text at the end that is laid out for a number of columns, such as a table; it ends
-    /// with a line's end.
+    /// Appends text that is laid out for a number of columns, such as a table; it ends with a line
+    /// end.
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String);
 
-    /// Shows this below the text, in place of what stood there. A line of the text that is not
-    /// ended is ended for a line or a menu; a status may wait.
+    /// Replaces the content below the text. For a line or a menu, an unfinished line of the text is
+    /// ended; a status may wait.
     fn bottom(&mut self, bottom: Bottom<'_>);
 
-    /// The line being typed stays where it is, as part of the text.
+    /// Keeps the input line as part of the text.
     fn keep_line(&mut self);
 
-    /// What was typed for later, while a reply comes: shown where there is a place for it beside
-    /// the text.
+    /// Shows text typed ahead during a reply, if there is a place for it.
     fn waiting(&mut self, _text: &str) {}
 
-    /// What the status bar tells, where there is one.
+    /// Updates the status bar, if there is one.
     fn gauge(&mut self, _gauge: &Gauge<'_>) {}
 
-    /// Moves through what was shown before (page up, page down). Whether it could.
+    /// Scrolls through earlier text (page up, page down). Returns true if it could.
     fn scroll(&mut self, _key: Key) -> bool {
         false
     }
 
-    /// A key could not be taken.
+    /// Signals that a key could not be handled.
     fn bell(&mut self) {}
 
-    /// Empties the screen; what stands below the text stays.
+    /// Empties the screen, except for what is below the text.
     fn clear(&mut self);
 }

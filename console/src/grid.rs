@@ -1,5 +1,5 @@
-//! The line being typed on a console with absolute places: UEFI's text output, or cells that
-//! somebody draws.
+//! Input line on a console with absolute positions: UEFI's text output, or cells drawn by a
+//! program.
 
 use crate::{
     view::{Row, View, change},
@@ -8,32 +8,31 @@ use crate::{
 
 /// A console of rows and columns, both counted from 0.
 pub trait CellScreen {
-    /// Columns and rows.
+    /// Number of columns and rows.
     fn size(&self) -> (usize, usize);
 
-    /// Puts the cursor to a place.
+    /// Moves the cursor.
     fn move_to(&mut self, column: usize, row: usize);
 
-    /// Writes text at the cursor, which moves on; it holds no control characters and ends before
-    /// the last column.
+    /// Writes text at the cursor; it contains no control characters and ends before the last
+    /// column.
     fn write(&mut self, text: &str, prompt: bool);
 
-    /// Moves everything up by one row; the last row is empty then. (UEFI: a line feed in the last
-    /// row.)
+    /// Scrolls up by one row; the last row is then empty. (UEFI: a line feed in the last row.)
     fn scroll(&mut self);
 }
 
-/// What is on the console of the line being typed.
+/// Input line as shown on the console.
 #[derive(Debug)]
 pub struct Grid {
     shown: View,
-    /// The console's row that the line begins in.
+    /// Row of the console in which the line begins.
     start: usize,
     top: usize,
 }
 
 impl Grid {
-    /// Nothing yet; the line is to begin in the console's row `start`, which is empty.
+    /// An empty line, to begin in row `start` of the console, which must be empty.
     pub const fn new(start: usize) -> Grid {
         Grid {
             shown: View {
@@ -46,12 +45,12 @@ impl Grid {
         }
     }
 
-    /// The console's row that the line begins in: it goes up when the console scrolls.
+    /// Row of the console in which the line begins; it decreases when the console scrolls.
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// Brings the console from what it shows to `view`.
+    /// Updates the console to show `view`.
     pub fn draw(&mut self, mut view: View, screen: &mut dyn CellScreen) {
         let (_, height) = screen.size();
         view.cut(&mut self.top, height);
@@ -69,7 +68,8 @@ impl Grid {
                 let mut column = change.column;
                 screen.move_to(column, self.start + i);
                 for cell in cells {
-                    // A console that shows one column of two leaves what was there.
+                    // A console that shows only one of two columns leaves the old contents in the
+                    // other.
                     if cell.columns == 2 || width::is_doubtful(cell.text) {
                         screen.write(&"  "[..cell.columns], cell.prompt);
                         screen.move_to(column, self.start + i);
@@ -90,14 +90,14 @@ impl Grid {
         self.shown = view;
     }
 
-    /// Takes the line off the console, and puts the cursor to where it began.
+    /// Removes the line from the console, and moves the cursor to its beginning.
     pub fn hide(&mut self, screen: &mut dyn CellScreen) {
         let start = self.start;
         self.draw(View::default_row(), screen);
         *self = Grid::new(start);
     }
 
-    /// Leaves the line on the console, and puts the cursor to the beginning of the row below.
+    /// Leaves the line on the console, and moves the cursor to the beginning of the row below.
     pub fn leave(&mut self, screen: &mut dyn CellScreen) {
         let (_, height) = screen.size();
         let mut below = self.start + self.shown.rows.len();

@@ -1,15 +1,15 @@
-//! Lines that were typed before: a bounded list, and the same as lines of a file.
+//! History of typed lines: a bounded list that can be saved as lines of a file.
 
 use alloc::{
     collections::VecDeque,
     string::{String, ToString},
 };
 
-/// The latest lines, oldest first; never the same one twice in a row, never an empty one.
+/// Latest lines, oldest first; no empty ones and no repetitions in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     entries: VecDeque<String>,
-    /// Bytes of all entries.
+    /// Total length of all entries in bytes.
     len: usize,
     most_entries: usize,
     most_bytes: usize,
@@ -22,7 +22,8 @@ impl Default for History {
 }
 
 impl History {
-    /// An empty history that keeps at most so many lines and bytes; the oldest go first.
+    /// Creates an empty history with limits for the number of lines and of bytes; the oldest lines
+    /// are dropped first.
     pub const fn new(most_entries: usize, most_bytes: usize) -> History {
         History {
             entries: VecDeque::new(),
@@ -32,8 +33,8 @@ impl History {
         }
     }
 
-    /// Adds a line, unless it is blank, the same as the last one, or longer than all of the history
-    /// may be.
+    /// Adds a line, unless it is blank, equal to the last one, or longer than the whole history may
+    /// be.
     pub fn push(&mut self, line: &str) {
         let same = self.entries.back().is_some_and(|last| last == line);
         if line.trim().is_empty() || same || line.len() > self.most_bytes {
@@ -49,23 +50,23 @@ impl History {
         }
     }
 
-    /// How many lines there are.
+    /// Number of lines.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Tells whether there is none.
+    /// Returns true if there are no lines.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// A line, 0 being the oldest.
+    /// Line by index, the oldest being 0.
     pub fn get(&self, index: usize) -> Option<&str> {
         self.entries.get(index).map(String::as_str)
     }
 
-    /// The history as text, one line an entry: a line break inside of an entry is written `\n`, a
-    /// backslash `\\`.
+    /// Formats the history as text, one line per entry: a line break within an entry is written
+    /// `\n`, a backslash `\\`.
     pub fn to_lines(&self) -> String {
         let mut out = String::new();
         for entry in &self.entries {
@@ -81,8 +82,7 @@ impl History {
         out
     }
 
-    /// Adds the entries of a text that [`History::to_lines`] made, or that an editor changed: no
-    /// text is refused.
+    /// Adds the entries of a text made by [`History::to_lines`]; any text is accepted.
     pub fn add_lines(&mut self, text: &str) {
         for line in text.trim_start_matches('\u{feff}').lines() {
             let mut entry = String::new();

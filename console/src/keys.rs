@@ -1,18 +1,18 @@
-//! Keys as both shells see them, whatever they come from: [`crate::decoder`] makes them of bytes,
-//! [`crate::layout`] of a firmware's keys.
+//! Keys as both shells see them, whatever their source: [`crate::decoder`] decodes them from bytes,
+//! [`crate::layout`] from a firmware's keys.
 
-/// A key, or a piece of pasted text.
+/// Key, or piece of pasted text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// A character; of control characters only the tab, from a paste.
+    /// A character; the only control character is the tab, from a paste.
     Char(char),
     /// Return.
     Enter,
     /// A line break within the text: pasted, or Alt-Enter.
     Newline,
-    /// The key that deletes to the left.
+    /// Deletes to the left.
     Backspace,
-    /// The key that deletes to the right.
+    /// Deletes to the right.
     Delete,
     /// Cursor left.
     Left,
@@ -26,13 +26,13 @@ pub enum Key {
     WordLeft,
     /// Ctrl-Right, Alt-F.
     WordRight,
-    /// Alt-Backspace, Ctrl-Backspace where it can be told.
+    /// Alt-Backspace, Ctrl-Backspace if it can be distinguished.
     DeleteWordLeft,
     /// Alt-D, Ctrl-Delete.
     DeleteWordRight,
-    /// To the line's beginning.
+    /// Moves to the beginning of the line.
     Home,
-    /// To the line's end.
+    /// Moves to the end of the line.
     End,
     /// A page up.
     PageUp,
@@ -42,34 +42,34 @@ pub enum Key {
     Tab,
     /// Shift-Tab.
     BackTab,
-    /// Ctrl and a letter, which is lower case.
+    /// Ctrl with a letter, which is lower case.
     Ctrl(char),
     /// Esc.
     Escape,
-    /// A terminal says that what follows was pasted.
+    /// The terminal reports that what follows was pasted.
     PasteBegin,
-    /// … and that this was all.
+    /// The terminal reports the end of the paste.
     PasteEnd,
-    /// Any other key: F1, Insert, sequences that nobody knows.
+    /// Any other key: F1, Insert, unknown sequences.
     Other,
 }
 
-/// What was held down with a key. Firmware's `SimpleTextInputEx` tells it; a terminal tells it by
+/// Modifier keys held down. Firmware's `SimpleTextInputEx` reports them; a terminal reports them by
 /// numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Modifiers {
-    /// Shift. Characters come with it applied.
+    /// Shift. It is already applied to characters.
     pub shift: bool,
     /// Ctrl.
     pub ctrl: bool,
     /// The left Alt key, or Meta.
     pub alt: bool,
-    /// The right Alt key, which gives characters of its own on most layouts.
+    /// The right Alt key, which produces further characters on most layouts.
     pub alt_gr: bool,
 }
 
 impl Modifiers {
-    /// From the number in a terminal's sequence: 1 and a bit for each (xterm, "PC-Style Function
+    /// Decodes the number in a terminal's sequence: 1 and a bit for each (xterm, "PC-Style Function
     /// Keys").
     pub(crate) fn from_number(number: u32) -> Modifiers {
         let bits = number.saturating_sub(1);
@@ -83,7 +83,7 @@ impl Modifiers {
 }
 
 impl Key {
-    /// The key of a character as firmware and terminals give it: control characters are keys too.
+    /// Key of a character from firmware or a terminal: control characters are keys too.
     pub fn from_char(letter: char) -> Key {
         match letter {
             '\r' | '\n' => Key::Enter,
@@ -97,7 +97,7 @@ impl Key {
         }
     }
 
-    /// The key that this one is while `modifiers` are held down.
+    /// This key with `modifiers` held down.
     pub fn with(self, modifiers: Modifiers) -> Key {
         let Modifiers {
             shift, ctrl, alt, ..
@@ -122,7 +122,7 @@ impl Key {
     }
 }
 
-/// One or two keys, or none: what a byte can complete.
+/// Keys completed by a byte: none, one or two.
 pub type Given = core::iter::Flatten<core::array::IntoIter<Option<Key>, 2>>;
 
 pub(crate) fn given(first: Option<Key>, second: Option<Key>) -> Given {

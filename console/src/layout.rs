@@ -1,33 +1,34 @@
-//! Keyboards of other countries: firmware reports the characters of a US keyboard, whatever is
-//! printed on the keys.
+//! Keyboard layouts: firmware reports the characters of a US keyboard, whatever is printed on the
+//! keys.
 //!
-//! The tables say what Windows' layouts of these names print on each key. Where they differ: the
-//! key between left Shift and Z (`<>` on the continent, `\|` in Britain) is reported by firmware as
-//! the one next to Return (`\|` in the US; EDK2's USB driver has both so), hence AltGr with the
-//! keys of a US `,` and `.` gives `<` and `>` on the continent, and with that of `\` what the
-//! missing key has besides. Characters of the numeric keypad cannot be told from those of the main
-//! keys: `/` there is taken for the other one.
+//! The tables contain what Windows' layouts of these names print on each key. One key differs:
+//! firmware reports the key between left Shift and Z (`<>` on the continent, `\|` in Britain) as
+//! the one next to Return (`\|` in the US; EDK2's USB driver reports both so). Hence AltGr with the
+//! keys of a US `,` and `.` gives `<` and `>` on the continent, and with that of `\` the other
+//! characters of the missing key. Characters of the numeric keypad cannot be distinguished from
+//! those of the main keys: `/` there is taken for the other one.
 
 use crate::keys::{Given, Key, Modifiers, given};
 
-/// The keys of a US keyboard, row by row, and the same with Shift.
+/// Keys of a US keyboard, row by row, without and with Shift.
 const US: [&str; 2] = [
     "`1234567890-=qwertyuiop[]\\asdfghjkl;'zxcvbnm,./",
     "~!@#$%^&*()_+QWERTYUIOP{}|ASDFGHJKL:\"ZXCVBNM<>?",
 ];
 
-/// What is printed on the keys of a country's keyboard.
+/// Characters on the keys of a country's keyboard.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KeyboardLayout {
-    /// The name in `keyboard = "…"`.
+    /// Name for `keyboard = "…"`.
     pub name: &'static str,
-    /// The keys in the order of [`US`], without and with Shift.
+    /// Keys in the order of [`US`], without and with Shift.
     rows: [&'static str; 2],
-    /// With AltGr: pairs of a US character (with Shift, if it is one of those) and what it becomes.
+    /// Characters with AltGr: pairs of a US character (with Shift, if it is one of those) and the
+    /// result.
     alt_gr: &'static [(char, char)],
-    /// Those of `rows` that wait for a letter.
+    /// Dead keys among `rows`.
     dead: &'static str,
-    /// Those of `alt_gr` that do.
+    /// Dead keys among `alt_gr`.
     dead_alt_gr: &'static str,
 }
 
@@ -167,7 +168,7 @@ pub static LAYOUTS: [KeyboardLayout; 6] = [
     },
 ];
 
-/// Each dead key: letters, and what they become with it.
+/// Compositions of each dead key: letters, and the results.
 const COMPOSED: [(char, &str, &str); 5] = [
     ('´', "aeiouycnszlrAEIOUYCNSZLR", "áéíóúýćńśźĺŕÁÉÍÓÚÝĆŃŚŹĹŔ"),
     ('`', "aeiounAEIOUN", "àèìòùǹÀÈÌÒÙǸ"),
@@ -177,14 +178,15 @@ const COMPOSED: [(char, &str, &str); 5] = [
 ];
 
 impl KeyboardLayout {
-    /// The layout of this name, in any case.
+    /// Finds the layout of this name, ignoring case.
     pub fn by_name(name: &str) -> Option<&'static KeyboardLayout> {
         LAYOUTS
             .iter()
             .find(|layout| layout.name.eq_ignore_ascii_case(name))
     }
 
-    /// What is printed where a US keyboard has `letter`, and whether it waits for a letter.
+    /// Character printed on the key that has `letter` on a US keyboard, and whether it is a dead
+    /// key.
     fn printed(&self, letter: char, alt_gr: bool) -> (char, bool) {
         if alt_gr {
             let entry = self.alt_gr.iter().find(|(us, _)| *us == letter);
@@ -202,7 +204,7 @@ impl KeyboardLayout {
     }
 }
 
-/// A keyboard of a layout, with the accent that waits for its letter.
+/// State of a keyboard: its layout, and a dead key waiting for its letter.
 #[derive(Debug)]
 pub struct TypingState {
     layout: &'static KeyboardLayout,
@@ -218,8 +220,8 @@ impl TypingState {
         }
     }
 
-    /// The keys that the firmware's key means, while `modifiers` are held down. Keys from a serial
-    /// line do not belong here.
+    /// Translates a key of the firmware with `modifiers` held down. Not for keys from a serial
+    /// line.
     pub fn press(&mut self, key: Key, mut modifiers: Modifiers) -> Given {
         // Windows' other way to say AltGr, and some firmware's.
         if modifiers.ctrl && modifiers.alt {
@@ -249,7 +251,7 @@ impl TypingState {
                 };
                 given(Some(Key::Char(printed).with(control)), None)
             }
-            // Takes the accent back, which nobody has seen yet.
+            // Removes the accent, which is not visible yet.
             Key::Backspace if self.accent.take().is_some() => given(None, None),
             _ => {
                 self.accent = None;
@@ -301,7 +303,7 @@ mod tests {
         alt_gr: true,
     };
 
-    /// What comes of US characters; those behind a `~` … are pressed with AltGr.
+    /// Text that results from US characters with modifiers.
     fn typed(name: &str, keys: &[(&str, Modifiers)]) -> String {
         let mut keyboard = TypingState::new(KeyboardLayout::by_name(name).unwrap());
         let mut out = String::new();
@@ -383,7 +385,7 @@ mod tests {
         assert_eq!(plain("de", "Yo;'[ &*( -_?/"), "Zoöäü /() ß?_-");
         assert_eq!(plain("de", "Grune Gr[-e"), "Grune Grüße");
         assert_eq!(alt_gr("de", "qe7890-]\\m,."), "@€{[]}\\~|µ<>");
-        // ´ and ` stand on one key, ^ on another.
+        // ´ and ` are on one key, ^ on another.
         assert_eq!(plain("de", "=a=E+u`o"), "áÉùô");
         assert_eq!(plain("de", "= == ` ++"), "´´ ^`");
         assert_eq!(plain("de", "=x=1`+a"), "´x´1^à");
@@ -439,7 +441,7 @@ mod tests {
         assert_eq!(press(Key::Char('='), none), []);
         assert_eq!(press(Key::Left, ctrl), [Key::WordLeft]);
         assert_eq!(press(Key::Char('a'), none), [Key::Char('a')]);
-        // Ctrl-Z by what is printed.
+        // Ctrl-Z by the printed letter.
         assert_eq!(press(Key::Ctrl('y'), none), [Key::Ctrl('z')]);
         assert_eq!(press(Key::Char('y'), ctrl), [Key::Ctrl('z')]);
         assert_eq!(press(Key::Char('f'), alt), [Key::WordRight]);

@@ -1,4 +1,4 @@
-//! What a person types and sees, for both shells: it knows neither firmware nor terminal nor model.
+//! Input and output of a session, for both shells, independent of firmware, terminals and models.
 //!
 //! ```text
 //!  bytes ─► decoder::Keys ┐
@@ -7,8 +7,8 @@
 //!   └─► layout::TypingState             └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
 //! ```
 //!
-//! Nothing in here waits, prints or reads a clock: a shell hands in keys and milliseconds and shows
-//! the text that comes out.
+//! Nothing in here waits, prints or reads a clock: a shell passes in keys and milliseconds, and
+//! shows the text that comes out.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ pub mod view;
 pub mod width;
 pub mod wrap;
 
-/// Random numbers for tests: the same each time (Knuth's MMIX constants).
+/// Deterministic random numbers for tests (Knuth's MMIX constants).
 #[cfg(test)]
 pub(crate) fn random(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;

@@ -1,7 +1,7 @@
-//! Whether keys come from hands or from a paste, told by time.
+//! Detection of pastes by the speed of keys, for inputs that do not mark them.
 
-/// How fast keys come: a bucket that each key fills by [`Pace::KEY`] and that time empties. Time in
-/// which nobody looked is credit, since keys that came then came one by one.
+/// Speed of keys, as a leaky bucket: each key adds [`Pace::KEY`], and time empties it. Time between
+/// two polls counts as credit, because keys that arrived meanwhile arrived one by one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
     level: i64,
@@ -9,30 +9,30 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Milliseconds a key: fifty keys a second are more than hands, and a held key, give.
+    /// Milliseconds per key: neither hands nor key repeat exceed fifty keys a second.
     const KEY: i64 = 20;
-    /// Three keys at once may be a hand's.
+    /// Level that three simultaneous keys reach, which hands can produce.
     const FULL: i64 = 3 * Pace::KEY;
 
-    /// No key yet.
+    /// No keys yet.
     pub const fn new() -> Pace {
         Pace { level: 0, last: 0 }
     }
 
-    /// Time went by.
+    /// Accounts for the time until `now`.
     fn pass(&mut self, now: u64) {
         let gone = i64::try_from(now.saturating_sub(self.last)).unwrap_or(i64::MAX);
         self.last = now;
         self.level = self.level.max(0) - gone;
     }
 
-    /// Nothing is there: no credit for what comes from now on.
+    /// Notes that no key is pending: keys that come later get no credit for the time before.
     pub fn rest(&mut self, now: u64) {
         self.pass(now);
         self.level = self.level.max(0);
     }
 
-    /// A key came.
+    /// Counts a key.
     pub fn count(&mut self, now: u64) {
         // Bytes of one look at the line bring no new credit.
         if now > self.last {
@@ -41,7 +41,7 @@ impl Pace {
         self.level = self.level.saturating_add(Pace::KEY);
     }
 
-    /// Tells whether keys come faster than hands make them.
+    /// Returns true if keys arrive faster than hands can type.
     pub fn is_fast(&self) -> bool {
         self.level > Pace::FULL
     }

@@ -1,4 +1,4 @@
-//! Settings of a conversation, shown and changed by commands.
+//! Commands that show and change settings of a conversation.
 
 use alloc::{
     format,
@@ -10,8 +10,8 @@ use llama2_settings::{Defaults, Overrides, Param};
 
 use crate::{commands::Command, config::quoted};
 
-/// Does what a command says about the settings that are in force, and tells how things are now;
-/// `None` if the command is about something else.
+/// Applies a command to the settings. Returns a description of the result; `None` if the command is
+/// about something else.
 pub fn apply(settings: &mut Overrides, command: &Command) -> Option<String> {
     let Command::Setting { param, to } = command else {
         return None;
@@ -20,14 +20,14 @@ pub fn apply(settings: &mut Overrides, command: &Command) -> Option<String> {
         if let Err(most) = settings.add(*param, value.clone()) {
             let (command, what) = (param.spec().commands[0], list(*param));
             return Some(format!(
-                "{most} {what} are the most: /{command} off removes them"
+                "no more than {most} {what} are allowed: /{command} off removes them"
             ));
         }
     }
     Some(said(settings, *param))
 }
 
-/// The elements of a list.
+/// Name of the elements of a list.
 fn list(param: Param) -> &'static str {
     match param {
         Param::Stop => "texts to stop at",
@@ -35,7 +35,7 @@ fn list(param: Param) -> &'static str {
     }
 }
 
-/// A setting in words.
+/// Description of a setting.
 fn said(settings: &Overrides, param: Param) -> String {
     let spec = param.spec();
     let number = |param: Param| match (settings.number(param), param.spec().defaults) {
@@ -105,7 +105,7 @@ mod tests {
         let mut settings = Overrides::default();
         for (line, said) in [
             ("/temp", "temperature 0.8"),
-            ("/temp 0", "temperature 0 (the likeliest token each time)"),
+            ("/temp 0", "temperature 0 (the most likely token each time)"),
             ("/top_p 1", "top_p 1 (keeps all)"),
             ("/top_p 0.9", "top_p 0.9"),
             ("/top_k 0", "top_k 0 (keeps all)"),
@@ -163,7 +163,7 @@ mod tests {
                 },
             );
         }
-        let most = "64 texts to stop at are the most: /stop off removes them";
+        let most = "no more than 64 texts to stop at are allowed: /stop off removes them";
         assert_eq!(last.as_deref(), Some(most));
         assert_eq!(settings.texts(Param::Stop).map(Vec::len), Some(64));
     }

@@ -1,4 +1,4 @@
-//! One line while the model reads and writes, and one when it is done.
+//! Status line during a reply, and summary line after it.
 
 use alloc::{
     format,
@@ -7,44 +7,44 @@ use alloc::{
 
 use crate::width;
 
-/// What goes on.
+/// Phase of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The prompt is read.
+    /// The prompt is processed.
     Prefill {
-        /// Its tokens that have been passed.
+        /// Tokens processed so far.
         done: usize,
-        /// All of them.
+        /// Tokens of the prompt.
         total: usize,
     },
-    /// Thoughts that nobody sees are made.
+    /// Hidden reasoning is generated.
     Thinking {
-        /// Tokens so far.
+        /// Tokens generated so far.
         tokens: usize,
     },
-    /// The reply is made.
+    /// The reply is generated.
     Decode {
-        /// Tokens so far.
+        /// Tokens generated so far.
         tokens: usize,
     },
 }
 
-/// How far a reply is.
+/// Progress of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// What goes on.
+    /// Current phase.
     pub phase: Phase,
-    /// Microseconds since this phase began.
+    /// Duration of this phase, in microseconds.
     pub microseconds: u64,
     /// Positions of the context in use, and all.
     pub context: (usize, usize),
 }
 
-/// Columns of the progress bar.
+/// Width of the progress bar, in columns.
 const BAR: usize = 20;
 
 impl Status {
-    /// The line, shorter than `width` columns; what matters least is left out first.
+    /// Formats the line, shorter than `width` columns; less important parts are left out first.
     pub fn line(&self, width: usize) -> String {
         let (used, all) = self.context;
         let context = format!("context {used} / {all}");
@@ -73,34 +73,34 @@ impl Status {
     }
 }
 
-/// Why a reply ended.
+/// Reason for the end of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The model said so, or a stop string came.
+    /// The model ended it, or a stop string was found.
     Own,
-    /// A key.
+    /// The user stopped it with a key.
     Stopped,
-    /// `/max`.
+    /// The limit of `/max` was reached.
     Limit,
     /// The context is full.
     Full,
 }
 
-/// A reply that is done.
+/// Statistics of a finished reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Tokens of the reply, thoughts among them, and microseconds from the first to the last.
+    /// Tokens of the reply, including reasoning, and microseconds from the first to the last.
     pub decode: (usize, u64),
     /// Microseconds from the question to the first token.
     pub first: u64,
     /// Positions of the context in use, and all.
     pub context: (usize, usize),
-    /// Why it ended.
+    /// Reason for the end.
     pub end: End,
 }
 
 impl Summary {
-    /// The line, shorter than `width` columns.
+    /// Formats the line, shorter than `width` columns.
     pub fn line(&self, width: usize) -> String {
         let (tokens, microseconds) = self.decode;
         // Between the first and the last there is one fewer.
@@ -125,8 +125,8 @@ impl Summary {
     }
 }
 
-/// Parts that are not empty, in a row. Those of `expendable` go, the first first, until it is
-/// shorter than `width`; then it is cut.
+/// Joins the parts that are not empty. Those of `expendable` are removed, in their order, until the
+/// line is shorter than `width`; then it is cut.
 fn fitting(parts: &[&str], expendable: &[usize], width: usize) -> String {
     for gone in 0..=expendable.len() {
         let mut line = String::new();
@@ -161,7 +161,7 @@ fn count(tokens: usize) -> String {
     }
 }
 
-/// Tokens a second; empty where nothing can be said yet.
+/// Tokens per second; empty if it is not known yet.
 fn rate(tokens: usize, microseconds: u64) -> String {
     if tokens == 0 || microseconds == 0 {
         return String::new();

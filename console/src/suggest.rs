@@ -1,8 +1,8 @@
-//! "Did you mean": the name that a mistyped one was probably meant to be.
+//! "Did you mean": the name that was probably meant by a mistyped one.
 
 use alloc::vec::Vec;
 
-/// The nearest of `names` to what was `typed`, if it is near enough to be worth a question.
+/// Finds the nearest of `names` to `typed`, if it is near enough to be worth suggesting.
 pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (name, distance) = names
         .map(|name| (name, distance(typed, name)))
@@ -11,10 +11,11 @@ pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<
     (distance <= len.max(3) / 2 && distance < len).then_some(name)
 }
 
-/// Letters to insert, take away, change, or swap with their neighbour to make `b` of `a`, case
-/// aside (Damerau 1964, in the simple form where no letter is touched twice).
+/// Edit distance: number of letters to insert, delete, replace or swap with their neighbours to
+/// turn `a` into `b`, ignoring case (Damerau 1964, in the simple form in which no letter is edited
+/// twice).
 pub fn distance(a: &str, b: &str) -> usize {
-    // A name of a hundred letters is near to none of ours.
+    // A name of a hundred letters resembles none of ours.
     let letters = |text: &str| -> Vec<char> { text.chars().take(100).collect() };
     let (a, b) = (letters(a), letters(b));
     let same = |a: char, b: char| a.eq_ignore_ascii_case(&b);

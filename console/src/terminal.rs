@@ -1,5 +1,4 @@
-//! A [`Front`] on a terminal behind a wire: text at its end, the line being typed below it, in as
-//! few bytes as will do.
+//! A [`Front`] on a terminal behind a byte stream: text, and the input line below it, in few bytes.
 
 use alloc::{
     format,
@@ -15,29 +14,29 @@ use crate::{
     wrap::Wrap,
 };
 
-/// Nothing before a text.
+/// Empty prompt.
 const NO_PROMPT: Prompt<'static> = Prompt {
     first: "",
     more: "",
 };
 
-/// A terminal. What is to be sent collects in it until [`Terminal::take`].
+/// Terminal output. Bytes to be sent are collected until [`Terminal::take`].
 #[derive(Debug)]
 pub struct Terminal {
     ansi: Ansi,
-    /// Breaks lines between words, where the terminal's width is known for sure.
+    /// Word wrap, if the terminal's width is certain.
     wrap: Option<Wrap>,
     columns: usize,
     /// True if colours are sent.
     colours: bool,
-    /// True if the text's last line is not ended.
+    /// True if the last line of the text has not ended.
     open: bool,
     out: String,
 }
 
 impl Terminal {
-    /// A terminal of this size. Without `colours` only text and what the line being typed needs is
-    /// sent.
+    /// Creates a terminal of this size. Without `colours`, only text and the sequences of the input
+    /// line are sent.
     pub const fn new(columns: usize, rows: usize, colours: bool) -> Terminal {
         Terminal {
             ansi: Ansi::new(rows, colours),
@@ -49,8 +48,8 @@ impl Terminal {
         }
     }
 
-    /// Knows the terminal's size for sure: from now on lines are broken between words. What stands
-    /// below the text is to be shown again.
+    /// Sets the terminal's size, which is now certain: from now on lines are wrapped between words.
+    /// What is below the text has to be shown again.
     pub fn set_size(&mut self, columns: usize, rows: usize) {
         self.ansi.hide_in(columns, &mut self.out);
         self.columns = columns.max(8);
@@ -60,12 +59,12 @@ impl Terminal {
         wrap.set_width(self.columns - 1);
     }
 
-    /// What is to be sent now.
+    /// Takes what is to be sent.
     pub fn take(&mut self) -> String {
         core::mem::take(&mut self.out)
     }
 
-    /// Sends text without laying it out: no line is broken.
+    /// Sends text without wrapping it.
     pub fn unbroken(&mut self, text: &str) {
         self.ansi.hide(&mut self.out);
         self.put(&plain(text));
@@ -108,7 +107,7 @@ impl Terminal {
         self.out.push_str(off);
     }
 
-    /// The word that is held back, and the line's end where there is none.
+    /// Sends the word that is held back, and a line end if there is none.
     fn end_line(&mut self) {
         self.end_word();
         if self.open {
@@ -128,17 +127,17 @@ impl Terminal {
     }
 }
 
-/// A text as terminals may get it, whoever wrote it: see [`is_plain`].
+/// Removes what must not be sent to a terminal from a text of any origin: see [`is_plain`].
 pub fn plain(text: &str) -> String {
     text.chars().filter(|&letter| is_plain(letter)).collect()
 }
 
-/// A text on one line, as names and sentences are: line ends and tabs in it become blanks.
+/// Puts a text such as a name or a sentence on one line: line ends and tabs become spaces.
 pub fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 
-/// Codes before and behind a text (ECMA-48, SGR).
+/// Escape codes before and after a text (ECMA-48, SGR).
 fn colour(style: Style) -> (&'static str, &'static str) {
     match style {
         Style::Title | Style::User => ("\x1b[1m", "\x1b[0m"),
@@ -151,8 +150,8 @@ fn colour(style: Style) -> (&'static str, &'static str) {
     }
 }
 
-/// A menu as lines of text, at most `height` of them, and where the cursor stands in it. What
-/// cannot be taken is in brackets.
+/// Formats a menu as at most `height` lines of text, and returns the cursor's position in it. Rows
+/// that cannot be chosen are in brackets.
 pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) {
     let wide = menu.widths();
     let room = columns.saturating_sub(2);
@@ -163,7 +162,7 @@ pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) 
             false => format!("{}…", width::cut(&line, room.saturating_sub(1))),
         }
     };
-    // Title, note, and a row for whoever shows it.
+    // Title, note, and a row for the caller.
     let seen = height.saturating_sub(3).clamp(1, menu.rows.len().max(1));
     let first = menu.selected.saturating_sub(seen / 2);
     let first = first.min(menu.rows.len().saturating_sub(seen));
@@ -298,7 +297,7 @@ mod tests {
         }
     }
 
-    /// What a terminal of 20 columns shows.
+    /// Rows shown by a terminal of 20 columns.
     fn seen(terminal: &mut Terminal, simulated: &mut Simulated) -> Vec<String> {
         simulated.feed(&terminal.take());
         let mut rows = simulated.seen();

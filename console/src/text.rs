@@ -1,10 +1,10 @@
-//! Text files as editors and shells write them: UTF-8 with or without a byte order mark, UTF-16,
-//! and what Windows puts at their ends.
+//! Text files as written by editors and shells: UTF-8 with or without a byte order mark, UTF-16,
+//! and Windows' additions at the end.
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-/// The bytes without their mark, UTF-16 as UTF-8, and without what some editors put at a file's
-/// end. Other bytes stay as they are.
+/// Removes the byte order mark and what some editors append, and converts UTF-16 to UTF-8. Other
+/// bytes stay as they are.
 fn unmarked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Result<Cow<'_, [u8]>, String> {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -29,10 +29,10 @@ fn unmarked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     Ok(text)
 }
 
-/// The text of a file that must be UTF-8, or UTF-16, which UEFI's and Windows' editors save.
+/// Decodes a file that must be UTF-8 or UTF-16, which UEFI's and Windows' editors write.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// A sentence that says what is wrong, and what to do.
 pub fn decode(bytes: &[u8]) -> Result<String, String> {
     let text = unmarked(bytes)?;
     let text = core::str::from_utf8(&text).map_err(|error| {
@@ -42,11 +42,11 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
     Ok(text.into())
 }
 
-/// A text for a model: what an editor shows of the file. Lines that all end in CR LF, as Windows
-/// has them, end in LF.
+/// Converts a file to a text for a model, as an editor shows it. If all lines end in CR LF, as on
+/// Windows, they then end in LF.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// A sentence that says what is wrong, and what to do.
 pub fn shown(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let text = unmarked(bytes)?;
     let ends = text.iter().filter(|&&byte| byte == b'\n').count();
@@ -64,10 +64,10 @@ pub fn shown(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// A prompt out of a file: one line end at its end, an editor's, is left out.
+/// Converts a file to a prompt: one line end at its end, added by an editor, is removed.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// A sentence that says what is wrong, and what to do.
 pub fn prompt(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = shown(bytes)?;
     if text.ends_with(b"\n") {
@@ -110,7 +110,7 @@ mod tests {
             .concat(),
         ] {
             let read = String::from_utf8(prompt(&file).unwrap()).unwrap();
-            // Mixed line ends are nobody's: they stay.
+            // Mixed line ends belong to no system: they stay.
             let mixed = file.ends_with(b"\r\n\x1a") || file.ends_with(b"\n\0\x1a");
             assert!(
                 read == text || mixed && read.replace('\r', "") == text,

@@ -1,29 +1,29 @@
-//! Characters from bytes of UTF-8 that come one by one; a broken one is told at once.
+//! Decoder of UTF-8 byte by byte; invalid bytes are reported at once.
 
-/// A character of several bytes, half come.
+/// State of a character of several bytes.
 #[derive(Debug, Default)]
 pub struct Utf8 {
     bits: u32,
-    /// Bytes that are missing.
+    /// Number of bytes still missing.
     pub left: u8,
-    /// The smallest that may be written in so many bytes.
+    /// Smallest code point that may be encoded in this many bytes.
     least: u32,
 }
 
-/// What a byte did.
+/// Result of a byte.
 pub enum Piece {
-    /// More of the character is to come.
+    /// The character is not complete yet.
     Part,
-    /// It is whole.
+    /// The character is complete.
     Whole(char),
-    /// No character has this byte.
+    /// The byte is invalid.
     Broken,
-    /// The one before is broken, and this byte begins another: it is to be pushed again.
+    /// The previous character is invalid, and this byte begins another: it must be pushed again.
     BrokenBefore,
 }
 
 impl Utf8 {
-    /// Nothing has come.
+    /// A decoder without pending bytes.
     pub const fn new() -> Utf8 {
         Utf8 {
             bits: 0,
@@ -32,7 +32,7 @@ impl Utf8 {
         }
     }
 
-    /// Takes a byte.
+    /// Handles a byte.
     pub fn push(&mut self, byte: u8) -> Piece {
         if self.left > 0 {
             if byte & 0xc0 != 0x80 {

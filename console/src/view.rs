@@ -1,8 +1,8 @@
-//! What the line being typed looks like: rows of text and a cursor for a given width, and what
-//! changed between two such pictures.
+//! Layout of the input line: rows of text and a cursor for a given width, and the differences
+//! between two layouts.
 //!
-//! No row reaches the last column: terminals and firmware disagree about where the cursor is behind
-//! a full row, and some scroll. [`crate::ansi`] and [`crate::grid`] bring it onto a screen.
+//! No row reaches the last column: terminals and firmware disagree about the cursor behind a full
+//! row, and some scroll. [`crate::ansi`] and [`crate::grid`] draw the rows.
 
 use alloc::{string::String, vec::Vec};
 
@@ -10,32 +10,32 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::width::{self, is_plain};
 
-/// What stands before the text.
+/// Prompts of the input line.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt<'a> {
-    /// Before its first line.
+    /// Prompt of the first line.
     pub first: &'a str,
-    /// Before each further line; not before the rows that a long line goes on in.
+    /// Prompt of each further line; continuation rows of a long line have none.
     pub more: &'a str,
 }
 
-/// A row: some prompt, then some text.
+/// Row: a prompt, then text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
     text: String,
-    /// Bytes of it that are the prompt's.
+    /// Length of the prompt, in bytes.
     prompt: usize,
     columns: usize,
 }
 
-/// A cluster of a row, as it is shown.
+/// Grapheme cluster of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cell<'a> {
-    /// The characters.
+    /// Its characters.
     pub text: &'a str,
-    /// True if it is the prompt's.
+    /// True if it belongs to the prompt.
     pub prompt: bool,
-    /// 1 or 2.
+    /// Width in columns, 1 or 2.
     pub columns: usize,
 }
 
@@ -45,12 +45,12 @@ impl Row {
         &self.text
     }
 
-    /// Columns taken.
+    /// Width in columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Cluster by cluster.
+    /// Iterates over the clusters.
     pub fn cells(&self) -> impl DoubleEndedIterator<Item = Cell<'_>> {
         let (prompt, text) = self.text.split_at(self.prompt);
         let cell = |prompt| {
@@ -70,19 +70,19 @@ impl Row {
     }
 }
 
-/// Rows and the cursor's place in them, both from 0.
+/// Rows, and the cursor's position in them, counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
-    /// One or more.
+    /// Rows, at least one.
     pub rows: Vec<Row>,
-    /// The cursor's row.
+    /// Row of the cursor.
     pub row: usize,
-    /// The cursor's column.
+    /// Column of the cursor.
     pub column: usize,
 }
 
-/// A cluster as it can be shown, and its columns. What has none is shown too, since the cursor
-/// stops at it.
+/// A cluster in a form that can be shown, and its columns. A cluster without width is shown too,
+/// because the cursor stops at it.
 fn shown(cluster: &str) -> (&str, usize) {
     match (cluster, width::cluster(cluster)) {
         ("\t", _) => (" ", 1),
@@ -92,8 +92,7 @@ fn shown(cluster: &str) -> (&str, usize) {
     }
 }
 
-/// Lays a text out for a console that is `width` columns wide (3 at the least). `cursor` is in
-/// bytes of the text.
+/// Lays out a text for a console of `width` columns (at least 3). `cursor` is in bytes of the text.
 pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> View {
     let room = width.max(3) - 1;
     let begin = |prompt: &str| {
@@ -136,8 +135,8 @@ pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> V
 }
 
 impl View {
-    /// Cuts it to `height` rows in which the cursor is. `top` is the first of them: it moves no
-    /// farther than it has to.
+    /// Cuts the layout to `height` rows that contain the cursor. `top`, the first of them, moves no
+    /// farther than necessary.
     pub fn cut(&mut self, top: &mut usize, height: usize) {
         let height = height.max(1);
         let least = (self.row + 1).saturating_sub(height);
@@ -149,19 +148,19 @@ impl View {
     }
 }
 
-/// What of a row has to be written again.
+/// Part of a row that has to be rewritten.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Where it begins.
+    /// Column of its beginning.
     pub column: usize,
-    /// The cells of the new row to write: the first, and how many.
+    /// Cells of the new row to write: index of the first, and their number.
     pub first: usize,
     pub count: usize,
-    /// Columns behind them that are empty now.
+    /// Columns behind them that are now empty.
     pub empty: usize,
 }
 
-/// What is to be done to make `old` look like `new`.
+/// Finds the change that turns `old` into `new`; `None` if they are equal.
 pub(crate) fn change(old: &Row, new: &Row) -> Option<Change> {
     if old == new {
         return None;
@@ -222,8 +221,7 @@ pub(crate) mod tests {
             ("a\tb\u{200b}", 3, 80, &["> a b\u{fffd}"], (0, 5)),
             ("日", 3, 1, &[">日"], (0, 3)),
         ] {
-            // In the narrowest console a prompt leaves one column: the wide character goes on
-            // below.
+            // In the narrowest console a prompt leaves one column: the wide character goes below.
             let want: Vec<&str> = if width == 1 {
                 vec![">", "日"]
             } else {

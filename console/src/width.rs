@@ -1,31 +1,30 @@
-//! How many columns a text takes on a console: Unicode's widths, character by character and cluster
-//! by cluster.
+//! Width of text on a console, in columns: Unicode's widths of characters and clusters.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Columns of a character: two for East Asian wide ones and emoji, none for combining marks and
+/// Width of a character: two for East Asian wide ones and emoji, none for combining marks and
 /// control characters (Unicode Annex 11).
 pub fn letter(letter: char) -> usize {
     letter.width().unwrap_or(0)
 }
 
-/// Columns of a grapheme cluster: 0 to 2. A tab is shown as one space.
+/// Width of a grapheme cluster: 0 to 2. A tab is shown as one space.
 pub fn cluster(cluster: &str) -> usize {
     match cluster {
         "\t" => 1,
         // Terminals give no cluster more than two columns; long ones of Indic scripts would have
-        // more by the sum.
+        // more as a sum.
         _ => cluster.width().min(2),
     }
 }
 
-/// Columns of a text in one row.
+/// Width of a text in one row.
 pub fn text(text: &str) -> usize {
     text.graphemes(true).map(cluster).sum()
 }
 
-/// The beginning of `text` that fits into `columns`, cut between clusters.
+/// Longest prefix of `text` that fits into `columns`, cut between clusters.
 pub fn cut(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     for (at, part) in text.grapheme_indices(true) {
@@ -37,7 +36,7 @@ pub fn cut(text: &str, columns: usize) -> &str {
     text
 }
 
-/// Tells whether consoles may disagree about the columns of this cluster: it joins several
+/// Returns true if consoles may disagree about the width of this cluster: it joins several
 /// characters, or is an emoji or a lone mark.
 pub fn is_doubtful(cluster: &str) -> bool {
     let mut letters = cluster.chars();
@@ -46,11 +45,10 @@ pub fn is_doubtful(cluster: &str) -> bool {
     })
 }
 
-/// True of a character that only shows itself. Control characters but line ends and tabs do more,
-/// and so do the embeddings, overrides and isolates by which a text is shown in another order than
-/// it is in (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks U+200E, U+200F and U+061C
-/// stay: Hebrew and Arabic are written with them, and they turn nothing around but their
-/// neighbours.
+/// Returns true for characters that only show themselves. Control characters except line ends and
+/// tabs do more, and so do the embeddings, overrides and isolates that reorder text for display
+/// (Unicode Annex 9, 2.1 to 2.4; "Trojan Source"). The marks U+200E, U+200F and U+061C are allowed:
+/// Hebrew and Arabic need them, and they affect their neighbours only.
 pub fn is_plain(letter: char) -> bool {
     match letter {
         '\n' | '\t' => true,
@@ -79,7 +77,7 @@ mod tests {
             ("\n", 0),
             ("\u{301}", 0),
         ] {
-            // unicode-width counts a line break as one column; nobody lays one out.
+            // unicode-width counts a line break as one column, but none is ever laid out.
             if cluster != "\n" {
                 assert_eq!(super::cluster(cluster), columns, "{cluster:?}");
             }

@@ -1,11 +1,10 @@
-//! Lines broken between words, for a screen that is written to piece by piece.
+//! Word wrap for text that arrives in pieces.
 
 use alloc::string::String;
 
 use crate::width;
 
-/// Breaks a stream of text into lines of at most `width` columns. The word that is still growing is
-/// held back.
+/// Breaks a stream of text into lines of at most `width` columns. An incomplete word is held back.
 #[derive(Debug)]
 pub struct Wrap {
     width: usize,
@@ -30,7 +29,7 @@ impl Wrap {
         self.width = width.max(1);
     }
 
-    /// Appends to `out` what of `text`, and of the text before, is decided.
+    /// Adds `text`, and appends to `out` what is decided so far.
     pub fn push(&mut self, text: &str, out: &mut String) {
         for letter in text.chars() {
             match letter {
@@ -54,7 +53,7 @@ impl Wrap {
                 }
                 ' ' | '\t' => {
                     self.flush(out);
-                    // A space that does not fit any more is what the line is broken at.
+                    // The line is broken at a space that does not fit.
                     if self.column < self.width {
                         out.push(' ');
                         self.column += 1;
@@ -62,7 +61,7 @@ impl Wrap {
                 }
                 _ => {
                     let columns = width::letter(letter);
-                    // Longer than a line: broken where the line ends.
+                    // Longer than a line: broken at the end of the line.
                     if self.word_width + columns > self.width {
                         self.flush(out);
                     }
@@ -93,7 +92,7 @@ impl Wrap {
 mod tests {
     use super::*;
 
-    /// The text as it comes out, pushed in pieces of `cut` characters.
+    /// Wraps a text that is pushed in pieces of `cut` characters.
     fn wrapped(width: usize, cut: usize, text: &str) -> String {
         let letters: Vec<char> = text.chars().collect();
         let (mut wrap, mut out) = (Wrap::new(width), String::new());
@@ -115,7 +114,7 @@ mod tests {
             (4, "a 0123456789", "a \n0123\n4567\n89"),
             (10, "\n\n  a\n", "\n\n  a\n"),
             (5, "日本語 日本語", "日本\n語 \n日本\n語"),
-            // An accent of its own stays with its letter.
+            // A combining accent stays with its letter.
             (4, "abce\u{301}fg", "abce\u{301}\nfg"),
             (10, "", ""),
         ] {

@@ -1,4 +1,5 @@
-//! Every parameter by every way in and out: what can be set can be saved, loaded and configured.
+//! Every parameter by every input and output: values that can be set can be saved, loaded and
+//! configured.
 
 use llama2_console::{
     commands::{Command, Input, Place, parse},
@@ -11,7 +12,7 @@ use llama2_settings::{
     flags::{self, CommandLine},
 };
 
-/// Words for values at the ends of what is allowed and in between, and words that are refused.
+/// Valid words for values at the limits and in between, and invalid words.
 fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
     let own = |words: &[&str]| {
         words
@@ -52,7 +53,7 @@ fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
     }
 }
 
-/// Value that a flag sets.
+/// Value set by a flag.
 fn by_flag(spec: &Spec, word: &str) -> Result<Overrides, String> {
     let flag = format!("--{}", spec.flags[0]);
     let words = match spec.domain {
@@ -65,7 +66,7 @@ fn by_flag(spec: &Spec, word: &str) -> Result<Overrides, String> {
     }
 }
 
-/// Value that a command sets.
+/// Value set by a command.
 fn by_command(spec: &Spec, word: &str) -> Result<Overrides, String> {
     let line = format!("/{} {word}", spec.commands[0]);
     let Input::Command(command) = parse(&line, Place::Boot)? else {

@@ -1,4 +1,4 @@
-//! Random keys against the slowest editor that one can write.
+//! Random keys, compared with a naive editor.
 
 use llama2_console::{
     editor::{Editor, EditorEvent::*},
@@ -17,7 +17,7 @@ fn random(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-/// The slowest editor: everything from scratch over the list of clusters.
+/// Naive editor: computes everything from scratch over the list of clusters.
 fn naive(text: &str, cursor: usize, key: Key) -> Option<(String, usize)> {
     let clusters: Vec<&str> = text.graphemes(true).collect();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! From bytes on a wire to what a shell is to do: a session by script.
+//! Scripted sessions, from bytes on a wire to events of the shell.
 
 use llama2_console::{
     commands::{Command, Input, Place, parse},
@@ -8,7 +8,7 @@ use llama2_console::{
 };
 use llama2_settings::{Param, ParamValue};
 
-/// A shell that types `bytes`, one every `gap` milliseconds, and waits after each piece.
+/// Simulated shell that receives `bytes`, one every `gap` milliseconds, and waits after each piece.
 struct Session {
     keys: Keys,
     editor: Editor,
@@ -58,7 +58,7 @@ fn a_line_is_edited_recalled_and_understood() {
         session.line(b"helo\x1b[Dl\x1b[F world\r", 80),
         "hello world"
     );
-    // Recalled, its first word taken away, another typed.
+    // Recalled, its first word deleted, another typed.
     assert_eq!(
         session.line(b"\x1b[A\x01\x1bdgoodbye\r", 80),
         "goodbye world"
@@ -106,7 +106,7 @@ fn what_is_typed_during_a_reply_comes_after_it() {
     let mut now = 0;
     let mut stopped = 0;
     for &byte in b"first\rsec\x1bond\x1b[D\x1b[D!\r" {
-        // Passes of 150 ms: Esc is told from the sequences all the same.
+        // Polls every 150 ms: Esc is still distinguished from sequences.
         now += 150;
         let given = keys.byte(byte, now);
         let typed: Vec<Typed> = given.map(|key| ahead.press(key)).collect();

@@ -1,5 +1,4 @@
-//! GGUF version 3, in one file or split into several of a limited size, as llama-gguf-split lays
-//! them out.
+//! Writer of GGUF version 3: one file, or several of a limited size as written by llama-gguf-split.
 
 use alloc::{string::String, vec::Vec};
 
@@ -18,32 +17,32 @@ use llama2_engine::{
     workers::Workers,
 };
 
-/// Bytes that tensors begin at multiples of.
+/// Alignment of tensors in bytes.
 const ALIGNMENT: u64 = 32;
 
-/// Files that a model may be split into.
+/// Largest number of files that a model may be split into.
 pub const MOST_FILES: usize = 1024;
 
-/// What is to be written.
+/// Model to be written, and how.
 pub struct Content<'a> {
-    /// The model.
+    /// Model to read.
     pub checkpoint: &'a Checkpoint,
-    /// The tokenizer of a model that has none in its own file. A GGUF file's own metadata are kept.
+    /// Tokenizer, for a model whose own file has none. A GGUF file's metadata are kept.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// `general.name` of a model that is no GGUF file.
+    /// Value of `general.name`, for a model that is not a GGUF file.
     pub name: &'a str,
     /// Types of the matrices.
     pub mixture: Mixture,
 }
 
-/// Which tensors go into which file.
+/// Distribution of the tensors over files.
 pub struct Plan {
     metadata: Entries,
     files: Vec<Vec<(Tensor, Encoding)>>,
 }
 
 impl Plan {
-    /// Lays `content` out in files of at most `most` bytes, in the order of its tensors: as few as
+    /// Plans files of at most `most` bytes for `content`, in the order of its tensors: as few as
     /// this order allows.
     ///
     /// # Errors
@@ -92,7 +91,7 @@ impl Plan {
         self.files.len()
     }
 
-    /// Bytes of all files' tensors, nearly all that there is to write.
+    /// Bytes of all files' tensors, which is nearly everything to be written.
     pub fn bytes(&self) -> u64 {
         let all = self.files.iter().flatten();
         all.map(|(tensor, encoding)| padded(tensor, *encoding))
@@ -122,8 +121,8 @@ impl Plan {
         Ok(())
     }
 
-    /// All that stands before the tensors. The metadata are the first file's; the others only say
-    /// which ones they are.
+    /// Everything before the tensors. The first file has all metadata; the others only have their
+    /// number.
     fn head(&self, index: usize) -> Vec<u8> {
         let tensors = &self.files[index];
         let mut entries = Entries::default();
@@ -160,24 +159,24 @@ impl Plan {
     }
 }
 
-/// Magic, version and two counts.
+/// Size of magic, version and two counts.
 const HEADER: u64 = 24;
-/// `split.no`, `split.count` and `split.tensors.count`: lengths, keys, types and values.
+/// Size of `split.no`, `split.count` and `split.tensors.count`: lengths, keys, types and values.
 const SPLIT_ENTRIES: u64 = (8 + 8 + 4 + 2) + (8 + 11 + 4 + 2) + (8 + 19 + 4 + 4);
 
-/// Bytes of a tensor's description, two dimensions at most.
+/// Size of a tensor's description, with at most two dimensions.
 fn described_bytes(tensor: &Tensor) -> u64 {
     let name: String = tensor.name();
     8 + name.len() as u64 + 4 + 2 * 8 + 4 + 8
 }
 
-/// Bytes of a tensor, and up to where the next one begins.
+/// Size of a tensor with the padding behind it.
 fn padded(tensor: &Tensor, encoding: Encoding) -> u64 {
     let bytes = encoding.file_bytes(tensor.rows, tensor.cols);
     bytes.unwrap_or(0).next_multiple_of(ALIGNMENT)
 }
 
-/// The metadata of the new model.
+/// Metadata of the new model.
 fn metadata<W>(content: &Content<'_>, source: &mut dyn ByteSource) -> Result<Entries, Error<W>> {
     let mut entries = Entries::default();
     let file_type = content.mixture.number();

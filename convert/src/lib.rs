@@ -1,5 +1,4 @@
-//! Writes a checkpoint anew: as GGUF, in one file or several, or as llama2.c's int8 (v2), whatever
-//! it was.
+//! Converts checkpoints of any format to GGUF, in one file or several, or to llama2.c's int8 (v2).
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -24,47 +23,47 @@ use llama2_engine::{
     units::{Bytes, Grouped},
 };
 
-/// Why a file cannot be written. Shown, it is a sentence without the file's name.
+/// Reason why a file cannot be written. Displays as a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error<W> {
     /// The old file could not be read.
     Read(ReadError),
-    /// The old file's metadata could not be.
+    /// The old file's metadata could not be read.
     Gguf(llama2_engine::gguf::Error),
     /// The new file could not be written.
     Write(W),
-    /// A tensor with numbers that are none, or are infinite.
+    /// A tensor contains NaN or infinity.
     NotFinite {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
     },
-    /// A tensor with numbers that another type has no room for.
+    /// A tensor contains numbers that overflow in the new type.
     Overflow {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// The type.
+        /// New type.
         encoding: Encoding,
     },
-    /// The format has no room for something in the model.
+    /// The format cannot represent something in the model.
     Lacks {
-        /// What it is.
+        /// Description of it.
         what: &'static str,
     },
-    /// A tensor that is larger than a file may be.
+    /// A tensor is larger than a file may be.
     Tensor {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// Bytes of a file with nothing else in it.
+        /// Size of a file with nothing else in it, in bytes.
         bytes: u64,
-        /// Bytes that a file may have.
+        /// Largest size of a file, in bytes.
         most: u64,
     },
-    /// More files than a model may be split into.
+    /// The model would be split into too many files.
     Files {
-        /// How many there would be.
+        /// Number of files.
         files: usize,
     },
-    /// Not enough memory for a few rows.
+    /// There is not enough memory for a few rows.
     OutOfMemory(OutOfMemory),
 }
 
@@ -107,5 +106,5 @@ impl<W: fmt::Display> fmt::Display for Error<W> {
     }
 }
 
-/// What takes the new file's bytes.
+/// Destination of the new file's bytes.
 pub type Sink<'a, W> = &'a mut dyn FnMut(&[u8]) -> Result<(), W>;

@@ -1,24 +1,25 @@
-//! A new GGUF file's metadata: what llama.cpp must know of a llama2.c model and of its vocabulary.
+//! Metadata of new GGUF files: what llama.cpp needs to know about a llama2.c model and its
+//! vocabulary.
 
 use alloc::{format, vec::Vec};
 
 use llama2_engine::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 
-/// Metadata as the file has them.
+/// Metadata entries, as in the file.
 #[derive(Default)]
 pub(crate) struct Entries {
     pub(crate) count: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A length and that many bytes.
+/// Appends a length and that many bytes.
 pub(crate) fn text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text);
 }
 
 impl Entries {
-    /// An entry that is whole.
+    /// Appends a complete entry.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.count += 1;
         self.bytes.extend(bytes);
@@ -31,7 +32,7 @@ impl Entries {
         self.bytes.extend(value);
     }
 
-    /// All of `other`.
+    /// Appends all of `other`.
     pub(crate) fn append(&mut self, other: &Entries) {
         self.count += other.count;
         self.bytes.extend(&other.bytes);
@@ -67,7 +68,7 @@ impl Entries {
     }
 }
 
-/// What llama.cpp must know of the model.
+/// Adds what llama.cpp needs to know about the model.
 pub(crate) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entries) {
     let c = &checkpoint.config;
     entries.text("general.architecture", "llama");
@@ -91,7 +92,7 @@ pub(crate) fn describe(checkpoint: &Checkpoint, name: &str, entries: &mut Entrie
     );
 }
 
-/// llama2.c's vocabulary in SentencePiece's words.
+/// Adds llama2.c's vocabulary as that of a SentencePiece model.
 pub(crate) fn vocabulary(tokenizer: &Tokenizer, entries: &mut Entries) {
     const MARK: &str = "\u{2581}";
     let has_bytes = tokenizer.has_bytes();

@@ -1,4 +1,4 @@
-//! Of which types the matrices of a new file are.
+//! Types of the matrices of a new file.
 
 use llama2_engine::{
     checkpoint::{Role, Tensor},
@@ -6,26 +6,26 @@ use llama2_engine::{
     layout::{Coded, Encoding},
 };
 
-/// Of which types the matrices of a new file are.
+/// Types of the matrices of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mixture {
-    /// All of one.
+    /// The same type for all.
     Pure(Encoding),
-    /// llama.cpp's Q4_K_M: Q4_K, and Q6_K where errors cost most: the classifier, and in half of
-    /// the layers the values and the feed-forward's way back.
+    /// llama.cpp's Q4_K_M: Q4_K, with Q6_K for the most sensitive tensors: the classifier, and in
+    /// half of the layers the value and down projections.
     Q4KM,
-    /// Each of its own, as it is.
+    /// The type that each has already.
     Same,
 }
 
 impl Mixture {
-    /// The type of a tensor: the mixture's, or where a block of it does not divide the rows the
-    /// nearest one that fits, as llama.cpp chooses it.
+    /// Type of a tensor: the mixture's, or, if rows are not a multiple of its block, the nearest
+    /// one that fits, as chosen by llama.cpp.
     pub(crate) fn of(self, tensor: &Tensor, config: &Config) -> Encoding {
         let wanted = match self {
             _ if tensor.role.is_vector() => return Encoding::F32,
             Mixture::Same => match tensor.encoding {
-                // llama2.c's own, which GGUF does not have.
+                // llama2.c's own, which does not exist in GGUF.
                 Encoding::Q8 { .. } => Encoding::Q8_0,
                 encoding => encoding,
             },
@@ -59,7 +59,7 @@ impl Mixture {
             .unwrap_or(Encoding::F16)
     }
 
-    /// `general.file_type` (`enum llama_ftype`); `None`: that of the file.
+    /// Value of `general.file_type` (`enum llama_ftype`); `None` to keep that of the file.
     pub(crate) fn number(self) -> Option<u32> {
         Some(match self {
             Mixture::Pure(Encoding::F32) => 0,

@@ -1,4 +1,4 @@
-//! A tensor's rows from one type to another, some at a time, on every core.
+//! Conversion of a tensor's rows from one type to another, some at a time, on every core.
 
 use alloc::vec::Vec;
 
@@ -13,18 +13,18 @@ use llama2_engine::{
     workers::Workers,
 };
 
-/// Bytes of single precision that are converted at once, for each worker: enough to be worth a
-/// barrier.
+/// Bytes in single precision that each worker converts at a time: enough to make the barrier's cost
+/// negligible.
 const PIECE: usize = 1 << 20;
-/// Bytes that are copied at once.
+/// Bytes that are copied at a time.
 const COPIED: usize = 1 << 20;
 
-/// Converts tensors.
+/// Converter of tensors.
 pub(crate) struct Converter<'a> {
     source: &'a mut dyn ByteSource,
     workers: &'a dyn Workers,
     pool: Pool,
-    /// Rows as they are in the old file, and the scales of llama2.c's int8.
+    /// Rows as in the old file, and the scales of llama2.c's int8.
     bytes: Vec<u8>,
     scales: Vec<u8>,
 }
@@ -40,8 +40,8 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Writes one tensor in `encoding`, all of whose numbers must be finite, before and after. The
-    /// bytes of one that is of this type already stay as they are.
+    /// Writes one tensor in `encoding`. All of its numbers must be finite, before and after. If it
+    /// has this type already, its bytes are copied.
     pub(crate) fn write<W>(
         &mut self,
         tensor: &Tensor,
@@ -60,7 +60,7 @@ impl<'a> Converter<'a> {
         let at_once = PIECE * self.workers.count() / (4 * cols).max(1);
         let at_once = at_once.clamp(1, rows.max(1));
         let mut made = Buffer::<u8>::zeroed(at_once * row_bytes).map_err(Error::OutOfMemory)?;
-        // Those of llama2.c's int8 stand behind all rows.
+        // The scales of llama2.c's int8 are behind all rows.
         let mut scales = Buffer::<u8>::zeroed(rows * row_scales).map_err(Error::OutOfMemory)?;
         for first in (0..rows).step_by(at_once) {
             let count = at_once.min(rows - first);
@@ -121,7 +121,7 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 
-    /// Converts the rows that have been read; each worker takes one after another.
+    /// Converts the rows that were read; each worker takes one after another.
     fn convert(
         &mut self,
         tensor: &Tensor,
@@ -152,7 +152,7 @@ impl<'a> Converter<'a> {
                     factors.clear();
                     quantize::encode(encoding, &numbers, &mut values, &mut factors);
                     let row = rows.start + index;
-                    // Safety: every row is dealt to one worker, and nobody reads before all have
+                    // Safety: every row belongs to one worker, and nothing reads before all have
                     // met.
                     let (to, to_scales) = unsafe {
                         (
@@ -168,7 +168,7 @@ impl<'a> Converter<'a> {
     }
 }
 
-/// Tells whether all numbers in a piece of a part of `tensor` are finite.
+/// Checks that all numbers in a piece of a part of `tensor` are finite.
 fn check<W>(tensor: &Tensor, part: usize, piece: &[u8]) -> Result<(), Error<W>> {
     if tensor.encoding.is_finite(part, piece) {
         return Ok(());
@@ -220,7 +220,7 @@ mod tests {
             };
             let alone = written(&Single);
             assert_eq!(Some(alone.len() as u64), encoding.file_bytes(rows, cols));
-            // Row by row it is what the reference makes of it.
+            // Each row equals the reference's result.
             let (mut values, mut scales) = (Vec::new(), Vec::new());
             for row in file.chunks_exact(4 * cols) {
                 let mut numbers = alloc::vec![0.0; cols];

@@ -1,4 +1,4 @@
-//! llama2.c's int8 (v2), which runq.c reads.
+//! Writer of llama2.c's int8 format (v2), which runq.c reads.
 
 use super::{Error, Sink, rows::Converter};
 use llama2_engine::{
@@ -8,8 +8,9 @@ use llama2_engine::{
     workers::Workers,
 };
 
-/// Writes `checkpoint` as llama2.c's int8 (v2), which runq.c reads. The groups are as long as those
-/// of its `export.py`, or shorter where 64 does not divide the feed-forward layer's width.
+/// Writes `checkpoint` in llama2.c's int8 format (v2), which runq.c reads. Groups have the size of
+/// those of its `export.py`, or a smaller one if 64 does not divide the width of the feed-forward
+/// layer.
 ///
 /// # Errors
 /// [`Error`].

@@ -1,15 +1,15 @@
-//! The ACPI timer, a counter of 3.579545 MHz that every PC has: where it is, and how fast another
-//! counter runs beside it (ACPI specification 6.5, sections 4.8.3.3 and 5.2).
+//! ACPI timer, a counter of 3.579545 MHz that every PC has: its location, and the rate of another
+//! counter measured against it (ACPI specification 6.5, sections 4.8.3.3 and 5.2).
 
-/// Counts of the timer a second.
+/// Frequency of the timer in Hz.
 const FREQUENCY: u128 = 3_579_545;
 
-/// The timer's port, and the bits that it counts with.
+/// Port and width of the timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PmTimer {
-    /// The I/O port that is read, 32 bits at once.
+    /// I/O port, read with 32-bit accesses.
     pub port: u16,
-    /// 24 or 32.
+    /// Number of bits it counts with: 24 or 32.
     pub bits: u32,
 }
 
@@ -23,13 +23,13 @@ fn number<const N: usize>(table: &[u8], at: usize) -> Option<u64> {
     )
 }
 
-/// The length of a table that begins with this header.
+/// Length of the table that begins with this header.
 pub fn length(header: &[u8; 8]) -> usize {
     number::<4>(header, 4).unwrap_or(0) as usize
 }
 
-/// The addresses of the tables that the root table has (`XSDT`, or the older `RSDT`); empty if it
-/// is neither.
+/// Addresses of the tables listed in the root table (`XSDT`, or the older `RSDT`); empty if it is
+/// neither.
 pub fn tables(root: &[u8]) -> impl Iterator<Item = u64> {
     let width = match root.get(..4) {
         Some(b"XSDT") => 8,
@@ -40,7 +40,7 @@ pub fn tables(root: &[u8]) -> impl Iterator<Item = u64> {
     entries.filter_map(|entry| number::<8>(entry, 0).or_else(|| number::<4>(entry, 0)))
 }
 
-/// The root table's address out of the pointer to it.
+/// Address of the root table, from the pointer to it.
 pub fn root(pointer: &[u8; 36]) -> Option<u64> {
     if !pointer.starts_with(b"RSD PTR ") {
         return None;
@@ -49,7 +49,7 @@ pub fn root(pointer: &[u8; 36]) -> Option<u64> {
     wide.or_else(|| number::<4>(pointer, 16).filter(|&at| at > 0))
 }
 
-/// The timer out of the fixed description table (`FACP`), unless the machine has none.
+/// Timer from the fixed description table (`FACP`), unless the machine has none.
 pub fn timer(table: &[u8]) -> Option<PmTimer> {
     const COUNTS_32: u64 = 1 << 8;
     const NO_FIXED_HARDWARE: u64 = 1 << 20;
@@ -69,9 +69,10 @@ pub fn timer(table: &[u8]) -> Option<PmTimer> {
 }
 
 impl PmTimer {
-    /// Ticks a millisecond of another counter that has counted `ticks` while this one went from
-    /// `from` to `to`, perhaps several times round; `about` is what is known already, to a percent
-    /// or so; `None`: it went less than once round. `None` if that cannot be.
+    /// Ticks per millisecond of another counter that has counted `ticks` while this one went from
+    /// `from` to `to`, possibly wrapping several times. `about` is the approximate rate, within a
+    /// few percent; without it, the timer must have wrapped less than once. Returns `None` if the
+    /// numbers are inconsistent.
     pub fn rate(&self, from: u32, to: u32, ticks: u64, about: Option<u64>) -> Option<u64> {
         let round = 1 << self.bits;
         let rest = u128::from(to.wrapping_sub(from)) % round;
@@ -169,7 +170,7 @@ mod tests {
                     assert!(found.abs_diff(rate) <= rate / 50_000, "{found} for {rate}");
                 }
             }
-            // A timer that stands, and one that is not this one.
+            // A timer that does not run, and another timer than this one.
             for about in [None, Some(rate)] {
                 assert_eq!(timer.rate(start, start, rate * 100, about), None);
             }

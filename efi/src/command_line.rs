@@ -1,10 +1,10 @@
-//! A boot entry's options: the words of a command line.
+//! Command line in the options of a boot entry.
 
 use alloc::{string::String, vec::Vec};
 
-/// The words of an image's load options: text that begins with `-` (boot entries often hold other
-/// data). By the specification it is UCS-2 with a null behind it; tools and people write it with a
-/// byte order mark, with a line end, and in ASCII or UTF-8, too.
+/// Splits an image's load options into words, if they are text that begins with `-` (boot entries
+/// often contain other data). The specification demands null-terminated UCS-2; tools and users also
+/// write a byte order mark, a line end, ASCII or UTF-8.
 pub fn load_options(bytes: &[u8]) -> Option<Vec<String>> {
     // ASCII has no zero in its first pair; and of other data little begins with a dash.
     let narrow = match bytes {
@@ -31,7 +31,7 @@ pub fn load_options(bytes: &[u8]) -> Option<Vec<String>> {
     text.starts_with('-').then(|| split(text))
 }
 
-/// Words apart by blanks and line ends; double quotes keep spaces inside a word.
+/// Splits a text at spaces and line ends; double quotes keep spaces within a word.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,40 +1,39 @@
-//! Which of a machine's processors work: one thread of each physical core, unless more are asked
-//! for.
+//! Choice of the processors that work: one thread per physical core, unless more are requested.
 
 use alloc::{format, string::String, vec::Vec};
 
-/// A processor as the firmware tells of it.
+/// Processor as described by the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processor {
-    /// Its number among the firmware's.
+    /// Number assigned by the firmware.
     pub number: usize,
-    /// True for the one that the application runs on.
+    /// True for the processor that the application runs on.
     pub is_boot: bool,
-    /// True if enabled and healthy.
+    /// True if it is enabled and healthy.
     pub usable: bool,
-    /// Package, core in it, thread in that.
+    /// Numbers of the package, of the core in it, and of the thread in that.
     pub place: (u32, u32, u32),
 }
 
-/// Processors that work beside the boot processor.
+/// Processors that work in addition to the boot processor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CoreChoice {
-    /// Their numbers: other physical cores first, then the second threads of cores.
+    /// Their numbers: other physical cores first, then second threads of cores.
     pub others: Vec<usize>,
-    /// Physical cores that can be used, the boot processor's with them.
+    /// Number of usable physical cores, including the boot processor's.
     pub cores: usize,
-    /// Processors that can be used.
+    /// Number of usable processors.
     pub usable: usize,
-    /// Processors that there are.
+    /// Number of all processors.
     pub all: usize,
 }
 
-/// Chooses at most `wanted` workers, the boot processor among them; `None`: one for each physical
+/// Chooses at most `wanted` workers, including the boot processor; `None` means one per physical
 /// core.
 ///
 /// # Quirks
-/// Firmware that gives the same place to two processors does not know where they are: each then
-/// counts as a core.
+/// If firmware reports the same location for two processors, it does not know their locations: each
+/// then counts as a core.
 pub fn choose(processors: &[Processor], wanted: Option<usize>) -> CoreChoice {
     let usable: Vec<&Processor> = processors
         .iter()
@@ -77,18 +76,18 @@ pub fn choose(processors: &[Processor], wanted: Option<usize>) -> CoreChoice {
     }
 }
 
-/// The way in which the workers are reached.
+/// Way in which the workers are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DispatchMode {
-    /// There is the boot processor alone, for this reason.
+    /// The boot processor works alone, for this reason.
     Alone(String),
-    /// The others work beside it.
+    /// The others work together with the boot processor.
     Together,
-    /// The boot processor waits, and shows what the others make.
+    /// The others work while the boot processor waits and shows the results.
     Elsewhere,
 }
 
-/// The banner's words about cores.
+/// Description of the cores for the banner.
 pub fn words(
     mode: &DispatchMode,
     choice: &CoreChoice,
@@ -102,7 +101,7 @@ pub fn words(
         DispatchMode::Alone(why) => format!("1 of {all} used ({why})"),
         DispatchMode::Together => format!("{upto}{workers} of {all} used"),
         DispatchMode::Elsewhere => {
-            format!("{upto}{workers} of {all} used, and the first one to show what they make")
+            format!("{upto}{workers} of {all} used, and the first one to show the results")
         }
     };
     if wanted.is_none() && choice.cores < choice.usable && !matches!(mode, DispatchMode::Alone(_)) {

@@ -1,34 +1,34 @@
-//! Why a file could not be written or read, in words that help.
+//! Reasons why a file could not be written or read, as helpful sentences.
 
 use alloc::string::String;
 use core::fmt;
 
 use llama2_engine::units::Grouped;
 
-/// What stood in the way.
+/// Error on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileError {
-    /// No volume at all.
+    /// There is no volume.
     NoVolume,
-    /// No room: bytes that were needed, and bytes that are free.
+    /// The volume is full: bytes needed, and bytes free.
     Full(u64, u64),
-    /// The volume takes no writes.
+    /// The volume is write-protected.
     WriteProtected,
     /// The file is marked as read-only.
     Marked,
-    /// A folder has the name.
+    /// The name is that of a folder.
     Folder,
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// The drive does not answer, or another one is in its place; with the firmware's word for it.
+    /// The drive does not respond, or was exchanged; with the firmware's name of the error.
     Gone(String),
-    /// It is larger than it may be: its bytes, and the most.
+    /// The file is too large: its size, and the largest size accepted.
     TooLarge(u64, u64),
-    /// What was written came back differently.
+    /// Reading back gave different bytes than were written.
     Changed,
-    /// The old file is gone, and the new one could not take its name: it is called this.
+    /// The old file is gone, and the new one could not be renamed: this is its name.
     Left(String),
-    /// Anything else, by the firmware's word.
+    /// Any other error, with the firmware's name of it.
     Other(String),
 }
 
@@ -48,10 +48,10 @@ impl fmt::Display for FileError {
                 f.write_str("it is write-protected; unlock it, or plug in another drive")
             }
             FileError::Marked => {
-                f.write_str("that file is marked as read-only; take another name")
+                f.write_str("that file is marked as read-only; choose another name")
             }
-            FileError::Folder => f.write_str("that is a folder; take another name"),
-            FileError::Missing => f.write_str("there is no such file"),
+            FileError::Folder => f.write_str("that is a folder; choose another name"),
+            FileError::Missing => f.write_str("no such file"),
             FileError::Gone(status) => write!(
                 f,
                 "the drive does not answer ({status}); see that it is plugged in, and try again"
@@ -63,11 +63,11 @@ impl fmt::Display for FileError {
                 Grouped(*most)
             ),
             FileError::Changed => f.write_str(
-                "what was read back is not what was written; the drive may be failing: take another one",
+                "what was read back is not what was written; the drive may be failing: use another one",
             ),
             FileError::Left(name) => write!(
                 f,
-                "the firmware does not rename files, and writing it again failed; everything is in {name} there: copy it"
+                "the firmware cannot rename files, and writing it again failed; the complete text is in {name} there: copy it"
             ),
             FileError::Other(status) => write!(f, "the firmware says {status}; try another drive"),
         }
@@ -94,7 +94,10 @@ mod tests {
                 FileError::TooLarge(2000, 1000),
                 "has 2000 bytes, but may have 1000",
             ),
-            (FileError::Left("A.TMP".into()), "everything is in A.TMP"),
+            (
+                FileError::Left("A.TMP".into()),
+                "the complete text is in A.TMP",
+            ),
             (FileError::NoVolume, "plug in a drive"),
         ] {
             let sentence = trouble.to_string();

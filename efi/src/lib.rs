@@ -1,6 +1,6 @@
-//! Parts of `llama2.efi` that need no firmware: which cores work and how they share it, stacks, a
-//! processor's own functions, the firmware's keys and errors. The application itself
-//! (`main.rs` and `firmware/`) brings the firmware; this half is tested on the host.
+//! Parts of `llama2.efi` that need no firmware: choice of cores and work sharing, stacks, processor
+//! features, the firmware's keys and errors. The application itself (`main.rs` and `firmware/`)
+//! adds the firmware; this library is tested on the host.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

@@ -1,4 +1,5 @@
-//! `llama2.efi`: from power-on to a story. Entry and ending; `firmware/` holds what is in between.
+//! `llama2.efi`: from power-on to a story. This file has the entry point and the ending; the rest
+//! is in `firmware/`.
 #![cfg_attr(target_os = "uefi", no_std, no_main)]
 
 #[cfg(target_os = "uefi")]
@@ -7,8 +8,8 @@ extern crate alloc;
 #[cfg(target_os = "uefi")]
 mod firmware;
 
-/// What Secure Boot's shim can revoke this file by (its SBAT.md): component, generation, vendor,
-/// package, version, where to turn.
+/// Identifies this file for revocation by Secure Boot's shim (its SBAT.md): component, generation,
+/// vendor, package, version, contact.
 #[cfg(target_os = "uefi")]
 const SBAT: &str = concat!(
     "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n",
@@ -30,8 +31,8 @@ static SBAT_SECTION: [u8; SBAT.len()] = match SBAT.as_bytes().first_chunk() {
 fn main() -> uefi::Status {
     use firmware::{app, clock, power, terminal};
 
-    // The firmware would reset the machine after five minutes. Where it has no watchdog there is
-    // nothing to switch off.
+    // The firmware would reset the machine after five minutes. Without a watchdog there is nothing
+    // to disable.
     let _ = uefi::boot::set_watchdog_timer(0, 0x1_0000, None);
     clock::start();
     terminal::open();

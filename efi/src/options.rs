@@ -1,20 +1,21 @@
-//! Values of parameters that mean something to firmware only.
+//! Parameters that only the firmware shell uses.
 
 use llama2_console::layout::KeyboardLayout;
 use llama2_settings::{Choice, Overrides, Param};
 
-/// A test's wish, by the key `test`: firmware that behaves as OVMF does not.
+/// Simulated misbehaviour of firmware, set by the key `test`: for tests, since OVMF does not behave
+/// so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
-    /// Calls to other cores that return at once are taken to be refused.
+    /// Non-blocking calls of other cores are refused.
     Blocking,
     /// The other cores are disabled first.
     Disabled,
     /// A core other than the boot processor panics in the middle of the text.
     Panic,
-    /// The same, and `Blocking`.
+    /// `Panic` and `Blocking` together.
     BlockingPanic,
-    /// No file can be renamed.
+    /// Files cannot be renamed.
     NoRename,
 }
 
@@ -28,14 +29,14 @@ impl Choice for Hook {
     ];
 }
 
-/// The test's wish; nothing in the file that people get, which is built without the feature
-/// `test-hooks`.
+/// Simulated misbehaviour, if any; always `None` in released files, which are built without the
+/// feature `test-hooks`.
 pub fn hook(options: &Overrides) -> Option<Hook> {
     let wished = options.choice(Param::Test);
     wished.filter(|_| cfg!(feature = "test-hooks"))
 }
 
-/// The keyboard's layout; without it a US keyboard's.
+/// Keyboard layout, if one is configured; the default is a US keyboard.
 pub fn keyboard(options: &Overrides) -> Option<&'static KeyboardLayout> {
     KeyboardLayout::by_name(options.text(Param::Keyboard)?)
 }

@@ -1,21 +1,21 @@
-//! How far something is, and how fast, for people.
+//! Progress and speed for display.
 
 use alloc::{format, string::String};
 
-/// A progress bar of `width` places.
+/// Progress bar of `width` characters.
 pub fn bar(done: u64, total: u64, width: usize) -> String {
     let full = filled(done, total, width);
     format!("[{}{}]", "#".repeat(full), ".".repeat(width - full))
 }
 
-/// How many of `width` places are full.
+/// Number of full characters in a bar of `width`.
 pub fn filled(done: u64, total: u64, width: usize) -> usize {
     (u128::from(done.min(total)) * width as u128)
         .checked_div(u128::from(total))
         .unwrap_or(width as u128) as usize
 }
 
-/// Megabytes (10^6 bytes) a second.
+/// Rate in megabytes (10^6 bytes) per second.
 pub fn megabytes_per_second(bytes: u64, microseconds: u64) -> String {
     format!("{:.1} MB/s", bytes as f64 / microseconds.max(1) as f64)
 }

@@ -1,5 +1,4 @@
-//! Text from one core to another: a ring that one side fills and the other empties, without waiting
-//! in it.
+//! Ring buffer that passes text from one core to another without waiting.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::sync::atomic::{
@@ -30,7 +29,7 @@ impl Kind {
 /// among more of them the texts would be mixed up.
 pub struct Ring {
     bytes: Box<[AtomicU8]>,
-    /// Bytes ever written and ever read.
+    /// Total bytes written, and total bytes read.
     written: AtomicUsize,
     read: AtomicUsize,
     /// The mark of the last text written, and of the last one read.
@@ -39,7 +38,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Room for `len` bytes.
+    /// Allocates a capacity of `len` bytes.
     pub fn new(len: usize) -> Ring {
         Ring {
             bytes: (0..len).map(|_| AtomicU8::new(0)).collect(),
@@ -54,8 +53,8 @@ impl Ring {
         &self.bytes[index % self.bytes.len()]
     }
 
-    /// Puts as much of `text` in as there is room for, in whole characters, and gives the rest
-    /// back. Allocates nothing.
+    /// Stores as much of `text` as fits, in whole characters, and returns the rest. Allocates
+    /// nothing.
     pub fn push<'t>(&self, kind: Kind, text: &'t str) -> &'t str {
         let (written, read) = (self.written.load(Relaxed), self.read.load(Acquire));
         let room = self.bytes.len().saturating_sub(written.wrapping_sub(read));
@@ -76,7 +75,7 @@ impl Ring {
         &text[len..]
     }
 
-    /// Takes out what is in it, in order.
+    /// Moves the contents to the end of `text`.
     pub fn pop(&self, take: &mut dyn FnMut(Kind, &str)) {
         let (written, read) = (self.written.load(Acquire), self.read.load(Relaxed));
         let len = written.wrapping_sub(read).min(self.bytes.len());

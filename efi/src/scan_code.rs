@@ -1,10 +1,9 @@
-//! What the firmware's keys mean, before any layout: the codes of UEFI's simple text input
-//! (specification 2.10, table 12.2).
+//! Keys of the firmware, before any layout: the codes of UEFI's simple text input (specification
+//! 2.10, table 12.2).
 
 use llama2_console::keys::{Key, Modifiers};
 
-/// The key of a scan code and a UCS-2 character, either of which may be 0; `None` for a modifier
-/// alone.
+/// Key of a scan code and a UCS-2 character, either of which may be 0; `None` for a modifier alone.
 pub fn key(scan: u16, character: u16) -> Option<Key> {
     Some(match (scan, character) {
         (0, 0) => return None,
@@ -24,7 +23,7 @@ pub fn key(scan: u16, character: u16) -> Option<Key> {
     })
 }
 
-/// What was held down, by the bits of the extended protocol's shift state.
+/// Modifiers in the extended protocol's shift state.
 pub fn modifiers(state: u32) -> Modifiers {
     const VALID: u32 = 1 << 31;
     let held = |bits: u32| state & VALID != 0 && state & bits != 0;

@@ -1,6 +1,5 @@
-//! Stacks of our own for the other cores, and a way off them from anywhere: what firmware gives
-//! there is 32 KiB, or whatever it likes, and a core that cannot go on has to get back to the
-//! firmware all the same.
+//! Stacks of our own for the other cores, and a return from them at any depth: firmware gives these
+//! cores 32 KiB, or any other size, and a core that cannot continue has to return to the firmware.
 
 use alloc::boxed::Box;
 use core::{
@@ -14,38 +13,39 @@ use core::{
 
 use crate::arch;
 
-/// Bytes. The deepest that was seen in use is 5 KiB (a panic's message; the arithmetic takes 4).
+/// Size of a stack in bytes. The largest use seen is 5 KiB (a panic's message; kernels use 4).
 const SIZE: usize = 64 << 10;
-/// The lowest bytes of a stack that was large enough.
+/// Value at the lowest address of each stack, which an overflow destroys.
 const CANARY: u128 = 0x6c6c_616d_6132_6566;
-/// Elements of one stack.
+/// Number of elements of one stack.
 const LEN: usize = SIZE / size_of::<u128>();
 
-/// One stack's state.
+/// State of one stack.
 #[derive(Default)]
 struct State {
     taken: AtomicBool,
-    /// The caller's stack pointer, while somebody is on this one.
+    /// Stack pointer of the caller while the stack is in use.
     way_back: AtomicUsize,
 }
 
-/// A stack for each of some cores, one behind another.
+/// Stacks for several cores, one after another in memory.
 pub struct Stacks {
     memory: Box<[UnsafeCell<u128>]>,
     states: Box<[State]>,
 }
 
-// Safety: each stack's memory is touched by who is on it alone (`call` sees to that), but for its
-// lowest element, which is not part of what is used; where it is, that is looked for, by a volatile
-// read.
+// Safety: each stack's memory is accessed only by the core that is on it (`call` ensures that),
+// except for its lowest element, which is not part of the usable stack and is only read, by a
+// volatile read.
 unsafe impl Sync for Stacks {}
 
-/// The stacks of [`Stacks::announce`]: an address tells who is on them, without any lock.
+/// Stacks of [`Stacks::announce`]: whether a caller is on them follows from its stack's address,
+/// without a lock.
 static ANNOUNCED: AtomicPtr<UnsafeCell<u128>> = AtomicPtr::new(ptr::null_mut());
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// True where the caller is on one of the stacks that were announced: on a core other than the
-/// boot processor, which may call no firmware.
+/// Returns true if the caller is on one of the announced stacks, that is, on a core other than the
+/// boot processor, which must not call firmware.
 pub fn is_elsewhere() -> bool {
     let here = 0u8;
     let first = ANNOUNCED.load(Relaxed).addr();
@@ -53,7 +53,7 @@ pub fn is_elsewhere() -> bool {
 }
 
 impl Stacks {
-    /// So many fresh ones.
+    /// Allocates `count` stacks.
     pub fn new(count: usize) -> Stacks {
         let element = |i| UnsafeCell::new(if i % LEN == 0 { CANARY } else { 0 });
         Stacks {
@@ -62,8 +62,8 @@ impl Stacks {
         }
     }
 
-    /// Has [`is_elsewhere`] know these, instead of those before; if there are none, still those
-    /// before, where cores may be that did not come back in time.
+    /// Makes [`is_elsewhere`] recognise these stacks instead of earlier ones. If there are none,
+    /// earlier ones stay: cores that did not return in time may still be on them.
     pub fn announce(&self) {
         if self.states.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Stacks {
         BYTES.store(self.states.len() * SIZE, Relaxed);
     }
 
-    /// The number of the stack that the caller is on.
+    /// Index of the stack that the caller is on.
     pub fn own(&self) -> Option<usize> {
         let here = 0u8;
         let distance = (&raw const here)
@@ -82,21 +82,21 @@ impl Stacks {
         Some(distance / SIZE).filter(|&index| index < self.states.len())
     }
 
-    /// True while somebody is on one of them.
+    /// Returns true while any of the stacks is in use.
     pub fn are_in_use(&self) -> bool {
         self.states.iter().any(|state| state.taken.load(Acquire))
     }
 
-    /// The number of one that was too small.
+    /// Index of a stack that overflowed.
     pub fn overflowed(&self) -> Option<usize> {
-        // Safety: the elements are there; whoever is on a stack may be writing, which is why the
-        // read is volatile: any value but the canary says the same.
+        // Safety: the elements exist; a core that is on the stack may be writing, so the read is
+        // volatile: any value but the canary means the same.
         (0..self.states.len())
             .find(|&index| unsafe { self.memory[index * LEN].get().read_volatile() } != CANARY)
     }
 
     /// Calls `f(argument)` on stack `index`, and returns when it returns or calls
-    /// [`leave`](Stacks::leave). `false`, and nothing is called, where somebody is on it.
+    /// [`leave`](Stacks::leave). Returns false without calling it if the stack is in use.
     pub fn call<T>(&self, index: usize, f: extern "efiapi" fn(&T), argument: &T) -> bool {
         let state = &self.states[index];
         if state.taken.swap(true, Acquire) {
@@ -105,22 +105,22 @@ impl Stacks {
         let memory = &self.memory[index * LEN..][..LEN];
         let top = UnsafeCell::raw_get(memory.as_ptr_range().end).cast();
         let argument = ptr::from_ref(argument).cast();
-        // Safety: the memory is ours, its end is a multiple of 16, and nobody else is on it; `f` is
-        // called with what it takes.
+        // Safety: the memory is ours, its end is a multiple of 16, and no core is on it; `f` is
+        // called with its own argument type.
         unsafe { arch::call_on(top, state.way_back.as_ptr(), f as *const (), argument) };
         state.taken.store(false, Release);
         true
     }
 
-    /// Goes back to where [`call`](Stacks::call) was called, without dropping anything on the way.
-    /// Returns where the caller is on none of these stacks.
+    /// Returns to the caller of [`call`](Stacks::call), without dropping anything on the way.
+    /// Returns to its own caller if that is on none of these stacks.
     ///
     /// # Safety
-    /// Nobody calls anything on this stack again while others still use what lies on it.
+    /// This stack is not called again while other cores still use values on it.
     pub unsafe fn leave(&self) {
         if let Some(index) = self.own() {
-            // Safety: the caller is on this stack, so `call_on` has put this address there, and its
-            // frame still stands.
+            // Safety: the caller is on this stack, so `call_on` has stored this address, and its
+            // frame still exists.
             unsafe { arch::back_to(self.states[index].way_back.load(Relaxed)) }
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         assert!(!visit.stacks.call(1, self::visit, visit));
         assert!(visit.stacks.call(0, nested, visit));
         if visit.calls.load(Relaxed) > 2 {
-            // Safety: nobody uses what lies here.
+            // Safety: nothing on this stack is used by others.
             unsafe { visit.stacks.leave() };
             unreachable!("it is left");
         }
@@ -178,9 +178,9 @@ mod tests {
             (visit.stacks.own(), visit.stacks.overflowed()),
             (None, None)
         );
-        // Safety: this is on none of them.
+        // Safety: this is on none of the stacks.
         unsafe { visit.stacks.leave() };
-        // Safety: nobody is on it.
+        // Safety: no core is on it.
         unsafe { *visit.stacks.memory[LEN].get() = 1 };
         assert_eq!(visit.stacks.overflowed(), Some(1));
     }

@@ -1,5 +1,4 @@
-//! A value that several cores share, or a program and the interrupts that come in between: nobody
-//! waits for it.
+//! Lock that never waits, for a value shared by several cores, or by a program and its interrupts.
 
 use core::{
     cell::UnsafeCell,
@@ -9,8 +8,8 @@ use core::{
     },
 };
 
-/// A value for one at a time. Waiting would be for ever where an interrupt has come between, so
-/// whoever finds it taken is told so.
+/// Value for one user at a time. An interrupt that waited for the code it has interrupted would
+/// wait forever, so taking a value in use fails instead.
 pub struct TryLock<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
@@ -21,7 +20,7 @@ pub struct TryLock<T> {
 unsafe impl<T: Send> Sync for TryLock<T> {}
 
 impl<T> TryLock<T> {
-    /// A value that nobody has taken.
+    /// Creates a value that is not in use.
     pub const fn new(value: T) -> TryLock<T> {
         TryLock {
             taken: AtomicBool::new(false),
@@ -29,9 +28,9 @@ impl<T> TryLock<T> {
         }
     }
 
-    /// Calls `f` with the value; `None` if it is taken.
+    /// Calls `f` with the value; `None` if it is in use.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        /// Gives the value back, however `f` ends.
+        /// Releases the value, however `f` ends.
         struct Taken<'a>(&'a AtomicBool);
         impl Drop for Taken<'_> {
             fn drop(&mut self) {
@@ -42,7 +41,7 @@ impl<T> TryLock<T> {
             return None;
         }
         let _taken = Taken(&self.taken);
-        // Safety: `taken` was false, and nobody else comes here until it is again.
+        // Safety: `taken` was false, and no other user gets here until it is false again.
         Some(f(unsafe { &mut *self.value.get() }))
     }
 }

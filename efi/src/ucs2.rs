@@ -2,8 +2,8 @@
 
 use llama2_console::width::is_plain;
 
-/// Cuts `text` into null-terminated UCS-2 pieces and hands each to `put`. A newline becomes CR LF;
-/// what UCS-2 has not becomes `?`; other control characters but CR are left out.
+/// Splits `text` into null-terminated UCS-2 pieces and passes each to `put`. A newline becomes CR
+/// LF; characters missing in UCS-2 become `?`; control characters other than CR are left out.
 pub fn ucs2(text: &str, put: &mut dyn FnMut(&[u16])) {
     const LEN: usize = 128;
     let mut piece = [0u16; LEN];

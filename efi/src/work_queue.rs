@@ -1,17 +1,17 @@
-//! The queue at which workers wait for the jobs of whoever leads a reply, without any firmware.
+//! Queue at which workers wait for the jobs of a reply's leader, independent of firmware.
 //!
 //! Cores stay for a whole reply, because calling one through the firmware takes 10 to 40 ms. In
-//! between they look at one word: it counts the jobs, and says how many parts the last one has and
-//! who may stay.
+//! between they watch one word: it counts the jobs, and contains the number of parts of the last
+//! one and of the workers that may stay.
 //!
-//! Nothing that safe code does here lets a job be called after it is over, or by two as one part:
+//! Safe code cannot cause a job to be called after its end, or one part to be done twice:
 //! - Only a [`Leader`] starts jobs, and there is one at a time.
-//! - A worker has a seat, which nobody else has meanwhile, and a seat remembers the last job that
-//!   was done on it: each part is done once.
-//! - Who leads does not go before all parts are done. Where that will never be, it calls `give_up`,
-//!   which cannot come back, and cannot unwind either, by its type.
-//! - The word changes by compare and exchange only: a dismissal, from a timer for instance, neither
-//!   gets lost nor takes a job away.
+//! - Each worker has a seat that no other can take meanwhile, and a seat remembers the last job
+//!   that was done on it: each part is done once.
+//! - The leader does not leave before all parts are done. If that will never happen, it calls
+//!   `give_up`, which by its type can neither return nor unwind.
+//! - The word is changed by compare-and-exchange only: a dismissal, for example by a timer, is
+//!   neither lost nor loses a job.
 
 use alloc::boxed::Box;
 use core::{
@@ -22,23 +22,23 @@ use core::{
     },
 };
 
-/// On cache lines of its own (two, because processors fetch them in pairs).
+/// Padded to cache lines of its own (two, because processors fetch them in pairs).
 #[repr(align(128))]
 #[derive(Default)]
 struct Alone<T>(T);
 
-/// A job: a function of the part's number.
+/// A job: a function of the part number.
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Work for one other core.
 pub type CoreTask<'a> = &'a mut (dyn FnMut() + Send);
 
-/// The end of whoever waits at a broken queue. A function of this kind never unwinds: Rust aborts
+/// Function that ends waiting at a broken queue. A function of this type never unwinds: Rust aborts
 /// the program instead.
 pub type GiveUp = extern "C" fn() -> !;
 
-/// The word: how many jobs there have been, who may stay (parts below this number), and the parts
-/// of the last job.
+/// The word: number of jobs so far, number of workers that may stay (parts below it), and number of
+/// parts of the last job.
 #[derive(Clone, Copy)]
 struct Word {
     count: u32,
@@ -69,35 +69,35 @@ mod state {
     pub const WITHDRAWN: u8 = 4;
 }
 
-/// A worker's place.
+/// Place of one worker.
 #[derive(Default)]
 struct Seat {
     taken: AtomicBool,
-    /// The number of the last job that was done here; only who has taken the seat touches it.
+    /// Number of the last job done here; only accessed by the worker that has taken the seat.
     seen: AtomicU32,
 }
 
-/// Most workers.
+/// Largest number of workers.
 pub const MOST: usize = u16::MAX as usize;
 
 /// The queue.
 pub struct WorkQueue {
     word: Alone<AtomicU64>,
     done: Alone<AtomicU32>,
-    /// A worker has panicked: nobody goes on.
+    /// True after a worker has panicked: no worker continues.
     broken: Alone<AtomicBool>,
     led: AtomicBool,
-    /// The last job, for as long as it is being done.
+    /// The last job, while it is being done.
     job: AtomicPtr<Job<'static>>,
-    /// Of part 1, 2 and so on.
+    /// Seats of parts 1, 2 and so on.
     seats: Box<[Alone<Seat>]>,
-    /// Work for one other core, and how far it is.
+    /// Work for one other core, and its state.
     work: AtomicPtr<CoreTask<'static>>,
     state: AtomicU8,
     give_up: GiveUp,
 }
 
-/// The leader of a queue, of which there is one at a time.
+/// Leader of a queue, of which there is one at a time.
 pub struct Leader<'q>(&'q WorkQueue);
 
 impl Drop for Leader<'_> {
@@ -106,7 +106,7 @@ impl Drop for Leader<'_> {
     }
 }
 
-/// Held where somebody depends on what is left by returning only: an unwinding panic ends here.
+/// Guard for code whose references must not be left by unwinding: a panic ends here.
 struct NoReturn<'q>(&'q WorkQueue);
 
 impl Drop for NoReturn<'_> {
@@ -117,8 +117,8 @@ impl Drop for NoReturn<'_> {
 }
 
 impl WorkQueue {
-    /// A queue for so many workers, the leader among them, at which nobody is. `give_up` is called
-    /// by everybody who waits when it is broken.
+    /// Creates a queue for `workers` workers including the leader, none of whom is there yet.
+    /// `give_up` is called by all that wait when the queue is broken.
     pub fn new(workers: usize, give_up: GiveUp) -> WorkQueue {
         let seats = 1..workers.min(MOST);
         WorkQueue {
@@ -138,30 +138,30 @@ impl WorkQueue {
         Word::of(self.word.0.load(Acquire))
     }
 
-    /// Changes the word; `false` where `f` refuses.
+    /// Changes the word; returns false if `f` refuses.
     fn change(&self, f: impl Fn(Word) -> Option<Word>) -> bool {
         let change = |bits| Some(f(Word::of(bits))?.bits());
         self.word.0.fetch_update(AcqRel, Acquire, change).is_ok()
     }
 
-    /// Makes the caller the leader, unless somebody else is.
+    /// Makes the caller the leader, unless there is one.
     pub fn lead(&self) -> Option<Leader<'_>> {
         (!self.led.swap(true, Acquire)).then(|| Leader(self))
     }
 
-    /// Workers that are here, the leader not counted.
+    /// Number of workers present, without the leader.
     pub fn arrived(&self) -> usize {
         let taken = |seat: &&Alone<Seat>| seat.0.taken.load(Acquire);
         self.seats.iter().filter(taken).count()
     }
 
-    /// Workers that may stay, the leader among them.
+    /// Number of workers that may stay, including the leader.
     pub fn staying(&self) -> usize {
         usize::from(self.word().stay)
     }
 
-    /// Works as part `part`, from 1, until it may go, or the queue is broken. At once where
-    /// somebody works as this part already.
+    /// Works as part `part`, counted from 1, until dismissed or until the queue is broken. Returns
+    /// at once if that part is taken.
     pub fn serve(&self, part: usize) {
         let seat = part.checked_sub(1).and_then(|seat| self.seats.get(seat));
         let Some(Alone(seat)) = seat.filter(|seat| !seat.0.taken.swap(true, Acquire)) else {
@@ -170,13 +170,13 @@ impl WorkQueue {
         let part_of = |word: Word| part < usize::from(word.parts);
         loop {
             let word = self.word();
-            // First the job: the leader waits for it, though nobody may stay any more.
+            // The job comes first: the leader waits for it, even if no worker may stay any more.
             if part_of(word) && word.count != seat.seen.load(Relaxed) {
                 seat.seen.store(word.count, Relaxed);
                 let inside = NoReturn(self);
-                // Safety: the leader has set the job before this word, and it stays where it is
-                // until `done` has counted this part, which is after the last use, and only now:
-                // the seat has not seen this word before.
+                // Safety: the leader has stored the job before this word, and it stays there until
+                // `done` has counted this part, which is after its last use; it is done only once,
+                // because the seat has not seen this word before.
                 let job = unsafe { *self.job.load(Relaxed) };
                 job(part);
                 core::mem::forget(inside);
@@ -190,19 +190,19 @@ impl WorkQueue {
         seat.taken.store(false, Release);
     }
 
-    /// Lets all go but parts below `stay`, once they have done what is to be done. Anybody may say
-    /// so at any time.
+    /// Dismisses all parts from `stay` on, once they have finished their job. May be called by
+    /// anyone at any time.
     pub fn dismiss(&self, stay: usize) {
         let stay = stay.min(MOST) as u16;
         self.change(|word| (stay < word.stay).then_some(Word { stay, ..word }));
     }
 
-    /// Breaks the queue for good: everybody who waits gives up or goes.
+    /// Breaks the queue for good: all that wait give up or leave.
     pub fn break_up(&self) {
         self.broken.0.store(true, Release);
     }
 
-    /// True once [`break_up`](WorkQueue::break_up) was called.
+    /// Returns true after [`break_up`](WorkQueue::break_up) was called.
     pub fn is_broken(&self) -> bool {
         self.broken.0.load(Acquire)
     }
@@ -214,7 +214,7 @@ impl WorkQueue {
         }
     }
 
-    /// Waits until `word` is no longer `seen`.
+    /// Waits until `word` differs from `seen`.
     pub fn wait(&self, word: &AtomicU32, seen: u32) {
         while word.load(Acquire) == seen {
             self.check();
@@ -227,10 +227,10 @@ impl WorkQueue {
         step.is_ok()
     }
 
-    /// Leaves `work` here for one other core, calls `meanwhile`, and returns when neither goes on.
-    /// True if somebody took the work, and did it. One at a time is left: another is refused.
+    /// Offers `work` to one other core, calls `meanwhile`, and returns when both have ended.
+    /// Returns true if a core took the work and did it. Only one work can be offered at a time.
     pub fn delegate(&self, mut work: CoreTask<'_>, meanwhile: impl FnOnce()) -> bool {
-        /// Takes the work back, or waits until it is done, however `meanwhile` ends.
+        /// Withdraws the work, or waits until it is done, however `meanwhile` ends.
         struct Left<'q>(&'q WorkQueue);
         impl Drop for Left<'_> {
             fn drop(&mut self) {
@@ -252,20 +252,20 @@ impl WorkQueue {
         self.state.swap(state::NONE, AcqRel) == state::DONE
     }
 
-    /// Takes the work back that [`delegate`](WorkQueue::delegate) has left; `false` where somebody
-    /// has come for it.
+    /// Withdraws the work that [`delegate`](WorkQueue::delegate) has offered; returns false if a
+    /// core has taken it.
     pub fn withdraw(&self) -> bool {
         self.step(state::LEFT, state::WITHDRAWN)
     }
 
-    /// Does the work that waits here; `false` if there is none.
+    /// Does the work on offer; returns false if there is none.
     pub fn take_work(&self) -> bool {
         if !self.step(state::LEFT, state::TAKEN) {
             return false;
         }
         let inside = NoReturn(self);
-        // Safety: `delegate` has left it, and does not return before `DONE`; it is `Send`, and
-        // nobody else takes it.
+        // Safety: `delegate` has stored it, and does not return before `DONE`; it is `Send`, and no
+        // other core takes it.
         unsafe { (*self.work.load(Relaxed))() };
         core::mem::forget(inside);
         self.state.store(state::DONE, Release);
@@ -274,7 +274,7 @@ impl WorkQueue {
 }
 
 impl Leader<'_> {
-    /// Opens the queue for `count` workers, the leader among them, once the last ones have gone.
+    /// Opens the queue for `count` workers including the leader, after the previous ones have left.
     pub fn open(&mut self, count: usize) {
         let queue = self.0;
         queue.dismiss(0);
@@ -293,7 +293,7 @@ impl Leader<'_> {
     }
 
     /// Calls `f(0)` here and the other parts on the workers, and returns when all have returned.
-    /// `false`, and nothing is called, where fewer may stay.
+    /// Returns false without calling anything if too few workers may stay.
     #[must_use]
     pub fn run(&mut self, parts: usize, f: Job<'_>) -> bool {
         let queue = self.0;
@@ -391,7 +391,7 @@ mod tests {
                 assert!(leader.run(2, &count));
                 assert!(!leader.run(3, &count));
                 assert_eq!(calls.load(Relaxed), 2);
-                // Whoever went does not come back by itself.
+                // Workers that have left do not return by themselves.
                 queue.dismiss(4);
                 assert_eq!(queue.staying(), 2);
                 queue.dismiss(1);
@@ -425,7 +425,7 @@ mod tests {
             assert_eq!(calls.load(Relaxed), 5);
             queue.dismiss(0);
         });
-        // Whoever comes when all is over finds neither a job nor a reason to stay.
+        // Workers that arrive after the end find neither a job nor a reason to stay.
         (0..5).for_each(|part| queue.serve(part));
     }
 
@@ -532,7 +532,7 @@ mod tests {
         assert!(unwound.is_err() && !queue.take_work());
     }
 
-    /// Miri has to be told that threads may be left: `-Zmiri-ignore-leaks`.
+    /// Under Miri this needs `-Zmiri-ignore-leaks`, because threads are left behind.
     #[test]
     fn everybody_gives_up_when_it_breaks() {
         static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
@@ -557,7 +557,7 @@ mod tests {
             },
             |queue, part| match part {
                 0 => {
-                    // Whoever has not begun yet may go.
+                    // Workers that have not begun yet may leave.
                     queue.wait(&BEGUN, 0);
                     panic!("the leader's part panics");
                 }
@@ -577,7 +577,7 @@ mod tests {
                 let _ = leader.run(2, &|part| job(queue, part));
                 unreachable!("whoever leads does not go while others are at it");
             });
-            // Whoever has no job just goes.
+            // Workers without a job just leave.
             idle.join().unwrap();
             while GIVEN_UP.load(Relaxed) < 2 * round {
                 thread::yield_now();

@@ -1,8 +1,8 @@
-//! The shape of a Llama: the numbers every other part is sized by.
+//! Shape of a Llama: the numbers that determine the size of everything else.
 
-/// A model's hyper-parameters. Having one proves that they passed the checks of the format that
+/// Hyper-parameters of a model. A value is proof that they passed the checks of the format that
 /// they were read from: all are at least 1 and small enough to multiply in `u64`, heads are even,
-/// `n_heads` divides `dim` where that says how wide they are, and `n_kv_heads` divides `n_heads`.
+/// `n_heads` divides `dim` unless the head size is given, and `n_kv_heads` divides `n_heads`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// Width of the residual stream.
@@ -18,33 +18,33 @@ pub struct Config {
     pub n_kv_heads: usize,
     /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
-    /// Longest context in positions.
+    /// Longest context, in positions.
     pub seq_len: usize,
     /// True if the classifier is the embedding table (tied) or a matrix of its own.
     pub shared_classifier: bool,
-    /// What its architecture does in its own way.
+    /// Properties that differ between architectures.
     pub variant: Variant,
 }
 
-/// What tells Llama's relatives apart, as numbers. That queries and keys have norms, or products
-/// have biases, a model says by having these tensors.
+/// Differences between Llama and related models, as numbers. Norms of queries and keys and biases
+/// of products are not listed here: a model has them if it has their tensors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Variant {
-    /// Elements of a head, where they are not `dim / n_heads` (Qwen3).
+    /// Elements per head, if not `dim / n_heads` (Qwen3).
     pub head_dim: Option<usize>,
-    /// What RMSNorm adds to the mean of the squares.
+    /// Epsilon of RMSNorm, added to the mean of the squares.
     pub norm_epsilon: f32,
-    /// How positions turn queries and keys.
+    /// Rotary position embeddings.
     pub rope: Rope,
-    /// What sums are multiplied by (Granite).
+    /// Scale factors (Granite).
     pub scales: Scales,
-    /// Positions that attention sees, the token's own included; `None` if all (Mistral 7B v0.1:
-    /// 4096).
+    /// Sliding window: number of positions that attention sees, the current one included; `None` if
+    /// all (Mistral 7B v0.1: 4096).
     pub window: Option<usize>,
 }
 
 impl Variant {
-    /// llama2.c's.
+    /// Properties of llama2.c's models.
     pub const LLAMA2C: Variant = Variant {
         head_dim: None,
         norm_epsilon: 1e-5,
@@ -64,21 +64,21 @@ impl Variant {
     };
 }
 
-/// Rotary position embeddings (Su et al. 2021). Pair i of a head's elements is turned by position ·
-/// theta^(-2i / head_dim).
+/// Rotary position embeddings (Su et al. 2021). Pair i of a head's elements is rotated by position
+/// · theta^(-2i / head_dim).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f32,
-    /// Which elements are a pair in the file. In memory they always stand side by side.
+    /// Pairing of elements in the file. In memory pairs are always adjacent.
     pub layout: RopeLayout,
-    /// How they are stretched over longer contexts.
+    /// Scaling for longer contexts.
     pub scaling: RopeScaling,
-    /// What cosines and sines are multiplied by.
+    /// Factor of cosines and sines.
     pub magnitude: f32,
 }
 
-/// Which elements of a head RoPE turns together.
+/// Pairing of a head's elements for RoPE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopeLayout {
     /// 2i and 2i + 1 (Llama's own; ggml's "norm").
@@ -87,39 +87,41 @@ pub enum RopeLayout {
     Halves,
 }
 
-/// How RoPE's frequencies are changed for contexts longer than those of the training.
+/// Scaling of RoPE's frequencies for contexts longer than those of the training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all. (Llama 3.1's way is a tensor of divisors, which comes on top of any.)
+    /// No scaling. (Llama 3.1's scaling is a tensor of divisors, which is applied in addition.)
     None,
-    /// All frequencies divided by a factor (Chen et al. 2023).
+    /// All frequencies are divided by a factor (Chen et al. 2023).
     Linear(f32),
-    /// The low ones divided, the high ones kept, a ramp in between (YaRN, Peng et al. 2023).
+    /// Low frequencies are divided, high ones kept, with a ramp in between (YaRN, Peng et al.
+    /// 2023).
     Yarn {
-        /// By what the low ones are divided.
+        /// Divisor of the low frequencies.
         factor: f32,
-        /// The context of the training.
+        /// Context length of the training, in positions.
         original: usize,
     },
-    /// Positions do not turn anything (Granite without RoPE).
+    /// Positions rotate nothing (Granite without RoPE).
     NoRope,
 }
 
-/// What an architecture multiplies its sums by; 1 where it does not.
+/// Scale factors of an architecture; 1 if it has none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scales {
-    /// Each token's vector.
+    /// Factor of token embeddings.
     pub embedding: f32,
-    /// What attention and the feed-forward layer add to the residual stream.
+    /// Factor of the outputs of attention and the feed-forward layer, before they are added to the
+    /// residual stream.
     pub residual: f32,
-    /// Queries times keys; `None`: 1 / √head_dim.
+    /// Factor of query-key products; `None` means 1 / √head_dim.
     pub attention: Option<f32>,
-    /// The logits.
+    /// Factor of the logits.
     pub logits: f32,
 }
 
 impl Config {
-    /// Elements of one attention head.
+    /// Elements per attention head.
     pub fn head_dim(&self) -> usize {
         self.variant.head_dim.unwrap_or(self.dim / self.n_heads)
     }

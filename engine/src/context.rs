@@ -1,4 +1,4 @@
-//! Contexts: how many positions a session of a model gets, and the memory that they take.
+//! Context length of a session, and the memory that it takes.
 
 use core::fmt;
 
@@ -10,24 +10,24 @@ use crate::{
     units::{Bytes, Grouped},
 };
 
-/// Positions below which a model is not run for want of memory, unless it has fewer; contexts that
-/// were shortened are multiples.
+/// Shortest context that a model is given for want of memory, unless its own is shorter; reduced
+/// contexts are multiples of it.
 const SHORT_CONTEXT: usize = 256;
 
-/// Bytes of memory that a model and a session of it need, by what for.
+/// Bytes of memory that a model and a session of it need, by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// Packed weights.
     pub weights: u64,
     /// Keys and values of the whole context.
     pub kv_cache: u64,
-    /// Everything else that a session and its loading hold: activations, logits, the sampler's
-    /// list, the read buffer.
+    /// Everything else that a session and the loading need: activations, logits, the sampler's
+    /// candidates, the read buffer.
     pub activations: u64,
 }
 
 impl Memory {
-    /// Memory for the weights of `checkpoint` and a session of its own context, run by the calling
+    /// Memory for the weights of `checkpoint` and a session of its full context, run by the calling
     /// core.
     pub fn whole(checkpoint: &Checkpoint, kv: KvType) -> Memory {
         Memory::of(checkpoint, checkpoint.config.seq_len, kv, 1)
@@ -48,17 +48,17 @@ impl Memory {
         }
     }
 
-    /// The sum.
+    /// Total in bytes.
     pub fn total(&self) -> u64 {
         self.weights
             .saturating_add(self.kv_cache)
             .saturating_add(self.activations)
     }
 
-    /// Refuses what does not fit into `free` bytes.
+    /// Checks that the total fits into `free` bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] with both numbers.
+    /// [`Error::Memory`] with both numbers if it does not.
     pub fn check(&self, free: u64) -> Result<(), Error> {
         let needed = self.total();
         if needed > free {
@@ -69,7 +69,7 @@ impl Memory {
     }
 }
 
-/// The context of a session. Having one proves that there is memory for it.
+/// Context of a session. A value is proof that it fits into the memory that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
     positions: usize,
@@ -80,12 +80,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// Finds a context for a model: `wanted` positions, or as many of its own as `free` bytes have
-    /// room for.
+    /// Chooses a context for a model: `wanted` positions, or as many of the model's own as fit into
+    /// `free` bytes.
     ///
     /// # Errors
-    /// [`Error::Context`] for a number that the model does not have, [`Error::Memory`] where even a
-    /// short context, or the one that is wanted, does not fit.
+    /// [`Error::Context`] if `wanted` is 0 or more than the model has, [`Error::Memory`] if the
+    /// wanted context, or even a short one, does not fit.
     pub fn fit(
         checkpoint: &Checkpoint,
         wanted: Option<usize>,
@@ -111,28 +111,29 @@ impl Context {
         })
     }
 
-    /// Its length.
+    /// Length in positions.
     pub fn positions(&self) -> usize {
         self.positions
     }
 
-    /// Type that keys and values are kept in.
+    /// Type of keys and values.
     pub fn kv(&self) -> KvType {
         self.kv
     }
 
-    /// The memory that the model and its session take.
+    /// Memory that the model and its session take.
     pub fn memory(&self) -> Memory {
         self.memory
     }
 
-    /// Tells whether it is less than the model's because there is no memory for more.
+    /// Returns true if it is shorter than the model's own because memory is limited.
     pub fn is_short(&self) -> bool {
         self.positions < self.own && !self.wanted
     }
 }
 
-/// Most positions, up to `own`, that `fits` allows: all, or a multiple of [`SHORT_CONTEXT`].
+/// Largest number of positions, up to `own`, that `fits` allows: all, or a multiple of
+/// [`SHORT_CONTEXT`].
 fn most_positions(own: usize, fits: &dyn Fn(usize) -> Result<(), Error>) -> Result<usize, Error> {
     if fits(own).is_ok() {
         return Ok(own);
@@ -152,7 +153,7 @@ fn most_positions(own: usize, fits: &dyn Fn(usize) -> Result<(), Error>) -> Resu
     Ok((yes / SHORT_CONTEXT * SHORT_CONTEXT).max(least))
 }
 
-/// How long it is, why it is not longer, and what it takes.
+/// Describes the length, the reason for it, and the memory it takes.
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} positions", Grouped(self.positions as u64))?;

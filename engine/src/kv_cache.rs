@@ -1,4 +1,4 @@
-//! The KV cache: keys and values of all positions, in pages, laid out so that attention streams.
+//! KV cache: keys and values of all positions in pages, laid out so that attention reads linearly.
 //!
 //! A page holds [`PAGE`] positions of a sequence in all layers, so that a short conversation
 //! touches little of what a long one would need; a [`PageTable`] says which pages a sequence has.
@@ -19,32 +19,32 @@ use crate::{
     parallel::Shared,
 };
 
-/// Positions of a page: whole panels, and as many as hide what a page costs attention.
+/// Positions per page: whole panels, and enough to hide the cost of changing pages.
 pub(crate) const PAGE: usize = 128;
 
-/// Positions of each page in a context of `seq_len`.
+/// Positions per page for a context of `seq_len`.
 fn page(seq_len: usize) -> usize {
     seq_len.next_multiple_of(PANEL).min(PAGE)
 }
 
-/// What keys and values are kept in.
+/// Type of keys and values in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvType {
-    /// Single precision: llama2.c's.
+    /// Single precision, as in llama2.c.
     #[default]
     F32,
     /// Half precision: half the memory, and half the time to read it.
     F16,
-    /// Blocks of 32 int8 values with an f16 scale (GGUF's Q8_0): half of that again. A head must be
-    /// whole blocks.
+    /// Blocks of 32 int8 values with an f16 scale (GGUF's Q8_0): about half of F16's memory. The
+    /// head size must be a multiple of the block.
     Q8_0,
 }
 
 impl KvType {
-    /// All of them.
+    /// All types.
     pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
 
-    /// Bytes of `count` numbers, which are whole blocks.
+    /// Size of `count` numbers, which must be whole blocks, in bytes.
     pub fn bytes(self, count: u64) -> u64 {
         match self {
             KvType::F32 => count.saturating_mul(4),
@@ -53,7 +53,7 @@ impl KvType {
         }
     }
 
-    /// Its name, as options have it.
+    /// Name, as in settings.
     pub fn name(self) -> &'static str {
         match self {
             KvType::F32 => "f32",
@@ -72,13 +72,13 @@ impl core::str::FromStr for KvType {
     }
 }
 
-/// Bytes of keys and values for the whole context.
+/// Size of the keys and values of the whole context, in bytes.
 pub(crate) fn kv_cache_bytes(c: &Config, kv: KvType) -> u64 {
     let rows = c.seq_len.next_multiple_of(page(c.seq_len));
     let numbers = [2, c.n_layers, rows, c.kv_dim()]
         .iter()
         .fold(1u64, |n, &factor| n.saturating_mul(factor as u64));
-    // Blocks by twos have room for two scales where there is one.
+    // Pairs of blocks have room for two scales even if there is one block.
     let odd = kv == KvType::Q8_0 && !(c.head_dim() / BLOCK).is_multiple_of(2);
     let spare = if odd { numbers / BLOCK as u64 } else { 0 };
     let lists = 2 * size_of::<usize>() * c.seq_len.div_ceil(page(c.seq_len));
@@ -87,7 +87,7 @@ pub(crate) fn kv_cache_bytes(c: &Config, kv: KvType) -> u64 {
         .saturating_add(lists as u64)
 }
 
-/// Numbers of one of the types.
+/// Numbers of any of the types.
 enum Numbers {
     F32(Reserve<f32>),
     F16(Reserve<u16>),
@@ -112,7 +112,7 @@ impl Numbers {
     }
 
     /// # Safety
-    /// As [`Shared::reserved`].
+    /// As for [`Shared::reserved`].
     unsafe fn share(&mut self) -> SharedNumbers<'_> {
         // Safety: as the caller says.
         unsafe {
@@ -133,16 +133,16 @@ enum SharedNumbers<'a> {
 
 /// The pages of a sequence.
 struct PageTable {
-    /// In the order of the positions.
+    /// Page numbers, in the order of the positions.
     pages: Vec<usize>,
-    /// Positions from the first on that are zeroed or written: whole panels.
+    /// Number of positions from the start that are zeroed or written: a multiple of the panel.
     ready: usize,
 }
 
-/// Where things are in pages.
+/// Arrangement of keys and values in pages.
 #[derive(Clone, Copy)]
 struct CacheLayout {
-    /// Positions of a page.
+    /// Positions per page.
     page: usize,
     head_dim: usize,
     kv_heads: usize,
@@ -151,7 +151,7 @@ struct CacheLayout {
 }
 
 impl CacheLayout {
-    /// Elements (bytes of blocks) of a panel of keys: 16 positions of a head.
+    /// Elements (bytes for blocks) of a panel of keys: 16 positions of a head.
     fn panel(&self) -> usize {
         match self.kv {
             KvType::Q8_0 => q8_0::LAYOUT.panel_bytes(self.head_dim).unwrap_or(0),
@@ -159,7 +159,7 @@ impl CacheLayout {
         }
     }
 
-    /// Elements of a head's values at one position.
+    /// Elements (bytes for blocks) of a head's values at one position.
     fn row(&self) -> usize {
         match self.kv {
             KvType::Q8_0 => self.head_dim / BLOCK * q8_0::FILE_BLOCK,
@@ -167,24 +167,24 @@ impl CacheLayout {
         }
     }
 
-    /// The first position of a head in a layer, of those that stand one after the other in the
-    /// pages.
+    /// Index of the page's first position for this head and layer, counted over the positions of
+    /// all heads, layers and pages.
     fn first(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
         let page = table.pages[pos / self.page];
         ((page * self.layers + layer) * self.kv_heads + head) * self.page
     }
 
-    /// Where the panel of position `pos` begins.
+    /// Index of the first element of the panel of keys that contains position `pos`.
     fn keys(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
         (self.first(table, layer, head, pos) + pos % self.page) / PANEL * self.panel()
     }
 
-    /// Where the values of position `pos` begin.
+    /// Index of the first element of the values of position `pos`.
     fn values(&self, table: &PageTable, layer: usize, head: usize, pos: usize) -> usize {
         (self.first(table, layer, head, pos) + pos % self.page) * self.row()
     }
 
-    /// Positions `range` in parts that are in one page each.
+    /// Splits the positions `range` at page borders.
     fn parts(self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let mut next = range.start;
         core::iter::from_fn(move || {
@@ -200,18 +200,18 @@ pub(crate) struct KvCache {
     keys: Numbers,
     values: Numbers,
     places: CacheLayout,
-    /// Pages that nobody has, the next one last.
+    /// Free pages; the last one is used next.
     free: Vec<usize>,
     table: PageTable,
 }
 
 impl KvCache {
-    /// Has room for the whole context, but touches none of it.
+    /// Reserves memory for the whole context without touching it.
     pub(crate) fn new(c: &Config, kv: KvType) -> Result<Self, OutOfMemory> {
         KvCache::in_pages(c, kv, page(c.seq_len))
     }
 
-    /// In pages of `page` positions, which are whole panels.
+    /// Reserves memory in pages of `page` positions, a multiple of the panel.
     fn in_pages(c: &Config, kv: KvType, page: usize) -> Result<Self, OutOfMemory> {
         let places = CacheLayout {
             page,
@@ -247,8 +247,8 @@ impl KvCache {
         Ok(cache)
     }
 
-    /// Gives the sequence pages for its first `positions`. Zeroes panel by panel: what is allocated
-    /// is not, and attention reads whole panels of keys.
+    /// Gives the sequence pages for its first `positions`. Zeroes panel by panel, because allocated
+    /// memory is not zeroed and attention reads whole panels of keys.
     fn reach(&mut self, positions: usize) {
         let (p, table) = (self.places, &mut self.table);
         for pos in (table.ready..positions).step_by(PANEL) {
@@ -272,11 +272,11 @@ impl KvCache {
         p.kv.bytes((p.layers * p.kv_heads * p.head_dim) as u64 * rows as u64)
     }
 
-    /// It for a pass that reaches the first `positions`.
+    /// Prepares the cache for a pass over the first `positions`, and shares it among workers.
     pub(crate) fn share(&mut self, positions: usize) -> SharedKvCache<'_> {
         self.reach(positions);
-        // Safety: what `SharedKvCache`'s functions are asked for has been reached, as its type
-        // says.
+        // Safety: the positions that `SharedKvCache`'s functions may access exist, as its type
+        // requires.
         unsafe {
             SharedKvCache {
                 keys: self.keys.share(),
@@ -288,12 +288,12 @@ impl KvCache {
     }
 }
 
-/// A [`KvCache`] in a pass.
+/// [`KvCache`] during a pass.
 ///
 /// # Safety
-/// What its functions ask for is what [`Shared`]'s do: a position's numbers of a row are written by
-/// one worker, and read by others after the next barrier only. Positions are those that the pass
-/// reaches, and before.
+/// The functions require the same as those of [`Shared`]: a position's numbers of a row are written
+/// by one worker, and read by others only after the next barrier. Positions must be among those
+/// passed to [`KvCache::share`].
 pub(crate) struct SharedKvCache<'a> {
     keys: SharedNumbers<'a>,
     values: SharedNumbers<'a>,
@@ -302,10 +302,10 @@ pub(crate) struct SharedKvCache<'a> {
 }
 
 impl SharedKvCache<'_> {
-    /// Puts position `pos`'s keys in, from row `row` of all heads on; of blocks whole ones.
+    /// Stores the keys of position `pos`, starting at row `row` of all heads; blocks must be whole.
     ///
     /// # Safety
-    /// As at the type.
+    /// As for the type.
     pub(crate) unsafe fn put_keys(
         &self,
         kernels: &Kernels,
@@ -354,10 +354,11 @@ impl SharedKvCache<'_> {
         }
     }
 
-    /// Puts position `pos`'s values in, from row `row` of all heads on; of blocks whole ones.
+    /// Stores the values of position `pos`, starting at row `row` of all heads; blocks must be
+    /// whole.
     ///
     /// # Safety
-    /// As at the type.
+    /// As for the type.
     pub(crate) unsafe fn put_values(
         &self,
         kernels: &Kernels,
@@ -398,13 +399,13 @@ impl SharedKvCache<'_> {
         }
     }
 
-    /// Each of the vectors `q` times the keys of a head from position `begin` (of a panel's
-    /// beginning) on, as many as there is room for in `scores`: whole panels for each vector.
-    /// `room` is for a page of each. With `in_turn` a page's keys go by for one vector after the
-    /// other, as quickly as memory gives them: of vectors that are few.
+    /// Multiplies each of the vectors `q` with a head's keys from position `begin` (the first of a
+    /// panel) on, as many positions as fit into `scores`: whole panels for each vector. `room` must
+    /// hold one page per vector. With `in_turn`, the keys of a page are read once per vector, which
+    /// is fastest for few vectors.
     ///
     /// # Safety
-    /// As at the type.
+    /// As for the type.
     #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn scores(
         &self,
@@ -440,7 +441,7 @@ impl SharedKvCache<'_> {
                 }
                 continue;
             }
-            // What kernels give of several vectors stands one after the other.
+            // Kernels write the results of several vectors one after another.
             let direct = q.tokens == 1 || part.len() == each;
             let out = if direct {
                 &mut scores[at..at + part.len() * q.tokens]
@@ -457,11 +458,11 @@ impl SharedKvCache<'_> {
         }
     }
 
-    /// The values of a head from position `begin` on, weighed and added up, for each token of the
-    /// weights; `in_turn` as in [`scores`](Self::scores).
+    /// Sums a head's values from position `begin` on, weighted, for each token of the weights;
+    /// `in_turn` is as in [`scores`](Self::scores).
     ///
     /// # Safety
-    /// As at the type.
+    /// As for the type.
     #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn weigh(
         &self,
@@ -515,7 +516,7 @@ impl SharedKvCache<'_> {
 
 /// A block of GGUF's Q8_0.
 struct Block {
-    /// The f16, little-endian.
+    /// f16, little-endian.
     scale: [u8; 2],
     quants: [u8; BLOCK],
 }
@@ -561,8 +562,8 @@ mod tests {
         variant: Variant::LLAMA2C,
     };
 
-    /// What attention gives for `count` queries that see positions `begin` to `end`, in all layers
-    /// and heads.
+    /// Attention outputs for `count` queries over positions `begin` to `end`, in all layers and
+    /// heads.
     fn attended(
         cache: &mut KvCache,
         (begin, end): (usize, usize),
@@ -579,7 +580,7 @@ mod tests {
         for (layer, head) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let q: Vec<f32> = (0..count * head_dim).map(|_| random.float()).collect();
             let mut out = vec![7.0; count * head_dim];
-            // Safety: nobody else is there, and `end` positions have been reached.
+            // Safety: there are no other users, and `end` positions exist.
             unsafe {
                 for (t, q) in q.chunks(head_dim).enumerate() {
                     quants.fill(kernels, Some(Rounding::Q8_0), t, q);
@@ -615,7 +616,7 @@ mod tests {
         all
     }
 
-    /// A cache with keys and values of the first `positions`, whose pages lie anyhow.
+    /// Cache with keys and values of the first `positions`, with its pages in arbitrary order.
     fn filled(kv: KvType, page: usize, positions: usize) -> KvCache {
         let kernels = kernels::best(Features::of_this_core());
         let mut cache = KvCache::in_pages(&SHAPE, kv, page).unwrap();
@@ -629,7 +630,7 @@ mod tests {
             for layer in 0..SHAPE.n_layers {
                 let row: Vec<f32> = (0..2 * SHAPE.kv_dim()).map(|_| random.float()).collect();
                 let (keys, values) = row.split_at(SHAPE.kv_dim());
-                // Safety: nobody else is there.
+                // Safety: there are no other users.
                 unsafe {
                     shared.put_keys(kernels, layer, pos, 0, keys);
                     shared.put_values(kernels, layer, pos, 0, values);

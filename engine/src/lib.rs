@@ -1,11 +1,21 @@
-//! The engine of llama2.efi: from bytes on a disk to text, without an operating system.
+//! Engine of llama2.efi: from bytes on a disk to text, without an operating system.
 //!
 //! ```text
 //! ByteSource ─► Checkpoint ─► Model ─► Session ─► logits ─► Sampler ─► token ─► Tokenizer ─► text
 //! ```
 //!
-//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) bring files, a clock
-//! and a screen.
+//! - [`source::ByteSource`] provides the bytes of a file. [`checkpoint::Checkpoint::open`] reads
+//!   the header and checks it against the file's size, so that later steps can rely on it.
+//! - [`context::Context::fit`] chooses a context length for which there is memory, and
+//!   [`model::Model::load`] reads the weights into packed matrices ([`matrix`], [`kernels`]).
+//! - [`tokenizer::Tokenizer`] encodes text as tokens and decodes them again.
+//! - [`session::Session`] computes the logits of the next token, on as many cores as there are
+//!   [`workers`], and [`sampler::Sampler`] chooses the token.
+//! - [`generate`] and [`chat`] repeat this until a text or an answer is complete. [`task`]
+//!   chooses between them by the user's [`settings`].
+//!
+//! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) provide files, a
+//! clock and a screen.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -18,7 +28,7 @@ pub mod source;
 pub mod units;
 pub mod utf8;
 
-// What files hold:
+// Contents of files:
 pub mod checkpoint;
 pub mod config;
 

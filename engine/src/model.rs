@@ -1,4 +1,4 @@
-//! A model's weights, packed for the kernels while they stream in from the file.
+//! Weights of a model, packed for the kernels while they are read from the file.
 
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -12,29 +12,29 @@ use crate::{
     source::ByteSource,
 };
 
-/// Largest piece that is read at once, in bytes: real firmware fails on larger ones, and the user
-/// sees progress.
+/// Largest piece that is read at once, in bytes: some firmware fails on larger ones, and smaller
+/// ones allow progress to be shown.
 pub const PIECE: usize = 1 << 20;
 
-/// How far loading is.
+/// Progress of loading.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadProgress {
     /// Bytes read so far.
     pub done: u64,
-    /// Bytes to read: the file's size.
+    /// Bytes to read: the size of the file.
     pub total: u64,
 }
 
-/// What was read, for the user to compare with `crc32 FILE`.
+/// Size and checksum of what was read, to be compared with `crc32 FILE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
-    /// Bytes read: the whole file.
+    /// Number of bytes read: the whole file.
     pub bytes: u64,
     /// CRC-32 (IEEE 802.3) of the whole file.
     pub crc32: u32,
 }
 
-/// The weights of one transformer layer.
+/// Weights of one transformer layer.
 pub struct Layer {
     /// RMSNorm before attention, `dim`.
     pub attention_norm: Buffer<f32>,
@@ -54,54 +54,54 @@ pub struct Layer {
     pub w2: Matrix,
     /// Up, `hidden_dim` × `dim`.
     pub w3: Matrix,
-    /// What is added to queries, keys, values and attention's output; empty where the model has
-    /// none.
+    /// Bias of queries, `q_dim`; empty if the model has none.
     pub bq: Buffer<f32>,
-    /// See there.
+    /// Bias of keys, `kv_dim`; empty if the model has none.
     pub bk: Buffer<f32>,
-    /// See there.
+    /// Bias of values, `kv_dim`; empty if the model has none.
     pub bv: Buffer<f32>,
-    /// See there.
+    /// Bias of attention's output, `dim`; empty if the model has none.
     pub bo: Buffer<f32>,
-    /// RMSNorm of each head's queries, `head_dim`; empty where the model has none.
+    /// RMSNorm of each head's queries, `head_dim`; empty if the model has none.
     pub q_norm: Buffer<f32>,
-    /// The same of its keys.
+    /// RMSNorm of each head's keys, `head_dim`; empty if the model has none.
     pub k_norm: Buffer<f32>,
 }
 
 impl Layer {
-    /// Tells whether queries and keys have norms.
+    /// Returns true if queries and keys have norms.
     pub(crate) fn has_head_norms(&self) -> bool {
         !self.q_norm.is_empty()
     }
 }
 
-/// A loaded model: nothing in it knows which file it came from.
+/// Loaded model, independent of the format of its file.
 pub struct Model {
-    /// Its shape.
+    /// Shape of the model.
     pub config: Config,
     /// Values that share a scale in activations; `None` if no matrix is quantised.
     pub group: Option<usize>,
-    /// The vector of each token, `vocab_size` × `dim`.
+    /// Embedding of each token, `vocab_size` × `dim`.
     pub embedding: Matrix,
-    /// One after another.
+    /// Layers in order.
     pub layers: Vec<Layer>,
     /// RMSNorm before the classifier, `dim`.
     pub final_norm: Buffer<f32>,
-    /// What RoPE's frequencies are divided by, `head_dim / 2`; empty where the model has none.
+    /// Divisors of RoPE's frequencies, `head_dim / 2`; empty if the model has none.
     pub rope_factors: Buffer<f32>,
-    /// The classifier, `vocab_size` × `dim`, where it is not the embedding.
+    /// Classifier, `vocab_size` × `dim`, if it is not the embedding.
     own_classifier: Option<Matrix>,
 }
 
 impl Model {
-    /// Streams the weights in: all buffers are allocated, then every byte of the file is read once,
-    /// in the file's order, in pieces of at most [`PIECE`]. `progress` is called after each piece
-    /// and may stop it.
+    /// Loads the weights: allocates all buffers, then reads every byte of the file once, in order,
+    /// in pieces of at most [`PIECE`]. `progress` is called after each piece and may stop the
+    /// loading.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] before anything is read, [`Error::Read`] where the medium fails,
-    /// [`Error::NotFinite`], [`Error::Stopped`].
+    /// [`Error::OutOfMemory`] before anything is read; [`Error::Read`] if the medium fails;
+    /// [`Error::NotFinite`] for NaN or infinity in a tensor; [`Error::Stopped`] if `progress`
+    /// breaks.
     pub fn load(
         checkpoint: &Checkpoint,
         source: &mut dyn ByteSource,
@@ -134,7 +134,7 @@ impl Model {
         Ok((model, stream.digest()))
     }
 
-    /// All buffers, zeroed.
+    /// Allocates all buffers, zeroed.
     fn zeroed(checkpoint: &Checkpoint) -> Result<Model, OutOfMemory> {
         let config = checkpoint.config;
         let mut tensors: Vec<&Tensor> = checkpoint.used().collect();
@@ -192,9 +192,9 @@ impl Model {
         })
     }
 
-    /// The function that takes the bytes of the `index`th tensor for `role`: where in the tensor,
-    /// and what is there. Rows that RoPE turns are put side by side in pairs, whatever their order
-    /// in the file.
+    /// Returns a function that stores bytes of `tensor`; its arguments are the offset in the tensor
+    /// and the bytes. Pairs of rows that RoPE rotates are made adjacent, whatever their order in
+    /// the file.
     fn place(&mut self, tensor: &Tensor) -> impl FnMut(usize, &[u8]) {
         enum Place<'a> {
             Matrix(&'a mut Matrix),
@@ -230,7 +230,7 @@ impl Model {
             Role::W2 => Place::Matrix(&mut layers[tensor.layer].w2),
             Role::W3 => Place::Matrix(&mut layers[tensor.layer].w3),
         };
-        // Bytes of a row, where rows go elsewhere.
+        // Bytes of a row, if rows are reordered.
         let row_bytes = tensor.encoding.file_bytes(1, tensor.cols).unwrap_or(1) as usize;
         move |offset, bytes| match &mut place {
             Place::Matrix(matrix) if halves => {
@@ -267,20 +267,20 @@ impl Model {
         layers.sum::<u64>() + self.classifier().bytes() + size_of_val(&self.final_norm[..]) as u64
     }
 
-    /// The matrix that turns the last state into logits.
+    /// Matrix that turns the last state into logits.
     pub fn classifier(&self) -> &Matrix {
         self.own_classifier.as_ref().unwrap_or(&self.embedding)
     }
 }
 
-/// Place of row `row` of queries or keys, so that i and i + head_dim / 2 of a head stand side by
-/// side.
+/// New index of row `row` of queries or keys, so that i and i + head_dim / 2 of a head are
+/// adjacent.
 fn paired(row: usize, head_dim: usize) -> usize {
     let (inside, half) = (row % head_dim, head_dim / 2);
     row - inside + 2 * (inside % half) + inside / half
 }
 
-/// A source read from front to back, with its checksum.
+/// Source read from front to back, with its checksum.
 struct Stream<'a> {
     source: &'a mut dyn ByteSource,
     progress: &'a mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
@@ -303,13 +303,13 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Reads on up to byte `offset`, for the checksum alone.
+    /// Reads up to byte `offset`, for the checksum only.
     fn skip(&mut self, offset: u64) -> Result<(), Error> {
         self.pass(offset.saturating_sub(self.done), 1, &mut |_, _| ())
     }
 
     /// Reads the next `bytes` bytes and passes them on in pieces of whole units, each with its
-    /// offset from the first.
+    /// offset.
     fn pass(
         &mut self,
         bytes: u64,

@@ -1,11 +1,11 @@
-//! Workers that go through one computation side by side: who takes which part of a step, and where
-//! they wait for each other.
+//! Workers that run one computation side by side: division of each step, and barriers between
+//! steps.
 //!
-//! Every worker runs the same code from top to bottom. At a [`Worker::parallel_for`] they share the
-//! work out; nobody goes on before all of it is done. Each worker has a run of the work of its own,
-//! so that it walks memory in one line and finds in its caches what it read for the last token;
-//! whoever is done first helps the others, chunk by chunk, so that a slow core or one that the host
-//! has taken away holds up no more than the chunk in its hands.
+//! Every worker runs the same code from top to bottom. A [`Worker::parallel_for`] divides the work
+//! among them; none continues before all of it is done. Each worker has a contiguous run of the
+//! work, so that it reads memory linearly and finds in its caches what it read for the last token.
+//! Workers that finish early help the others, chunk by chunk, so that a slow or preempted core
+//! delays the others by no more than its current chunk.
 
 use alloc::vec::Vec;
 use core::{
@@ -23,21 +23,21 @@ use crate::{
     workers::Workers,
 };
 
-/// On cache lines of its own (two, because processors fetch them in pairs).
+/// Padded to cache lines of its own (two, because processors fetch them in pairs).
 #[repr(align(128))]
 #[derive(Default)]
 struct Alone<T>(T);
 
-/// What the workers of one session share.
+/// State shared by the workers of one session.
 pub struct Pool {
-    /// The next chunk of each worker's run, for this step and the one before by turns.
+    /// Next chunk of each worker's run, alternating between this step and the one before.
     next: Vec<[Alone<AtomicUsize>; 2]>,
     arrived: Alone<AtomicU32>,
     epoch: Alone<AtomicU32>,
 }
 
 impl Pool {
-    /// A pool of at most `count` workers.
+    /// Creates a pool of at most `count` workers.
     pub fn new(count: usize) -> Pool {
         let mut next = Vec::new();
         next.resize_with(count, Default::default);
@@ -67,11 +67,11 @@ impl Pool {
     }
 }
 
-/// One worker at work.
+/// Handle of one worker during [`Pool::run`].
 pub struct Worker<'a> {
-    /// Which one, from 0.
+    /// Index of the worker, from 0.
     pub index: usize,
-    /// How many there are.
+    /// Number of workers.
     pub parts: usize,
     pool: &'a Pool,
     workers: &'a dyn Workers,
@@ -79,9 +79,9 @@ pub struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Shares `items` out in chunks of at most `chunk`: calls `f` with each range that this worker
-    /// takes, and returns when all ranges are done, whoever took them. All workers of the pool must
-    /// call it with the same numbers.
+    /// Divides `items` into chunks of at most `chunk`: calls `f` with each range that this worker
+    /// takes, and returns when all ranges are done, by whichever worker. All workers of the pool
+    /// must call it with the same numbers.
     pub fn parallel_for(&self, items: usize, chunk: usize, mut f: impl FnMut(Range<usize>)) {
         let chunks = items.div_ceil(chunk);
         let range =
@@ -95,7 +95,7 @@ impl Worker<'_> {
             let first = chunks * owner / self.parts;
             let count = chunks * (owner + 1) / self.parts - first;
             let next = &self.pool.next[owner][turn].0;
-            // Looking is cheaper than taking where nothing is left.
+            // Loading is cheaper than an exchange if nothing is left.
             while next.load(Relaxed) < count {
                 let taken = next.fetch_add(1, Relaxed);
                 if taken >= count {
@@ -105,12 +105,12 @@ impl Worker<'_> {
             }
         }
         self.barrier();
-        // All are through with this deal, and nobody comes to the deal after the next before all
-        // have been at the next one.
+        // All have finished this step, and none reaches the step after the next before all have
+        // been at the next one.
         self.pool.next[self.index][turn].0.store(0, Relaxed);
     }
 
-    /// Waits until all workers are here. What each of them wrote before, all may read after.
+    /// Waits until all workers arrive. Afterwards each may read what the others wrote before.
     fn barrier(&self) {
         let (arrived, epoch) = (&self.pool.arrived.0, &self.pool.epoch.0);
         // Read before arriving: it cannot change until this worker has arrived.
@@ -127,10 +127,10 @@ impl Worker<'_> {
     }
 }
 
-/// A buffer that the workers of a pool write to and read from.
+/// Buffer that the workers of a pool write to and read from.
 ///
-/// Between two barriers each element is either written by one worker, or read by any number: that
-/// is what the callers of its functions promise.
+/// Between two barriers each element is either written by one worker, or read by any number of
+/// them; callers of its functions promise this.
 pub struct Shared<'a, T> {
     start: *mut T,
     len: usize,
@@ -150,10 +150,10 @@ impl<'a, T: Plain> Shared<'a, T> {
         }
     }
 
-    /// Shares `reserve` until the end of 'a.
+    /// Shares `reserve` until the end of `'a`.
     ///
     /// # Safety
-    /// Only what was zeroed may be read, or written as a slice.
+    /// Only elements that were zeroed may be read, or written as a slice.
     pub(crate) unsafe fn reserved(reserve: &'a mut Reserve<T>) -> Self {
         Shared {
             len: reserve.len(),
@@ -162,18 +162,18 @@ impl<'a, T: Plain> Shared<'a, T> {
         }
     }
 
-    /// Elements `range`, to be written.
+    /// Returns the elements `range` for writing.
     ///
     /// # Safety
     /// Until the next barrier no other worker may touch these elements, nor this worker through
     /// another slice.
     ///
     /// # Panics
-    /// If the range reaches over the end.
+    /// If the range extends past the end.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn write(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // Safety: within the buffer, which is borrowed mutably as long as this lives; exclusive by
         // contract.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
@@ -181,28 +181,29 @@ impl<'a, T: Plain> Shared<'a, T> {
     /// Writes element `index`.
     ///
     /// # Safety
-    /// Until the next barrier no other worker may touch it, nor this worker through a slice.
+    /// Until the next barrier no other worker may touch the element, nor this worker through a
+    /// slice.
     ///
     /// # Panics
-    /// If it is behind the end.
+    /// If `index` is past the end.
     pub unsafe fn put(&self, index: usize, value: T) {
         assert!(index < self.len);
-        // Safety: inside of the buffer, which is borrowed mutably as long as this lives; alone by
+        // Safety: within the buffer, which is borrowed mutably as long as this lives; exclusive by
         // contract.
         unsafe { self.start.add(index).write(value) }
     }
 
-    /// Elements `range`, to be read.
+    /// Returns the elements `range` for reading.
     ///
     /// # Safety
     /// Until the next barrier no worker may write to these elements.
     ///
     /// # Panics
-    /// If the range reaches over the end.
+    /// If the range extends past the end.
     pub unsafe fn read(&self, range: Range<usize>) -> &[T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: inside of the buffer, which is borrowed as long as this lives; nobody writes, by
-        // contract.
+        // Safety: within the buffer, which is borrowed as long as this lives; nothing writes to it,
+        // by contract.
         unsafe { core::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
 }
@@ -228,7 +229,7 @@ mod tests {
                                 *x += i as i32 + round;
                             }
                         });
-                        // Safety: all have met, and all meet again before anybody writes.
+                        // Safety: all have met, and all meet again before any of them writes.
                         let all = unsafe { data.read(0..items) };
                         let rounds = (1..=round).sum::<i32>();
                         for (i, x) in all.iter().enumerate() {

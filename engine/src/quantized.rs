@@ -1,4 +1,5 @@
-//! Activations as int8: made once for all matrices that read them, a row for each token or worker.
+//! Activations as int8: made once for all matrices that read them, with one row per token or
+//! worker.
 
 use crate::{
     buffer::{Buffer, OutOfMemory},
@@ -7,8 +8,8 @@ use crate::{
     parallel::Shared,
 };
 
-/// The int8 forms of one kind of vectors, a row for each token or worker; nothing where no matrix
-/// reads them so.
+/// int8 forms of one kind of vector, with one row per token or worker; empty if no matrix reads
+/// them as int8.
 pub(crate) struct QuantizedActivations {
     group: Option<usize>,
     cols: usize,
@@ -19,7 +20,7 @@ pub(crate) struct QuantizedActivations {
 }
 
 impl QuantizedActivations {
-    /// For vectors of `cols` numbers, in groups of `group` where these divide them.
+    /// Allocates rows for vectors of `cols` numbers, in groups of `group` if that divides them.
     pub(crate) fn new(rows: usize, cols: usize, group: Option<usize>) -> Result<Self, OutOfMemory> {
         let group = group.filter(|&group| cols.is_multiple_of(group));
         let groups = group.map_or(0, |group| cols / group);
@@ -49,7 +50,7 @@ impl QuantizedActivations {
     }
 }
 
-/// [`QuantizedActivations`] in a pass.
+/// [`QuantizedActivations`] during a pass.
 pub(crate) struct SharedActivations<'a> {
     pub(crate) group: Option<usize>,
     groups: usize,
@@ -60,7 +61,7 @@ pub(crate) struct SharedActivations<'a> {
 }
 
 impl SharedActivations<'_> {
-    /// Quantises `values` into row `row`, if they are to be and there is room.
+    /// Quantises `values` into row `row`, if they are needed as int8 and there is room.
     ///
     /// # Safety
     /// Until the next barrier no other worker touches this row.
@@ -88,8 +89,8 @@ impl SharedActivations<'_> {
         (kernels.quantize)(values, rounding, out);
     }
 
-    /// `values` (`tokens` vectors of `cols`) beside their int8 forms, which are in the rows from
-    /// `row` on.
+    /// Combines `values` (`tokens` vectors of `cols`) with their int8 forms, stored from row `row`
+    /// on.
     ///
     /// # Safety
     /// Until the next barrier no worker writes to these rows.

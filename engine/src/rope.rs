@@ -1,4 +1,4 @@
-//! The angles by which RoPE turns queries and keys (Su et al. 2021).
+//! RoPE: angles by which queries and keys are rotated (Su et al. 2021).
 
 use crate::{
     buffer::{Buffer, OutOfMemory},
@@ -8,20 +8,20 @@ use crate::{
 };
 
 /// Cosines and sines of a pass's positions, as [`Kernels::rope`] reads them: `head_dim` numbers of
-/// either for each position.
+/// each per position.
 pub(crate) struct RopeTable {
     cos: Buffer<f32>,
     sin: Buffer<f32>,
-    /// Turns of pair i from one position to the next, in radians: theta^(-2i / head_dim).
+    /// Rotation of pair i per position, in radians: theta^(-2i / head_dim).
     frequencies: Buffer<f32>,
-    /// What cosines and sines are multiplied by.
+    /// Factor of cosines and sines.
     magnitude: f32,
     head_dim: usize,
 }
 
 impl RopeTable {
-    /// For heads of `c`'s shape and passes of `positions`; `factors` (head_dim / 2, or none) divide
-    /// the frequencies.
+    /// Creates a table for heads of shape `c` and passes of up to `positions`; `factors` (head_dim
+    /// / 2 of them, or none) divide the frequencies.
     pub(crate) fn new(c: &Config, positions: usize, factors: &[f32]) -> Result<Self, OutOfMemory> {
         let (head_dim, rope) = (c.head_dim(), &c.variant.rope);
         let mut frequencies = Buffer::zeroed(head_dim / 2)?;
@@ -39,7 +39,7 @@ impl RopeTable {
         })
     }
 
-    /// Works out those of `positions`.
+    /// Computes the rows of `positions`.
     pub(crate) fn of(&mut self, positions: core::ops::Range<usize>) -> RopeRows<'_> {
         let first = positions.start;
         for pos in positions {
@@ -62,12 +62,12 @@ impl RopeTable {
     }
 }
 
-/// The borders that YaRN's authors found good for Llamas, and that all use.
+/// YaRN's limits for Llama as given by its authors, in rotations over the training context.
 const FAST: f32 = 32.0;
 const SLOW: f32 = 1.0;
 
-/// What is kept of the frequency of pair `i` where it is scaled: for YaRN all of it where it turns
-/// more than [`FAST`] times in the context of the training, `1 / factor` where it turns less than
+/// Factor by which scaling changes the frequency of pair `i`. For YaRN it is 1 for pairs that turn
+/// more than [`FAST`] times in the training context, and `1 / factor` for those that turn less than
 /// [`SLOW`] times.
 fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
     match rope.scaling {
@@ -75,8 +75,8 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
         RopeScaling::NoRope => 0.0,
         RopeScaling::Linear(factor) => 1.0 / factor,
         RopeScaling::Yarn { factor, original } => {
-            // The pair that turns so often (ggml's rule, Peng et al. 2023, equations 17 to 20 with
-            // whole pairs as borders).
+            // The pair that turns this often (ggml's rule, Peng et al. 2023, equations 17 to 20
+            // with whole pairs as limits).
             let pair = |turns: f32| {
                 let (log, full) = (libm::log, core::f64::consts::TAU);
                 let length = original as f64 / (f64::from(turns) * full);
@@ -90,18 +90,17 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
     }
 }
 
-/// [`RopeTable`] in a pass.
+/// [`RopeTable`] during a pass.
 pub(crate) struct RopeRows<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
-    /// The pass's first position.
+    /// First position of the pass.
     first: usize,
     head_dim: usize,
 }
 
 impl RopeRows<'_> {
-    /// Turns the numbers of all heads from row `row` (even) on, which are as many as `values`, to
-    /// position `pos`.
+    /// Rotates `values`, which are rows of all heads from row `row` (even) on, to position `pos`.
     pub(crate) fn turn(&self, kernels: &Kernels, pos: usize, row: usize, values: &mut [f32]) {
         let mut row = row;
         let mut rest = values;

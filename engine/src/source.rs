@@ -1,33 +1,34 @@
-//! Where bytes come from: a sized, seekable source that may fail, behind one trait.
+//! Input of bytes: a sized, seekable source that may fail, behind one trait.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-/// A sized, seekable run of bytes: a host file, a UEFI file, bytes inside the binary, a faulty one
-/// in tests.
+/// Sized, seekable sequence of bytes: a host file, a UEFI file, bytes inside the binary, a faulty
+/// source in tests.
 pub trait ByteSource {
-    /// The source's size in bytes.
+    /// Size in bytes.
     fn size(&self) -> u64;
 
     /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// [`ReadError`] if the range leaves the source or the medium fails; `buf` is then unspecified.
+    /// [`ReadError`] if the range extends past the end or the medium fails; the contents of `buf`
+    /// are then unspecified.
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError>;
 
-    /// Where the second and later ones begin, if it is several files one behind the other.
+    /// Offsets of the second and later files, if the source consists of several.
     fn borders(&self) -> Vec<u64> {
         Vec::new()
     }
 }
 
-/// Several files as one source, one behind the other: a model that was split.
+/// Several files as one source, one after another: a split model.
 pub struct Joined<S> {
     parts: Vec<S>,
 }
 
 impl<S: ByteSource> Joined<S> {
-    /// All of `parts` in their order.
+    /// Joins `parts` in their order.
     pub fn new(parts: Vec<S>) -> Self {
         Joined { parts }
     }
@@ -74,12 +75,12 @@ impl<S: ByteSource> ByteSource for Joined<S> {
     }
 }
 
-/// A read that failed: at which byte, and what the medium said.
+/// Failed read: the offset and the medium's reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {
     /// Offset of the first byte that could not be read.
     pub offset: u64,
-    /// The reason in the medium's own words ("Input/output error", "DEVICE_ERROR", "end of file").
+    /// Reason in the medium's own words ("Input/output error", "DEVICE_ERROR", "end of file").
     pub reason: String,
 }
 

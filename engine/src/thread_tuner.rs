@@ -1,49 +1,49 @@
-//! How many workers a session uses: a number that is given, or the one that was fastest over the
+//! Number of workers that a session uses: a given one, or the fastest one as measured over the
 //! first tokens.
 
-/// How many workers.
+/// Choice of the number of workers.
 #[derive(Clone, Copy)]
 pub enum Threads {
-    /// So many; as many as there are, if there are fewer.
+    /// This many, or all workers if there are fewer.
     Fixed(usize),
-    /// As many as are fastest by this clock (nanoseconds, from anywhere): 1, 2, … are tried over
-    /// the first tokens.
+    /// The fastest number by this clock (nanoseconds, from any origin): 1, 2, … are tried over the
+    /// first tokens.
     Calibrate(fn() -> u64),
 }
 
-/// Steps with each number of workers; the shortest counts.
+/// Steps per number of workers; the shortest counts.
 const TRIES: usize = 2;
 
-/// Steps that took longer than one worker alone would have, after which the number is found out
-/// anew: another program has taken a core, and everybody waits for whoever was on it.
+/// Number of steps slower than one worker alone after which the choice is made again: another
+/// program has taken a core, and all workers wait for the one that ran on it.
 const STRIKES: usize = 4;
 
-/// Steps by one worker alone after which more are tried again, for the first time; then after twice
-/// as many, and so on.
+/// Steps by one worker alone after which more are tried again, for the first time; each later time
+/// after twice as many.
 const PATIENCE: usize = 64;
 const MOST_PATIENCE: usize = 4096;
 
-/// What is being found out.
+/// State of a trial.
 struct Candidate {
     /// Steps done with this number of workers, and the shortest of them in nanoseconds.
     steps: usize,
     shortest: u64,
-    /// The best number so far, and its time.
+    /// Best number so far, and its time in nanoseconds.
     best: usize,
     best_time: u64,
 }
 
-/// Counts, and decides.
+/// Counts steps and chooses the number of workers.
 pub(crate) struct ThreadTuner {
     threads: usize,
     most: usize,
-    /// Where the number is not given.
+    /// Clock in nanoseconds; `None` if the number is fixed.
     clock: Option<fn() -> u64>,
     trial: Option<Candidate>,
-    /// The time of a step by one worker alone, in nanoseconds.
+    /// Time of a step by one worker alone, in nanoseconds.
     alone: u64,
     strikes: usize,
-    /// Steps until more than one worker are tried again, and the number it began from.
+    /// Steps until more workers are tried again, and the initial value of this countdown.
     until: usize,
     patience: usize,
 }
@@ -79,13 +79,13 @@ impl ThreadTuner {
         self.trial.is_some()
     }
 
-    /// A step begins.
+    /// Starts timing a step.
     pub(crate) fn begin(&self) -> u64 {
         self.clock.map_or(0, |clock| clock())
     }
 
-    /// The step that began at `before` has ended. Not more than `at_hand` workers are there for the
-    /// next one.
+    /// Ends the step that began at `before`. At most `at_hand` workers are available for the next
+    /// one.
     pub(crate) fn end(&mut self, before: u64, at_hand: usize) {
         let Some(clock) = self.clock else { return };
         let took = clock().saturating_sub(before).max(1);
@@ -109,7 +109,7 @@ impl ThreadTuner {
         }
     }
 
-    /// Begins to find out.
+    /// Starts a trial.
     fn try_all(&mut self) {
         self.threads = 1;
         self.strikes = 0;
@@ -121,7 +121,7 @@ impl ThreadTuner {
         });
     }
 
-    /// A step of the trial took so long.
+    /// Records the duration of a trial step.
     fn weigh(&mut self, took: u64, at_hand: usize) {
         let Some(trial) = &mut self.trial else { return };
         trial.shortest = trial.shortest.min(took);
@@ -143,7 +143,7 @@ impl ThreadTuner {
             // 1, 2, 3, 4, 6, 9, …: the first few count most.
             let next = (self.threads + (self.threads / 2).max(1)).min(self.most);
             if next > at_hand {
-                // It goes on when they are there again.
+                // The trial continues when they are available again.
                 return;
             }
             self.threads = next;
@@ -168,7 +168,8 @@ mod tests {
 
     static NOW: AtomicU64 = AtomicU64::new(0);
 
-    /// What is chosen where a step with n workers takes `times[n - 1]`.
+    /// Number of workers chosen if a step with n workers takes `times[n - 1]`, and the steps that
+    /// this took.
     fn chosen(times: &[u64]) -> (usize, usize) {
         let mut tuner = ThreadTuner::new(Threads::Calibrate(|| NOW.load(Relaxed)), times.len());
         let mut steps = 0;

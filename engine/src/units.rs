@@ -1,15 +1,15 @@
-//! Numbers as people read them: bytes in binary units. And names out of files, in quotes.
+//! Formatting of numbers and names for users: bytes in binary units, quoted names from files.
 
 use alloc::{borrow::Cow, format};
 use core::fmt::{self, Write};
 
-/// Most characters of a sentence.
+/// Longest sentence, in characters.
 pub const SENTENCE: usize = 300;
-/// Most characters of a path in a sentence.
+/// Longest path in a sentence, in characters.
 pub const PATH: usize = 100;
 
-/// `text` in at most `most` characters: of a longer one the middle becomes `…`, and a path keeps
-/// its last name whole where there is room for it.
+/// Shortens `text` to at most `most` characters: the middle becomes `…`, and a path keeps its last
+/// component whole if there is room.
 pub fn short(text: &str, most: usize) -> Cow<'_, str> {
     let count = text.chars().count();
     if count <= most {
@@ -28,8 +28,8 @@ pub fn short(text: &str, most: usize) -> Cow<'_, str> {
     format!("{}…{}", &text[..at(head)], &text[at(count - tail)..]).into()
 }
 
-/// A byte count, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3 MiB`,
-/// `512 bytes`.
+/// Number of bytes, shown in the largest binary unit that keeps it at 1 or more: `490 MiB`, `1.3
+/// MiB`, `512 bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
@@ -51,14 +51,14 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A name out of a file, in quotes: what would move a terminal's cursor is written out, and what is
-/// longer than [`Quoted::MOST`] characters ends in `…`, so that a sentence stays a sentence
-/// whatever the file says.
+/// Name from a file, shown in quotes: control characters are escaped, and names longer than
+/// [`Quoted::MOST`] characters are cut with `…`, so that a sentence stays readable whatever the
+/// file contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quoted<'a>(pub &'a str);
 
 impl Quoted<'_> {
-    /// Most characters that are shown.
+    /// Largest number of characters shown.
     pub const MOST: usize = 60;
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A whole number in its digits alone: a blank or a comma between them would make two numbers of it
+/// Whole number, shown with digits only: a space or comma between them would make two numbers of it
 /// for scripts, and for some readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouped(pub u64);

@@ -1,12 +1,12 @@
-//! Bytes in, whole characters out: what lies between a byte tokenizer and a screen.
+//! Decoder from bytes to whole characters, between a byte tokenizer and a screen.
 
 use alloc::string::String;
 
-/// Gathers bytes and gives out whole UTF-8 characters only. What can never become one is U+FFFD, by
-/// the same rule as [`String::from_utf8_lossy`] (Unicode's "substitution of maximal subparts").
+/// Collects bytes and emits whole UTF-8 characters only. Invalid sequences become U+FFFD, by the
+/// same rule as in [`String::from_utf8_lossy`] (Unicode's "substitution of maximal subparts").
 #[derive(Debug, Default, Clone)]
 pub struct Utf8Stream {
-    /// The beginning of a character.
+    /// Beginning of an incomplete character.
     pending: [u8; 4],
     len: usize,
 }
@@ -26,8 +26,8 @@ impl Utf8Stream {
         }
     }
 
-    /// Gives out what `pending` is decided to be. A character has at most four bytes, so `pending`
-    /// never fills up.
+    /// Emits the part of `pending` that is decided. A character has at most four bytes, so
+    /// `pending` never overflows.
     fn settle(&mut self, out: &mut String) {
         while self.len > 0 {
             let error = match core::str::from_utf8(&self.pending[..self.len]) {
@@ -38,7 +38,7 @@ impl Utf8Stream {
                 }
                 Err(error) => error,
             };
-            // One byte came in at a time: nothing valid stands before the error.
+            // Bytes arrive one at a time, so nothing valid precedes the error.
             let Some(wrong) = error.error_len() else {
                 return;
             };
@@ -48,7 +48,7 @@ impl Utf8Stream {
         }
     }
 
-    /// Ends the stream: a character that was begun is U+FFFD.
+    /// Ends the stream: an incomplete character becomes U+FFFD.
     pub fn finish(&mut self, out: &mut String) {
         if self.len > 0 {
             out.push(char::REPLACEMENT_CHARACTER);
@@ -90,8 +90,7 @@ mod tests {
         }
     }
 
-    /// Bytes at random, most of them such as stand at the beginning, inside and at the limits of a
-    /// character.
+    /// Random bytes, most of which are at the beginning, inside or at the limits of a character.
     #[test]
     fn random_bytes_give_the_lossy_text() {
         const ODD: [u8; 16] = [

@@ -1,19 +1,18 @@
-//! Who does the work: the same function on several cores at once, behind one trait.
+//! Parallel execution: the same function on several cores at once, behind one trait.
 
 use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 
-/// Workers: who runs one function on several cores.
+/// Workers that run one function on several cores.
 ///
 /// # Safety
 /// The implementer promises what [`count`](Workers::count), [`run`](Workers::run) and
-/// [`wait`](Workers::wait) say: parts of a computation write to memory that they share, and take
-/// turns by it.
+/// [`wait`](Workers::wait) document: the parts of a computation write to shared memory and rely on
+/// it for taking turns.
 pub unsafe trait Workers: Sync {
-    /// Most workers that [`run`](Workers::run) can use, at least 1; the same for their whole
-    /// life.
+    /// Largest number of workers that [`run`](Workers::run) can use, at least 1; it never changes.
     fn count(&self) -> usize;
 
-    /// How many of them can be used now: some may have gone home until the next reply.
+    /// Number of workers available now: some may be parked until the next reply.
     fn at_hand(&self) -> usize {
         self.count()
     }
@@ -23,22 +22,22 @@ pub unsafe trait Workers: Sync {
     /// to [`count`](Workers::count).
     fn run(&self, parts: usize, f: &(dyn Fn(usize) + Sync));
 
-    /// Returns once `word` is no longer `seen`. Called inside of [`run`](Workers::run), for waits
-    /// of mostly less than a microsecond.
+    /// Returns once `word` differs from `seen`. Called inside of [`run`](Workers::run), for waits
+    /// that mostly take less than a microsecond.
     fn wait(&self, word: &AtomicU32, seen: u32) {
         while word.load(Acquire) == seen {
             core::hint::spin_loop();
         }
     }
 
-    /// `word` has changed: wakes whoever sleeps in [`wait`](Workers::wait) for that.
+    /// Wakes workers that sleep in [`wait`](Workers::wait); called after `word` has changed.
     fn wake(&self, _word: &AtomicU32) {}
 }
 
-/// One worker: the caller itself.
+/// A single worker: the caller itself.
 pub struct Single;
 
-// Safety: one part, which the caller runs; nobody to wait for.
+// Safety: one part, which the caller runs; there is nothing to wait for.
 unsafe impl Workers for Single {
     fn count(&self) -> usize {
         1
@@ -53,7 +52,8 @@ unsafe impl Workers for Single {
 pub(crate) mod tests {
     use super::*;
 
-    /// Host threads, started for each call: slow, but it shows that the parts are independent.
+    /// Host threads, started for each call: slow, but sufficient to show that the parts are
+    /// independent.
     pub(crate) struct Scoped(pub usize);
 
     // Safety: a thread for each part, all joined; `wait` looks until the word has changed.

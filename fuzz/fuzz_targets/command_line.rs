@@ -1,4 +1,4 @@
-//! A boot entry's options, and the words of the UEFI Shell.
+//! Options of boot entries, and words of the UEFI Shell.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

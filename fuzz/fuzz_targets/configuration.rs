@@ -1,4 +1,4 @@
-//! Files like `LLAMA2.CFG`: read, and written into.
+//! Files such as `LLAMA2.CFG`: parsed and edited.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

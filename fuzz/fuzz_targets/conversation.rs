@@ -1,4 +1,4 @@
-//! Files of conversations, and names for them.
+//! Files of conversations, and their names.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

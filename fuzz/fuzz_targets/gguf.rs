@@ -1,4 +1,4 @@
-//! GGUF files, whole and split, with the tokenizers inside: mutated as bytes, and as what they are.
+//! GGUF files, whole and split, with their tokenizers: mutated as bytes, and by structure.
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};

@@ -1,4 +1,4 @@
-//! Texts on a terminal, which must not hear controls from them.
+//! Texts on a terminal, which must not receive control characters from them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Texts, for every kind of tokenizer.
+//! Texts for every kind of tokenizer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Files like tokenizer.bin.
+//! Files such as tokenizer.bin.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

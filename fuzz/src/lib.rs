@@ -1,5 +1,5 @@
-//! Shared by the fuzzers: the shells' functions and seeds, the allocator that measures, and where
-//! inputs are put.
+//! Shared by the fuzzers: functions and seeds for the shells' input, the measuring allocator, and
+//! the seeds' folder.
 
 #[path = "../../efi/tests/untrusted/shells.rs"]
 pub mod shells;
@@ -11,7 +11,7 @@ use llama2_testing::{gauge::Gauge, kept::Seed};
 #[global_allocator]
 static ALLOCATOR: Gauge = Gauge;
 
-/// Puts the seeds of `target` where cargo-fuzz looks for inputs.
+/// Writes the seeds of `target` to the folder where cargo-fuzz looks for inputs.
 pub fn plant(target: &str, seeds: fn(&str) -> Vec<Seed>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")

@@ -1,7 +1,7 @@
-//! What drawing costs, in microseconds: `cargo run --release -p llama2-screen --example cost`.
+//! Cost of drawing in microseconds: `cargo run --release -p llama2-screen --example cost`.
 //!
-//! The display is a second copy of the pixels in memory; a real one is slower or faster to write
-//! to.
+//! The display is a second copy of the pixels in memory; writing to a real one may be slower or
+//! faster.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ impl Display {
     }
 }
 
-/// The median of some runs of `prepare` and then drawing; the first ones are left out.
+/// Median time of drawing after `prepare`; the first runs are not counted.
 fn median(
     screen: &mut Screen,
     display: &mut Display,

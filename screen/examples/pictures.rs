@@ -1,4 +1,4 @@
-//! Pictures of each view, to be looked at: `cargo run -p llama2-screen --example pictures` writes
+//! Pictures of each view for inspection: `cargo run -p llama2-screen --example pictures` writes
 //! them to `target/screen/`.
 
 use std::{fs::File, io::BufWriter, path::PathBuf};
@@ -189,7 +189,7 @@ impl Display {
     }
 }
 
-/// A view's name, and what is shown in it.
+/// Name of a view, and the function that shows it.
 type View = (&'static str, fn(&mut Screen));
 
 fn main() {

@@ -1,57 +1,56 @@
-//! Characters as levels of ink in a cell, from the outlines of one font at any size.
+//! Glyphs as coverage levels of a cell's pixels, from the outlines of one font at any size.
 //!
 //! # The font
 //!
 //! DejaVu Sans Mono 2.37 (the last version, of 2016; Bitstream Vera's licence, changes in the
-//! public domain: `LICENSE-DejaVu.txt`), as the crate `dejavu` 2.37 brings it; the build script
-//! writes its outlines as tables, so that no reader of fonts is linked and nothing of it can fail
-//! at run time. It has every character of Latin (Basic, Latin-1, Extended-A), modern Greek,
-//! Cyrillic of the Slavic languages and half of the others', quotation marks, currencies, arrows,
-//! geometric shapes and two thirds of the mathematical operators; a test counts the exceptions.
-//! Lines and blocks are drawn in [`crate::lines`], since a font's own do not meet. Smoothed
-//! outlines serve every resolution with one font: a cell is 8x16 at 800x600, 12x24 at 1920x1080,
-//! 24x48 at 3840x2160.
+//! public domain: `LICENSE-DejaVu.txt`), from the crate `dejavu` 2.37; the build script converts
+//! its outlines to tables, so that no font parser is linked and nothing can fail at run time. It
+//! has all Latin characters (Basic, Latin-1, Extended-A), modern Greek, Cyrillic of the Slavic
+//! languages and half of the others', quotation marks, currencies, arrows, geometric shapes and two
+//! thirds of the mathematical operators; a test counts the exceptions. Lines and blocks are drawn
+//! in [`crate::lines`], since a font's own do not join. Antialiased outlines serve every resolution
+//! with one font: a cell is 8x16 at 800x600, 12x24 at 1920x1080, 24x48 at 3840x2160.
 //!
-//! Looked at as well:
+//! Alternatives considered:
 //!
-//! - `noto-sans-mono-bitmap` 0.4.0 (MIT): smoothed bitmaps of four sizes, but Latin only: no Greek,
-//!   Cyrillic, lines or arrows.
-//! - `embedded-graphics-unicodefonts` 0.2.0 (MIT; what mousefood uses): X11's fixed fonts to 10x20,
-//!   one bit a pixel; nothing for large screens.
-//! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit a pixel; Latin, lines and
+//! - `noto-sans-mono-bitmap` 0.4.0 (MIT): antialiased bitmaps of four sizes, but Latin only: no
+//!   Greek, Cyrillic, lines or arrows.
+//! - `embedded-graphics-unicodefonts` 0.2.0 (MIT; used by mousefood): X11's fixed fonts to 10x20,
+//!   one bit per pixel; nothing for large screens.
+//! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit per pixel; Latin, lines and
 //!   blocks, but neither Greek nor Cyrillic.
 //! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first
-//!   plane, but 8x16 only and one bit a pixel.
-//! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with a licence and a coverage of its own, one bit
-//!   a pixel.
-//! - `epaint_default_fonts` 0.37 (Hack): wants Rust 1.95 and the standard library; an en dash looks
-//!   like a hyphen.
+//!   plane, but 8x16 only and one bit per pixel.
+//! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with its own licence and coverage, one bit per
+//!   pixel.
+//! - `epaint_default_fonts` 0.37 (Hack): requires Rust 1.95 and the standard library; an en dash
+//!   looks like a hyphen.
 //! - `ttf-parser` 0.25.1 in the application: unmaintained (RUSTSEC-2026-0192). `skrifa` there: it
-//!   executes hints, too; what they gain at 8x16 is had here by moving the heights of small and
-//!   capital letters onto whole pixels.
+//!   also executes hints; their benefit at 8x16 is achieved here by moving the heights of
+//!   lower-case and capital letters to whole pixels.
 //!
-//! `ab_glyph_rasterizer` 0.1.10 fills the outlines: `no_std`, without dependencies but `libm`.
+//! `ab_glyph_rasterizer` 0.1.10 fills the outlines: `no_std`, with `libm` as its only dependency.
 
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use llama2_console::width;
 
 use crate::lines::{self, FULL};
 
-/// The font (`build.rs`), in its own units: its measures; letters in the order of their codes, with
-/// a stretch of `PLACES` each; contours, and where they begin; where a contour's points begin in
-/// `POINTS`; and these, as steps.
+/// Font data (`build.rs`) in font units: metrics; letters sorted by code point, with a range of
+/// `PLACES` for each; contours and their start points; the first index of each contour's points in
+/// `POINTS`; and these points, as steps.
 mod outlines {
     include!(concat!(env!("OUT_DIR"), "/outlines.rs"));
 
-    /// Contours and where they begin, of a letter that the font has.
+    /// Contours and start points of a letter, if the font has it.
     pub(super) fn contours(letter: char) -> Option<&'static [(u16, i16, i16)]> {
         let at = LETTERS.binary_search_by_key(&u32::from(letter), |&(code, ..)| code);
         let (_, first, count) = *LETTERS.get(at.ok()?)?;
         PLACES.get(usize::from(first)..)?.get(..count.into())
     }
 
-    /// The points of a contour behind its first: steps from one to the next, and whether it goes
-    /// through the point.
+    /// Points of a contour after the first: steps from one to the next, and whether the contour
+    /// passes through the point.
     pub(super) fn points(contour: u16) -> impl Iterator<Item = (f32, f32, bool)> {
         let at = |number: usize| STARTS.get(number).map_or(0, |&start| start as usize);
         let contour = usize::from(contour);
@@ -79,12 +78,12 @@ mod outlines {
     }
 }
 
-/// How letters are made different from others.
+/// Style of a glyph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Shape {
-    /// Thicker.
+    /// Bold.
     pub bold: bool,
-    /// Leaning to the right.
+    /// Italic.
     pub italic: bool,
 }
 
@@ -92,18 +91,18 @@ pub(crate) struct Shape {
 pub(crate) struct Font {
     width: usize,
     height: usize,
-    /// Pixels of a unit of the font.
+    /// Pixels per font unit.
     scale: f32,
-    /// Pixels from the cell's top to the line that letters stand on.
+    /// Distance from the top of the cell to the baseline, in pixels.
     base: f32,
-    /// Heights of small and capital letters: as the font has them, and in whole pixels.
+    /// Heights of lower-case and capital letters: as in the font, and in whole pixels.
     small: (f32, f32),
     capital: (f32, f32),
     canvas: Rasterizer,
 }
 
 impl Font {
-    /// The font for cells of this size, in pixels.
+    /// Creates the font for cells of this size, in pixels.
     pub(crate) fn new(width: usize, height: usize) -> Font {
         let scale = width as f32 / outlines::ADVANCE;
         let rounded = |height: f32| (height * scale, (height * scale + 0.5) as u32 as f32);
@@ -120,13 +119,13 @@ impl Font {
         }
     }
 
-    /// Tells whether it has this character.
+    /// Returns true if the font has this character.
     pub(crate) fn has(&self, letter: char) -> bool {
         outlines::contours(letter).is_some()
     }
 
-    /// Levels of ink of a cluster, `columns` wide: row by row into `levels`. What is not in the
-    /// font is a box.
+    /// Draws the coverage levels of a cluster of `columns` columns, row by row, into `levels`.
+    /// Characters missing in the font become a box.
     pub(crate) fn draw(&mut self, cluster: &str, shape: Shape, columns: usize, levels: &mut [u8]) {
         let (width, height) = (self.width * columns, self.height);
         levels.fill(0);
@@ -142,7 +141,7 @@ impl Font {
             return missing(width, height, levels);
         }
         self.canvas.clear();
-        // What fits into one column stands in the middle of two.
+        // A glyph that fits into one column is centred in two.
         let aside = (columns - 1) as f32 * self.width as f32 / 2.0;
         let marks = letters.filter(|&letter| width::letter(letter) == 0);
         for letter in core::iter::once(first).chain(marks) {
@@ -191,7 +190,7 @@ impl Font {
     }
 }
 
-/// A character that looks the same, for some that the font has not.
+/// Substitute that looks the same, for some characters that the font lacks.
 fn alias(letter: char) -> char {
     match letter {
         '\u{2024}' => '.',
@@ -202,7 +201,7 @@ fn alias(letter: char) -> char {
     }
 }
 
-/// A character that the font has not: a box.
+/// Draws the box for a missing character.
 fn missing(width: usize, height: usize, levels: &mut [u8]) {
     let (left, right) = (width / 8, width - 1 - width / 8);
     let (top, bottom) = (height / 5, height - 1 - height / 5);
@@ -215,7 +214,7 @@ fn missing(width: usize, height: usize, levels: &mut [u8]) {
     }
 }
 
-/// Brings outlines in the font's units into the canvas.
+/// Draws outlines in font units on the canvas.
 struct Pen<'a> {
     now: Point,
     origin: Point,
@@ -230,8 +229,7 @@ struct Pen<'a> {
 impl Pen<'_> {
     fn place(&self, x: f32, y: f32) -> Point {
         let (x, y) = (x * self.scale, y * self.scale);
-        // The tops of small and of capital letters lie on whole pixels; what is between is
-        // stretched.
+        // The tops of lower-case and capital letters are on whole pixels; the rest is stretched.
         let up = if y <= 0.0 {
             y
         } else if y <= self.small.0 {
@@ -250,8 +248,7 @@ impl Pen<'_> {
         )
     }
 
-    /// A closed line of straight pieces and quadratic curves, as TrueType has them ("glyf - Glyph
-    /// Data").
+    /// Draws a closed contour of lines and quadratic curves, as in TrueType ("glyf - Glyph Data").
     fn contour(&mut self, contour: u16, x: f32, y: f32) {
         let begin = (x, y);
         let mut last = begin;
@@ -295,7 +292,8 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    /// Blocks of Unicode, and how many of their characters are boxes (unassigned ones among them).
+    /// Unicode blocks, and how many of their characters are drawn as boxes (including unassigned
+    /// ones).
     #[test]
     fn the_scripts_that_are_promised() {
         let font = Font::new(8, 16);

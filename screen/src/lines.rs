@@ -1,11 +1,11 @@
-//! Box drawing and block elements (Unicode's U+2500 to U+259F), made for a cell of any size: a
-//! font's own do not meet at the edges.
+//! Box drawing and block elements (Unicode's U+2500 to U+259F), drawn for cells of any size,
+//! because those of a font do not join at the edges.
 
-/// All ink: levels go from 0 to this.
+/// Highest coverage level; 0 is the lowest.
 pub(crate) const FULL: u8 = 15;
 
-/// What goes from the middle of each of U+2500 to U+257F up, right, down and left: 1 a light line,
-/// 2 a heavy one, 3 a double one.
+/// Arms of U+2500 to U+257F from the middle up, right, down and left: 1 for a light line, 2 for a
+/// heavy one, 3 for a double one.
 const ARMS: [u16; 128] = [
     0o0101, 0o0202, 0o1010, 0o2020, 0o0101, 0o0202, 0o1010, 0o2020, 0o0101, 0o0202, 0o1010, 0o2020,
     0o0110, 0o0210, 0o0120, 0o0220, 0o0011, 0o0012, 0o0021, 0o0022, 0o1100, 0o1200, 0o2100, 0o2200,
@@ -20,7 +20,7 @@ const ARMS: [u16; 128] = [
     0o2000, 0o0200, 0o0020, 0o0201, 0o1020, 0o0102, 0o2010,
 ];
 
-/// A cell being filled with levels of ink.
+/// Cell to be filled with coverage levels.
 struct Canvas<'a> {
     width: i32,
     height: i32,
@@ -28,7 +28,7 @@ struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
-    /// Sets a rectangle; what is outside is left out.
+    /// Fills a rectangle; parts outside of the cell are ignored.
     fn set(&mut self, from: (i32, i32), to: (i32, i32), level: u8) {
         for y in from.1.max(0)..to.1.min(self.height) {
             for x in from.0.max(0)..to.0.min(self.width) {
@@ -37,7 +37,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// The same, turned by a quarter where `upright`.
+    /// Fills a rectangle, with its coordinates exchanged if `upright`.
     fn turned(&mut self, upright: bool, from: (i32, i32), to: (i32, i32), level: u8) {
         let turn = |(along, across)| match upright {
             true => (across, along),
@@ -47,7 +47,7 @@ impl Canvas<'_> {
     }
 }
 
-/// Fills a cell with one of these characters. Whether it is one.
+/// Fills a cell with one of these characters. Returns false for other characters.
 pub(crate) fn draw(letter: char, width: usize, height: usize, levels: &mut [u8]) -> bool {
     let mut canvas = Canvas {
         width: width as i32,
@@ -87,9 +87,9 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
         };
         let through = crossing.0.min(crossing.1) == 3;
         for (kind, forwards) in [(before, false), (behind, true)] {
-            // It covers what crosses it: from here to there, about the middle.
+            // It covers what crosses it: from and to, relative to the middle.
             let (first, last) = match crossing.0.max(crossing.1) {
-                // A single line does not enter what is between two.
+                // A single line does not enter the space between two.
                 3 if kind != 3 && through => (apart, -apart),
                 3 => (-apart, apart),
                 _ => (0, 0),
@@ -151,12 +151,12 @@ fn arms(canvas: &mut Canvas<'_>, letter: char) {
     }
 }
 
-/// A corner that is a quarter of a circle.
+/// Draws a rounded corner.
 fn arc(canvas: &mut Canvas<'_>, letter: char) {
     let (width, height) = (canvas.width, canvas.height);
     let light = light(canvas);
     let (right, down) = (matches!(letter, '╭' | '╰'), matches!(letter, '╭' | '╮'));
-    // The lines that it joins lie as `arms` draws them.
+    // The lines that it joins are where `arms` draws them.
     let line = (
         (width / 2 - light / 2) as f32 + light as f32 / 2.0,
         (height / 2 - light / 2) as f32 + light as f32 / 2.0,
@@ -251,7 +251,7 @@ mod tests {
         levels
     }
 
-    /// Tells whether there is ink in the middle of each edge: above, right, below, left.
+    /// Returns whether there is ink at each edge: above, right, below, left.
     fn edges(levels: &[u8], width: usize, height: usize) -> [bool; 4] {
         let ink = |x: usize, y: usize| levels[y * width + x] > 0;
         [

@@ -1,5 +1,5 @@
-//! The screen as cells and as pixels: which cells changed, drawing those, and telling which
-//! rectangles have to be put on the display.
+//! Screen as cells and as pixels: finds and draws the cells that changed, and reports the
+//! rectangles that have to be copied to the display.
 
 use alloc::{vec, vec::Vec};
 
@@ -7,31 +7,31 @@ use ratatui::buffer::Buffer;
 
 use crate::tiles::{Spot, Tiles};
 
-/// A rectangle of pixels.
+/// Rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Area {
-    /// Pixels from the left edge.
+    /// Distance from the left edge.
     pub x: usize,
-    /// Pixels from the top.
+    /// Distance from the top.
     pub y: usize,
-    /// Pixels, one at least.
+    /// Width, at least 1.
     pub width: usize,
-    /// Pixels, one at least.
+    /// Height, at least 1.
     pub height: usize,
 }
 
-/// What a frame cost.
+/// Cost of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameCost {
-    /// Cells that were drawn anew.
+    /// Number of cells that were redrawn.
     pub cells: usize,
-    /// Rectangles that were put.
+    /// Number of rectangles that were copied.
     pub areas: usize,
-    /// Their pixels.
+    /// Number of their pixels.
     pub pixels: usize,
 }
 
-/// Cells, from a column to one that is not among them, in rows likewise.
+/// Block of cells: ranges of columns and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Block {
     columns: (usize, usize),
@@ -54,8 +54,8 @@ impl Block {
     }
 }
 
-/// Cells that are put for nothing rather than in one more rectangle: one call of the firmware takes
-/// about as long.
+/// Number of unchanged cells that are copied rather than using another rectangle: about as
+/// expensive as one call of the firmware.
 const SLACK: usize = 48;
 
 pub(crate) struct Picture {
@@ -64,18 +64,18 @@ pub(crate) struct Picture {
     height: usize,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
-    /// What the cells should show, and what the pixels show.
+    /// Cells to be shown, and cells shown by the pixels.
     next: Vec<Spot>,
     shown: Vec<Spot>,
     /// Rows of `next` that may differ.
     touched: Vec<bool>,
     pixels: Vec<u32>,
-    /// Nothing is known of the display.
+    /// True if the contents of the display are unknown.
     forgotten: bool,
 }
 
 impl Picture {
-    /// A picture of this many pixels; `None` if the memory is refused.
+    /// Creates a picture of this size in pixels; `None` if there is no memory.
     pub(crate) fn new(width: usize, height: usize, cell: (usize, usize)) -> Option<Picture> {
         let (columns, rows) = (width / cell.0, height / cell.1);
         let mut pixels = Vec::new();
@@ -96,17 +96,17 @@ impl Picture {
         })
     }
 
-    /// Somebody else drew on the display: all of it is put again.
+    /// Marks the contents of the display as unknown, so that everything is copied again.
     pub(crate) fn forget(&mut self) {
         self.forgotten = true;
     }
 
-    /// Tells whether [`Picture::flush`] has something to do.
+    /// Returns true if [`Picture::flush`] has something to do.
     pub(crate) fn is_due(&self) -> bool {
         self.forgotten || self.touched.contains(&true)
     }
 
-    /// Takes a row of the interface.
+    /// Takes a row from the interface.
     pub(crate) fn take(&mut self, buffer: &Buffer, row: usize) {
         let range = row * self.columns..(row + 1) * self.columns;
         let (Some(cells), Some(spots)) =
@@ -128,7 +128,7 @@ impl Picture {
         }
     }
 
-    /// Moves rows up by some, within a range of rows.
+    /// Moves rows up by `by`, within a range of rows.
     pub(crate) fn move_up(&mut self, rows: (usize, usize), by: usize) {
         let cells = self
             .next
@@ -139,7 +139,7 @@ impl Picture {
         }
     }
 
-    /// Draws what changed, and has it put on the display.
+    /// Draws what changed, and copies it to the display.
     pub(crate) fn flush(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
         let mut drawn = FrameCost::default();
         let (cell_width, cell_height) = (self.tiles.width, self.tiles.height);
@@ -202,8 +202,8 @@ impl Picture {
     }
 }
 
-/// Joins the blocks of a row, from `begin` on, to those of the row above, from `above` on, where
-/// that costs little. Where the row's begin now.
+/// Joins the blocks of a row, from `begin` on, with those of the row above, from `above` on, if
+/// that costs little. Returns the new index of the row's first block.
 fn join(blocks: &mut Vec<Block>, above: usize, begin: usize) -> usize {
     let mut here = begin;
     let mut at = begin;

@@ -1,4 +1,4 @@
-//! The state of the screen, and how it comes to be drawn: [`Screen`].
+//! State of the screen, and its drawing: [`Screen`].
 
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -15,17 +15,17 @@ use crate::{
     views::{self, Bar, Places},
 };
 
-/// Rates that the status bar remembers.
+/// Number of rates kept for the status bar.
 const RATES: usize = 24;
-/// The widest text that is comfortable to read, in columns.
+/// Largest width of text that is comfortable to read, in columns.
 const MEASURE: u16 = 120;
 
-/// Why there is no screen.
+/// Reason why there is no screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// This many pixels, across and down, are too few.
+    /// The display is too small: its width and height in pixels.
     Small(usize, usize),
-    /// Memory for this many pixels, across and down, was not given.
+    /// There is no memory for this many pixels: width and height.
     Memory(usize, usize),
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Refused {
             ),
             Refused::Memory(width, height) => write!(
                 f,
-                "the full-screen interface needs {} MiB for {width} x {height} pixels, and the memory was refused: use display = \"text\"",
+                "the full-screen interface needs {} MiB for {width} x {height} pixels, but the memory could not be allocated: use display = \"text\"",
                 width
                     .saturating_mul(*height)
                     .saturating_mul(4)
@@ -53,37 +53,37 @@ impl core::error::Error for Refused {}
 /// A screen of pixels.
 pub struct Screen {
     picture: Picture,
-    /// What the views drew last. Rows that only moved are moved in the picture, not here.
+    /// Cells as last drawn by the views. Rows that only moved are moved in the picture, not here.
     buffer: Buffer,
     text: Text,
     pub(crate) below: Below,
-    /// What was typed when it was looked at last.
+    /// Typed text at the last drawing.
     typed: String,
-    /// The first row of the typed text that is seen, if it is longer than its frame.
+    /// First visible row of the typed text, if it is longer than its frame.
     typed_top: usize,
     bar: Bar,
-    /// The first row that is seen, if it is not the end that is seen.
+    /// First visible row, if scrolled back from the end.
     back: Option<usize>,
-    /// Rows before this one are only seen by scrolling back.
+    /// Rows before this one are visible only by scrolling back.
     floor: usize,
-    /// A key could not be taken.
+    /// True if a key could not be handled.
     bell: bool,
     menu: TableState,
-    /// What of it must be drawn: the frame, the bar, everything.
+    /// Parts that must be redrawn: the frame, the bar, everything.
     frame_due: bool,
     bar_due: bool,
     all_due: bool,
-    /// What is drawn: where things were, and the first row.
+    /// Places of everything, and first row, at the last drawing.
     drawn: Option<(Places, usize)>,
-    /// What the frame looked like.
+    /// Appearance of the frame at the last drawing.
     look: Option<views::Look>,
-    /// How many more rows below were told of.
+    /// Number of hidden rows below, as last shown.
     hinted: Option<usize>,
 }
 
 impl Screen {
-    /// A screen for a display of this many pixels. The font is chosen so that there are about 45
-    /// rows and 80 columns at least, if that many fit at 8x16 pixels a cell.
+    /// Creates a screen for a display of this size in pixels. The font is chosen so that there are
+    /// about 45 rows and at least 80 columns, if that many fit with cells of 8x16 pixels.
     ///
     /// # Errors
     ///
@@ -127,14 +127,14 @@ impl Screen {
         (self.picture.columns, self.picture.rows)
     }
 
-    /// Somebody else wrote on the display: the next [`Screen::draw`] puts all of it.
+    /// Marks the contents of the display as unknown: the next [`Screen::draw`] copies everything.
     pub fn forget(&mut self) {
         self.picture.forget();
     }
 
-    /// Draws what was shown since the last time into pixels (0x00RRGGBB, as a `Blt` of the Graphics
-    /// Output Protocol takes them) and calls `put` for each rectangle that changed, with all the
-    /// pixels of the screen and how many of them a row has.
+    /// Draws what was shown since the last call into pixels (0x00RRGGBB, as for a `Blt` of the
+    /// Graphics Output Protocol) and calls `put` for each rectangle that changed, with all pixels
+    /// of the screen and their number per row.
     pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
         self.render();
         if !self.picture.is_due() {
@@ -143,7 +143,7 @@ impl Screen {
         self.picture.flush(put)
     }
 
-    /// The cells as text, a line a row: for tests. Everything is laid out anew for it.
+    /// Cells as text, one line per row; for tests. Lays everything out again.
     pub fn cells(&mut self) -> String {
         self.all_due = true;
         self.render();
@@ -165,7 +165,7 @@ impl Screen {
         out
     }
 
-    /// Lays out and puts everything again.
+    /// Lays out and copies everything again.
     #[cfg(test)]
     pub(crate) fn draw_all_anew(&mut self) {
         self.all_due = true;
@@ -176,7 +176,7 @@ impl Screen {
         let (columns, rows) = (self.picture.columns as u16, self.picture.rows as u16);
         let measure = (columns - 4).min(MEASURE);
         let left = (columns - measure) / 2;
-        // A frame, as high as what is typed, but never more than a third of the screen.
+        // A frame as high as the typed text, but at most a third of the screen.
         let most = (rows / 3).saturating_sub(2).max(1);
         let wanted = match &self.below {
             Below::Line { .. } => {
@@ -185,7 +185,7 @@ impl Screen {
             _ => 1,
         };
         let frame = (wanted.min(usize::from(most)) as u16) + 2;
-        // A row of air above, where there are enough.
+        // An empty row above, if there are enough rows.
         let air = u16::from(rows >= 30);
         let pane = rows - 1 - frame - air;
         Places {
@@ -197,23 +197,23 @@ impl Screen {
         }
     }
 
-    /// The first row that is seen when the end is.
+    /// First visible row if not scrolled back.
     fn end_top(&self, height: usize) -> usize {
         let end = self.text.end().saturating_sub(height);
         end.max(self.floor).max(self.text.first())
     }
 
-    /// The first row that is seen.
+    /// First visible row.
     fn top(&self, height: usize) -> usize {
         let end = self.end_top(height);
         let back = self.back.map(|top| top.clamp(self.text.first(), end));
         back.unwrap_or(end)
     }
 
-    /// Brings the cells up to date.
+    /// Updates the cells.
     fn render(&mut self) {
         let places = match self.drawn {
-            // The places depend on what is typed only.
+            // The places depend only on the typed text.
             Some((places, ..)) if !self.frame_due && !self.all_due => places,
             _ => self.places(),
         };
@@ -223,7 +223,7 @@ impl Screen {
         let end = self.text.end();
         let below = end.saturating_sub(top + height);
         let hint = (below > 0).then_some(below);
-        // A menu lies over the conversation: what is below it is drawn again with it.
+        // A menu covers the conversation, which is redrawn together with it.
         let menu = matches!(self.below, Below::Menu(_));
         let was = self.drawn.filter(|&(was, was_top)| {
             let under = menu && (self.frame_due || changed < end || was_top != top);
@@ -289,7 +289,7 @@ impl Screen {
         self.drawn = Some((places, top));
     }
 
-    /// Back to the end of the text.
+    /// Scrolls to the end of the text.
     fn go_to_end(&mut self) {
         self.back = None;
     }
@@ -310,8 +310,7 @@ impl Screen {
     }
 }
 
-/// The size of a cell: about 45 rows, 80 columns where that is possible, and never smaller than
-/// 8x16 pixels.
+/// Size of a cell: for about 45 rows and 80 columns if possible, and at least 8x16 pixels.
 fn cell(width: usize, height: usize) -> (usize, usize) {
     let wanted = (height / 45).clamp(16, 64) / 2;
     let across = wanted.min(width / 80).max(8);
@@ -324,7 +323,7 @@ impl Front for Screen {
     }
 
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
-        // What is made for a number of columns stays below it.
+        // Text laid out for a number of columns stays below it.
         let columns = usize::from(self.places().measure) + 1;
         self.text.lay_out(style, &make(columns));
     }
@@ -345,7 +344,7 @@ impl Front for Screen {
     }
 
     fn waiting(&mut self, text: &str) {
-        // The reply goes on in its line.
+        // The reply continues in its line.
         self.set_below(Below::Line {
             first: String::new(),
             more: String::new(),

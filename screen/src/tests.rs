@@ -1,4 +1,4 @@
-//! The whole screen: conversations as text, and whatever else is shown in whatever order.
+//! Tests of the whole screen: conversations as text, and everything else shown in any order.
 
 use alloc::{
     format,
@@ -40,7 +40,7 @@ fn choice(cells: &[&str], grey: bool) -> MenuRow {
     }
 }
 
-/// What is seen, without the frame below and the bar.
+/// Visible rows, without the frame below and the bar.
 fn pane(screen: &mut Screen) -> Vec<String> {
     let cells = screen.cells();
     let height = screen.places().pane.bottom();
@@ -51,7 +51,7 @@ fn pane(screen: &mut Screen) -> Vec<String> {
         .collect()
 }
 
-/// A display that is only written to.
+/// Display that is only written to.
 struct Display {
     width: usize,
     pixels: Vec<u32>,
@@ -132,7 +132,8 @@ fn a_conversation() {
 │                                      │\n\
 ╰──────────────────────────────────────╯\n  stories15M          context 12 / 256\n"
     );
-    // A line ends what was not ended; the frame grows with it, to a third of the screen.
+    // An input line ends an unfinished line of text; the frame grows with it, to a third of the
+    // screen.
     screen.bottom(line("a\nb"));
     screen.show(Style::Info, "said\n");
     let cells = screen.cells();
@@ -149,7 +150,7 @@ fn a_conversation() {
     assert_eq!(pane(&mut screen), [""; 12]);
     screen.show(Style::Answer, "new\n");
     assert_eq!(pane(&mut screen)[0], "new");
-    // What is kept is still there above.
+    // Kept text is still there above.
     assert!(screen.scroll(Key::PageUp));
     assert_eq!(
         pane(&mut screen)[..2],
@@ -210,7 +211,7 @@ fn a_menu_lies_over_the_conversation() {
     menu.note = "9 s".into();
     screen.bottom(Bottom::Menu(&menu));
     assert!(screen.cells().contains(" 9 s ╯"));
-    // What is too long for its row says so.
+    // Text that is too long for its row is marked.
     menu.rows[1].cells[2] =
         "ends at byte 3000000, in the middle of its description: it is cut short".into();
     screen.bottom(Bottom::Menu(&menu));
@@ -219,7 +220,7 @@ fn a_menu_lies_over_the_conversation() {
         cells.contains("ends at byte") && cells.contains("… │"),
         "{cells}"
     );
-    // Text that comes does not go over it.
+    // New text does not cover it.
     screen.show(Style::Info, &"more\n".repeat(30));
     assert!(screen.cells().contains("│ ▸ longer.gguf"));
     screen.bottom(line(""));
@@ -434,11 +435,11 @@ fn whatever_is_shown_in_whatever_order() {
                 continue;
             }
             display.draw(&mut screen);
-            // Most frames are drawn over what was drawn piece by piece as well.
+            // Most frames are also drawn over what was drawn piece by piece.
             if random(3) > 0 {
                 continue;
             }
-            // What was put piece by piece is what is put as a whole.
+            // The pieces put one by one equal the whole.
             let (pieces, cells) = (display.pixels.clone(), screen.cells());
             screen.draw_all_anew();
             display.draw(&mut screen);

@@ -1,5 +1,5 @@
-//! What was said so far, in rows of the pane's width: text grows at the end, the oldest rows go,
-//! and only the last row is ever broken anew.
+//! Text of the conversation in rows of the pane's width: it grows at the end, the oldest rows are
+//! dropped, and only the last row is ever wrapped again.
 
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
@@ -8,10 +8,10 @@ use llama2_console::{
     width::{self, is_plain},
 };
 
-/// Rows that can be scrolled back to.
+/// Number of rows that can be scrolled back to.
 pub(crate) const ROWS: usize = 10_000;
 
-/// A row: text, and from which byte on it has which style.
+/// Row: text, and the styles with the byte offsets at which they begin.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     text: String,
@@ -20,7 +20,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Its pieces of one style.
+    /// Parts of one style each.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (Style, &str)> {
         let ends = self.runs.iter().skip(1).map(|run| run.0);
         let ends = ends.chain([self.text.len()]);
@@ -28,7 +28,7 @@ impl Row {
         runs.map(|(&(from, style), to)| (style, &self.text[from..to]))
     }
 
-    /// The style that it begins with.
+    /// Style of the beginning.
     pub(crate) fn style(&self) -> Option<Style> {
         self.runs.first().map(|run| run.1)
     }
@@ -41,11 +41,11 @@ impl Row {
         self.columns += columns;
     }
 
-    /// Takes what is behind `from`.
+    /// Splits off what is behind `from`.
     fn split(&mut self, from: usize) -> Row {
         let mut tail = Row::default();
         for (style, text) in self.runs() {
-            // Where this run begins in the row's text.
+            // Offset of this run in the row's text.
             let at = text.as_ptr() as usize - self.text.as_ptr() as usize;
             let skipped = from.saturating_sub(at).min(text.len());
             for letter in text[skipped..].chars() {
@@ -59,23 +59,23 @@ impl Row {
     }
 }
 
-/// Everything that can be scrolled back to. Rows are counted from the first that there ever was.
+/// All rows that can be scrolled back to. Rows are numbered from the first one ever.
 #[derive(Debug)]
 pub(crate) struct Text {
     width: usize,
     rows: VecDeque<Row>,
-    /// Rows that are gone.
+    /// Number of rows dropped.
     gone: usize,
     /// True if the last row still grows.
     open: bool,
-    /// Where in the last row the word begins that may have to move to the next one.
+    /// Offset in the last row of the word that may have to move to the next row.
     word: usize,
-    /// Rows from this one on are not what they were when [`Text::changed`] was asked.
+    /// First row that has changed since the last call of [`Text::changed`].
     changed: usize,
 }
 
 impl Text {
-    /// Nothing yet, `width` columns wide.
+    /// An empty text, `width` columns wide.
     pub(crate) fn new(width: usize) -> Text {
         Text {
             width: width.max(1),
@@ -87,22 +87,22 @@ impl Text {
         }
     }
 
-    /// The first row that is left.
+    /// Number of the first row that is kept.
     pub(crate) fn first(&self) -> usize {
         self.gone
     }
 
-    /// The number behind the last row's.
+    /// Number behind that of the last row.
     pub(crate) fn end(&self) -> usize {
         self.gone + self.rows.len()
     }
 
-    /// A row by its number.
+    /// Row with this number.
     pub(crate) fn row(&self, number: usize) -> Option<&Row> {
         self.rows.get(number.checked_sub(self.gone)?)
     }
 
-    /// The first row that changed since this was asked last.
+    /// First row that has changed since the last call.
     pub(crate) fn changed(&mut self) -> usize {
         core::mem::replace(&mut self.changed, usize::MAX)
     }
@@ -118,7 +118,7 @@ impl Text {
         }
     }
 
-    /// The row that grows, and its number.
+    /// The last row, to which text is added.
     fn last(&mut self) -> &mut Row {
         if !self.open || self.rows.is_empty() {
             self.begin(Row::default());
@@ -128,7 +128,7 @@ impl Text {
         &mut self.rows[last]
     }
 
-    /// Puts text at the end, broken between words.
+    /// Appends text, wrapped between words.
     pub(crate) fn push(&mut self, style: Style, text: &str) {
         for letter in text.chars() {
             match letter {
@@ -139,7 +139,7 @@ impl Text {
                 ' ' | '\t' => {
                     let width = self.width;
                     let row = self.last();
-                    // A blank that does not fit any more is what the row is broken at.
+                    // The row is broken at a space that does not fit.
                     if row.columns < width {
                         row.push(style, ' ', 1);
                     }
@@ -161,7 +161,7 @@ impl Text {
         if row.columns + columns <= width {
             return row.push(style, letter, columns);
         }
-        // A word that is longer than a row is broken where the row ends.
+        // A word that is longer than a row is broken at the end of the row.
         let mut next = match word {
             0 => Row::default(),
             word => row.split(word),
@@ -171,12 +171,12 @@ impl Text {
         self.word = 0;
     }
 
-    /// Ends the row that grows.
+    /// Ends the last row.
     pub(crate) fn end_row(&mut self) {
         self.open = false;
     }
 
-    /// Puts lines at the end that are laid out already: they are not broken between words.
+    /// Appends lines that are already laid out, without wrapping them between words.
     pub(crate) fn lay_out(&mut self, style: Style, text: &str) {
         self.end_row();
         for line in text.lines() {
@@ -258,7 +258,7 @@ mod tests {
                     ['a', 'b', ' ', '日', '\n', '\u{301}'][(seed >> 40) as usize % 6]
                 })
                 .collect();
-            // A word that is longer than a row begins one of its own here, and there where it is.
+            // A word that is longer than a row begins on a new row here, and in place there.
             if content.split_whitespace().any(|word| width::text(word) > 7) {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! The colours: few, calm, on a dark ground.
+//! Colour theme: few, calm colours on a dark background.
 
 use llama2_console::front;
 use ratatui::style::{Color, Modifier, Style};
 
-/// 0x00RRGGBB of each colour, by its number.
+/// Colours as 0x00RRGGBB, by number.
 pub(crate) const COLOURS: [u32; 17] = [
     0x0010_1419, // ground
     0x001b_212a, // the bar's ground
@@ -42,17 +42,17 @@ pub(crate) const GREY: u8 = 14;
 pub(crate) const EMPTY: u8 = 15;
 pub(crate) const RATE: u8 = 16;
 
-/// A text of this colour.
+/// Style of a text in this colour.
 pub(crate) const fn ink(colour: u8) -> Style {
     Style::new().fg(Color::Indexed(colour))
 }
 
-/// A text of this colour on that ground.
+/// Style of a text in this colour on that background.
 pub(crate) const fn ink_on(colour: u8, ground: u8) -> Style {
     ink(colour).bg(Color::Indexed(ground))
 }
 
-/// The number of a colour; anything that is no number is the one given instead.
+/// Number of a colour; `instead` if it has none.
 pub(crate) fn number(colour: Color, instead: u8) -> u8 {
     match colour {
         Color::Indexed(number) if usize::from(number) < COLOURS.len() => number,
@@ -60,7 +60,7 @@ pub(crate) fn number(colour: Color, instead: u8) -> u8 {
     }
 }
 
-/// How a piece of the conversation looks.
+/// Style of a piece of the conversation.
 pub(crate) fn style(style: front::Style) -> Style {
     match style {
         front::Style::Title => ink(TITLE).add_modifier(Modifier::BOLD),
@@ -75,8 +75,8 @@ pub(crate) fn style(style: front::Style) -> Style {
     }
 }
 
-/// The colour of the mark beside a row that begins so: who speaks, and what should not be
-/// overlooked.
+/// Colour of the mark beside a row that begins with this style: it shows the author, and highlights
+/// warnings.
 pub(crate) fn mark(style: front::Style) -> Option<u8> {
     match style {
         front::Style::User => Some(USER),

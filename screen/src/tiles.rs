@@ -1,5 +1,5 @@
-//! Cells as pixels: which glyph a cell shows, and a cache of glyphs in their colours, since copying
-//! rows is all that a scroll can afford.
+//! Cells as pixels: the glyph of each cell, and a cache of coloured glyphs, since a scroll has no
+//! time for more than copying rows.
 
 use alloc::{
     collections::BTreeMap,
@@ -17,12 +17,13 @@ use crate::{
     theme,
 };
 
-/// What a cell shows: a glyph's number, and a colour and a ground of [`theme::COLOURS`].
+/// Contents of a cell: the number of a glyph, and foreground and background from
+/// [`theme::COLOURS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spot(u32);
 
 impl Spot {
-    /// A cell of which nothing is known.
+    /// A cell of unknown contents.
     pub(crate) const UNKNOWN: Spot = Spot(u32::MAX);
     /// An empty cell.
     pub(crate) const EMPTY: Spot = Spot::new(0, theme::TEXT, theme::GROUND);
@@ -40,34 +41,34 @@ impl Spot {
     }
 }
 
-/// Glyphs that are kept; a text that has more of them shows boxes.
+/// Largest number of glyphs kept; a text with more of them shows boxes.
 const GLYPHS: usize = 6000;
-/// Cells in their colours that are kept: a power of two.
+/// Number of coloured cells kept: a power of two.
 const KEPT: usize = 1024;
 /// Added to the number of a glyph of two columns.
 const TWO: u16 = 1 << 15;
-/// Characters whose glyph is found by their number.
+/// Code points whose glyphs are found in the table.
 const TABLE: usize = 0x2600;
 
-/// Glyphs and cells of one size.
+/// Cache of glyphs and cells of one size.
 pub(crate) struct Tiles {
     font: Font,
     pub(crate) width: usize,
     pub(crate) height: usize,
-    /// Levels of ink of each glyph, one behind the other.
+    /// Coverage levels of the glyphs, one after another.
     levels: Vec<u8>,
-    /// The glyph of each character and shape, plus one, and [`TWO`] if it takes two columns; 0
-    /// where it is not drawn yet.
+    /// Glyph number plus one of each character and style, with [`TWO`] added if it takes two
+    /// columns; 0 if it is not drawn yet.
     table: Vec<u16>,
-    /// The same for all others.
+    /// Glyph numbers of all other clusters and styles.
     others: BTreeMap<(String, u8), u16>,
-    /// The pixels of [`KEPT`] cells, and which they are.
+    /// Pixels of [`KEPT`] cells, and the contents of each.
     pixels: Vec<u32>,
     kept: Vec<Spot>,
 }
 
 impl Tiles {
-    /// For cells of this size, in pixels.
+    /// Creates a cache for cells of this size, in pixels.
     pub(crate) fn new(width: usize, height: usize) -> Tiles {
         let mut tiles = Tiles {
             font: Font::new(width, height),
@@ -84,7 +85,7 @@ impl Tiles {
         tiles
     }
 
-    /// What one cell of the interface looks like, and the one to its right where it takes two.
+    /// Contents of one cell of the interface, and of the one to its right if it takes two.
     pub(crate) fn spots(&mut self, cell: &Cell) -> (Spot, Option<Spot>) {
         let symbol = cell.symbol();
         let mut colour = theme::number(cell.fg, theme::TEXT);
@@ -104,7 +105,7 @@ impl Tiles {
         (spot(glyph), (columns == 2).then(|| spot(glyph + 1)))
     }
 
-    /// The number of a cluster's glyph, and its columns.
+    /// Number of a cluster's glyph, and its width in columns.
     fn glyph(&mut self, cluster: &str, modifier: Modifier) -> (u16, usize) {
         let shape = Shape {
             bold: modifier.contains(Modifier::BOLD),
@@ -145,7 +146,7 @@ impl Tiles {
         (glyph, columns)
     }
 
-    /// Draws a glyph: one of two columns is two, one behind the other.
+    /// Draws a new glyph; one of two columns counts as two consecutive glyphs.
     fn add(&mut self, cluster: &str, shape: Shape, columns: usize) -> u16 {
         let size = self.width * self.height;
         let glyph = self.levels.len() / size;
@@ -163,7 +164,7 @@ impl Tiles {
         glyph as u16
     }
 
-    /// The pixels of a cell, row by row.
+    /// Pixels of a cell, row by row.
     fn pixels(&mut self, spot: Spot) -> &[u32] {
         let size = self.width * self.height;
         // Knuth's multiplicative hashing: two cells that are seen together rarely have the same
@@ -182,8 +183,8 @@ impl Tiles {
         pixels
     }
 
-    /// Draws a cell at a place of an image whose rows are `stride` pixels long. The cell lies
-    /// within it.
+    /// Draws a cell at index `at` of an image whose rows are `stride` pixels long. The cell must
+    /// lie within it.
     pub(crate) fn blit(&mut self, spot: Spot, image: &mut [u32], at: usize, stride: usize) {
         // A length that the compiler knows is a few moves; any other is a call.
         match self.width {
@@ -212,7 +213,7 @@ fn blit<const WIDTH: usize>(pixels: &[u32], image: &mut [u32], mut at: usize, st
     }
 }
 
-/// Colours from the ground to the ink, as many as there are levels.
+/// Colours from background to foreground, one for each coverage level.
 fn ramp(ground: u32, ink: u32) -> [u32; FULL as usize + 1] {
     let full = u32::from(FULL);
     core::array::from_fn(|level| {

@@ -1,5 +1,5 @@
-//! How each part of the screen looks: the conversation's rows, the frame below it, the status bar,
-//! a menu.
+//! Appearance of the parts of the screen: rows of the conversation, the frame below it, the status
+//! bar, menus.
 
 use alloc::{
     collections::VecDeque,
@@ -30,7 +30,7 @@ use crate::{
     theme::{self, ink, ink_on},
 };
 
-/// Facts that the status bar tells.
+/// Contents of the status bar.
 #[derive(Debug, Default)]
 pub(crate) struct Bar {
     pub model: String,
@@ -39,21 +39,21 @@ pub(crate) struct Bar {
     pub rates: VecDeque<u64>,
 }
 
-/// Places of everything, in cells.
+/// Areas of the parts, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Places {
-    /// The conversation; its text has margins within.
+    /// Area of the conversation, including the margins of its text.
     pub pane: Rect,
     /// First column of text, and its width.
     pub left: u16,
     pub measure: u16,
-    /// The frame around what is typed.
+    /// Frame around the input line.
     pub frame: Rect,
-    /// The status bar.
+    /// Status bar.
     pub bar: Rect,
 }
 
-/// A row of the conversation, or an empty one.
+/// Draws a row of the conversation, or an empty one.
 pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&text::Row>) {
     let columns = usize::from(places.pane.width);
     let begin = usize::from(y) * columns;
@@ -74,7 +74,7 @@ pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&tex
     }
 }
 
-/// The line being typed, in rows.
+/// Input line, in rows.
 pub(crate) fn typed(below: &Below, measure: u16) -> Option<View> {
     let Below::Line {
         first,
@@ -90,18 +90,18 @@ pub(crate) fn typed(below: &Below, measure: u16) -> Option<View> {
     Some(lay_out(prompt, text, *cursor, usize::from(measure) + 1))
 }
 
-/// What a frame looks like, without what is in it.
+/// Appearance of a frame, without its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
     area: Rect,
     colour: u8,
     more: Option<usize>,
-    /// Rows of which only some are seen.
+    /// Number of rows, if only some of them are visible.
     long: Option<usize>,
 }
 
-/// The frame and what is in it. `look` is what the frame looks like: it is drawn if that changes.
-/// Whether it was.
+/// Draws the contents of the frame, and the frame itself if its appearance differs from `look`,
+/// which is updated. Returns true if it was drawn.
 pub(crate) fn frame(
     buffer: &mut Buffer,
     places: &Places,
@@ -187,7 +187,7 @@ pub(crate) fn frame(
     fresh
 }
 
-/// A line with a bar of `#` and `.` in brackets, if it has one: drawn as a bar of the same length.
+/// Draws a line; a bar of `#` and `.` in brackets in it is drawn as a bar of the same length.
 fn progress(buffer: &mut Buffer, area: Rect, line: &str) {
     let style = ink(theme::DIM);
     let bar = line.find('[').and_then(|from| {
@@ -225,7 +225,7 @@ fn progress(buffer: &mut Buffer, area: Rect, line: &str) {
     );
 }
 
-/// A thumb on a frame's right edge.
+/// Draws a scrollbar on the right edge of a frame.
 fn scrollbar(buffer: &mut Buffer, frame: Rect, all: usize, seen: usize, top: usize) {
     let area = Rect {
         y: frame.y + 1,
@@ -245,10 +245,10 @@ fn scrollbar(buffer: &mut Buffer, frame: Rect, all: usize, seen: usize, top: usi
         .render(area, buffer, &mut state);
 }
 
-/// Columns of the bar of the context.
+/// Width of the context's bar, in columns.
 const GAUGE: usize = 12;
 
-/// A thin bar of some columns, filled in halves of a column.
+/// Draws a thin bar, filled in halves of a column.
 fn meter(
     buffer: &mut Buffer,
     (x, y): (u16, u16),
@@ -272,8 +272,8 @@ fn meter(
     }
 }
 
-/// The status bar: the model on the left, how fast and how full on the right. What matters least
-/// goes first.
+/// Draws the status bar: the model on the left, rate and context on the right. Less important parts
+/// are left out first.
 pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
     let area = places.bar;
     Clear.render(area, buffer);
@@ -357,7 +357,7 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
     buffer.set_stringn(area.x + 2, area.y, name, room, style);
 }
 
-/// A menu in the middle of the pane, over the conversation.
+/// Draws a menu in the middle of the pane, over the conversation.
 pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mut TableState) {
     let wide = menu.widths();
     // The mark before the chosen row is as wide as the gaps.
@@ -409,7 +409,7 @@ pub(crate) fn menu(buffer: &mut Buffer, places: &Places, menu: &Menu, state: &mu
             (false, true) => ink(theme::TITLE),
             (false, false) => ink(theme::TEXT),
         };
-        // Only the name stands out; what is told of it is dimmer.
+        // Only the name is highlighted; its description is dimmer.
         let cells = choice.cells.iter().enumerate().map(|(column, cell)| {
             let style = match column {
                 0 => style,

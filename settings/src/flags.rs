@@ -1,4 +1,4 @@
-//! Words of a command line: the UEFI Shell's, and those that a boot entry holds.
+//! Parser of command lines: the UEFI Shell's, and those in boot entries.
 
 use alloc::{
     boxed::Box,
@@ -8,16 +8,16 @@ use alloc::{
 
 use crate::{Choice, Domain, Exit, Overrides, Param, ParamValue, Spec, TABLE};
 
-/// Request of a command line.
+/// Result of parsing a command line.
 #[derive(Debug, PartialEq)]
 pub enum CommandLine {
-    /// A run with these values.
+    /// Run with these values.
     Run(Box<Overrides>),
-    /// The help text.
+    /// Show the help text.
     Help,
 }
 
-/// The text of `--help`.
+/// Text of `--help`.
 pub fn help() -> String {
     let mut text = String::from("llama2.efi [checkpoint]");
     let mut column = text.len();
@@ -34,16 +34,16 @@ pub fn help() -> String {
         column += 1 + flag.len();
         text.extend([" ", &flag]);
     }
-    text + "\nA word with spaces goes into quotes: -i \"Once upon a time\"\n\
-            With --exit it tells one story and ends; without it, /help tells the rest.\n\
-            Without a checkpoint: the one that LLAMA2.CFG names, one that lies on a\n\
+    text + "\nPut text with spaces in quotes: -i \"Once upon a time\"\n\
+            With --exit it tells one story and ends; otherwise /help lists the commands.\n\
+            Without a checkpoint it uses the one named in LLAMA2.CFG, one found on a\n\
             volume, or the model inside this file. See the README."
 }
 
-/// Reads the words behind the program's name.
+/// Parses the words after the program's name.
 ///
 /// # Errors
-/// A sentence about the first word that will not do.
+/// A sentence about the first invalid word.
 pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
     let mut values = Overrides::default();
     let mut words = words.iter().map(AsRef::as_ref);
@@ -57,31 +57,33 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
                 continue;
             }
             let Some(value) = attached.or_else(|| words.next()) else {
-                return Err(format!("{name} needs a value behind it"));
+                return Err(format!("{name} needs a value after it"));
             };
             let parsed = spec
                 .parse_flag(value)
                 .map_err(|allowed| format!("{name} {value} is not {allowed}"))?;
             if let Err(most) = values.add(spec.param, parsed) {
-                return Err(format!("{name} {value} is one more than {most}, the most"));
+                return Err(format!(
+                    "{name} {value} is one more than the {most} allowed"
+                ));
             }
         } else if word.len() > 1 && word.starts_with('-') {
-            return Err(format!("the option {word} is not known; --help shows all"));
+            return Err(format!("unknown option {word}; --help lists all"));
         } else if values.get(Param::Model).is_none() {
             values.set(Param::Model, ParamValue::Text(word.to_string()));
         } else {
             return Err(format!(
-                "{word} is one checkpoint too many; a text with spaces goes into quotes"
+                "{word} is one checkpoint too many; put text with spaces in quotes"
             ));
         }
     }
     if values.get(Param::Prompt).is_some() && values.get(Param::PromptFile).is_some() {
-        return Err("-i and -f both give a prompt; take one".into());
+        return Err("-i and -f both give a prompt; use one of them".into());
     }
     Ok(CommandLine::Run(Box::new(values)))
 }
 
-/// The end that the words ask for, even where [`parse`] refuses them.
+/// Value of `exit` in the words, even if [`parse`] rejects others.
 pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
     let mut words = words.iter().map(AsRef::as_ref);
     let mut wished = None;
@@ -97,7 +99,7 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
     wished
 }
 
-/// A flag as it was typed, its row, and its value if that is in the same word.
+/// Splits a word into a flag as typed, its row, and its value if that is in the same word.
 fn flag(word: &str) -> Option<(&str, &'static Spec, Option<&str>)> {
     if let Some(long) = word.strip_prefix("--") {
         let (name, value) = match long.split_once('=') {

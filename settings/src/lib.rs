@@ -1,7 +1,7 @@
-//! Every parameter that can be set, as one table: [`TABLE`] has a row for each. From it are made
-//! the command's flags and the UEFI Shell's, the commands of a conversation, `LLAMA2.CFG`, the
-//! settings of saved conversations, and the tables in `docs/`. A value is checked in one place, so
-//! that what can be set in one way can be set, saved and loaded in every other.
+//! Table of all parameters that can be set: [`TABLE`] has a row for each. The command's and the
+//! UEFI Shell's flags, the commands of a conversation, `LLAMA2.CFG`, the settings in saved
+//! conversations, and the tables in `docs/` are generated from it. A value is checked in one place,
+//! so whatever can be set in one way can be set, saved and loaded in every other.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,11 @@
-//! Values that one place asks for: a command line, a file.
+//! Values set in one place: a command line, a file, a session.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use crate::{Choice, Param, ParamValue, Spec, TABLE};
 
-/// Values that somebody asked for; where there is none, others are asked, or a default is taken.
+/// Values that were set; others come from elsewhere, or are defaults.
 #[derive(Clone, PartialEq)]
 pub struct Overrides {
     values: [Option<ParamValue>; TABLE.len()],
@@ -28,31 +28,31 @@ impl Default for Overrides {
 }
 
 impl Overrides {
-    /// The value of a parameter.
+    /// Value of a parameter, if set.
     pub fn get(&self, param: Param) -> Option<&ParamValue> {
         self.values[param as usize].as_ref()
     }
 
-    /// Asks for a value, which is of the parameter's type, or for nothing.
+    /// Sets a value, which must have the parameter's type, or removes it.
     pub fn set(&mut self, param: Param, value: impl Into<Option<ParamValue>>) {
         self.values[param as usize] = value.into();
     }
 
-    /// Adds a value, which is of the parameter's type.
+    /// Sets a value, which must have the parameter's type.
     pub fn with(mut self, param: Param, value: ParamValue) -> Overrides {
         self.set(param, value);
         self
     }
 
-    /// Takes a value out.
+    /// Removes a value and returns it.
     pub fn take(&mut self, param: Param) -> Option<ParamValue> {
         self.values[param as usize].take()
     }
 
-    /// Asks for a value; one of a list is put behind those that are there.
+    /// Sets a value; that of a list is appended to the existing ones.
     ///
     /// # Errors
-    /// The most that a list may hold.
+    /// The largest length of the list.
     pub fn add(&mut self, param: Param, value: ParamValue) -> Result<(), usize> {
         match &mut self.values[param as usize] {
             Some(old) => old.add(value),
@@ -63,16 +63,16 @@ impl Overrides {
         }
     }
 
-    /// All that is asked for and may be shown.
+    /// All values that may be shown.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Spec, &ParamValue)> {
         let rows = TABLE.iter().zip(&self.values);
         let shown = rows.filter(|(spec, _)| !spec.secret);
         shown.filter_map(|(spec, value)| Some((spec, value.as_ref()?)))
     }
 
-    /// These values, and where there are none, `other`'s.
+    /// Returns these values, with `other`'s for those that are not set.
     pub fn over(mut self, mut other: Overrides) -> Overrides {
-        // A prompt is one wish, however it is given.
+        // Both are settings of the prompt.
         let prompts = [Param::Prompt, Param::PromptFile];
         if prompts.iter().any(|&prompt| self.get(prompt).is_some()) {
             prompts.iter().for_each(|&prompt| drop(other.take(prompt)));
@@ -85,7 +85,7 @@ impl Overrides {
         self
     }
 
-    /// A text or a word.
+    /// Value as a text or a word.
     pub fn text(&self, param: Param) -> Option<&str> {
         match self.get(param)? {
             ParamValue::Text(text) => Some(text),
@@ -94,12 +94,12 @@ impl Overrides {
         }
     }
 
-    /// A word's meaning.
+    /// Value as the meaning of a word.
     pub fn choice<T: Choice>(&self, param: Param) -> Option<T> {
         self.text(param).and_then(T::named)
     }
 
-    /// A number.
+    /// Value as a number.
     pub fn number(&self, param: Param) -> Option<f32> {
         match self.get(param)? {
             ParamValue::Number(number) => Some(*number),
@@ -107,7 +107,7 @@ impl Overrides {
         }
     }
 
-    /// A whole number.
+    /// Value as an integer.
     pub fn whole(&self, param: Param) -> Option<i64> {
         match self.get(param)? {
             ParamValue::Whole(number) => Some(*number),
@@ -115,17 +115,17 @@ impl Overrides {
         }
     }
 
-    /// A whole number that counts something.
+    /// Value as a count.
     pub fn count(&self, param: Param) -> Option<usize> {
         usize::try_from(self.whole(param)?).ok()
     }
 
-    /// Tells whether something is asked for.
+    /// Value of a switch; false if not set.
     pub fn truth(&self, param: Param) -> bool {
         self.get(param) == Some(&ParamValue::Truth(true))
     }
 
-    /// A list of texts.
+    /// Value as a list of texts.
     pub fn texts(&self, param: Param) -> Option<&Vec<String>> {
         match self.get(param)? {
             ParamValue::Texts(texts) => Some(texts),
@@ -133,7 +133,7 @@ impl Overrides {
         }
     }
 
-    /// A list of biases: token and bias.
+    /// Value as a list of biases: token and bias.
     pub fn biases(&self, param: Param) -> Option<&Vec<(u32, f32)>> {
         match self.get(param)? {
             ParamValue::Biases(biases) => Some(biases),

@@ -1,54 +1,54 @@
-//! The columns of the table of parameters.
+//! Columns of the table of parameters.
 
 use alloc::string::String;
 
 use crate::Param;
 
-/// A row of the table: everything that is known of a parameter.
+/// Row of the table: everything about a parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// The parameter.
     pub param: Param,
-    /// Key of `LLAMA2.CFG`; empty for what a file cannot set.
+    /// Key in `LLAMA2.CFG`; empty if a file cannot set it.
     pub key: &'static str,
-    /// Key in the settings of a saved conversation; empty for what is not saved with one.
+    /// Key in the settings of a saved conversation; empty if it is not saved.
     pub saved: &'static str,
-    /// Letter of the flag; a blank for none.
+    /// Letter of the short flag; a space if there is none.
     pub letter: char,
-    /// Long flags without their dashes, the first of which is the one that help shows.
+    /// Long flags without dashes; help shows the first one.
     pub flags: &'static [&'static str],
-    /// Name of the value in the flags' help.
+    /// Placeholder of the value in the flags' help.
     pub value_name: &'static str,
-    /// Commands without their slash, the first of which is the one that help shows.
+    /// Commands without slash; help shows the first one.
     pub commands: &'static [&'static str],
-    /// Values behind the command, for people.
+    /// Arguments of the command, for display.
     pub arguments: &'static str,
-    /// Sentence about the command, where [`Spec::help`] will not do.
+    /// Sentence about the command, if [`Spec::help`] does not fit.
     pub about: &'static str,
-    /// Fields of requests to servers.
+    /// Names in requests to servers.
     pub api: Api,
-    /// Values that are allowed.
+    /// Allowed values.
     pub domain: Domain,
-    /// Value where nobody gives one.
+    /// Default value.
     pub defaults: Defaults,
-    /// Secrecy: never shown, and never written to a file.
+    /// True if it must never be shown or written to a file.
     pub secret: bool,
-    /// One sentence.
+    /// Sentence about the parameter.
     pub help: &'static str,
-    /// Further sentences, for `LLAMA2.CFG` and the command's help: the value without the key.
+    /// Further sentences for `LLAMA2.CFG` and the command's help, such as the default.
     pub note: &'static str,
-    /// Example in `LLAMA2.CFG`, as it stands there.
+    /// Example for `LLAMA2.CFG`, in its syntax.
     pub example: &'static str,
 }
 
 impl Spec {
-    /// Tells whether a sampler does nothing with this value; for the temperature, nothing but take
-    /// the likeliest token.
+    /// Returns true if this value switches a sampler off; for the temperature, if it always picks
+    /// the most likely token.
     pub fn is_special(&self, value: f32) -> bool {
         matches!(self.defaults, Defaults::Sampler(defaults) if defaults.special.0 == value)
     }
 
-    /// Its name in a sentence: `repeat penalty`, `top-k`.
+    /// Name in a sentence: `repeat penalty`, `top-k`.
     pub fn said_as(&self) -> String {
         let blank = if self.key.ends_with("penalty") {
             " "
@@ -59,22 +59,22 @@ impl Spec {
     }
 }
 
-/// Fields of requests to servers; empty where a server's interface has none.
+/// Names in requests to servers; empty if a server's interface lacks the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Api {
-    /// llama-server's `/completion`.
+    /// Name in llama-server's `/completion`.
     pub llama_server: &'static str,
-    /// OpenAI's chat completions.
+    /// Name in OpenAI's chat completions.
     pub openai: &'static str,
-    /// Ollama's `options`.
+    /// Name in Ollama's `options`.
     pub ollama: &'static str,
 }
 
 impl Api {
-    /// No field.
+    /// No names.
     pub const NONE: Api = Api::all("");
 
-    /// Names that are the same everywhere.
+    /// The same name in all interfaces.
     pub(crate) const fn all(name: &'static str) -> Api {
         Api {
             llama_server: name,
@@ -92,83 +92,83 @@ impl Api {
     }
 }
 
-/// Value where nobody gives one.
+/// Default of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Defaults {
-    /// Chosen elsewhere: [`Spec::note`] says how.
+    /// Determined elsewhere, as explained in [`Spec::note`].
     Elsewhere,
-    /// A sampler's.
+    /// Default of a sampler's parameter.
     Sampler(SamplerDefaults),
 }
 
-/// A sampler's value where nobody gives one.
+/// Defaults of a sampler's parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplerDefaults {
-    /// Outside of chats with GGUF models: run.c's.
+    /// run.c's, used except in chats with GGUF models.
     pub run_c: f32,
-    /// In a GGUF model's chat: llama.cpp's.
+    /// llama.cpp's, used in chats with GGUF models.
     pub llama_cpp: f32,
-    /// The value of special meaning, and the meaning.
+    /// Value with a special meaning, and the meaning.
     pub special: (f32, &'static str),
 }
 
-/// Values that are allowed.
+/// Allowed values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Domain {
     /// A text.
     Text,
-    /// Texts, of which none is empty.
+    /// Several texts, none of them empty.
     Texts,
-    /// Numbers that are added to the logits of tokens.
+    /// Biases: numbers that are added to the logits of tokens.
     Biases,
-    /// Yes or no.
+    /// True or false.
     Truth,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A number.
     Number {
-        /// The least.
+        /// Smallest value.
         least: f32,
-        /// The largest.
+        /// Largest value.
         most: f32,
-        /// Both in words.
+        /// Description of the range.
         allowed: &'static str,
-        /// Counts something.
+        /// True if only whole numbers are allowed.
         whole: bool,
-        /// Taken out of range on a command line: whoever uses the [`crate::Overrides`] puts it
-        /// right as run.c does.
+        /// True if a command line may exceed the range: users of [`crate::Overrides`] then correct
+        /// the value as run.c does.
         adjusted: bool,
     },
-    /// A whole number, this or more.
+    /// A whole number of at least `least`.
     Whole {
-        /// The least.
+        /// Smallest value.
         least: i64,
-        /// Taken out of range on a command line, as of [`Domain::Number`].
+        /// True if a command line may exceed the range, as for [`Domain::Number`].
         adjusted: bool,
     },
-    /// 64 bits, where negative numbers wrap around as in run.c, and 0 draws one.
+    /// 64-bit seed; negative numbers wrap around as in run.c, and 0 picks one at random.
     Seed,
 }
 
-/// A word's meaning.
+/// Type whose values are named by words.
 pub trait Choice: Copy + PartialEq + 'static {
-    /// The words, each with its meaning.
+    /// Words with their meanings.
     const NAMES: &'static [(&'static str, Self)];
 
-    /// The word for it.
+    /// Word for this value.
     fn name(self) -> &'static str {
         let entry = Self::NAMES.iter().find(|(_, known)| *known == self);
         entry.map_or("", |(name, _)| name)
     }
 
-    /// The meaning of a word.
+    /// Meaning of a word.
     fn named(name: &str) -> Option<Self> {
         let entry = Self::NAMES.iter().find(|(known, _)| *known == name);
         entry.map(|(_, choice)| *choice)
     }
 }
 
-/// The words alone.
+/// Words without their meanings.
 pub(crate) const fn words<T: Copy, const N: usize>(
     names: &[(&'static str, T)],
 ) -> [&'static str; N] {
@@ -182,14 +182,14 @@ pub(crate) const fn words<T: Copy, const N: usize>(
     words
 }
 
-/// Use of the prompt.
+/// Treatment of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Go on from it.
+    /// Continue it.
     #[default]
     Generate,
     /// Answer it, turn by turn: in the model's own template; in Llama 2's for checkpoints of
-    /// llama2.c; where a GGUF file has none, by going on from it.
+    /// llama2.c; a GGUF model without one continues it.
     Chat,
 }
 
@@ -198,15 +198,15 @@ impl Choice for Mode {
         &[("generate", Mode::Generate), ("chat", Mode::Chat)];
 }
 
-/// Treatment of the text that some models think before they answer.
+/// Treatment of reasoning, which some models write before they answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Think {
-    /// Shown, apart from the answer.
+    /// Show it, separate from the answer.
     #[default]
     Show,
-    /// Not shown.
+    /// Hide it.
     Hide,
-    /// The model is told not to think, where its template can say so.
+    /// Tell the model not to reason, if its template supports that.
     Off,
 }
 
@@ -218,7 +218,7 @@ impl Choice for Think {
     ];
 }
 
-/// The step after the story, or after an error.
+/// Action after a story or an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exit {
     /// Wait for a key, then return to the firmware.
@@ -238,13 +238,13 @@ impl Choice for Exit {
     ];
 }
 
-/// The display that people look at; the serial line always shows plain text besides.
+/// Display to use in addition to the serial line, which always shows plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Display {
-    /// The whole screen where there is a frame buffer, else text.
+    /// The full screen if there is a frame buffer, else text.
     #[default]
     Auto,
-    /// The whole screen: conversation, input and status.
+    /// The full screen: conversation, input and status.
     Screen,
     /// The firmware's text console.
     Text,

@@ -1,11 +1,11 @@
-//! The table itself. A new parameter is a row; a sampler's also needs its step in the chain.
+//! Table of parameters. A new parameter is a row; that of a sampler also needs a step in the chain.
 
 use crate::{
     Api, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Think,
     spec::{Choice, words},
 };
 
-/// Row of a parameter that has nothing but what the table gives it.
+/// Row with empty columns, to be filled in by the table.
 const fn plain(param: Param) -> Spec {
     Spec {
         param,
@@ -43,18 +43,18 @@ macro_rules! table {
 }
 
 impl Param {
-    /// Its row.
+    /// Row of the parameter.
     pub fn spec(self) -> &'static Spec {
         &TABLE[self as usize]
     }
 
-    /// The parameter of a key of `LLAMA2.CFG`.
+    /// Parameter with this key in `LLAMA2.CFG`.
     pub fn of_key(key: &str) -> Option<Param> {
         let spec = TABLE.iter().find(|spec| !key.is_empty() && spec.key == key);
         spec.map(|spec| spec.param)
     }
 
-    /// All samplers' numbers, with their defaults.
+    /// All parameters of samplers, with their defaults.
     pub fn samplers() -> impl Iterator<Item = (Param, SamplerDefaults)> {
         TABLE.iter().filter_map(|spec| match spec.defaults {
             Defaults::Sampler(defaults) => Some((spec.param, defaults)),
@@ -91,7 +91,7 @@ const fn count(most: f32, allowed: &'static str) -> Domain {
     }
 }
 
-/// As run.c takes it: what is out of range is put right.
+/// Allows values out of range on a command line, which are then corrected as in run.c.
 const fn adjusted(domain: Domain) -> Domain {
     match domain {
         Domain::Number {
@@ -131,18 +131,17 @@ table! {
         help: "Checkpoint (llama2.c's .bin, or .gguf); \"bundled\" is the model inside llama2.efi.",
         key: "model",
         value_name: "checkpoint",
-        note: "Without it: STORIES*.BIN, MODEL.BIN\nor *.GGUF in \\ or \\MODELS, where there are \
-            several the one that is chosen from a menu, else the bundled one. Write / or use \
-            single quotes: 'MODELS\\MY.BIN'.",
+        note: "Default: STORIES*.BIN, MODEL.BIN\nor *.GGUF in \\ or \\MODELS (a menu if there are \
+            several), else the bundled model. Write / or use single quotes: 'MODELS\\MY.BIN'.",
         example: "\"STORIES.BIN\"",
     }
     Tokenizer {
-        help: "Its tokenizer.",
+        help: "Tokenizer of that checkpoint; a .gguf file has its own.",
         key: "tokenizer",
         letter: 'z',
         flags: &["tokenizer"],
         value_name: "tokenizer",
-        note: "Without it: TOKENIZER.BIN or TOKEN.BIN.",
+        note: "Default: TOKENIZER.BIN or TOKEN.BIN.",
         example: "\"TOKEN.BIN\"",
     }
     Prompt {
@@ -161,8 +160,7 @@ table! {
         value_name: "file",
     }
     Steps {
-        help: "Number of tokens, the prompt's among them; 0 is as many as the model's context \
-            holds.",
+        help: "Number of tokens, including the prompt's; 0 is as many as the context holds.",
         key: "steps",
         saved: "max",
         letter: 'n',
@@ -170,11 +168,11 @@ table! {
         value_name: "steps",
         commands: &["max"],
         arguments: "[tokens]",
-        about: "Show or set the length limit of a reply; 0 is as long as the context holds.",
+        about: "Show or set the length limit of a reply; 0 is the rest of the context.",
         api: Api { llama_server: "n_predict", openai: "max_completion_tokens", ollama: "num_predict" },
         domain: Domain::Whole { least: 0, adjusted: true },
-        note: "Without it: 512\nin a conversation, 256 where exit is set. In a .gguf model's \
-            chat: most tokens of an answer. Without it: 1024.",
+        note: "Default: 512\nin a conversation, 256 with exit. In a .gguf model's chat it is the \
+            maximum per answer, by default 1024.",
         example: "256",
     }
     Temperature {
@@ -189,8 +187,8 @@ table! {
         about: "Show or set the temperature: 0 always picks the most likely token.",
         api: Api::all("temperature"),
         domain: adjusted(FROM_0),
-        defaults: sampler(1.0, 0.8, (0.0, "the likeliest token each time")),
-        note: "Without it: 1, in a .gguf model's chat 0.8.",
+        defaults: sampler(1.0, 0.8, (0.0, "the most likely token each time")),
+        note: "Default: 1; in a .gguf model's chat 0.8.",
         example: "1.0",
     }
     TopP {
@@ -206,7 +204,7 @@ table! {
         api: Api::all("top_p"),
         domain: adjusted(SHARE),
         defaults: sampler(0.9, 0.95, (1.0, KEEPS_ALL)),
-        note: "Without it: 0.9, in such a chat 0.95.",
+        note: "Default: 0.9; in a .gguf model's chat 0.95.",
         example: "0.9",
     }
     Seed {
@@ -221,7 +219,7 @@ table! {
         about: "Show or set the seed: the same one gives the same text; random picks one.",
         api: Api::all("seed"),
         domain: Domain::Seed,
-        note: "Without it: 0.",
+        note: "Default: 0.",
         example: "0",
     }
     Mode {
@@ -231,9 +229,9 @@ table! {
         flags: &["mode"],
         value_name: "generate|chat",
         domain: Domain::Word(&MODES),
-        note: "It does so in the model's own template\n(Llama 2's for llama2.c's checkpoints; a \
-            .gguf model without one goes on from what is typed).\nWithout it: models with a chat \
-            template chat, others tell stories.",
+        note: "It uses the model's own template\n(Llama 2's for llama2.c's checkpoints; a .gguf \
+            model without one continues what you type).\nDefault: \"chat\" for models with a \
+            chat template, stories for others.",
         example: "\"generate\"",
     }
     System {
@@ -257,7 +255,7 @@ table! {
         about: "Show or set what to do with reasoning text.",
         api: Api { llama_server: "", openai: "", ollama: "think" },
         domain: Domain::Word(&THINK),
-        note: "Without it: \"show\".",
+        note: "Default: \"show\".",
         example: "\"show\"",
     }
     Stop {
@@ -282,7 +280,7 @@ table! {
         commands: &["top_k"],
         about: "Show or set top-k: keep only the k most likely tokens; 0 keeps all.",
         api: Api::local("top_k"),
-        // Above this not every whole number is a float; no vocabulary is that large.
+        // Above this not every integer is a float; no vocabulary is that large.
         domain: count(16_777_216.0, "a whole number from 0 to 16777216"),
         defaults: sampler(0.0, 40.0, (0.0, KEEPS_ALL)),
         example: "40",
@@ -340,7 +338,7 @@ table! {
         arguments: "[tokens]",
         about: "Show or set how many recent tokens the penalties consider.",
         api: Api::local("repeat_last_n"),
-        // The chain remembers so many; more than any context of a model that repeats itself.
+        // The chain remembers this many; more than any context of a model that repeats itself.
         domain: count(65_536.0, "a whole number from 0 to 65536"),
         defaults: sampler(64.0, 64.0, (0.0, NONE)),
         example: "64",
@@ -374,56 +372,56 @@ table! {
         example: "0.0",
     }
     LogitBias {
-        help: "Add to the logits of tokens, given by their numbers.",
+        help: "Add to the logits of tokens, which are given by number.",
         key: "logit_bias",
         saved: "logit_bias",
         flags: &["logit-bias"],
         value_name: "token=X",
         commands: &["logit_bias"],
         arguments: "[token=number | off]",
-        about: "Show what is added to the logits of tokens, add a bias, or remove all.",
+        about: "Show the biases of tokens' logits, add one, or remove all.",
         api: Api { llama_server: "logit_bias", openai: "logit_bias", ollama: "" },
         domain: Domain::Biases,
         example: "[\"42=-1.5\", \"7=2\"]",
     }
     Threads {
-        help: "Cores to use.",
+        help: "Number of cores to use.",
         key: "threads",
         flags: &["threads"],
         value_name: "N",
         api: Api { llama_server: "", openai: "", ollama: "num_thread" },
         domain: COUNTED,
-        note: "Without it: as many as are fastest, measured over the first tokens.",
+        note: "Default: as many as are fastest, measured over the first tokens.",
         example: "2",
     }
     Context {
-        help: "Positions to remember.",
+        help: "Length of the context in tokens.",
         key: "context",
         letter: 'c',
         flags: &["context", "ctx-size"],
         value_name: "N",
         api: Api { llama_server: "", openai: "", ollama: "num_ctx" },
         domain: COUNTED,
-        note: "Without it: the model's own, or as many as fit into memory.",
+        note: "Default: the model's own, or as many as fit into memory.",
         example: "1024",
     }
     Kernels {
-        help: "The arithmetic: \"scalar\", \"sse2\", \"avx2\" or \"avx512\".",
+        help: "Vector unit to use: \"scalar\", \"sse2\", \"avx2\" or \"avx512\".",
         key: "kernels",
         flags: &["kernels"],
         value_name: "scalar|sse2|avx2|avx512",
         domain: Domain::Word(&["scalar", "sse2", "avx2", "avx512"]),
-        note: "Without it: the best that all cores have.",
+        note: "Default: the best that all cores have.",
         example: "\"avx2\"",
     }
     Kv {
-        help: "What attention remembers: \"f32\", or, with slightly other text, \"f16\" in half \
+        help: "Type of the KV cache: \"f32\", or, with slightly different text, \"f16\" in half \
             the memory or \"q8_0\" in a quarter.",
         key: "kv",
         flags: &["kv"],
         value_name: "f32|f16|q8_0",
         domain: Domain::Word(&["f32", "f16", "q8_0"]),
-        note: "Without it: \"f32\".",
+        note: "Default: \"f32\".",
         example: "\"f32\"",
     }
     Bench {
@@ -435,35 +433,35 @@ table! {
     }
     Log {
         help: "true appends each stage to LLAMA2.LOG on this volume: on a machine that hangs, it \
-            ends with the last thing that worked.",
+            ends with the last step that worked.",
         key: "log",
         flags: &["log"],
         domain: Domain::Truth,
         example: "false",
     }
     Exit {
-        help: "One story, and the end: \"key\" waits for one and returns to the firmware, \
+        help: "End after one story: \"key\" waits for a key and returns to the firmware, \
             \"return\" returns at once, \"shutdown\" switches the machine off.",
         key: "exit",
         flags: &["exit"],
         value_name: "key|shutdown|return",
         domain: Domain::Word(&EXITS),
-        note: "Without it: a conversation, until its user leaves with /exit.",
+        note: "Default: a conversation, until /exit.",
         example: "\"key\"",
     }
     Keyboard {
-        help: "Keyboard layout: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \"it\"; firmware takes \
-            every keyboard for a US one.",
+        help: "Keyboard layout: \"us\", \"uk\", \"de\", \"fr\", \"es\" or \"it\"; firmware \
+            treats every keyboard as a US one.",
         key: "keyboard",
         flags: &["keyboard"],
         value_name: "us|uk|de|fr|es|it",
         domain: Domain::Word(&["us", "uk", "de", "fr", "es", "it"]),
-        note: "Input from a serial line is taken as it is.",
+        note: "Input from a serial line is not translated.",
         example: "\"us\"",
     }
     Display {
-        help: "\"screen\" is the whole screen with conversation, input and status, \"text\" the \
-            firmware's text console; \"auto\" takes the screen where there is a frame buffer.",
+        help: "\"screen\" is the full screen with conversation, input and status, \"text\" the \
+            firmware's text console; \"auto\" is the full screen if there is a frame buffer.",
         key: "display",
         flags: &["display"],
         value_name: "auto|screen|text",
@@ -472,7 +470,7 @@ table! {
         example: "\"auto\"",
     }
     Test {
-        help: "What only tests ask for: firmware that behaves as OVMF does not.",
+        help: "Simulated misbehaviour of firmware, for tests.",
         key: if cfg!(feature = "test-hooks") { "test" } else { "" },
         domain: Domain::Word(&["blocking", "disabled", "panic", "blocking-panic", "no-rename"]),
     }

@@ -1,4 +1,4 @@
-//! Values of parameters: read, checked and written the same way wherever they come from.
+//! Values of parameters: parsed, checked and formatted in one way for all sources.
 
 use alloc::{
     format,
@@ -8,41 +8,41 @@ use alloc::{
 
 use crate::{Domain, Spec};
 
-/// Most texts that end a reply: more is a mistake.
+/// Largest number of stop strings; more is a mistake.
 const MOST_TEXTS: usize = 64;
-/// Most biases.
+/// Largest number of biases.
 const MOST_BIASES: usize = 1024;
 
-/// A parameter's value, of the type that its [`Domain`] says.
+/// Value of a parameter, of the type given by its [`Domain`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParamValue {
-    /// Of [`Domain::Truth`].
+    /// Value of [`Domain::Truth`].
     Truth(bool),
-    /// Of [`Domain::Whole`] and, with its bits, of [`Domain::Seed`].
+    /// Value of [`Domain::Whole`], or the bits of [`Domain::Seed`].
     Whole(i64),
-    /// Of [`Domain::Number`].
+    /// Value of [`Domain::Number`].
     Number(f32),
-    /// Of [`Domain::Word`].
+    /// Value of [`Domain::Word`].
     Word(&'static str),
-    /// Of [`Domain::Text`].
+    /// Value of [`Domain::Text`].
     Text(String),
-    /// Of [`Domain::Texts`].
+    /// Value of [`Domain::Texts`].
     Texts(Vec<String>),
-    /// Of [`Domain::Biases`]: token and bias.
+    /// Value of [`Domain::Biases`]: token and bias.
     Biases(Vec<(u32, f32)>),
 }
 
-/// A value as formats for data have it: TOML's, JSON's.
+/// Value in a data format: TOML, JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written {
-    /// True or false.
+    /// A boolean.
     Truth(bool),
-    /// A whole number. (No i128: turned into a float it is garbage on UEFI targets, where the
+    /// An integer. (Not an i128: converting one to a float gives garbage on UEFI targets, where the
     /// compiler and its library pass it in different ways.)
     Whole(i64),
-    /// A whole number beyond those.
+    /// A larger integer.
     Large(u64),
-    /// Another number.
+    /// Any other number.
     Number(f64),
     /// A text.
     Text(String),
@@ -53,10 +53,10 @@ pub enum Written {
 }
 
 impl Spec {
-    /// Takes a value from a file.
+    /// Converts a value from a file.
     ///
     /// # Errors
-    /// The values that are allowed, in words.
+    /// A description of the allowed values.
     pub fn read(&self, written: Written) -> Result<ParamValue, String> {
         let is_text = matches!(written, Written::Text(_));
         let found = match (self.domain, written) {
@@ -86,10 +86,10 @@ impl Spec {
         })
     }
 
-    /// Takes a value from a command line. Those that run.c adjusts are taken out of range, too.
+    /// Parses a value from a command line. Values that run.c corrects may be out of range.
     ///
     /// # Errors
-    /// The values that are allowed, in words.
+    /// A description of the allowed values.
     pub fn parse_flag(&self, word: &str) -> Result<ParamValue, String> {
         match self.domain {
             Domain::Number { adjusted: true, .. } => word
@@ -104,10 +104,10 @@ impl Spec {
         }
     }
 
-    /// Takes a value that somebody typed.
+    /// Parses a value that was typed.
     ///
     /// # Errors
-    /// The values that are allowed, in words.
+    /// A description of the allowed values.
     pub fn parse(&self, word: &str) -> Result<ParamValue, String> {
         let written = match self.domain {
             Domain::Number { .. } => word.parse().map(Written::Number).ok(),
@@ -134,15 +134,15 @@ impl Spec {
         else {
             return None;
         };
-        // Up to 2²⁴ every whole number is a float; none that counts something may be larger.
+        // Up to 2²⁴ every integer is a float; counts must not be larger.
         let is_right = !whole || number as u32 as f32 == number;
         (is_right && (least..=most).contains(&number)).then_some(ParamValue::Number(number))
     }
 
-    /// Checks a sampler's number.
+    /// Checks a number of a sampler.
     ///
     /// # Errors
-    /// The values that are allowed, in words.
+    /// A description of the allowed values.
     pub fn check(&self, number: f32) -> Result<(), &'static str> {
         match (self.number(number), self.domain) {
             (None, Domain::Number { allowed, .. }) => Err(allowed),
@@ -150,7 +150,7 @@ impl Spec {
         }
     }
 
-    /// The values that are allowed, in words.
+    /// Description of the allowed values.
     pub fn allowed(&self) -> String {
         match self.domain {
             Domain::Text => "a text".into(),
@@ -167,7 +167,7 @@ impl Spec {
         }
     }
 
-    /// A value for a file: [`Spec::read`] takes it, and gives the same value.
+    /// Converts a value for a file: [`Spec::read`] accepts it, and returns the same value.
     pub fn write(&self, value: &ParamValue) -> Written {
         match value {
             ParamValue::Truth(truth) => Written::Truth(*truth),
@@ -199,11 +199,11 @@ impl Spec {
 }
 
 impl ParamValue {
-    /// Adds the texts or biases of another value of the same parameter, of which an empty list
-    /// removes them; what is no list is replaced.
+    /// Adds the texts or biases of another value of the same parameter, or removes all if its list
+    /// is empty; a value that is not a list is replaced.
     ///
     /// # Errors
-    /// The most that a list may hold.
+    /// The largest length of the list.
     pub fn add(&mut self, other: ParamValue) -> Result<(), usize> {
         match (&mut *self, other) {
             (ParamValue::Texts(texts), ParamValue::Texts(more)) if !more.is_empty() => {
@@ -227,7 +227,7 @@ impl ParamValue {
     }
 }
 
-/// The texts that are not empty, if they are not too many.
+/// Texts without empty ones, unless there are too many.
 fn texts(mut list: Vec<String>) -> Option<ParamValue> {
     list.retain(|text| !text.is_empty());
     (list.len() <= MOST_TEXTS).then_some(ParamValue::Texts(list))

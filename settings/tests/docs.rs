@@ -1,4 +1,5 @@
-//! Tables of `docs/` that are made from the table of parameters. `LLAMA2_DOCS=write` writes them.
+//! Tables in `docs/` that are generated from the table of parameters. `LLAMA2_DOCS=write` updates
+//! them.
 
 use std::{fs, path::PathBuf};
 
@@ -7,16 +8,16 @@ use llama2_settings::{Defaults, Domain, Spec, TABLE};
 const CONFIG: &str = "\
 # Parameters
 
-`LLAMA2.CFG` is a TOML file in the root of the volume that `llama2.efi` is started from, or in the
-folder where `llama2 chat` is started on a terminal. Flags go before it. `/config` writes into it
-what was set in a conversation; images come with one that explains every key. What has a command is
-saved with a conversation, too.
+`LLAMA2.CFG` is a TOML file in the root folder of the volume from which `llama2.efi` is started, or
+in the folder where `llama2 chat` is started on a terminal. Flags take precedence over it. `/config`
+writes a session's settings into it; disk images contain one that explains every key. Parameters
+with a command are also saved with conversations.
 
-This page is made from the table in `settings/src/table.rs`.
+This page is generated from the table in `settings/src/table.rs`.
 
 ";
 
-/// Text in a cell of a table.
+/// Escapes a text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
@@ -55,10 +56,10 @@ fn values(spec: &Spec) -> String {
 fn default(spec: &Spec) -> String {
     match spec.defaults {
         Defaults::Sampler(defaults) if defaults.run_c == defaults.llama_cpp => {
-            format!(" Without it: {}.", defaults.run_c)
+            format!(" Default: {}.", defaults.run_c)
         }
         Defaults::Sampler(defaults) => format!(
-            " Without it: {}, in a GGUF model's chat {}.",
+            " Default: {}; in a GGUF model's chat {}.",
             defaults.run_c, defaults.llama_cpp
         ),
         Defaults::Elsewhere if spec.note.is_empty() => String::new(),
@@ -83,7 +84,7 @@ fn config() -> String {
     text
 }
 
-/// The samplers of `run` and `chat`.
+/// Samplers of `run` and `chat`.
 fn samplers() -> String {
     let mut text = String::from(SAMPLERS);
     for spec in &TABLE {

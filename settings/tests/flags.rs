@@ -1,4 +1,4 @@
-//! Command lines of the UEFI Shell, and values over others.
+//! Command lines of the UEFI Shell, and values that override others.
 
 use llama2_settings::{
     Choice, Exit, Overrides, Param, ParamValue, TABLE,
@@ -127,29 +127,29 @@ fn flags() {
 #[test]
 fn mistakes() {
     for (words, sentence) in [
-        (&["-q"][..], "the option -q is not known"),
+        (&["-q"][..], "unknown option -q"),
         (&["-t"], "-t needs a value"),
         (&["-t", "warm"], "-t warm is not a number"),
         (&["-n", "1.5"], "-n 1.5 is not a whole number"),
         (&["-s", "x"], "-s x is not a whole number"),
         (&["-m", "sing"], "-m sing is not \"generate\" or \"chat\""),
-        (&["--exit"], "--exit needs a value behind it"),
-        (&["--system"], "--system needs a value behind it"),
+        (&["--exit"], "--exit needs a value after it"),
+        (&["--system"], "--system needs a value after it"),
         (&["--log=no"], "--log no is not true or false"),
         (&["--keyboard=x"], "--keyboard x is not \"us\" or \"uk\""),
         (&["--display", "no"], "--display no is not \"auto\""),
         (&["--threads", "0"], "--threads 0 is not a whole number"),
-        (&["--threads"], "--threads needs a value behind it"),
+        (&["--threads"], "--threads needs a value after it"),
         (&["--context", "no"], "--context no is not a whole number"),
         (&["--kernels=mmx"], "--kernels mmx is not \"scalar\""),
         (
             &["--kv", "q8"],
             "--kv q8 is not \"f32\" or \"f16\" or \"q8_0\"",
         ),
-        (&["--kvs"], "the option --kvs is not known"),
+        (&["--kvs"], "unknown option --kvs"),
         (&["--min-p", "2"], "--min-p 2 is not a number from 0 to 1"),
         (&["--top-k", "x"], "--top-k x is not a whole number"),
-        (&["--stop"], "--stop needs a value behind it"),
+        (&["--stop"], "--stop needs a value after it"),
         (&["--logit-bias", "5"], "--logit-bias 5 is not a token"),
         (&["--think", "loud"], "--think loud is not \"show\""),
         (&["a", "b"], "b is one checkpoint too many"),
@@ -200,7 +200,7 @@ fn the_command_line_wins_over_the_file() {
     assert_eq!(both.whole(Param::Steps), Some(20));
     assert_eq!(both.number(Param::Temperature), Some(0.5));
     assert_eq!(both.texts(Param::Stop), Some(&["b".into()].into()));
-    // A prompt is one wish, however it is given.
+    // Both are settings of the prompt.
     let prompts = (both.text(Param::Prompt), both.text(Param::PromptFile));
     assert_eq!(prompts, (None, Some("b.txt")));
 }

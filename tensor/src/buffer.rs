@@ -1,4 +1,4 @@
-//! Big, aligned, zeroed memory whose allocation may fail without ending the program.
+//! Large, aligned, zeroed memory whose allocation can fail without ending the program.
 
 use alloc::{
     alloc::{Layout, alloc, alloc_zeroed, dealloc},
@@ -13,14 +13,14 @@ use core::{
 /// Bytes a buffer is aligned to: a cache line and the widest vector.
 pub const ALIGN: usize = 64;
 
-/// Bytes of a large page (x86-64, AArch64 with 4 KiB granules): the alignment of what is at least
-/// as long, so that a host whose allocator knows what this alignment means can give such pages.
+/// Bytes of a large page (x86-64, AArch64 with 4 KiB granules). Allocations of at least this length
+/// are aligned to it, so that a hosted allocator can back them with large pages.
 pub const LARGE_PAGE: usize = 2 << 20;
 
-/// Element types for which all-zero bytes are a value and which need no drop.
+/// Element types whose all-zero bit pattern is a valid value and which need no drop.
 ///
 /// # Safety
-/// The implementer promises that, and an alignment of at most [`ALIGN`].
+/// The implementer promises both, and an alignment of at most [`ALIGN`].
 pub unsafe trait Plain: Copy + Send + Sync + 'static {}
 // Safety: plain numbers.
 unsafe impl Plain for f32 {}
@@ -33,20 +33,20 @@ unsafe impl Plain for u8 {}
 // Safety: plain numbers.
 unsafe impl Plain for i8 {}
 
-/// The allocator could not give this many bytes.
+/// The allocator could not provide this many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory {
-    /// Bytes asked for.
+    /// Bytes requested.
     pub bytes: u64,
 }
 
-/// Memory from the allocator.
+/// One allocation.
 struct Region {
     start: NonNull<u8>,
     layout: Layout,
 }
 
-// Safety: it is memory of its own; who may touch which part is its users' promise.
+// Safety: the memory is its own; its users promise who may access which part.
 unsafe impl Send for Region {}
 // Safety: as above.
 unsafe impl Sync for Region {}
@@ -78,15 +78,15 @@ impl Drop for Region {
     }
 }
 
-/// Room for many buffers side by side in one allocation, so that small ones too lie on large pages.
-/// If the allocator has no room for it in one piece, each buffer gets memory of its own.
+/// One allocation for many buffers, so that small ones also lie on large pages. If the allocator
+/// cannot provide it in one piece, each buffer gets its own allocation.
 pub struct Arena {
     region: Option<Arc<Region>>,
     used: usize,
 }
 
 impl Arena {
-    /// Room for buffers of `bytes` together, each counted in whole [`ALIGN`]s.
+    /// An arena for `bytes` bytes of buffers, each rounded up to a multiple of [`ALIGN`].
     pub fn new(bytes: u64) -> Arena {
         let region = usize::try_from(bytes)
             .ok()
@@ -98,7 +98,7 @@ impl Arena {
         }
     }
 
-    /// No room: each buffer gets memory of its own.
+    /// An arena without memory: each buffer gets its own allocation.
     pub fn none() -> Arena {
         Arena {
             region: None,
@@ -106,7 +106,7 @@ impl Arena {
         }
     }
 
-    /// The next `len` zeroed elements.
+    /// Returns the next `len` elements, zeroed.
     ///
     /// # Errors
     /// [`OutOfMemory`] if the arena is full and the allocator has no room either.
@@ -138,7 +138,8 @@ impl Arena {
 pub struct Buffer<T: Plain> {
     start: NonNull<T>,
     len: usize,
-    /// What it lies in; nothing if it is empty. No other buffer has the same part of it.
+    /// Keeps the allocation alive; `None` if the buffer is empty. No other buffer overlaps this
+    /// part.
     _memory: Option<Arc<Region>>,
 }
 
@@ -171,7 +172,7 @@ impl<T: Plain> Buffer<T> {
         })
     }
 
-    /// Where it starts, to be written through by several workers.
+    /// Pointer to the first element, through which several workers may write.
     pub fn start(&mut self) -> *mut T {
         self.start.as_ptr()
     }
@@ -192,8 +193,8 @@ impl<T: Plain> DerefMut for Buffer<T> {
     }
 }
 
-/// Elements that are asked for now and touched only when they are used: until then a host gives no
-/// memory for them, and firmware spends no time on them.
+/// Elements that are allocated now but first touched when they are used: until then a host commits
+/// no memory for them, and firmware spends no time on them.
 pub struct Reserve<T: Plain> {
     start: NonNull<T>,
     len: usize,
@@ -206,7 +207,7 @@ unsafe impl<T: Plain> Send for Reserve<T> {}
 unsafe impl<T: Plain> Sync for Reserve<T> {}
 
 impl<T: Plain> Reserve<T> {
-    /// Allocates room for `len` elements, one at least.
+    /// Allocates room for `len` elements, at least one.
     pub fn new(len: usize) -> Result<Self, OutOfMemory> {
         let bytes = len.max(1).saturating_mul(size_of::<T>());
         let memory = Region::new(bytes, false)?;
@@ -217,13 +218,13 @@ impl<T: Plain> Reserve<T> {
         })
     }
 
-    /// Zeroes elements `range`, which have to be before anybody reads them.
+    /// Zeroes the elements in `range`; must be called before anything reads them.
     ///
     /// # Panics
-    /// If it reaches over the end.
+    /// If `range` reaches past the end.
     pub fn zero(&mut self, range: core::ops::Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.len);
-        // Safety: within the memory, which is borrowed mutably; zeros are a value by `Plain`.
+        // Safety: within the memory, which is borrowed mutably; zero is a valid value by `Plain`.
         unsafe { self.start.add(range.start).write_bytes(0, range.len()) }
     }
 
@@ -233,7 +234,7 @@ impl<T: Plain> Reserve<T> {
         self.len
     }
 
-    /// Where they start, to be used by several workers.
+    /// Pointer to the first element, for use by several workers.
     pub fn start(&mut self) -> *mut T {
         self.start.as_ptr()
     }

@@ -1,9 +1,8 @@
-//! The transcendental functions of the engine: the same bits on every machine, which no libm
-//! promises.
+//! Transcendental functions with the same bits on every machine, which no libm promises.
 //!
 //! Each is computed in `f64` and rounded once, so that the result is the correctly rounded `f32`
-//! but for about one argument in a hundred million. That is also what glibc's `expf`, `powf`,
-//! `sinf` and `cosf` do, hence run.c's numbers.
+//! except for about one argument in a hundred million. glibc's `expf`, `powf`, `sinf` and `cosf` do
+//! the same, so the numbers equal run.c's.
 
 /// e to the power `x`.
 ///
@@ -47,7 +46,7 @@ pub fn pow(base: f32, exponent: f32) -> f32 {
     libm::pow(f64::from(base), f64::from(exponent)) as f32
 }
 
-/// Natural logarithm of `x`.
+/// Sine and cosine of `angle`, in radians.
 pub fn ln(x: f32) -> f32 {
     libm::log(f64::from(x)) as f32
 }

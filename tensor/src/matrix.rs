@@ -1,4 +1,4 @@
-//! Matrices in memory: packed while their bytes come in, multiplied by any set of kernels.
+//! Matrices in memory: packed while their bytes are read, multiplied by any set of kernels.
 
 use half::{bf16, f16};
 
@@ -8,14 +8,13 @@ use crate::{
     layout::{Activations, Encoding, PANEL, Rounding, coded, float16, float32, q4_0, q8, q8_0},
 };
 
-/// How the input is rounded that all of `matrices` read: where their types differ, as the K types
-/// want it.
+/// Rounding of an input that all of `matrices` read; if their types differ, that of the K-quants.
 pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
     let each = matrices.iter().filter_map(|m| m.encoding().rounding());
     each.max()
 }
 
-/// The packed numbers of a matrix.
+/// Packed numbers of a matrix, by type.
 enum PackedRows {
     F32(float32::PackedRows),
     F16(float16::PackedRows<f16>),
@@ -35,7 +34,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A zero matrix in `arena`, to be filled by [`Matrix::pack`].
+    /// Allocates a zero matrix in `arena`, to be filled by [`Matrix::pack`].
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -70,8 +69,8 @@ impl Matrix {
         })
     }
 
-    /// Takes the file's bytes of this tensor from byte `offset` on: a piece of one of its
-    /// [`Encoding::parts`], of whole [`Encoding::unit`]s.
+    /// Packs bytes of the tensor in the file, from byte `offset` on. The piece must lie within one
+    /// of its [`Encoding::parts`] and consist of whole [`Encoding::unit`]s.
     pub fn pack(&mut self, offset: usize, bytes: &[u8]) {
         let cols = self.cols;
         match &mut self.panels {
@@ -100,7 +99,7 @@ impl Matrix {
         self.rows.div_ceil(PANEL)
     }
 
-    /// How its numbers were stored.
+    /// Storage format in the file.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
@@ -123,9 +122,9 @@ impl Matrix {
         }
     }
 
-    /// The product of the panels from `first` on with each of the vectors in `x`. `out` says how
-    /// many panels: it is filled with 16 rows' results for each token, panel after panel; rows
-    /// behind the last one give zeros.
+    /// Multiplies the panels from `first` on with each of the vectors in `x`. The length of `out`
+    /// determines the number of panels: 16 rows' results for each token, panel after panel; padding
+    /// rows give zeros.
     pub fn multiply(&self, kernels: &Kernels, first: usize, x: &Activations<'_>, out: &mut [f32]) {
         assert_eq!(x.cols, self.cols);
         match &self.panels {

@@ -1,6 +1,6 @@
-//! The weights of every type against what the `gguf` Python package makes of the same bytes, where
-//! `LLAMA2_GGUF` says how to ask it, such as `python tensor/tests/gguf_package/dequantize.py`.
-//! (What it said once is in a unit test of `kernels`.)
+//! Weights of every type, compared with those that the `gguf` Python package decodes from the same
+//! bytes, if `LLAMA2_GGUF` is a command for that, such as `python
+//! tensor/tests/gguf_package/dequantize.py`. (A recorded result is in a unit test of `kernels`.)
 
 use std::{
     io::Write,
@@ -12,7 +12,7 @@ use llama2_tensor::{
     quantize,
 };
 
-/// The bytes of `blocks` random blocks, but for their scales as they come: those are numbers.
+/// Bytes of `blocks` random blocks, with scales that are finite.
 fn random_bytes(encoding: Encoding, blocks: usize) -> Vec<u8> {
     let mut state = 29u64;
     let mut random = || {
@@ -23,7 +23,7 @@ fn random_bytes(encoding: Encoding, blocks: usize) -> Vec<u8> {
     };
     let unit = encoding.unit();
     let mut bytes: Vec<u8> = (0..blocks * unit).map(|_| random() as u8).collect();
-    // Where there is a half-precision scale, and how many numbers there are.
+    // Offset of the half-precision scales, and their number.
     let (at, numbers) = match encoding {
         Encoding::F32 | Encoding::BF16 => (unit - 2, 1),
         Encoding::Coded(Coded::Q2K) => (80, 2),

@@ -1,4 +1,4 @@
-//! Random models of every architecture in miniature, as GGUF files that llama.cpp reads too.
+//! Random miniature models of every architecture, as GGUF files that llama.cpp also reads.
 
 use llama2_engine::{
     gguf,
@@ -16,7 +16,7 @@ pub struct Gguf {
 #[derive(Clone)]
 pub struct Tensor {
     pub name: String,
-    /// Columns first.
+    /// Shape, columns first.
     pub shape: Vec<usize>,
     pub encoding: Encoding,
     pub bytes: Vec<u8>,
@@ -29,7 +29,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 impl Gguf {
-    /// Sets `key`, of GGUF's type `kind`.
+    /// Sets `key` to a value of GGUF's type `kind`.
     pub fn set(&mut self, key: &str, kind: u32, value: &[u8]) {
         self.entries.retain(|(known, _)| known != key);
         let mut bytes = kind.to_le_bytes().to_vec();
@@ -37,7 +37,7 @@ impl Gguf {
         self.entries.push((key.into(), bytes));
     }
 
-    /// Takes `key` away.
+    /// Removes `key`.
     pub fn remove(&mut self, key: &str) {
         self.entries.retain(|(known, _)| known != key);
     }
@@ -70,7 +70,7 @@ impl Gguf {
         self.set(key, 9, &bytes);
     }
 
-    /// Whole numbers of `kind`, of four bytes each.
+    /// Adds an array of numbers of `kind`, four bytes each.
     pub fn numbers(&mut self, key: &str, kind: u32, numbers: &[i32]) {
         let mut bytes = kind.to_le_bytes().to_vec();
         bytes.extend((numbers.len() as u64).to_le_bytes());
@@ -78,7 +78,7 @@ impl Gguf {
         self.set(key, 9, &bytes);
     }
 
-    /// Takes over the entries of `other`.
+    /// Adds the entries of `other`.
     pub fn take(&mut self, other: &Gguf) {
         for (key, value) in &other.entries {
             self.entries.retain(|(known, _)| known != key);
@@ -86,13 +86,14 @@ impl Gguf {
         }
     }
 
-    /// A byte-level BPE vocabulary of [`VOCABULARY`] tokens: the bytes, pairs of small letters, and
-    /// last what begins and what ends a turn.
+    /// Adds a byte-level BPE vocabulary of [`VOCABULARY`] tokens: bytes, pairs of lower-case
+    /// letters, and finally the tokens for the beginning and the end of a turn.
     pub fn speak(&mut self) {
         self.speak_with(&[]);
     }
 
-    /// The same with words of its own before these two, such as the marks of thoughts.
+    /// Like [`speak`](Self::speak), with additional words before these two tokens, such as the
+    /// marks of reasoning.
     pub fn speak_with(&mut self, own: &[&str]) {
         let most = VOCABULARY - 2 - own.len();
         let mut words: Vec<String> = (0..=255).map(|byte| letter(byte).into()).collect();
@@ -120,7 +121,7 @@ impl Gguf {
         self.u32("tokenizer.ggml.eos_token_id", VOCABULARY as u32 - 1);
     }
 
-    /// The file.
+    /// Bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
         const ALIGNMENT: usize = 32;
         let mut out = b"GGUF".to_vec();
@@ -148,8 +149,8 @@ impl Gguf {
         out
     }
 
-    /// The file split into `count`, the tensors dealt out in turn: the first part has all metadata,
-    /// as llama.cpp's gguf-split writes it.
+    /// Splits the file into `count` parts, with the tensors in turn: the first part has all
+    /// metadata, as written by llama.cpp's gguf-split.
     pub fn split(&self, count: usize) -> Vec<Vec<u8>> {
         let part = |index: usize| {
             let mut part = Gguf::default();
@@ -168,7 +169,7 @@ impl Gguf {
     }
 }
 
-/// The character that a byte-level word has for a byte.
+/// Character that represents a byte in a byte-level word.
 pub fn letter(byte: u8) -> char {
     let seen = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     if seen(byte) {
@@ -178,8 +179,8 @@ pub fn letter(byte: u8) -> char {
     char::from_u32(256 + hidden).unwrap_or(' ')
 }
 
-/// Appends a row of blocks of a type that nothing quantises to, their numbers from -`width` to
-/// `width` for the most part; whether it is one.
+/// Appends a row of blocks of a type that cannot be written otherwise, with most numbers from
+/// -`width` to `width`. Returns false for other types.
 fn random_row(
     coded: Coded,
     cols: usize,
@@ -187,7 +188,7 @@ fn random_row(
     random: &mut Random,
     out: &mut Vec<u8>,
 ) -> bool {
-    // Where the scale is, and about how far numbers are from zero where it is 1.
+    // Offset of the scale, and the typical magnitude of numbers for a scale of 1.
     let (at, far) = match coded {
         Coded::Q2K => (80, 12.0),
         Coded::Q3K => (108, 42.0),
@@ -208,7 +209,7 @@ fn random_row(
         };
         half(at, scale);
         if shape.minima {
-            // What makes their mean zero.
+            // Makes their mean zero.
             half(at + 2, 1.5 * scale);
         }
         out.extend(block);
@@ -216,10 +217,10 @@ fn random_row(
     true
 }
 
-/// A model's shape, and what its architecture does.
+/// Shape of a model, and features of its architecture.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// For messages.
+    /// Name for messages.
     pub name: &'static str,
     pub architecture: &'static str,
     pub heads: usize,
@@ -228,9 +229,9 @@ pub struct Family {
     pub tied: bool,
     pub biases: bool,
     pub norms: bool,
-    /// Llama 3.1's divisors of frequencies.
+    /// True if it has Llama 3.1's divisors of frequencies.
     pub factors: bool,
-    /// `rope.scaling.type` and factor.
+    /// Values of `rope.scaling.type` and factor.
     pub scaling: Option<(&'static str, f32)>,
     pub theta: f32,
     /// Granite's embedding, residual, attention and logit scales.
@@ -258,7 +259,7 @@ const LLAMA: Family = Family {
     scales: None,
 };
 
-/// Every way in which the architectures differ, at least once.
+/// Families that together have every difference between architectures.
 pub const FAMILIES: [Family; 9] = [
     LLAMA,
     Family {
@@ -326,19 +327,19 @@ pub const FAMILIES: [Family; 9] = [
 ];
 
 impl Family {
-    /// A file of random weights: `matrices` says of what type a matrix of a name is.
+    /// Makes a file of random weights: `matrices` chooses the type of a matrix by its name.
     pub fn make(&self, seed: u64, matrices: &dyn Fn(&str) -> Encoding) -> Gguf {
         let mut file = self.metadata();
         let mut random = Random(seed);
         let (q_dim, kv_dim) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut matrix = |file: &mut Gguf, name: &str, rows: usize, cols: usize| {
-            // As llama.cpp's own tools do where a block does not divide the rows.
+            // As llama.cpp's own tools do if rows are not a multiple of the block.
             let encoding = match matrices(name) {
                 encoding if cols.is_multiple_of(encoding.block()) => encoding,
                 _ => Encoding::Q8_0,
             };
             let (mut bytes, mut scales) = (Vec::new(), Vec::new());
-            // So wide that each layer adds less to a token's vector than is there, as in trained
+            // So wide that each layer adds less to a token's vector than it had, as in trained
             // models.
             let width = if name == "token_embd.weight" {
                 1.0
@@ -450,13 +451,13 @@ impl Family {
             file.f32(&key("attention.scale"), attention);
             file.f32(&key("logit_scale"), logits);
         }
-        // What llama.cpp calls a model without words.
+        // llama.cpp's name for a model without a vocabulary.
         file.text("tokenizer.ggml.model", "no_vocab");
         file
     }
 }
 
-/// Numbers from -0.5 to 0.5 (Knuth's MMIX generator).
+/// Random numbers from -0.5 to 0.5 (Knuth's MMIX generator).
 struct Random(u64);
 
 impl Random {

@@ -1,5 +1,5 @@
-//! An allocator that knows how much memory a piece of work had at once and how often it asked for
-//! some, so that bounds can be put to both.
+//! Allocator that measures the peak memory and the number of allocations of a piece of code, so
+//! that tests can limit them.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,18 +7,18 @@ use std::{
 };
 
 thread_local! {
-    /// Bytes that this thread has, the most that it had, and how often it asked for some.
+    /// Bytes that this thread has allocated, their peak, and the number of allocations.
     static NOW: Cell<usize> = const { Cell::new(0) };
     static MOST: Cell<usize> = const { Cell::new(0) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator; a test binary or a fuzzer makes it its global one.
+/// The system's allocator with measurement; test binaries and fuzzers use it as global allocator.
 pub struct Gauge;
 
 impl Gauge {
-    /// `less` bytes go, `more` come. What another thread gave away may go here: nothing is less
-    /// than zero.
+    /// Records `less` bytes freed and `more` allocated. Memory of another thread may be freed here:
+    /// the count stays at zero or more.
     fn change(less: usize, more: usize) {
         // A thread that is ending has no gauge any more.
         let _ = NOW.try_with(|now| {
@@ -29,11 +29,11 @@ impl Gauge {
     }
 }
 
-// Safety: every call goes to `System` as it came; counting neither allocates nor unwinds.
+// Safety: every call is passed on to `System` unchanged; counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Gauge {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Gauge::change(0, layout.size());
-        // Safety: the caller keeps `alloc`'s contract, which is `System`'s.
+        // Safety: the caller fulfils `alloc`'s contract, which is `System`'s.
         unsafe { System.alloc(layout) }
     }
 
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Gauge {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         Gauge::change(layout.size(), 0);
-        // Safety: `pointer` came from `System` by way of one of the others.
+        // Safety: `pointer` came from `System` through one of the others.
         unsafe { System.dealloc(pointer, layout) }
     }
 
@@ -58,7 +58,7 @@ unsafe impl GlobalAlloc for Gauge {
     }
 }
 
-/// Does `work`, which may have at most `most` bytes at once beside those that are there.
+/// Runs `work`, which may allocate at most `most` bytes at once in addition to what is allocated.
 pub fn bounded<T>(what: &str, most: u64, work: impl FnOnce() -> T) -> T {
     let (result, had) = peak(work);
     assert!(
@@ -68,7 +68,7 @@ pub fn bounded<T>(what: &str, most: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Does `work`, and says how many bytes it had at once; 0 where [`Gauge`] is not the allocator.
+/// Runs `work`, and returns its peak memory in bytes; 0 if [`Gauge`] is not the allocator.
 pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     MOST.set(before);
@@ -76,7 +76,7 @@ pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, MOST.get() - before)
 }
 
-/// Counts how often `work` asks for memory; 0 where [`Gauge`] is not the allocator.
+/// Counts the allocations of `work`; 0 if [`Gauge`] is not the allocator.
 pub fn allocations(work: impl FnOnce()) -> usize {
     let before = CALLS.get();
     work();

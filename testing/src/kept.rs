@@ -1,15 +1,15 @@
-//! Inputs of a fuzzer's target: good ones, those that fuzzers kept beyond them, and every one that
-//! broke a promise.
+//! Inputs of a fuzzer's target: valid ones, those that fuzzers found useful, and every one that has
+//! failed.
 
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
 
-/// Seconds that an input may take, on a slow machine too.
+/// Longest time that an input may take, in seconds, even on a slow machine.
 const MOST_SECONDS: f64 = 10.0;
 
-/// A good input.
+/// A valid input.
 pub struct Seed {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -29,7 +29,7 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Inputs that fuzzers kept (`fuzz/inputs`, as `cargo xtask fuzz --keep` packs them).
+/// Inputs that fuzzers found useful (`fuzz/inputs`, as packed by `cargo xtask fuzz --keep`).
 pub fn kept(target: &str) -> Vec<Seed> {
     let packed = std::fs::read(folder("inputs").join(target)).unwrap_or_default();
     let mut seeds = Vec::new();
@@ -43,7 +43,7 @@ pub fn kept(target: &str) -> Vec<Seed> {
     seeds
 }
 
-/// Runs the seeds and what once broke a promise (`fuzz/regressions`).
+/// Runs the seeds and all inputs that have failed (`fuzz/regressions`).
 pub fn replay(target: &str, seeds: Vec<Seed>, run: fn(&[u8])) {
     let mut inputs = seeds;
     let folder = folder("regressions").join(target);

@@ -1,5 +1,5 @@
-//! Fixtures that tests of several crates share: where models and references are, checkpoints made
-//! on the spot, inputs of fuzzers and what must hold for them.
+//! Fixtures for the tests of several crates: paths of models and references, generated checkpoints,
+//! inputs of fuzzers and the properties that must hold for them.
 #![allow(missing_docs)]
 
 pub mod family;
@@ -53,8 +53,8 @@ pub fn bundled(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A file of the reference folder (`LLAMA2_REFERENCE`, else beside the checkout), or a loud word
-/// that the test is skipped.
+/// Path of a file in the reference folder (`LLAMA2_REFERENCE`, or else beside the checkout); prints
+/// that the test is skipped if there is none.
 pub fn reference(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("LLAMA2_REFERENCE").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference"),
@@ -71,8 +71,8 @@ pub fn reference(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The GGUF files that are nothing but a vocabulary, by name: the reference folder's, and those of
-/// the folder that `LLAMA2_VOCABULARIES` names, such as llama.cpp's `models`.
+/// GGUF files that contain only a vocabulary, by name: those in the reference folder, and those in
+/// the folder named by `LLAMA2_VOCABULARIES`, such as llama.cpp's `models`.
 pub fn vocabularies() -> Vec<(String, PathBuf)> {
     let more = std::env::var_os("LLAMA2_VOCABULARIES").map(PathBuf::from);
     if more.is_none() {
@@ -93,7 +93,7 @@ pub fn vocabularies() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// A text of tokens that nothing stands before.
+/// Text of tokens at the beginning of a text.
 pub fn shown(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<u8> {
     let Some((&first, rest)) = tokens.split_first() else {
         return Vec::new();
@@ -118,7 +118,7 @@ pub fn load_file(path: &Path) -> Model {
         .0
 }
 
-/// `bytes` (any checkpoint) as GGUF.
+/// Converts `bytes` (any checkpoint) to GGUF.
 pub fn as_gguf(bytes: &[u8], mixture: Mixture, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
     let mut source = bytes;
     let checkpoint = Checkpoint::open(&mut source).unwrap();
@@ -139,10 +139,10 @@ pub fn as_gguf(bytes: &[u8], mixture: Mixture, tokenizer: Option<&Tokenizer>) ->
     out
 }
 
-/// Shapes and seeds to random weights, in each of llama2.c's layouts.
+/// Makes checkpoints of random weights from shapes and seeds, in each of llama2.c's layouts.
 pub struct Maker {
     pub config: Config,
-    /// Every tensor in v0's order: role, rows, columns, values.
+    /// All tensors in v0's order: role, rows, columns, values.
     pub tensors: Vec<(&'static str, usize, usize, Vec<f32>)>,
 }
 
@@ -185,7 +185,7 @@ impl Maker {
         Maker { config, tensors }
     }
 
-    /// The weights of a v0 file.
+    /// Takes the weights of a v0 file.
     pub fn of_v0(bytes: &[u8]) -> Maker {
         let mut source = bytes;
         let config = Checkpoint::open(&mut source).unwrap().config;
@@ -249,7 +249,7 @@ impl Maker {
         out
     }
 
-    /// The tensors in v1's and v2's order: norms first.
+    /// Tensors in v1's and v2's order: norms first.
     fn norms_first(&self) -> impl Iterator<Item = &(&'static str, usize, usize, Vec<f32>)> {
         let norm = |role: &str| matches!(role, "att" | "ffn" | "final");
         let part = move |want: bool| self.tensors.iter().filter(move |t| norm(t.0) == want);
@@ -266,7 +266,7 @@ impl Maker {
         out
     }
 
-    /// int8 with halves to even, as numpy's rint in the reference's converter.
+    /// Makes a v2 file: int8, rounding half to even, as numpy's rint in the reference's converter.
     pub fn v2(&self, group: usize) -> Vec<u8> {
         let mut out = self.header(2, Some(group as i32));
         for (role, _, _, values) in self.norms_first() {

@@ -1,7 +1,7 @@
-//! Mutations of GGUF files as what they are: an entry or a tensor is changed, doubled, moved or
-//! taken away, and the file is written anew around it, with lengths and counts that fit or lie.
+//! Structural mutations of GGUF files: an entry or a tensor is changed, doubled, moved or removed,
+//! and the file is written again around it, with lengths and counts that are right or wrong.
 
-/// Reads as far as it goes; only fuzzers use it, so that nothing is checked twice.
+/// Reads as far as possible; only fuzzers use it, so nothing is checked twice.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -36,10 +36,10 @@ struct Entry {
 
 #[derive(Clone)]
 enum Value {
-    /// A number, or whatever has a fixed size.
+    /// A number, or anything of a fixed size.
     Plain(Vec<u8>),
     Text(Vec<u8>),
-    /// An array of things of a fixed size.
+    /// An array of elements of a fixed size.
     Numbers(u32, u64, Vec<u8>),
     Texts(Vec<Vec<u8>>),
 }
@@ -59,10 +59,10 @@ struct File {
     data: Vec<u8>,
 }
 
-/// Texts do not grow beyond this many bytes by being repeated.
+/// Largest length in bytes to which texts grow by repetition.
 const LONGEST: usize = 64 << 10;
 
-/// Bytes of a value of a fixed size.
+/// Size of a value of a fixed size, in bytes.
 fn size(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -126,7 +126,7 @@ fn read(bytes: &[u8]) -> Option<File> {
 }
 
 impl File {
-    /// Counts are what is there but for the `lies`.
+    /// Writes the file. Counts are correct, except for the `lies`.
     fn write(&self, lies: [u64; 2]) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();
         let text = |out: &mut Vec<u8>, text: &[u8]| {
@@ -175,7 +175,7 @@ impl File {
     }
 }
 
-/// xorshift64.
+/// Random numbers (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -186,7 +186,7 @@ impl Random {
         (self.0 >> 11) as usize % count.max(1)
     }
 
-    /// A number of the kind that programs stumble over.
+    /// A number of a kind that often reveals bugs.
     fn number(&mut self) -> u64 {
         const EDGES: [u64; 24] = [
             0,
@@ -236,7 +236,7 @@ impl Random {
     }
 }
 
-/// Keys and words that mean something.
+/// Keys and words with a meaning.
 const WORDS: [&str; 34] = [
     "general.alignment",
     "general.architecture",
@@ -274,8 +274,8 @@ const WORDS: [&str; 34] = [
     "blk.0.attn_q.bias",
 ];
 
-/// `bytes` with one to three changes; nothing if it is no GGUF file to begin with. One part of a
-/// split model is changed.
+/// Applies one to three changes to `bytes`; `None` if they are not a GGUF file. One part of a split
+/// model is changed.
 pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
     let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     if bytes.starts_with(b"PART") {
@@ -290,7 +290,7 @@ pub fn gguf(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
             parts.push(part.to_vec());
             rest = behind;
         }
-        // A name without a length behind it gives none.
+        // A mark without a length behind it gives no part.
         if parts.is_empty() {
             return None;
         }
@@ -392,7 +392,7 @@ fn change_entries(entries: &mut Vec<Entry>, random: &mut Random) {
                 _ => {
                     let size = size(*kind).unwrap_or(1);
                     *count = (*count / 2).max(1);
-                    // The count may be a lie already.
+                    // The count may be wrong already.
                     bytes.truncate(count.saturating_mul(size) as usize);
                 }
             },

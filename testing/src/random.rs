@@ -1,10 +1,10 @@
-//! Random numbers that are the same in every run.
+//! Reproducible random numbers.
 
-/// A generator of random numbers (xorshift64*); its seed must not be 0.
+/// Random number generator (xorshift64*); its seed must not be 0.
 pub struct Random(pub u64);
 
 impl Random {
-    /// 64 random bits.
+    /// Returns 64 random bits.
     #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
@@ -13,14 +13,14 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// About normal: the sum of four uniforms.
+    /// Returns an approximately normal number: the sum of four uniform ones.
     pub fn float(&mut self) -> f32 {
         (0..4)
             .map(|_| (self.next() >> 40) as f32 / 16_777_216.0 - 0.5)
             .sum()
     }
 
-    /// `n` numbers about normal.
+    /// Returns `n` approximately normal numbers.
     pub fn floats(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.float()).collect()
     }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 use llama2_engine::workers::Workers;
 
-/// Threads of the host, started for each call: slow, but it shows that the parts are independent.
+/// Host threads, started for each call: slow, but sufficient to show that the parts are
+/// independent.
 pub struct Scoped(pub usize);
 
 // Safety: a thread for each part, all joined; `wait` looks until the word has changed.

@@ -1,4 +1,4 @@
-//! Small good inputs of each kind, from which mutations start.
+//! Small valid inputs of each kind, as seeds for mutations.
 
 use llama2_engine::{
     config::{Config, Variant},
@@ -13,10 +13,10 @@ use crate::{
     kept::{Seed, kept, seed},
 };
 
-/// What `tokenizer.ggml.pre` may say, a name for each way of cutting.
+/// Values of `tokenizer.ggml.pre`, one for each pre-tokenizer.
 pub const SPLITTERS: [&str; 6] = ["qwen2", "llama-bpe", "tekken", "gpt-2", "smollm", "default"];
 
-/// Those of a kind, and what fuzzers found beyond them.
+/// Seeds of a target, including those found by fuzzers.
 pub fn of(target: &str) -> Vec<Seed> {
     let mut seeds = match target {
         "gguf" => gguf(),
@@ -28,7 +28,7 @@ pub fn of(target: &str) -> Vec<Seed> {
     seeds
 }
 
-/// A shape; all files are of one layer.
+/// Shape of a model; all files have one layer.
 struct Shape {
     dim: usize,
     hidden: usize,
@@ -49,12 +49,12 @@ const SHAPE: Shape = Shape {
     encoding: Encoding::Q8_0,
 };
 
-/// A small model of `architecture`.
+/// Makes a small model of `architecture`.
 pub fn small(architecture: &str) -> Gguf {
     model(architecture, &SHAPE)
 }
 
-/// A model of `architecture` and a shape, without words.
+/// Makes a model of `architecture` and a shape, without a vocabulary.
 fn model(architecture: &str, shape: &Shape) -> Gguf {
     let mut file = Gguf::default();
     file.text("general.architecture", architecture);
@@ -78,7 +78,7 @@ fn model(architecture: &str, shape: &Shape) -> Gguf {
     );
     let mut seed = 1u32;
     let mut tensor = |name: &str, cols: usize, rows: usize, encoding: Encoding| {
-        // As files are where a block does not divide the rows.
+        // As in files whose rows are not a multiple of the block.
         let encoding = if cols.is_multiple_of(encoding.block()) {
             encoding
         } else {
@@ -167,7 +167,7 @@ fn model(architecture: &str, shape: &Shape) -> Gguf {
     file
 }
 
-/// Small files of every architecture; some speak, some are split.
+/// Small files of every architecture; some have a vocabulary, some are split.
 pub fn gguf() -> Vec<Seed> {
     let mut all: Vec<Seed> = ["llama", "qwen2", "qwen3", "granite"]
         .map(|name| seed(name, small(name).bytes()))
@@ -230,7 +230,7 @@ fn bundled_tokenizer() -> Tokenizer {
     Tokenizer::load(&mut &file[..]).expect("a good one")
 }
 
-/// A tokenizer of llama2.c's as GGUF has it.
+/// Converts a tokenizer of llama2.c to GGUF.
 pub fn scored(tokenizer: &Tokenizer) -> Gguf {
     let mut file = Gguf::default();
     let words: Vec<String> = (0..)
@@ -263,7 +263,7 @@ pub fn scored(tokenizer: &Tokenizer) -> Gguf {
     file
 }
 
-/// A byte-level BPE vocabulary that is cut in the way `pre`.
+/// Makes a byte-level BPE vocabulary with the pre-tokenizer `pre`.
 pub fn byte_level(pre: &str) -> Gguf {
     let mut file = Gguf::default();
     file.speak();
@@ -271,7 +271,7 @@ pub fn byte_level(pre: &str) -> Gguf {
     file
 }
 
-/// llama2.c's three layouts.
+/// Files in llama2.c's three layouts.
 fn llama2c() -> Vec<Seed> {
     let mut all = Vec::new();
     for shared_classifier in [true, false] {
@@ -299,7 +299,7 @@ fn llama2c() -> Vec<Seed> {
     all
 }
 
-/// The least vocabulary, with pieces that merge.
+/// Smallest vocabulary, and one with pieces that merge.
 fn tokenizer() -> Vec<Seed> {
     let mut file = 8u32.to_le_bytes().to_vec();
     let mut put = |piece: &[u8], score: f32| {
@@ -333,7 +333,7 @@ fn tokenizer() -> Vec<Seed> {
     vec![seed("bytes", least), seed("merges", file)]
 }
 
-/// Texts that tokenizers and templates find hard.
+/// Texts that are difficult for tokenizers and templates.
 fn tokenisation() -> Vec<Seed> {
     let template = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>'}}{% endfor %}";
     [

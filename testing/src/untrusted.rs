@@ -1,6 +1,5 @@
-//! Uses of bytes that nobody vouches for: one function for each kind of input, for the
-//! fuzzers (`fuzz/`) and for the test that replays what they found. Each panics where a promise is
-//! broken.
+//! Use of untrusted bytes: one function per kind of input, for the fuzzers (`fuzz/`) and for the
+//! test that replays their findings. Each panics if a promise is broken.
 
 use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
 
@@ -24,17 +23,17 @@ use llama2_engine::{
 
 use crate::{Maker, bundled, gauge::bounded, load, seeds, text_of};
 
-/// Opening a file of n bytes has at most `SHARE` · n + `FLOOR` bytes at once. The smallest things
-/// of a file, an empty text or a tensor of one number, take 8 bytes there and up to this many times
-/// as much here.
+/// Opening a file of n bytes must use at most `SHARE` · n + `FLOOR` bytes at once. The smallest
+/// things in a file, an empty text or a tensor of one number, take 8 bytes there and up to this
+/// many times as much here.
 const SHARE: u64 = 24;
 const FLOOR: u64 = 256 << 10;
-/// Models of more memory are opened, and not run.
+/// Models that need more memory are opened, but not run.
 const RUN_BELOW: u64 = 8 << 20;
-/// Most characters of a sentence about a file.
+/// Longest sentence about a file, in characters.
 const SENTENCE: usize = 420;
 
-/// An error is one sentence of some length.
+/// Checks that an error is one sentence of bounded length.
 fn sentence(error: impl Display) {
     let said = error.to_string();
     let length = said.chars().count();
@@ -42,7 +41,7 @@ fn sentence(error: impl Display) {
     assert!(!said.chars().any(char::is_control), "{said:?}");
 }
 
-/// A GGUF file, or several that are a split model: each behind `PART` and its length as u32.
+/// GGUF file, or several that are a split model: each preceded by `PART` and its length as u32.
 pub fn gguf(bytes: &[u8]) {
     let mut parts = Vec::new();
     let mut rest = bytes;
@@ -70,7 +69,7 @@ pub fn gguf(bytes: &[u8]) {
     run(opened, &mut source, tokenizer.as_ref());
 }
 
-/// What `llama2 info --all` shows.
+/// Lists what `llama2 info --all` shows.
 fn list(source: &mut dyn ByteSource) {
     let shown = gguf::metadata(source, &mut |key, value| {
         assert!(key.len() <= 65_535 && !value.to_string().is_empty());
@@ -85,7 +84,7 @@ fn list(source: &mut dyn ByteSource) {
     }
 }
 
-/// A checkpoint of llama2.c's.
+/// Checkpoint of llama2.c.
 pub fn llama2c(bytes: &[u8]) {
     if bytes.starts_with(b"GGUF") {
         return;
@@ -96,7 +95,7 @@ pub fn llama2c(bytes: &[u8]) {
     run(opened, &mut source, None);
 }
 
-/// Runs some tokens of what could be opened, in as much memory as it said that it needs.
+/// Runs some tokens of a checkpoint, within the memory that it claims to need.
 fn run(
     opened: Result<Checkpoint, Error>,
     source: &mut dyn ByteSource,
@@ -118,7 +117,7 @@ fn run(
         return;
     };
     let (positions, memory) = (context.positions(), context.memory().total());
-    // The list of tensors is there twice for a moment.
+    // For a moment there are two copies of the list of tensors.
     let most = memory + SHARE * source.size() / 4 + FLOOR;
     bounded("loading and running", most, || {
         let loaded = Model::load(&checkpoint, source, &mut |_| ControlFlow::Continue(()));
@@ -143,7 +142,7 @@ fn run(
     }
 }
 
-/// Three tokens, one by one or together, and what a sampler makes of them.
+/// Processes three tokens, one by one or together, and samples.
 fn pass(model: &Model, kv: KvType, positions: usize) {
     let config = &model.config;
     let options = Options {
@@ -182,7 +181,7 @@ fn with(positions: usize) -> Options<'static> {
     }
 }
 
-/// A text and a turn of a dialog.
+/// Processes a text and a turn of a dialog.
 fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     let (vocab_size, seq_len) = (model.config.vocab_size, positions);
     let sampler = || Sampler::with(vocab_size, SamplerParams::default(), 3);
@@ -211,7 +210,7 @@ fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     }
 }
 
-/// A tokenizer.bin.
+/// A `tokenizer.bin`.
 pub fn tokenizer(bytes: &[u8]) {
     let most = SHARE * bytes.len() as u64 + FLOOR;
     match bounded("loading", most, || Tokenizer::load(&mut &bytes[..])) {
@@ -227,7 +226,7 @@ pub fn tokenizer(bytes: &[u8]) {
     }
 }
 
-/// Encodes `text` in every way and decodes it: the bytes that would be shown.
+/// Encodes `text` in every way and decodes it; returns the bytes that would be shown.
 fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
     let count = tokenizer.vocab_size() as u32;
     let all = tokenizer.encode(text, false, true);
@@ -248,7 +247,7 @@ fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
     shown
 }
 
-/// A dialog's tokens: in the vocabulary, and no control token of what people say.
+/// Checks a dialog's tokens: all in the vocabulary, and none of messages is a control token.
 fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
     let marks = |system, user| {
         let mut tokens = Vec::new();
@@ -265,12 +264,12 @@ fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
     let _ = marks(Some(said), said);
 }
 
-/// Tokenizers that texts are tried with: llama2.c's, the same from a GGUF file, and byte-level BPE
-/// in all its ways of cutting.
+/// Tokenizers for texts: llama2.c's, the same from a GGUF file, and byte-level BPE with all
+/// pre-tokenizers.
 struct Vocabularies {
     scored: Vec<Tokenizer>,
     byte_level: Vec<Tokenizer>,
-    /// A random model that speaks the byte-level ones.
+    /// Random model with a byte-level vocabulary.
     model: Model,
 }
 
@@ -301,13 +300,13 @@ static VOCABULARIES: LazyLock<Vocabularies> = LazyLock::new(|| {
     }
 });
 
-/// Any text: the first byte says how often it is repeated, in which pieces it comes, and which
-/// vocabulary it is for.
+/// Any text: the first byte chooses the number of repetitions, the size of pieces, and the
+/// vocabulary.
 pub fn tokenisation(bytes: &[u8]) {
     let Some((&how, text)) = bytes.split_first() else {
         return;
     };
-    // Long enough that what takes more than linear time is noticed.
+    // Long enough to notice more than linear time.
     let times = if how & 15 == 15 {
         (2 << 10) / text.len().max(1)
     } else {
@@ -316,20 +315,20 @@ pub fn tokenisation(bytes: &[u8]) {
     let text = &text.repeat(times.max(1))[..];
     let piece = 1 + usize::from(how >> 2) % 7;
     let vocabularies = &*VOCABULARIES;
-    // What terminals would only be upset by is not shown.
+    // Characters that would only disturb terminals are not shown.
     let shown = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t'..=b'\r');
     for tokenizer in &vocabularies.scored {
         let found = speak(tokenizer, text);
         let want: Vec<u8> = text.iter().copied().filter(shown).collect();
-        // A byte's own name is that byte, as in run.c, and SentencePiece's mark of a space is a
-        // space.
+        // A token named after a byte is that byte, as in run.c, and SentencePiece's mark of a space
+        // is a space.
         let odd = |window: &[u8]| window == b"<0x" || window == "\u{2581}".as_bytes();
         if !text.windows(3).any(odd) {
             assert!(found == want, "{found:?}, not {want:?}");
         }
     }
     let lossy = String::from_utf8_lossy(text);
-    // Each byte that is not UTF-8 is a character of its own there, as in llama.cpp.
+    // Each invalid byte is a character there, as in llama.cpp.
     let mut whole = String::new();
     for chunk in text.utf8_chunks() {
         whole.push_str(chunk.valid());
@@ -376,7 +375,7 @@ pub fn tokenisation(bytes: &[u8]) {
     };
     assert_eq!(split(piece), split(usize::MAX));
 
-    // The same text as a template, as a file's name, and as what stops an answer.
+    // The same text as a template, as a file name, and as stop strings.
     let template = Template::of(&lossy);
     assert!(!template.name().is_empty());
     chat(&template, byte_level, "Hi");
@@ -390,7 +389,7 @@ pub fn tokenisation(bytes: &[u8]) {
     }
 }
 
-/// What a model says has none of the stop strings in it.
+/// Checks that generated text contains none of the stop strings.
 fn stop(tokenizer: &Tokenizer, model: &Model, words: &str) {
     let stops: Vec<String> = words.split(' ').take(4).map(Into::into).collect();
     let mut session = Session::new(model, Options::default()).expect("it is small");

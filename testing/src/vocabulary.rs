@@ -1,8 +1,8 @@
-//! Vocabularies of odd layouts as GGUF files, and texts to try them with.
+//! Unusual vocabularies as GGUF files, and texts to try them with.
 
 use crate::family::{Gguf, letter};
 
-/// A generator of whole numbers (Knuth's MMIX).
+/// Random integers (Knuth's MMIX generator).
 pub struct Random(pub u64);
 
 impl Random {
@@ -19,7 +19,7 @@ impl Random {
     }
 }
 
-/// Pre-tokenizers, one for each way of cutting.
+/// Pre-tokenizers, one of each kind.
 pub const PRE: [&str; 18] = [
     "default",
     "gpt-2",
@@ -52,7 +52,7 @@ pub struct Made {
 }
 
 impl Made {
-    /// Adds a word that is not there yet.
+    /// Adds a word if it is new.
     pub fn add(&mut self, word: &str, kind: i32, score: f32) {
         if !self.words.iter().any(|known| known == word) {
             self.words.push(word.into());
@@ -67,7 +67,8 @@ impl Made {
         }
     }
 
-    /// Words that grow out of letters and of each other, each with a merge where it is byte-level.
+    /// Adds words built from letters and from each other, each with a merge for byte-level
+    /// vocabularies.
     pub fn grow(&mut self, letters: &[char], count: usize, random: &mut Random, byte_level: bool) {
         let space = if byte_level { "\u{120}" } else { "\u{2581}" };
         let mut parts: Vec<String> = vec![space.into()];
@@ -92,7 +93,7 @@ impl Made {
         }
     }
 
-    /// The file, but for what it says besides the lists.
+    /// Makes the file with the lists and the keys that they need.
     pub fn file(&self, byte_level: bool) -> Gguf {
         let mut file = Gguf::default();
         file.text("general.architecture", "llama");
@@ -115,7 +116,7 @@ impl Made {
     }
 }
 
-/// What random texts are made of, besides a vocabulary's own words.
+/// Parts of random texts, in addition to a vocabulary's own words.
 const PARTS: [&str; 54] = [
     "a",
     "b",
@@ -173,7 +174,7 @@ const PARTS: [&str; 54] = [
     "\u{10ffff}",
 ];
 
-/// A text of a few parts and of some of `words`.
+/// Text of a few parts and of some of `words`.
 pub fn text(random: &mut Random, words: &[String]) -> String {
     let mut out = String::new();
     for _ in 0..random.below(12) {

@@ -1,4 +1,4 @@
-//! The house's rules that a reader of its source can check: widths, names, floors.
+//! Rules of this project that can be checked in its source: widths, names, floors.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,20 +9,20 @@ use std::{
 /// Widest line, in characters.
 const WIDEST: usize = 100;
 
-/// Crates that users of the project run or build upon; tools may name their types as they like.
+/// Crates whose types users and developers see; tools may name their types freely.
 const CRATES: [&str; 9] = [
     "tensor", "engine", "convert", "settings", "console", "screen", "app", "cli", "efi",
 ];
 
-/// Names that several public types may have: a crate or a format has one of each, and is always
-/// named with it.
+/// Names that several public types may have: a crate or a format has one of each, and always
+/// mentions its own name with it.
 const SHARED_NAMES: [&str; 1] = ["Error"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Files below `folder` that end in one of `endings`, without what is built or fetched.
+/// Finds files below `folder` that end in one of `endings`, except built and downloaded ones.
 fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -39,7 +39,7 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Source files below a folder, each with its path in there and its text without unit tests.
+/// Source files below a folder: path in it, and text without unit tests.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let folder = root().join(folder);
     let mut found = Vec::new();
@@ -61,8 +61,8 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The line without what stands between its first and its last quotation mark; of a text that goes
-/// on in the next line, without that.
+/// Removes the text between the first and the last quotation mark of a line, or up to its end if
+/// the quotation continues on the next line.
 fn without_quoted(line: &str) -> String {
     let Some(first) = line.find('"') else {
         return line.into();
@@ -72,7 +72,7 @@ fn without_quoted(line: &str) -> String {
     format!("{}{behind}", &line[..first])
 }
 
-/// Tables, links and what stands in quotes are as wide as they are.
+/// Returns true for lines that may be wider: tables, links and quoted text.
 fn may_be_wide(path: &Path, line: &str) -> bool {
     let trimmed = line.trim_start();
     let is_comment = trimmed.starts_with("//");
@@ -157,7 +157,7 @@ fn uses(text: &str, prefix: &str) -> BTreeSet<String> {
             found.insert(word(rest));
             continue;
         }
-        // What stands at the first level of braces.
+        // Parts at the first level of braces.
         let (mut depth, mut start) = (0, 1);
         for (i, c) in rest.char_indices() {
             match c {
@@ -220,7 +220,7 @@ fn modules_use_only_those_below_them() {
     assert!(all.len() > 20, "{all:?}");
     for folder in all {
         let mut graph = graph(&folder);
-        // Takes away the lowest floor, again and again: what is left goes in circles.
+        // Removes the lowest floor, again and again: the remainder is circular.
         while let Some(lowest) = graph
             .iter()
             .find(|(_, used)| used.is_empty())
@@ -235,7 +235,7 @@ fn modules_use_only_those_below_them() {
     }
 }
 
-/// Floors of a crate whose `lib.rs` begins each with a comment: its modules, the lowest first.
+/// Floors of a crate, each preceded by a comment in its `lib.rs`: its modules, the lowest first.
 fn floors(krate: &str) -> Vec<Vec<String>> {
     let lib = fs::read_to_string(root().join(krate).join("src/lib.rs")).unwrap();
     let mut floors = Vec::new();
@@ -267,7 +267,7 @@ fn the_engine_s_modules_use_only_floors_below_them() {
     }
 }
 
-/// Crates of ours, each with those that it may depend on: the floors of ARCHITECTURE.md.
+/// Crates of the project, each with those that it may depend on: the floors of ARCHITECTURE.md.
 const FLOORS: [(&str, &[&str]); 14] = [
     ("tensor", &[]),
     ("settings", &[]),
@@ -305,7 +305,7 @@ fn crates_depend_on_floors_below_them() {
     }
 }
 
-/// Paths between backticks, such as `engine/src/session.rs`: of a file or a folder of the project.
+/// Paths between backticks, such as `engine/src/session.rs`, of files or folders of the project.
 fn paths(text: &str) -> Vec<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
     let is_path = |word: &&str| {

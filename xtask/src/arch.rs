@@ -1,35 +1,34 @@
-//! The kinds of processor that llama2.efi is built for: what the compiler, the firmware and QEMU
-//! call theirs.
+//! Processor architectures that llama2.efi is built for, with the names used by the compiler, the
+//! firmware and QEMU.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-/// One kind.
+/// Processor architecture.
 pub struct Arch {
-    /// The compiler's own UEFI target.
+    /// UEFI target of the compiler.
     pub stock_target: &'static str,
-    /// Ours, by the name of its file.
+    /// Our target, named after its file.
     pub target: &'static str,
-    /// Makes ours of the compiler's: arithmetic in the vector registers that every processor of
-    /// this kind has.
+    /// Derives our target from the compiler's: arithmetic uses the vector registers that every
+    /// processor of this architecture has.
     pub hard_float: fn(&mut Map<String, Value>),
-    /// The file that firmware boots from a drive that it does not know (UEFI specification,
-    /// 3.5.1.1).
+    /// Name of the file that firmware boots by default (UEFI specification, 3.5.1.1).
     pub boot_file: &'static str,
-    /// The emulator.
+    /// Program name of the emulator.
     pub qemu: &'static str,
-    /// Debian's package with it.
+    /// Debian package of the emulator.
     pub qemu_package: &'static str,
-    /// The emulator's machine.
+    /// Machine type of the emulator.
     pub machine: &'static str,
-    /// Firmware and its template of variables, where the systems that we know put them.
+    /// Paths of firmware and of its variable template on known systems.
     firmware: &'static [(&'static str, &'static str)],
-    /// Debian's package with them.
+    /// Debian package of the firmware.
     pub firmware_package: &'static str,
 }
 
-/// All of them.
+/// All architectures.
 const ARCHS: [Arch; 1] = [Arch {
     stock_target: "x86_64-unknown-uefi",
     target: "x86_64-llama2-uefi",
@@ -75,12 +74,12 @@ const ARCHS: [Arch; 1] = [Arch {
 }];
 
 impl Arch {
-    /// The one that is built and booted.
+    /// Architecture that is built and booted.
     pub fn built() -> &'static Arch {
         const { &ARCHS[0] }
     }
 
-    /// The firmware that is installed here, and its template of variables.
+    /// Installed firmware, and its variable template.
     pub fn find_firmware(&self) -> Option<(&'static str, &'static str)> {
         let there =
             |(code, vars): &&(&str, &str)| Path::new(code).exists() && Path::new(vars).exists();

@@ -1,7 +1,7 @@
 //! Builds `llama2.efi` for a hard-float UEFI target, derived from the compiler's own.
 //!
-//! The stock target is soft-float: its scalar arithmetic calls library routines, two hundred times
-//! slower, and integer AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
+//! The stock target is soft-float: its scalar arithmetic calls library routines, which are two
+//! hundred times slower, and integer AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
 
 use std::{
     path::{Path, PathBuf},
@@ -17,20 +17,20 @@ use crate::{
     toolchain::{self, Toolchain},
 };
 
-/// A built application.
+/// Files of a built application.
 pub struct Built {
-    /// llama2.efi.
+    /// Path of llama2.efi.
     pub efi: PathBuf,
-    /// The linker's map of it: what was linked.
+    /// Path of the linker's map.
     pub map: PathBuf,
 }
 
-/// Builds it.
+/// Builds the application.
 pub fn build() -> Result<Built> {
     build_for(&Arch::built().hard_float, "llama2", "efi", &[])
 }
 
-/// Builds it with the hooks that tests have it fail by, beside the one that people get.
+/// Builds the application with hooks by which tests make it fail, in a file of its own.
 pub fn with_hooks() -> Result<PathBuf> {
     let features = ["--features", "test-hooks"];
     build_for(
@@ -48,7 +48,7 @@ pub fn prepare() -> Result<()> {
     toolchain::find().map(|_| ())
 }
 
-/// Builds it for a target made from the stock one.
+/// Builds the application for a target derived from the stock one.
 fn build_for(
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
@@ -76,12 +76,12 @@ fn build_for(
     Ok(Built { efi, map })
 }
 
-/// Builds it for the stock soft-float target: what `inspect` must catch.
+/// Builds the application for the stock soft-float target, which `inspect` must reject.
 pub fn build_soft_float() -> Result<Built> {
     build_for(&|_| (), "llama2-soft-float", "efi", &[])
 }
 
-/// clippy over the application, with the very flags of its build.
+/// clippy for the application, with the flags of its build.
 pub fn clippy() -> Result<Command> {
     let toolchain = toolchain::find()?;
     let target_file = write_target(&toolchain, &Arch::built().hard_float, "llama2")?;
@@ -141,7 +141,7 @@ fn cargo(
     Ok(cargo)
 }
 
-/// Writes a target specification made from the stock one, so that it follows the compiler's
+/// Writes a target specification derived from the stock one, so that it follows the compiler's
 /// changes.
 fn write_target(
     toolchain: &Toolchain,
@@ -178,7 +178,7 @@ fn write_target(
     };
     let path = target().join(format!("{file}.json"));
     let text = serde_json::to_string_pretty(&spec)?;
-    // Cargo builds everything anew when the file's time changes.
+    // Cargo rebuilds everything if the file's time changes.
     if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
         std::fs::write(&path, text)?;
     }

@@ -1,5 +1,5 @@
-//! Files to give to people: the application, by itself, in an image to write to a stick and in a
-//! .zip to unpack onto one; the command; checksums, licences.
+//! Files for distribution: the application, by itself, in an image for USB sticks and in a .zip to
+//! unpack onto one; the command; checksums and licences.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     shell::{check, output, root, target},
 };
 
-/// Makes all of it, in `target/dist`.
+/// Creates all of them, in `target/dist`.
 pub fn dist() -> Result<()> {
     let built = build::build()?;
     let folder = target().join("dist");
@@ -43,8 +43,8 @@ pub fn dist() -> Result<()> {
     let licences = licences()?;
     fs::write(folder.join("THIRD-PARTY-LICENSES.txt"), &licences)?;
     let config = config::text(&Overrides::default()).replace('\n', "\r\n");
-    // What any system unpacks onto a FAT32 stick; people read text files there in editors that want
-    // CR LF.
+    // Files that any system can unpack onto a FAT32 stick, where text is read with editors that
+    // need CR LF.
     let stick = [
         (Arch::built().boot_file, fs::read(&built.efi)?),
         ("LLAMA2.CFG", config.into_bytes()),
@@ -81,7 +81,7 @@ pub fn dist() -> Result<()> {
     Ok(())
 }
 
-/// gzip without a time in its header: the same bytes each time.
+/// Compresses with gzip without a time in its header: the same bytes each time.
 fn compress(from: &Path, to: &Path) -> Result<()> {
     let mut packed = GzBuilder::new()
         .mtime(0)
@@ -99,7 +99,8 @@ fn compress(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A .zip of these files, without times: the same bytes each time (PKWARE's APPNOTE 6.3.10, 4.3).
+/// Makes a .zip of these files without times: the same bytes each time (PKWARE's APPNOTE 6.3.10,
+/// 4.3).
 fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
@@ -121,7 +122,7 @@ fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
         ] {
             common.extend(number.to_le_bytes());
         }
-        // The name's length, and no more fields.
+        // The name's length, and no further fields.
         common.extend(u16::try_from(name.len())?.to_le_bytes());
         common.extend([0, 0]);
         out.extend(b"PK\x03\x04");
@@ -148,10 +149,10 @@ fn zip(files: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Crates with tables made from Unicode's data have this in front of their names.
+/// Prefix of crates with tables generated from Unicode's data.
 const UNICODE: &str = "unicode-";
 
-/// Crates that are linked into the application, by name and version, our own among them.
+/// Crates that are linked into the application, by name and version, including our own.
 fn linked() -> Result<Vec<String>> {
     let mut tree = Command::new(setup::cargo());
     tree.current_dir(root()).args([
@@ -177,7 +178,7 @@ fn linked() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The licence texts of everything that is linked into the application.
+/// Licence texts of everything that is linked into the application.
 fn licences() -> Result<String> {
     let cargo = setup::cargo();
     let metadata = output(Command::new(&cargo).current_dir(root()).args([
@@ -227,7 +228,7 @@ fn licences() -> Result<String> {
         if name.starts_with(UNICODE) {
             text += "Its tables: Unicode-3.0, above.\n";
         }
-        // Who gets a program with it must be told where its source is (MPL 2.0, 3.2).
+        // Users who get a program with it must be told where its source is (MPL 2.0, 3.2).
         if licence.contains("MPL") {
             let version = name.rsplit(" v").next().unwrap_or_default();
             let crate_name = name.split(' ').next().unwrap_or_default();
@@ -267,7 +268,7 @@ fn licences() -> Result<String> {
             text += &format!("\n{}\n", fs::read_to_string(file)?.trim());
         }
     }
-    // Not a crate's own: the outlines that its build script takes from another.
+    // Not a crate's own source: the outlines that its build script takes from another crate.
     if names.iter().any(|name| name.starts_with("llama2-screen ")) {
         let licence = fs::read_to_string(root().join("screen/LICENSE-DejaVu.txt"))?;
         text += &format!("\n==== DejaVu Sans Mono 2.37\n\n{}\n", licence.trim());

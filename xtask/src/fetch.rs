@@ -1,4 +1,5 @@
-//! Downloads models by name: resumed where they broke off, and checked before they get their names.
+//! Downloads models by name: resumed after interruptions, and checked before they get their final
+//! names.
 
 use std::{
     fs,
@@ -42,11 +43,11 @@ enum Name {
     stories110M,
 }
 
-/// A file of the hub.
+/// File on the hub.
 struct Item {
-    /// Its path below the base URL.
+    /// Path below the base URL.
     path: &'static str,
-    /// Its name here.
+    /// Name of the local file.
     name: &'static str,
     size: u64,
     sha256: &'static str,
@@ -130,7 +131,7 @@ pub fn fetch(args: &FetchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Gets one file: nothing if it is there and right, the rest if a part is there.
+/// Downloads one file: nothing if it is complete, the rest if a part exists.
 fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     let path = folder.join(item.name);
     if path.exists() {
@@ -160,7 +161,7 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
     println!("{url} ({} bytes)", item.size);
     let mut ended = curl(&url, &part)?;
     if matches!(ended, Err((Some(33 | 36), _))) && part.exists() {
-        eprintln!("xtask: the server cannot go on from a part; fetching all of it");
+        eprintln!("xtask: the server cannot resume downloads; fetching the whole file");
         fs::remove_file(&part)?;
         ended = curl(&url, &part)?;
     }
@@ -168,18 +169,18 @@ fn get(item: &Item, base: &str, folder: &Path) -> Result<PathBuf> {
         bail!("{}", explain(code, &answer, &url));
     }
     if let Err(what) = check(&part, item) {
-        // Kept if it is only short: the next attempt goes on from there.
+        // Kept if it is only incomplete: the next attempt resumes there.
         if fs::metadata(&part)?.len() >= item.size {
             fs::remove_file(&part)?;
         }
-        bail!("{url}: {what}; it was not kept under its name: try again, or another --base-url");
+        bail!("{url}: {what}; the download was not kept: try again, or another --base-url");
     }
     fs::rename(&part, &path)?;
     println!("{}: SHA-256 is right", path.display());
     Ok(path)
 }
 
-/// Bytes that may be written into a folder, where POSIX' df tells.
+/// Bytes that can be written into a folder, if POSIX' df reports it.
 fn free(folder: &Path) -> Option<u64> {
     let told = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
     let text = String::from_utf8(told.stdout).ok()?;
@@ -187,10 +188,10 @@ fn free(folder: &Path) -> Option<u64> {
     blocks.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// How curl failed: its exit status, and the server's last answer (an HTTP status, 000 for none).
+/// Failure of curl: its exit status, and the server's last answer (an HTTP status, 000 for none).
 type Failure = (Option<i32>, String);
 
-/// Downloads the rest of `url` to the end of `part`.
+/// Downloads the rest of `url` and appends it to `part`.
 fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
     let mut curl = Command::new("curl");
     curl.args([
@@ -217,28 +218,28 @@ fn curl(url: &str, part: &Path) -> Result<Result<(), Failure>> {
     Ok(Err((output.status.code(), answer)))
 }
 
-/// curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
+/// Describes curl's exit status (its manual, "EXIT CODES") and the server's answer in a sentence.
 fn explain(code: Option<i32>, answer: &str, url: &str) -> String {
     let reason = match (code, answer) {
-        (Some(6), _) => "the host's name cannot be looked up: is there a network?",
+        (Some(6), _) => "the host's name cannot be resolved: is there a network?",
         (Some(7 | 28), _) => "the host does not answer: is there a network?",
-        (Some(18), _) => "the connection broke off; the same command goes on from there",
+        (Some(18), _) => "the connection broke; the same command resumes the download",
         (Some(22), "404" | "410") => "the server has no such file",
-        (Some(22), "401" | "403") => "the server does not give it to you",
-        (Some(22), "429") => "the server has been asked too often; try again later",
+        (Some(22), "401" | "403") => "the server denies access",
+        (Some(22), "429") => "the server has had too many requests; try again later",
         (Some(22), _) => {
             return format!("{url}: the server answers HTTP {answer}; try again later");
         }
         (Some(33 | 36), _) => "the server cannot resume",
-        (Some(35 | 51 | 58..=60), _) => "the server's certificate is not to be trusted",
+        (Some(35 | 51 | 58..=60), _) => "the server's certificate is not trusted",
         (Some(23), _) => "the file could not be written: is the disk full?",
         (Some(code), _) => return format!("{url}: curl failed with exit status {code}"),
-        (None, _) => "curl was ended by a signal; the same command goes on from there",
+        (None, _) => "curl was ended by a signal; the same command resumes the download",
     };
     format!("{url}: {reason}")
 }
 
-/// Size and SHA-256.
+/// Checks size and SHA-256.
 fn check(path: &Path, item: &Item) -> Result<(), String> {
     let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
     let size = file.metadata().map_err(|error| error.to_string())?.len();
@@ -262,7 +263,7 @@ fn check(path: &Path, item: &Item) -> Result<(), String> {
     }
 }
 
-/// Bytes as hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -289,7 +290,8 @@ mod tests {
         }
     }
 
-    /// A server that gives `count` requests this answer, whatever they ask for; it knows no ranges.
+    /// Server that answers `count` requests in this way, whatever they request; it does not support
+    /// ranges.
     fn answer(head: &'static str, body: &'static [u8], count: usize) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -310,8 +312,8 @@ mod tests {
         url
     }
 
-    /// A server for `count` requests, which cuts its first answer after `cut` bytes; the requests'
-    /// heads.
+    /// Server for `count` requests, which cuts its first answer after `cut` bytes. Returns its
+    /// address and the requests' heads.
     fn serve(
         body: &'static [u8],
         count: usize,
@@ -440,7 +442,7 @@ mod tests {
             size: u64::MAX,
             ..item(SHA256)
         };
-        // Nobody is asked.
+        // No server is contacted.
         let error = get(&large, "http://127.0.0.1:1", &folder).unwrap_err();
         assert!(error.to_string().contains("make room"), "{error}");
     }
@@ -469,8 +471,11 @@ mod tests {
         let folder = folder("refused");
         for (head, words) in [
             ("404 Not Found", "the server has no such file"),
-            ("403 Forbidden", "does not give it to you"),
-            ("429 Too Many Requests", "asked too often; try again later"),
+            ("403 Forbidden", "the server denies access"),
+            (
+                "429 Too Many Requests",
+                "too many requests; try again later",
+            ),
             (
                 "503 Service Unavailable",
                 "answers HTTP 503; try again later",
@@ -490,7 +495,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("no such file"), "{error}");
-        // A port that nobody listens at.
+        // A port without a listener.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -514,7 +519,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("broke off") || error.contains("is there a network?"),
+            error.contains("connection broke") || error.contains("is there a network?"),
             "{error}"
         );
         let (url, seen) = serve(BODY, 1, None);

@@ -1,5 +1,5 @@
-//! Disk images: a GPT disk with a FAT32 EFI system partition, without root or mounting; same input,
-//! same bytes.
+//! Disk images: a GPT disk with a FAT32 EFI system partition, made without root or mounting; the
+//! same input gives the same bytes.
 
 mod disk;
 
@@ -26,24 +26,24 @@ use crate::arch::Arch;
 
 pub use disk::{fill, read_back, write};
 
-/// A model and its tokenizer to put in.
+/// Models and tokenizer to include.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Files {
-    /// Checkpoint to put in, of a split one any part; several times for several, which a menu
-    /// offers [default: none, the bundled model is inside llama2.efi]
+    /// Checkpoint to include (any part of a split one); may be repeated to offer several in a menu
+    /// [default: none, the bundled model is inside llama2.efi]
     #[arg(long, value_name = "FILE")]
     pub model: Vec<PathBuf>,
-    /// Its tokenizer
+    /// Tokenizer of the checkpoint
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 }
 
 impl Files {
-    /// Looks at the models as the application will, and gives the largest one's bytes, and what
-    /// memory it needs.
+    /// Opens the models as the application will. Returns the size of the largest one, and the
+    /// memory it needs, in bytes.
     ///
     /// # Errors
-    /// A sentence as the application would say it of the file, before anything is built for it.
+    /// A sentence as the application would say it about the file, before anything is built for it.
     pub fn needs(&self) -> Result<(u64, u64)> {
         let mut most = (0, 0);
         for model in &self.model {
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-/// A model's file, or all of them where it is split.
+/// File of a model, or all files if it is split.
 fn parts(model: &Path) -> Result<Vec<PathBuf>> {
     let name = model.file_name().and_then(|name| name.to_str());
     let Some(part) = name.and_then(PartName::of).filter(|part| part.count > 1) else {
@@ -76,7 +76,7 @@ fn parts(model: &Path) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = paths.collect();
     if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
         bail!(
-            "{}: there is no such file, but the model is split into {}",
+            "{}: no such file, but the model is split into {}",
             missing.display(),
             part.count
         );
@@ -84,7 +84,7 @@ fn parts(model: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A host file as the engine's source.
+/// Host file as a source for the engine.
 struct HostFile(File);
 
 impl HostFile {
@@ -112,37 +112,38 @@ impl ByteSource for HostFile {
     }
 }
 
-/// One file of the image.
+/// File of the image.
 #[derive(Clone)]
 pub struct Entry {
-    /// Its path there.
+    /// Path in the image.
     pub path: String,
-    /// Its bytes.
+    /// Contents.
     pub from: From,
 }
 
-/// The place of an entry's bytes.
+/// Source of an entry's contents.
 #[derive(Clone)]
 pub enum From {
-    /// In a file of this machine.
+    /// File on this machine.
     File(PathBuf),
-    /// Here.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// Nowhere: a folder, and empty.
+    /// None: the entry is an empty folder.
     Folder,
 }
 
 /// All files of an image.
 #[derive(Clone, Default)]
 pub struct Content {
-    /// Each once.
+    /// Entries, each path once.
     pub entries: Vec<Entry>,
-    /// The models' names in it.
+    /// Names of the models.
     models: Vec<String>,
 }
 
 impl Content {
-    /// The application as what firmware boots, a configuration, and a model if there is one.
+    /// Collects the application under the name that firmware boots, a configuration, and the
+    /// models, if any.
     pub fn gather(
         efi: &Path,
         files: &Files,
@@ -171,8 +172,8 @@ impl Content {
         Ok(content)
     }
 
-    /// Adds a model, of a split one all parts, under its own name. Where no configuration of ours
-    /// `names` it, it has one that the application looks for.
+    /// Adds a model (all parts of a split one) under its own name. Unless our configuration `names`
+    /// it, it gets a name that the application looks for.
     fn model(&mut self, model: &Path, names: bool) -> Result<()> {
         for (number, path) in parts(model)?.iter().enumerate() {
             let name = match fat_name(path) {
@@ -182,7 +183,7 @@ impl Content {
             let is_there = |entry: &Entry| entry.path.to_lowercase() == name.to_lowercase();
             ensure!(
                 !self.entries.iter().any(is_there),
-                "{}: there is a {name} already in the image; give one of them another name",
+                "{}: there is already a {name} in the image; rename one of them",
                 path.display()
             );
             self.file(&name, path);
@@ -203,7 +204,7 @@ impl Content {
         self.put(path, From::Bytes(bytes.into()));
     }
 
-    /// Adds an entry, in place of one with the same path.
+    /// Adds an entry, replacing one with the same path.
     pub fn put(&mut self, path: &str, from: From) {
         self.entries.retain(|entry| entry.path != path);
         self.entries.push(Entry {
@@ -212,7 +213,7 @@ impl Content {
         });
     }
 
-    /// Says which model it boots.
+    /// Describes which model it boots.
     pub fn what(&self) -> String {
         match &self.models[..] {
             [] => "boots the bundled model".into(),
@@ -222,7 +223,7 @@ impl Content {
     }
 }
 
-/// The file's own name, as FAT takes it.
+/// Name of the file, as allowed on FAT.
 fn fat_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let taken = |c: char| !c.is_control() && !"*?<>|\":/\\".contains(c);
@@ -264,7 +265,7 @@ impl Entry {
 pub(crate) mod tests {
     use super::*;
 
-    /// An empty folder of one test's own.
+    /// Creates an empty folder for one test.
     pub fn folder(name: &str) -> PathBuf {
         let folder =
             std::env::temp_dir().join(format!("llama2-xtask-{}-{name}", std::process::id()));
@@ -319,7 +320,7 @@ pub(crate) mod tests {
             ("offers a.gguf, c.bin".into(), None)
         );
         let doubled = gather(&["a.gguf", "A.GGUF"], None).unwrap_err().to_string();
-        assert!(doubled.contains("there is a A.GGUF already"), "{doubled}");
+        assert!(doubled.contains("there is already a A.GGUF"), "{doubled}");
         // With a configuration that is not ours the application has to find it.
         assert_eq!(
             gather(&["c.bin"], Some(&config)).unwrap().0,

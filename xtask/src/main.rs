@@ -1,4 +1,4 @@
-//! `cargo xtask`: all that a Makefile would do badly.
+//! `cargo xtask`: tasks that are too complex for a Makefile.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -32,7 +32,7 @@ enum Task {
     Run(run::RunArgs),
     /// Download a model and its tokenizer from the Hugging Face hub.
     Fetch(fetch::FetchArgs),
-    /// Make what is given to people: llama2.efi, an image, checksums, licences.
+    /// Make the files for distribution: llama2.efi, an image, checksums, licences.
     Dist,
     /// Build and run every test, boots included.
     #[command(disable_help_flag = true)]
@@ -43,14 +43,14 @@ enum Task {
     /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
     #[command(disable_help_flag = true)]
     Fuzz(Words),
-    /// Look into a llama2.efi: packed multiplications wanted, soft-float routines not.
+    /// Check a llama2.efi: it must contain packed multiplications, and no soft-float routines.
     #[command(disable_help_flag = true)]
     Inspect(Words),
-    /// Install what building and booting need, or say what to type.
+    /// Install what building and booting need, or print the commands to do so.
     Setup,
 }
 
-/// Words to hand to another tool.
+/// Arguments to pass on to another tool.
 #[derive(clap::Args)]
 struct Words {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -61,10 +61,10 @@ struct Words {
 struct ImageArgs {
     #[command(flatten)]
     files: image::Files,
-    /// Configuration file to put in as LLAMA2.CFG [default: one that explains every key]
+    /// Configuration file to include as LLAMA2.CFG [default: one that explains every key]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The image to write
+    /// Image file to write
     #[arg(short, default_value = "llama2-disk.img", value_name = "FILE")]
     output: PathBuf,
 }
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     ended(done)
 }
 
-/// Builds and runs a tool that is a crate of its own: who only builds and boots does not wait for
+/// Builds and runs a tool that is a separate crate, so that building and booting need not compile
 /// it.
 fn tool(package: &str, words: &[&str], args: &Words) -> ExitCode {
     // In the folder of who calls: files are named from there.

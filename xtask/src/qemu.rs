@@ -1,5 +1,5 @@
-//! QEMU with a UEFI firmware: started, watched over its serial line, and ended without leaving the
-//! terminal raw.
+//! QEMU with a UEFI firmware: started, observed over its serial line, and ended without leaving the
+//! terminal in raw mode.
 
 use std::{
     fs,
@@ -16,56 +16,56 @@ use llama2_engine::utf8::Utf8Stream;
 
 use crate::{arch::Arch, terminal::Terminal};
 
-/// The prompt of a conversation.
+/// Prompt of a session.
 pub const PROMPT: &str = "> ";
 
-/// How instructions are run.
+/// Method of running instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Accel {
-    /// Translated: works everywhere.
+    /// Translation in software: works everywhere.
     Tcg,
-    /// By the processor, under Linux.
+    /// KVM, under Linux.
     Kvm,
 }
 
-/// The source of the guest's keys.
+/// Source of the guest's keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keys {
-    /// This terminal.
+    /// The current terminal.
     Terminal,
-    /// [`Guest::send`].
+    /// The function [`Guest::send`].
     Pipe,
 }
 
-/// A machine to start.
+/// Machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Raw disks; the first is booted.
+    /// Raw disk images; the first one is booted.
     pub disks: Vec<PathBuf>,
-    /// MiB.
+    /// Memory in MiB.
     pub memory: u64,
     /// Number of processors.
     pub cpus: u32,
-    /// QEMU's name of their model.
+    /// QEMU's name of the processor model.
     pub cpu: String,
-    /// A window.
+    /// True to open a window.
     pub display: bool,
-    /// The serial line's keys.
+    /// Source of keys for the serial line.
     pub keys: Keys,
-    /// The first disk through QEMU's blkdebug, with this configuration file.
+    /// Configuration file for QEMU's blkdebug on the first disk.
     pub blkdebug: Option<PathBuf>,
-    /// Disks as SATA drives instead of virtio's.
+    /// True for SATA disks instead of virtio.
     pub sata: bool,
-    /// Disks as USB drives, which can be pulled out.
+    /// True for USB disks, which can be unplugged.
     pub usb: bool,
-    /// The first disk cannot be written.
+    /// True to make the first disk read-only.
     pub read_only: bool,
-    /// The screen's pixels, for firmware that asks the monitor.
+    /// Resolution of the screen, for firmware that queries the monitor.
     pub resolution: Option<(u32, u32)>,
 }
 
 impl Machine {
-    /// The usual one.
+    /// Creates the usual machine.
     pub fn new(image: &Path) -> Machine {
         Machine {
             disks: vec![image.to_owned()],
@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// Starts it.
+    /// Starts the machine.
     pub fn start(&self, accel: Accel) -> Result<Guest> {
         let arch = Arch::built();
         let (code, template) = arch
@@ -207,7 +207,7 @@ impl Machine {
         })
     }
 
-    /// Starts it under KVM if that works here, else translated.
+    /// Starts the machine under KVM if that works here, or else with translation.
     pub fn start_best(&self, wanted: Option<Accel>) -> Result<Guest> {
         if let Some(accel) = wanted {
             return self.start(accel);
@@ -225,31 +225,33 @@ impl Machine {
         if guest.first_byte(Duration::from_secs(10)) {
             return Ok(guest);
         }
-        eprintln!("xtask: KVM is here but does not work: booting without it, more slowly");
+        eprintln!(
+            "xtask: KVM does not work on this machine: using software emulation, which is slow"
+        );
         drop(guest);
         self.start(Accel::Tcg)
     }
 }
 
-/// Commas end a value on QEMU's command line.
+/// Escapes commas, which end a value on QEMU's command line.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
-/// How a guest ended.
+/// Way in which a guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The application said `llama2: exit N`.
+    /// The application printed `llama2: exit N`.
     Exit(u8),
-    /// The time was over first.
+    /// The time limit was reached.
     Timeout,
-    /// Somebody ended QEMU first, or switched the machine off: it said nothing.
+    /// QEMU was ended or the machine was switched off without a message.
     Off,
-    /// QEMU failed first, with these words.
+    /// QEMU failed, with this message.
     Gone(String),
 }
 
-/// A running machine. It ends when this is dropped.
+/// Running machine, which is ended when this is dropped.
 pub struct Guest {
     child: Child,
     serial: Receiver<Vec<u8>>,
@@ -257,22 +259,21 @@ pub struct Guest {
     keys: Option<ChildStdin>,
     port: u16,
     filter: Filter,
-    /// All that came over the serial line, without escape sequences and carriage returns.
+    /// Output of the serial line so far, without escape sequences and carriage returns.
     pub text: String,
-    /// A character may come in two pieces.
+    /// Decoder for characters that arrive in pieces.
     characters: Utf8Stream,
-    /// All that came, as a terminal shows it.
+    /// Output as shown by a terminal.
     pub terminal: Terminal,
-    /// A place to copy it to as it comes: with the escape sequences where keys come from a
-    /// terminal.
+    /// Destination for a copy of the output: with escape sequences if keys come from a terminal.
     pub echo: Option<Box<dyn Write + Send>>,
-    /// How its instructions are run.
+    /// Method of running instructions.
     pub accel: Accel,
     scratch: Scratch,
 }
 
 impl Guest {
-    /// Waits for the first sign of life.
+    /// Waits for the first output.
     fn first_byte(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
@@ -286,13 +287,15 @@ impl Guest {
         false
     }
 
-    /// Takes what came within `patience`; whether anything did. An error: the line is closed.
+    /// Reads what arrives within `patience`. Returns true if anything did, and an error if the line
+    /// is closed.
     fn take(&mut self, patience: Duration) -> Result<bool, ()> {
         match self.serial.recv_timeout(patience) {
             Ok(bytes) => {
                 let mut text = Vec::new();
                 self.filter.pass(&bytes, &mut text);
-                // Somebody's terminal does what it is told: there a line is edited. A script reads.
+                // A terminal gets the escape sequences, so that lines can be edited there. A script
+                // gets plain text.
                 let seen = if self.keys.is_none() { &bytes } else { &text };
                 if let Some(echo) = &mut self.echo {
                     let _ = echo.write_all(seen).and_then(|()| echo.flush());
@@ -306,7 +309,7 @@ impl Guest {
         }
     }
 
-    /// Waits until `found` is content with the text so far.
+    /// Waits until `found` accepts the text so far.
     pub fn wait<T>(
         &mut self,
         patience: Duration,
@@ -315,7 +318,7 @@ impl Guest {
         self.until(patience, |guest| found(&guest.text))
     }
 
-    /// Waits until `found` is content with what came so far.
+    /// Waits until `found` accepts the state so far.
     pub fn until<T>(
         &mut self,
         patience: Duration,
@@ -350,7 +353,7 @@ impl Guest {
         }
     }
 
-    /// The row of a prompt that waits for a line, if it is the last row.
+    /// Row of a prompt that waits for a line, if it is the last row.
     pub fn prompt(&self) -> Option<usize> {
         let (row, column) = self.terminal.cursor();
         let ready = column == PROMPT.len() && self.terminal.row(row) == PROMPT;
@@ -386,12 +389,12 @@ impl Guest {
         Ok(pipe.flush()?)
     }
 
-    /// A folder of this machine's own, which goes with it.
+    /// Temporary folder of this machine.
     pub fn folder(&self) -> &Path {
         &self.scratch.0
     }
 
-    /// One command of QEMU's machine protocol, and its answer.
+    /// Runs a command of QEMU's machine protocol, and returns its answer.
     pub fn qmp(&self, command: serde_json::Value) -> Result<serde_json::Value> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).context("QEMU's control port")?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -415,7 +418,7 @@ impl Guest {
         Ok(last)
     }
 
-    /// Saves a picture of the screen as PNG.
+    /// Saves a screenshot as PNG.
     pub fn screendump(&self, file: &Path) -> Result<()> {
         let file = std::path::absolute(file)?;
         let arguments = serde_json::json!({"filename": file, "format": "png"});
@@ -423,7 +426,7 @@ impl Guest {
             .map(|_| ())
     }
 
-    /// Waits a little for the machine to switch itself off, for its disk to be written.
+    /// Waits for the machine to switch itself off, so that its disk is written.
     pub fn settle(&mut self, patience: Duration) {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline && self.child.try_wait().ok().flatten().is_none() {
@@ -451,12 +454,12 @@ impl Drop for Guest {
     }
 }
 
-/// Says if somebody is there to press a key.
+/// Returns true if a user can press a key.
 pub fn somebody_types() -> bool {
     std::io::stdin().is_terminal()
 }
 
-/// A folder of one machine's own, taken away at its end.
+/// Temporary folder of a machine, deleted at its end.
 #[derive(Debug)]
 struct Scratch(PathBuf);
 
@@ -478,7 +481,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Takes escape sequences and carriage returns out of a stream of bytes (ECMA-48, and charset
+/// Removes escape sequences and carriage returns from a stream of bytes (ECMA-48, and charset
 /// selections).
 #[derive(Default)]
 struct Filter {

@@ -18,24 +18,24 @@ use crate::{
     shell::target,
 };
 
-/// The machine did not finish in time.
+/// Exit status if the machine did not finish in time.
 const TIMED_OUT: u8 = 3;
-/// Bytes of a model from which on QEMU without KVM takes its time.
+/// Size of a model in bytes from which QEMU without KVM is slow.
 const SLOW: u64 = 16 << 20;
-/// The machine ended without the application's last line.
+/// Exit status if the machine ended without the application's last line.
 const VANISHED: u8 = 4;
 
 /// Flags of `cargo xtask run`.
 #[derive(clap::Args)]
 pub struct RunArgs {
     /// For scripts: print the serial console without escape sequences, switch off at the end, and
-    /// exit with the application's status (0 or 1; 2 usage, 3 out of time, 4 the machine ended
-    /// without a word)
+    /// exit with the application's status (0 or 1; 2 usage, 3 timeout, 4 the machine ended without
+    /// a status)
     #[arg(long)]
     headless: bool,
     #[command(flatten)]
     files: Files,
-    /// The machine's memory, such as 512M or 2G [default: what the model needs, 512M at least]
+    /// The machine's memory, such as 512M or 2G [default: what the model needs, at least 512M]
     #[arg(long, value_parser = memory)]
     memory: Option<u64>,
     /// Number of processors
@@ -44,25 +44,24 @@ pub struct RunArgs {
     /// QEMU's processor model
     #[arg(long, default_value = "max")]
     cpu: String,
-    /// How instructions are run [default: kvm where it works, else tcg]
+    /// Method of running instructions [default: kvm if it works, else tcg]
     #[arg(long)]
     accel: Option<Accel>,
     /// Open a window with the machine's screen
     #[arg(long)]
     display: bool,
-    /// Seconds until the machine is given up; 0: never [default: 1800 headless, else never]
+    /// Time limit in seconds; 0: none [default: 1800 with --headless, else none]
     #[arg(long)]
     timeout: Option<u64>,
-    /// Save a picture of the screen when the application waits for its user, and switch the machine
-    /// off
+    /// Save a screenshot when the application waits for input, and switch the machine off
     #[arg(long, value_name = "PNG")]
     screendump: Option<PathBuf>,
-    /// Flags of `llama2 run`, put into the image's configuration
+    /// Flags of `llama2 run`, written to the image's configuration
     #[arg(last = true, value_name = "FLAGS", allow_hyphen_values = true)]
     flags: Vec<String>,
 }
 
-/// MiB from 512M, 2G or a plain number of MiB.
+/// Parses MiB from 512M, 2G or a plain number of MiB.
 fn memory(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.to_ascii_uppercase() {
         upper if upper.ends_with('G') => (upper.trim_end_matches('G').to_owned(), 1024),
@@ -76,7 +75,7 @@ fn memory(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| "a size is a number of MiB, or ends in M or G".into())
 }
 
-/// Builds the application and boots it; the status is the application's.
+/// Builds the application and boots it; returns the application's status.
 pub fn run(args: &RunArgs) -> ExitCode {
     let flags = match options(&args.flags) {
         Ok(options) => options,
@@ -94,7 +93,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-/// The wishes behind `--`.
+/// Parses the settings after `--`.
 fn options(flags: &[String]) -> Result<Overrides> {
     let mut options = match flags::parse(flags).map_err(|sentence| anyhow!(sentence))? {
         CommandLine::Run(options) => *options,
@@ -105,7 +104,7 @@ fn options(flags: &[String]) -> Result<Overrides> {
             ));
         }
     };
-    // What llama2 run adjusts, the configuration file would refuse.
+    // Values that llama2 run corrects would be rejected in the configuration file.
     let mut settings = Settings::from(&options);
     for said in settings.adjust() {
         eprintln!("xtask: {said}");
@@ -132,13 +131,13 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
         files.tokenizer = Some(tokenizer.into());
     }
     let (bytes, memory) = files.needs()?;
-    // MiB: the model's own needs, the firmware's, and some air.
+    // MiB: the model's own needs, the firmware's, and a margin.
     let needed = ((memory >> 20) + 160).next_multiple_of(64).max(512);
     let memory = args.memory.unwrap_or(needed);
     // For a picture the machine has to wait until it is taken; then we press the key.
     let picture = args.screendump.is_some();
     let unattended = args.headless || picture || (!somebody_types() && !args.display);
-    // A picture is taken of a conversation: that is what users see.
+    // The picture shows a session, as users see it.
     if unattended && !picture {
         options.set(Param::Exit, ParamValue::Word(Exit::Shutdown.name()));
     }
@@ -175,7 +174,7 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
             bytes.div_ceil(100 << 20)
         );
     }
-    // What came while KVM was tried.
+    // Output from the attempt with KVM.
     print!("{}", guest.text);
     guest.echo = Some(Box::new(std::io::stdout()));
     let patience = match args.timeout.unwrap_or(if args.headless { 1800 } else { 0 }) {
@@ -225,7 +224,7 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
             VANISHED
         }
         End::Gone(words) => {
-            eprintln!("\nxtask: QEMU ended before the application did: {words}");
+            eprintln!("\nxtask: QEMU exited before the application finished: {words}");
             VANISHED
         }
     })

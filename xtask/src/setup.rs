@@ -1,4 +1,4 @@
-//! Programs that must be installed: said, and as root on Debian done.
+//! Required programs: reported if missing, and installed when running as root on Debian.
 
 use std::{ffi::OsString, process::Command};
 
@@ -9,7 +9,7 @@ use crate::{
     shell::{check, has, output},
 };
 
-/// QEMU and a firmware for it.
+/// Requires QEMU and a firmware for it.
 pub fn for_boots() -> Result<()> {
     let arch = Arch::built();
     let mut missing = Vec::new();
@@ -22,7 +22,7 @@ pub fn for_boots() -> Result<()> {
     install(&missing, "booting in QEMU")
 }
 
-/// curl, which downloads.
+/// Requires curl, for downloads.
 pub fn for_fetch() -> Result<()> {
     if has("curl") {
         return Ok(());
@@ -30,7 +30,7 @@ pub fn for_fetch() -> Result<()> {
     install(&["curl", "ca-certificates"], "downloading")
 }
 
-/// rustfmt and clippy, which minimal installations leave out.
+/// Requires rustfmt and clippy, which minimal installations omit.
 pub fn for_lints() -> Result<()> {
     let works = |tool: &str| output(Command::new(cargo()).args([tool, "--version"])).is_some();
     if works("fmt") && works("clippy") {
@@ -48,18 +48,18 @@ pub fn for_lints() -> Result<()> {
     install(&packages, "linting")
 }
 
-/// Tells Debian 12, which has a new compiler under names of its own.
+/// Returns true on Debian 12, which has a newer compiler in packages with special names.
 pub fn is_debian_12() -> bool {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().any(|line| line == "VERSION_ID=\"12\"")
 }
 
-/// The cargo that runs us.
+/// The running cargo.
 pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Installs Debian packages, or says what to type.
+/// Installs Debian packages, or reports the command to do so.
 pub fn install(packages: &[&str], what_for: &str) -> Result<()> {
     if packages.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Running other programs, and where things are.
+//! Running other programs, and paths.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,19 +7,19 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The repository's root.
+/// Root folder of the repository.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The folder of build outputs.
+/// Folder for build outputs.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), |target| root().join(target))
 }
 
-/// Runs a program to its end.
+/// Runs a program that must succeed.
 pub fn check(command: &mut Command) -> Result<()> {
     let status = command
         .status()
@@ -30,7 +30,7 @@ pub fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and takes its standard output; `None` if it fails or is not there.
+/// Runs a program and returns its standard output; `None` if it fails or does not exist.
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command
         .output()
@@ -47,7 +47,7 @@ fn name(command: &Command) -> String {
         .join(" ")
 }
 
-/// Looks for a program in PATH.
+/// Returns true if a program is in PATH.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| {
@@ -55,7 +55,7 @@ pub fn has(program: &str) -> bool {
     })
 }
 
-/// A tool's exit status, its error said.
+/// Prints the error, if any, and returns the exit status.
 pub fn ended(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

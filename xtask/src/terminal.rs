@@ -1,33 +1,33 @@
-//! A terminal behind the serial line, which keeps the rows that leave it.
+//! Terminal on the serial line that keeps the rows that leave it.
 
 use std::{num::NonZeroU16, ops::Range};
 
 use llama2_engine::utf8::Utf8Stream;
 use vt100::{Callbacks, Parser, capture::RowContents};
 
-/// Taller than any line that is edited and wider than most replies, which nobody breaks: a row
-/// stays where it is.
+/// Size: taller than any line that is edited and wider than most replies, which are not wrapped,
+/// so that rows stay where they are.
 const ROWS: NonZeroU16 = NonZeroU16::new(200).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(2048).unwrap();
-/// The sign for bytes that are no text, which vt100 leaves out, and one for private use in its
+/// Replacement character for invalid bytes, which vt100 ignores, and a private-use one in its
 /// place.
 const BROKEN: [&str; 2] = ["\u{fffd}", "\u{f8ff}"];
-/// The sequence that empties a screen (ECMA-48, ED).
+/// Sequence that empties a screen (ECMA-48, ED).
 const CLEAR: &[u8] = b"\x1b[2J";
 
-/// All rows that have been shown, as they are now: those that left the screen, too. An empty screen
-/// is a new sheet below them.
+/// All rows shown so far, in their current state, including those that left the screen. An emptied
+/// screen continues below them.
 pub struct Terminal {
     parser: Parser<Above>,
-    /// A character may come in two pieces.
+    /// Decoder for characters that arrive in pieces.
     characters: Utf8Stream,
-    /// The last bytes that came.
+    /// The last bytes received.
     tail: [u8; CLEAR.len()],
-    /// The lowest row of the screen that the cursor was in.
+    /// Lowest row of the screen that the cursor has been in.
     lowest: u16,
 }
 
-/// The rows above the screen.
+/// Rows above the screen.
 #[derive(Default)]
 struct Above(Vec<String>);
 
@@ -53,7 +53,7 @@ impl Default for Terminal {
 }
 
 impl Terminal {
-    /// Takes bytes of the line.
+    /// Handles bytes of the line.
     pub fn take(&mut self, bytes: &[u8]) {
         let mut text = String::new();
         self.characters.push(bytes, &mut text);
@@ -82,13 +82,13 @@ impl Terminal {
         text
     }
 
-    /// The row that the cursor is in, and the column.
+    /// Row and column of the cursor.
     pub fn cursor(&self) -> (usize, usize) {
         let (row, column) = self.parser.screen().cursor_position();
         (self.above() + usize::from(row), usize::from(column))
     }
 
-    /// Rows that there are: the last is the cursor's, or below it the last with a text.
+    /// Number of rows: the last one is the cursor's, or the last one with text if that is below it.
     pub fn count(&self) -> usize {
         let first = usize::from(self.parser.screen().cursor_position().0);
         let mut below = (first + 1..=usize::from(self.lowest)).rev();
@@ -96,7 +96,7 @@ impl Terminal {
         self.above() + last.unwrap_or(first) + 1
     }
 
-    /// A row's text; of one that is not there, nothing.
+    /// Text of a row; empty if it does not exist.
     pub fn row(&self, row: usize) -> String {
         let text = match self.parser.callbacks().0.get(row) {
             Some(text) => text.clone(),
@@ -105,7 +105,7 @@ impl Terminal {
         text.replace(BROKEN[1], BROKEN[0])
     }
 
-    /// The text of these rows, each with a line's end.
+    /// Text of these rows, each with a line end.
     pub fn text(&self, rows: Range<usize>) -> String {
         rows.map(|row| self.row(row) + "\n").collect()
     }

@@ -1,7 +1,7 @@
-//! A compiler together with its standard library's source: rustup's, else Debian's.
+//! Compiler together with its standard library's source: rustup's, or else Debian's.
 //!
-//! The hard-float target has no prebuilt `core` and `alloc`; they are built from source with the
-//! very compiler that the source belongs to.
+//! The hard-float target has no prebuilt `core` and `alloc`; they are built from the source that
+//! belongs to the compiler.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,31 +15,31 @@ use crate::{
     shell::{check, has, output},
 };
 
-/// Debian's packages for the second way: Debian 12 has a new compiler under these names (for its
+/// Debian's packages for the second way: Debian 12 has a newer compiler under these names (for its
 /// browsers), …
 const DEBIAN_WEB: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
-/// … others under the usual ones.
+/// … later versions under the usual ones.
 const DEBIAN: [&str; 4] = ["rustc", "cargo", "rust-src", "lld"];
-/// The oldest compiler that will do.
+/// Oldest supported compiler.
 const LEAST: (u32, u32) = (1, 91);
 
-/// A compiler whose standard library can be built.
+/// Compiler whose standard library can be built.
 pub struct Toolchain {
     pub cargo: PathBuf,
     pub rustc: PathBuf,
-    /// Its origin, in words.
+    /// Description of its origin.
     pub origin: &'static str,
-    /// The linker, where the compiler brings none.
+    /// The linker, if the compiler includes none.
     pub linker: Option<&'static str>,
 }
 
 impl Toolchain {
-    /// A cargo of this toolchain that takes unstable flags.
+    /// cargo of this toolchain with unstable flags enabled.
     pub fn unstable_cargo(&self) -> Command {
         let mut cargo = Command::new(&self.cargo);
         cargo.env("RUSTC_BOOTSTRAP", "1");
         if self.linker.is_some() {
-            // We may have been started by rustup's cargo, which names its own tools.
+            // This program may have been started by rustup's cargo, which sets its own tools.
             cargo
                 .env("RUSTC", &self.rustc)
                 .env_remove("RUSTUP_TOOLCHAIN")
@@ -48,7 +48,7 @@ impl Toolchain {
         cargo
     }
 
-    /// Its rustc, likewise.
+    /// rustc of this toolchain with unstable flags enabled.
     pub fn unstable_rustc(&self) -> Command {
         let mut rustc = Command::new(&self.rustc);
         rustc.env("RUSTC_BOOTSTRAP", "1");
@@ -56,7 +56,7 @@ impl Toolchain {
     }
 }
 
-/// Finds a toolchain, or makes one whole.
+/// Finds a toolchain, or completes one by installing what is missing.
 pub fn find() -> Result<Toolchain> {
     let force_debian = std::env::var_os("LLAMA2_DEBIAN_RUST").is_some();
     if !force_debian {
@@ -95,14 +95,14 @@ pub fn find() -> Result<Toolchain> {
     }
 }
 
-/// The toolchain that runs us, if its library's source is there.
+/// The running toolchain, if its library's source is installed.
 fn own() -> Option<Toolchain> {
     let cargo = std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
     let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     if !has_source(&rustc) || !recent(&rustc) {
         return None;
     }
-    // Debian's compilers come without a linker for this target.
+    // Debian's compilers have no linker for this target.
     if !brings_linker(&rustc) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the command's tests share: running it, and the files that they run it on.
+//! Helpers for tests of the command: running it, and the files for it.
 #![allow(dead_code)]
 
 use std::{
@@ -53,14 +53,14 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("output is UTF-8")
 }
 
-/// A pseudo terminal with the command on it.
+/// Pseudo terminal that runs the command.
 #[cfg(target_os = "linux")]
 pub struct Terminal {
     pub child: std::process::Child,
     master: std::fs::File,
     slave: std::fs::File,
     receiver: std::sync::mpsc::Receiver<Vec<u8>>,
-    /// What has come since the last [`Terminal::wait`] was content.
+    /// Output since the last successful [`Terminal::wait`].
     pub seen: String,
 }
 
@@ -87,7 +87,7 @@ impl Terminal {
         // Safety: two places for the descriptors; no name, no modes, a size.
         let opened = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
         assert_eq!(opened, 0);
-        // Safety: the two were opened just now, and nobody else has them.
+        // Safety: both were opened just now, and nothing else owns them.
         let (master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
         let mut command = Command::new(env!("CARGO_BIN_EXE_llama2"));
         command
@@ -99,8 +99,8 @@ impl Terminal {
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
             .stderr(Stdio::from(slave.try_clone().unwrap()));
-        // Safety: both calls may be made between fork and exec; the terminal becomes that of a
-        // session of its own.
+        // Safety: both calls are allowed between fork and exec; the terminal becomes that of a new
+        // session.
         unsafe {
             command.pre_exec(|| {
                 libc::setsid();
@@ -113,7 +113,7 @@ impl Terminal {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // A terminal that nobody has any more is an error.
+            // A terminal whose other end is closed gives an error.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 if sender.send(bytes[..count].to_vec()).is_err() {
                     break;
@@ -129,7 +129,7 @@ impl Terminal {
         }
     }
 
-    /// Types, all at once; a line's end is a key only where it is the last.
+    /// Types a text at once; a line end counts as a key only if it is the last character.
     pub fn write(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
@@ -138,7 +138,7 @@ impl Terminal {
         self.master.write_all(bytes).unwrap();
     }
 
-    /// Types as hands do, slowly.
+    /// Types a text slowly, as hands do.
     pub fn hands(&mut self, text: &str) {
         for letter in text.bytes() {
             self.bytes(&[letter]);
@@ -146,7 +146,7 @@ impl Terminal {
         }
     }
 
-    /// Makes it so many columns wide.
+    /// Changes the width of the terminal.
     pub fn resize(&self, columns: u16) {
         use std::os::fd::AsRawFd;
         let size = libc::winsize {
@@ -160,7 +160,7 @@ impl Terminal {
         assert_eq!(done, 0);
     }
 
-    /// Waits for these words, and forgets what came up to their end.
+    /// Waits for these words, and removes the output up to their end.
     pub fn wait(&mut self, words: &str) -> String {
         let start = std::time::Instant::now();
         let wait = std::time::Duration::from_millis(100);
@@ -177,7 +177,7 @@ impl Terminal {
         }
     }
 
-    /// What comes until the command ends.
+    /// Output until the command ends.
     pub fn rest(&mut self) -> String {
         let _ = self.child.wait();
         while let Ok(bytes) = self
@@ -189,8 +189,7 @@ impl Terminal {
         std::mem::take(&mut self.seen)
     }
 
-    /// The terminal's flags for input and output: whether lines are edited, characters echoed, line
-    /// ends translated.
+    /// Modes of the terminal: line editing, echo, translation of line ends.
     pub fn modes(&self) -> [bool; 3] {
         use std::os::fd::AsRawFd;
         // Safety: all zeros are a value of it.
@@ -208,15 +207,15 @@ impl Terminal {
 
 #[cfg(target_os = "linux")]
 impl Drop for Terminal {
-    /// The command has the terminal's other end as well, so that it would not hear that nobody is
-    /// there any more.
+    /// Kills the command: it also holds the terminal's other end, so it would not notice that this
+    /// one is closed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The one sentence on standard error of a run that ends with `status` and prints nothing.
+/// The only sentence on standard error of a run that ends with `status` and prints nothing.
 pub fn refusal(output: &Output, status: i32) -> String {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(status), "{said}");
@@ -230,7 +229,7 @@ pub fn refusal(output: &Output, status: i32) -> String {
     said
 }
 
-/// A file in a folder of this test run.
+/// Creates a file in a folder of this test run.
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, bytes).unwrap();

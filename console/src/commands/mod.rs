@@ -1,5 +1,4 @@
-//! The commands that begin with `/`: one table, from which the reading of a line, `/help` and Tab
-//! completion are made.
+//! Commands, which begin with `/`: one table for parsing, `/help` and Tab completion.
 
 mod values;
 
@@ -15,84 +14,85 @@ use crate::suggest::nearest;
 
 use values::{alone, change, given, setting, short};
 
-/// What a submitted line is.
+/// Kind of a submitted line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Nothing but blanks.
+    /// Empty, or white space only.
     Empty,
-    /// Something said to the model.
+    /// A message for the model.
     Text(String),
-    /// Something to do.
+    /// A command.
     Command(Command),
 }
 
-/// A command, its values in range. `None` asks for what is set now, unless it says otherwise.
+/// Command with its arguments, which are in range. `None` queries the current value, unless stated
+/// otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// List the commands, or tell of one: its name without the slash.
+    /// Lists the commands, or explains the one with this name (without the slash).
     Help(Option<&'static str>),
-    /// Switch to the model of this name; `None` opens the menu.
+    /// Switches to the model of this name; `None` opens the menu.
     Model(Option<String>),
-    /// The system prompt.
+    /// Shows or sets the system prompt.
     System(Option<Change>),
-    /// Forget the conversation.
+    /// Forgets the conversation.
     Clear,
-    /// Take the last question and its answer back.
+    /// Removes the last question and its answer.
     Undo,
-    /// Answer the last question again.
+    /// Answers the last question again.
     Retry,
-    /// Show a setting, or set it and what goes with it. A text or a bias is added to those that are
-    /// there; an empty list removes them.
+    /// Shows a setting, or sets it and those that go with it. A text or a bias is added to the
+    /// existing ones; an empty list removes them all.
     Setting {
-        /// The setting that is shown afterwards.
+        /// Setting that is shown afterwards.
         param: Param,
         /// Values to set.
         to: Vec<(Param, ParamValue)>,
     },
-    /// Go on from this text, without any template; `None` begins from nothing.
+    /// Continues this text, without a template; `None` begins with an empty one.
     Story(Option<String>),
-    /// Tell of model and machine.
+    /// Shows information on the model and the machine.
     Info,
-    /// Measure the machine.
+    /// Measures the speed of the machine.
     Bench,
-    /// Save the conversation under this name; `None` chooses one.
+    /// Saves the conversation under this name; `None` chooses one.
     Save(Option<String>),
-    /// Load the conversation of this name; `None` lists them.
+    /// Loads the conversation of this name; `None` lists them.
     Load(Option<String>),
-    /// Write the settings to the configuration file.
+    /// Writes the settings to the configuration file.
     Config,
-    /// Leave.
+    /// Leaves the session.
     Exit,
-    /// Start the machine again.
+    /// Restarts the machine.
     Reboot,
-    /// Switch the machine off.
+    /// Switches the machine off.
     Shutdown,
-    /// Start the machine into its setup.
+    /// Restarts the machine into its firmware setup.
     Firmware,
 }
 
-/// A text that can be set or switched off.
+/// Change of a text that can be set or switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// To this one.
+    /// Sets this text.
     To(String),
-    /// To none.
+    /// Switches it off.
     Off,
 }
 
-/// Where the program runs: some commands are for one place only.
+/// Environment of the program: some commands exist only in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It booted the machine.
+    /// Booted on the machine itself.
     Boot,
-    /// On an operating system.
+    /// Running on an operating system.
     Hosted,
 }
 
-/// What Tab completes behind a command.
+/// Kind of values that Tab completes after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
-    /// Nothing.
+    /// No values.
     None,
     /// These words.
     Words(&'static [&'static str]),
@@ -104,29 +104,29 @@ pub enum Values {
     Commands,
 }
 
-/// A command in the table.
+/// Entry of a command in the table.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandEntry {
-    /// Its name without the slash.
+    /// Name without the slash.
     pub name: &'static str,
-    /// Other names for it.
+    /// Aliases.
     pub also: &'static [&'static str],
-    /// What may follow, for people.
+    /// Arguments, for display.
     pub arguments: &'static str,
-    /// One sentence.
+    /// Description, in one sentence.
     pub help: &'static str,
-    /// What can be completed behind it.
+    /// Kind of values for completion.
     pub values: Values,
-    /// True if it is there only where the machine was booted.
+    /// True if it exists only when the program was booted.
     pub only_boot: bool,
     reading: Reading,
 }
 
-/// How what stands behind a command's name is read.
+/// Parser of a command's arguments.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
     By(fn(&CommandEntry, &str) -> Result<Command, String>),
-    /// As the setting's row of the table says.
+    /// By the setting's row in the table.
     Setting(Param),
 }
 
@@ -176,7 +176,7 @@ pub fn all() -> impl Iterator<Item = CommandEntry> {
     FIRST.into_iter().chain(settings).chain(LAST)
 }
 
-/// Those before the settings.
+/// Commands listed before the settings.
 const FIRST: [CommandEntry; 6] = [
     CommandEntry {
         also: &["?"],
@@ -184,7 +184,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "help",
             "[command]",
-            "List the commands, or tell of one.",
+            "List the commands, or explain one.",
             |_, name| {
                 Ok(Command::Help(if name.is_empty() {
                     None
@@ -203,7 +203,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "model",
             "[name]",
-            "Choose among the models, or switch to one.",
+            "Choose a model from a menu, or switch to one.",
             |_, name| Ok(Command::Model(given(name))),
         )
     },
@@ -212,7 +212,7 @@ const FIRST: [CommandEntry; 6] = [
         ..entry(
             "system",
             "[text | off]",
-            "Show, set or remove the system prompt; the conversation begins anew.",
+            "Show, set or remove the system prompt; starts a new conversation.",
             |_, text| Ok(Command::System(change(text)?)),
         )
     },
@@ -239,18 +239,18 @@ const FIRST: [CommandEntry; 6] = [
     ),
 ];
 
-/// Those behind them.
+/// Commands listed after the settings.
 const LAST: [CommandEntry; 10] = [
     entry(
         "story",
         "[opening]",
-        "Let the model go on from this text, without any chat template.",
+        "Continue this text, without a chat template.",
         |_, text| Ok(Command::Story(given(text))),
     ),
     entry(
         "info",
         "",
-        "Tell of the model, the settings and the machine.",
+        "Show the model, the settings and the machine.",
         |entry, rest| alone(entry, rest, Command::Info),
     ),
     entry(
@@ -273,7 +273,7 @@ const LAST: [CommandEntry; 10] = [
         ..entry(
             "load",
             "[name]",
-            "Go on with a saved conversation, or list them.",
+            "Continue a saved conversation, or list them.",
             |_, name| Ok(Command::Load(given(name))),
         )
     },
@@ -291,7 +291,7 @@ const LAST: [CommandEntry; 10] = [
     },
     CommandEntry {
         only_boot: true,
-        ..entry("reboot", "", "Start the machine again.", |entry, rest| {
+        ..entry("reboot", "", "Restart the machine.", |entry, rest| {
             alone(entry, rest, Command::Reboot)
         })
     },
@@ -306,13 +306,13 @@ const LAST: [CommandEntry; 10] = [
         ..entry(
             "firmware",
             "",
-            "Start the machine into its firmware setup.",
+            "Restart the machine into its firmware setup.",
             |entry, rest| alone(entry, rest, Command::Firmware),
         )
     },
 ];
 
-/// Reads a submitted line. A line that begins with `//` says a text that begins with `/`.
+/// Parses a submitted line. A line that begins with `//` is a message that begins with `/`.
 ///
 /// # Errors
 /// One sentence: what was found, what is allowed, what to type instead.
@@ -337,7 +337,7 @@ pub fn parse(line: &str, place: Place) -> Result<Input, String> {
     entry.read(rest.trim()).map(Input::Command)
 }
 
-/// The command of a name, without the slash: in any case, with `-` for `_` as well.
+/// Finds a command by its name, without the slash, ignoring case; `-` may be written for `_`.
 pub fn find(name: &str) -> Option<CommandEntry> {
     all().find(|entry| {
         let names = core::iter::once(&entry.name).chain(entry.also);
@@ -527,7 +527,7 @@ mod tests {
             ("/reboot now\nplease", "\"now…\""),
             (
                 "/temp warm",
-                "/temp warm will not do: it takes a number of 0 or more, such as /temp 0.8",
+                "/temp warm will not do: it must be a number of 0 or more, such as /temp 0.8",
             ),
             ("/temp -1", "/temp -1"),
             ("/temp nan", "/temp nan"),
@@ -578,7 +578,7 @@ mod tests {
                 entry.help.ends_with('.') && !entry.help.contains('\n'),
                 "{i}"
             );
-            // What takes nothing refuses something, the others take nothing too.
+            // Commands without arguments reject some; the others also accept none.
             let made = entry.read("");
             assert!(made.is_ok(), "{}", entry.name);
             if entry.arguments.is_empty() {

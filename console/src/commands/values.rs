@@ -1,4 +1,4 @@
-//! Values behind a command: read, range-checked, and refused in one sentence.
+//! Parsers of arguments of commands; each error is one sentence.
 
 use alloc::{
     format,
@@ -10,12 +10,12 @@ use llama2_settings::{Defaults, Domain, Param, ParamValue};
 
 use super::{Change, Command, CommandEntry};
 
-/// A text that may be missing.
+/// Optional text.
 pub fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-/// A command that nothing may follow.
+/// Accepts a command without arguments.
 pub fn alone(entry: &CommandEntry, rest: &str, command: Command) -> Result<Command, String> {
     if rest.is_empty() {
         return Ok(command);
@@ -27,7 +27,7 @@ pub fn alone(entry: &CommandEntry, rest: &str, command: Command) -> Result<Comma
     ))
 }
 
-/// The beginning of what was typed: it goes into a sentence.
+/// Shortens what was typed, for use in a sentence.
 pub fn short(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let cut = crate::width::cut(line, 40);
@@ -37,7 +37,7 @@ pub fn short(text: &str) -> String {
     }
 }
 
-/// A setting's value, typed behind the command of this name.
+/// Parses the value of a setting, typed after the command of this name.
 pub fn setting(name: &str, param: Param, value: &str) -> Result<Command, String> {
     let is = |word: &str| value.eq_ignore_ascii_case(word);
     let mut to = Vec::new();
@@ -66,24 +66,24 @@ pub fn setting(name: &str, param: Param, value: &str) -> Result<Command, String>
     Ok(Command::Setting { param, to })
 }
 
-/// A part of what was typed, in its range.
+/// Parses a part of what was typed, and checks its range.
 fn checked(name: &str, param: Param, part: &str, typed: &str) -> Result<ParamValue, String> {
     let spec = param.spec();
     spec.parse(part).map_err(|allowed| {
         let begins = format!("/{name} {} will not do: ", short(typed));
         match (spec.domain, param) {
             (Domain::Word([words @ .., last]), _) => {
-                begins + &format!("it takes {} or {last}", words.join(", "))
+                begins + &format!("it must be {} or {last}", words.join(", "))
             }
             (_, Param::RepeatLastN) if !param.spec().commands.contains(&name) => {
-                begins + &format!("the tokens back are {allowed}, such as /{name} 1.1 64")
+                begins + &format!("the number of tokens must be {allowed}, such as /{name} 1.1 64")
             }
-            _ => begins + &format!("it takes {allowed}{}", example(param, name)),
+            _ => begins + &format!("it must be {allowed}{}", example(param, name)),
         }
     })
 }
 
-/// A value that would do.
+/// Example of a valid value.
 fn example(param: Param, command: &str) -> String {
     let value = match (param, param.spec().defaults) {
         (Param::Seed, _) => "42".to_string(),
@@ -96,8 +96,8 @@ fn example(param: Param, command: &str) -> String {
     format!(", such as /{command} {value}")
 }
 
-/// A text to set: as it stands, or in quotes, where `\n`, `\t`, `\"` and `\\` are what they are in
-/// C; `off` is none.
+/// Parses a text to set: literal, or in quotes with the escapes `\n`, `\t`, `\"` and `\\` as in C;
+/// `off` removes it.
 pub fn change(text: &str) -> Result<Option<Change>, String> {
     if text.is_empty() {
         return Ok(None);

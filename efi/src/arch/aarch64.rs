@@ -1,33 +1,33 @@
-//! AArch64, as far as anybody has come: what x86-64 has to switch on or to look up is on, or is not
-//! known, and work on another core's stack has to wait for somebody who can try it.
+//! AArch64, as far as it is implemented: vectors are always on, pages are not inspected, and
+//! running work on another core's stack is not implemented because nobody could test it yet.
 
 use alloc::string::String;
 use core::arch::asm;
 
 use llama2_engine::kernels::Features;
 
-/// The processor's name.
+/// Name of the processor.
 pub fn name() -> String {
     "AArch64".into()
 }
 
-/// Does nothing: vectors are on.
+/// Does nothing: vectors are always on.
 pub fn switch_on_vectors() {}
 
-/// Does nothing: there are no upper halves to be emptied.
+/// Does nothing: there are no upper halves to clear.
 pub fn rest_vectors(_: Features) {}
 
-/// The size of the page that an address is on, in words; it is not looked up here.
+/// Description of the size of the page that contains an address; not implemented.
 pub fn page_size(_address: usize) -> Option<&'static str> {
     None
 }
 
-/// A random number from the processor; it is not asked here.
+/// Random number from the processor; not implemented.
 pub fn random() -> Option<u64> {
     None
 }
 
-/// The counter's ticks.
+/// Current value of the counter.
 pub fn ticks() -> u64 {
     let ticks;
     // Safety: the virtual counter may be read at every exception level that UEFI runs at.
@@ -35,7 +35,7 @@ pub fn ticks() -> u64 {
     ticks
 }
 
-/// Ticks of the counter a millisecond.
+/// Ticks of the counter per millisecond.
 pub fn ticks_per_millisecond() -> Option<u64> {
     let frequency: u64;
     // Safety: as in `ticks`.
@@ -43,7 +43,7 @@ pub fn ticks_per_millisecond() -> Option<u64> {
     Some(frequency / 1000)
 }
 
-/// Reads four bytes from a port: there are no ports.
+/// Returns `None`: there are no I/O ports.
 ///
 /// # Safety
 /// None needed.
@@ -51,7 +51,7 @@ pub unsafe fn read_port(_port: u16) -> Option<u32> {
     None
 }
 
-/// Calls `f(argument)`, an efiapi function, on the stack that it is on.
+/// Calls `f(argument)`, an efiapi function, on the current stack.
 ///
 /// # Safety
 /// `f` takes one pointer, and may be called with `argument`.
@@ -67,7 +67,7 @@ pub unsafe extern "efiapi" fn call_on(
     }
 }
 
-/// Stays for ever: there is no way back yet.
+/// Never returns: the way back is not implemented.
 ///
 /// # Safety
 /// None needed.

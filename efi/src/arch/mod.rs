@@ -1,5 +1,5 @@
-//! All that is one processor architecture's own: a folder or a file for each, with the same
-//! functions. Vector units of the engine's kernels are `llama2_engine::kernels`' own matter.
+//! Everything that is specific to a processor architecture: a folder or a file for each, with the
+//! same functions. Vector units of the engine's kernels are handled by `llama2_engine::kernels`.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

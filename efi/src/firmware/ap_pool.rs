@@ -1,16 +1,18 @@
-//! The processor's other cores, by the Platform Initialization specification's MP Services.
+//! Worker pool on the processor's other cores, by the Platform Initialization specification's MP
+//! Services.
 //!
-//! Calling a core takes the firmware 10 to 40 ms, so it stays for a whole reply: it waits at the
-//! [`WorkQueue`] for one job after another. Between replies the cores are the firmware's again, and
-//! before the application ends all are back.
+//! The firmware takes 10 to 40 ms to call a core, so a core stays for a whole reply: it waits at
+//! the [`WorkQueue`] for one job after another. Between replies the cores are returned to the
+//! firmware, and they all are before the application ends.
 //!
 //! # Quirks
-//! The specification lets firmware refuse calls that return at once when it has got as far as
-//! booting (EDK2's EmulatorPkg does, OVMF does not). Then the cores are called with a call that
-//! returns when all are done: the reply is made on one of *them*, and the boot processor, which
-//! waits in the firmware, shows it from a timer's interrupt.
+//! The specification allows firmware to refuse non-blocking calls once it boots the system (EDK2's
+//! EmulatorPkg does, OVMF does not). Then the cores are called with a blocking call: *they* make
+//! the reply, while the boot processor waits in the firmware and shows the reply from a timer's
+//! interrupt.
 //!
-//! The order in which cores arrive differs from call to call: what a core does goes by its number.
+//! The order in which cores arrive differs from call to call, so a core's work depends on its
+//! number.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{
@@ -41,35 +43,35 @@ use uefi::{
 
 use super::{clock, global::Global, shell::open, timer::Timer};
 
-/// Milliseconds that cores may take to come, and to go. A machine with fewer real cores than it
-/// shows takes its time.
+/// Milliseconds that cores may take to arrive, and to leave. A virtual machine with more cores than
+/// its host has is slow.
 const PATIENCE: u64 = 20_000;
-/// Between two looks of the boot processor at what the others make, where it only shows it.
+/// Interval at which the boot processor looks at the others' output while it waits.
 const TICK: Duration = Duration::from_millis(30);
 
-/// Orders for the cores that come.
+/// Work of the cores that were called.
 mod duty {
-    /// Switch their vectors on and tell what they have.
+    /// Enable vectors and report features.
     pub const TELL: u8 = 0;
-    /// Work beside the boot processor.
+    /// Work together with the boot processor.
     pub const SERVE: u8 = 1;
-    /// The first leads, the others work beside it.
+    /// The first one leads, the others work with it.
     pub const LEAD: u8 = 2;
 }
 
-/// Ends the application with a message.
+/// Function that ends the application with a message.
 pub type Fail = fn(fmt::Arguments<'_>) -> !;
 
 /// A core other than the boot processor.
 struct Slot {
-    /// The firmware's number of it.
+    /// Number assigned by the firmware.
     number: usize,
-    /// Its vector units, as of its last visit.
+    /// Features, as of its last call.
     features: TryLock<Features>,
     came: AtomicBool,
 }
 
-/// The firmware's MP Services.
+/// MP Services of the firmware.
 struct Services(NonNull<MpServices>);
 
 // Safety: the firmware keeps the protocol as long as it runs. The specification has WhoAmI be
@@ -77,53 +79,53 @@ struct Services(NonNull<MpServices>);
 unsafe impl Sync for Services {}
 
 impl Services {
-    /// The number of the core that this runs on, whichever it is.
+    /// Number of the core that this runs on, whichever it is.
     fn who_am_i(&self) -> Option<usize> {
-        // Safety: the protocol is there, and this function of it may be called here.
+        // Safety: the protocol exists, and this function of it may be called here.
         unsafe { self.0.as_ref() }.who_am_i().ok()
     }
 
-    /// Has all enabled cores call [`arrive`]; with an event, returns at once.
+    /// Makes all enabled cores call [`arrive`]; with an event, returns at once.
     fn call_all(&self, event: Option<Event>) -> Result<(), Status> {
         if is_elsewhere() {
             return Err(Status::NOT_STARTED);
         }
-        // Safety: the protocol is there, and this is the boot processor.
+        // Safety: the protocol exists, and this is the boot processor.
         let services = unsafe { self.0.as_ref() };
         let called = services.startup_all_aps(false, arrive, ptr::null_mut(), event, None);
         called.map_err(|error| error.status())
     }
 }
 
-/// The boot processor and the cores that work with it. What other cores touch of it is atomic, or
+/// The boot processor and the cores that work with it. What other cores access is atomic, or
 /// locked, or only read.
 pub struct ApPool {
     services: Option<Services>,
     slots: Vec<Slot>,
-    /// One for each slot.
+    /// Stacks, one for each slot.
     stacks: Stacks,
     mode: DispatchMode,
     choice: CoreChoice,
     wanted: Option<usize>,
     hook: Option<Hook>,
     fail: Fail,
-    /// Vector units that each core of the pool has.
+    /// Features that all cores of the pool have.
     features: Features,
     queue: WorkQueue,
     duty: AtomicU8,
-    /// Slots below this number are called, the others may stay where they are.
+    /// Number of slots that are called; the others may stay in the firmware.
     invited: AtomicUsize,
-    /// Signalled when all have gone back to the firmware; there while they are called.
+    /// Signalled when all have returned to the firmware; present while they are called.
     event: Global<Option<Event>>,
-    /// Parts of the last job.
+    /// Number of parts of the last job.
     parts: AtomicUsize,
     jobs: AtomicU32,
 }
 
-/// The pool that is at work, for whoever has only an address: cores that come, and panics.
+/// Active pool, for code that gets no reference to it: cores that arrive, and panics.
 static POOL: AtomicPtr<ApPool> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes a pool the one that is at work.
+/// Makes a pool the active one.
 fn enlist(pool: Box<ApPool>) -> &'static ApPool {
     pool.stacks.announce();
     let pool = Box::into_raw(pool);
@@ -133,23 +135,23 @@ fn enlist(pool: Box<ApPool>) -> &'static ApPool {
     unsafe { &*pool }
 }
 
-/// Takes the pool back, its stacks above all. `None` if there is none, or where cores have not come
-/// back from it.
+/// Takes the pool back with its stacks. `None` if there is none, or if cores have not returned from
+/// it.
 ///
 /// # Safety
-/// Nobody has a reference to the pool any more.
+/// There are no references to the pool any more.
 unsafe fn recall() -> Option<Box<ApPool>> {
     let pool = POOL.swap(ptr::null_mut(), Acquire);
     // Safety: null, or from `enlist`.
     let called = unsafe { pool.as_ref() }?.is_called();
-    // Safety: from `enlist`'s box; by contract nobody refers to it, and no core is in it.
+    // Safety: from `enlist`'s box; by contract there are no references to it, and no core is in it.
     (!called).then(|| unsafe { Box::from_raw(pool) })
 }
 
-/// Gives the memory of the pool back, once nobody is there who could use it.
+/// Frees the pool, if no core can still use it.
 ///
 /// # Safety
-/// Nobody has a reference to the pool any more.
+/// There are no references to the pool any more.
 pub unsafe fn discharge() {
     // Safety: as the caller says.
     drop(unsafe { recall() });
@@ -160,13 +162,13 @@ fn current() -> Option<&'static ApPool> {
     unsafe { POOL.load(Acquire).as_ref() }
 }
 
-/// The beginning of a text.
+/// A text that is cut to a fixed size.
 struct Cut {
     bytes: [u8; 400],
     len: usize,
 }
 
-/// The message of the first panic on another core.
+/// Message of the first panic on another core.
 static MESSAGE: TryLock<Cut> = TryLock::new(Cut {
     bytes: [0; 400],
     len: 0,
@@ -181,7 +183,7 @@ impl Write for Cut {
     }
 }
 
-/// Leaves a message, if it is the first.
+/// Stores a message, if it is the first.
 fn leave_message(words: fmt::Arguments<'_>) {
     MESSAGE.with(|message| {
         if message.len == 0 {
@@ -190,8 +192,8 @@ fn leave_message(words: fmt::Arguments<'_>) {
     });
 }
 
-/// The end of a panic on another core: everybody goes back to the firmware, and the boot processor
-/// will show `words`. Returns on the boot processor only.
+/// Ends a panic on another core: all cores return to the firmware, and the boot processor will show
+/// `words`. Returns on the boot processor only.
 pub fn give_in(words: fmt::Arguments<'_>) {
     if let Some(pool) = current()
         && let Some(index) = pool.stacks.own()
@@ -204,8 +206,8 @@ pub fn give_in(words: fmt::Arguments<'_>) {
     }
 }
 
-/// Ends the waiting at a broken queue: another core goes back to the firmware, and the boot
-/// processor shows the message.
+/// Ends waiting at a broken queue: another core returns to the firmware, and the boot processor
+/// shows the message.
 extern "C" fn give_up() -> ! {
     let fail = current().map(|pool| {
         // Safety: as in `give_in`.
@@ -234,7 +236,7 @@ extern "C" fn give_up() -> ! {
     fail("it did not say why")
 }
 
-/// Sends all cores back to the firmware, whatever they are at: the application ends here and now.
+/// Sends all cores back to the firmware, whatever they are doing: the application ends now.
 pub fn stop() {
     let Some(pool) = current() else { return };
     pool.queue.break_up();
@@ -247,14 +249,14 @@ pub fn stop() {
 }
 
 impl ApPool {
-    /// Finds out which cores there are and what they have. `wanted` workers at most, the machine's
-    /// physical cores without it.
+    /// Detects the cores and their features. The pool has at most `wanted` workers, or by default
+    /// one per physical core.
     pub fn gather(wanted: Option<usize>, hook: Option<Hook>, fail: Fail) -> &'static ApPool {
         arch::switch_on_vectors();
         let handle = boot::get_handle_for_protocol::<MpServices>().ok();
         let services = handle.and_then(open::<MpServices>);
         let Some(services) = services.as_ref().and_then(|services| services.get()) else {
-            let why = "the firmware does not tell of others";
+            let why = "the firmware reports no others";
             return ApPool::alone(choose(&[], wanted), wanted, why.into(), fail);
         };
         if hook == Some(Hook::Disabled) {
@@ -266,7 +268,7 @@ impl ApPool {
         processors.truncate(MOST / 2);
         let mut blocking = matches!(hook, Some(Hook::Blocking | Hook::BlockingPanic));
         loop {
-            // The boot processor does not count where it only shows.
+            // The boot processor does not count if it only shows the text.
             let choice = choose(&processors, wanted.map(|n| n + usize::from(blocking)));
             if wanted == Some(1) || choice.others.is_empty() {
                 let why = match (wanted, choice.all) {
@@ -284,7 +286,7 @@ impl ApPool {
             let services = Some(Services(NonNull::from(services)));
             let pool = ApPool::new(services, mode, choice, wanted, hook, fail);
             let asked = enlist(pool).ask();
-            // Safety: nobody has the reference that `enlist` gave any more.
+            // Safety: the reference that `enlist` returned is no longer used anywhere.
             let pool = unsafe { recall() };
             let status = match (asked, pool) {
                 (Ok(()), Some(mut pool)) => {
@@ -295,7 +297,7 @@ impl ApPool {
                         }
                         return enlist(pool);
                     }
-                    // A core that firmware counts, but that does not come, is left out.
+                    // A core that firmware counts, but that does not arrive, is left out.
                     for processor in &mut processors {
                         processor.usable &= !missing.contains(&processor.number);
                     }
@@ -311,7 +313,7 @@ impl ApPool {
             let why = match status {
                 Status::NOT_STARTED => "no other is enabled".into(),
                 Status::NOT_READY => "the others are busy".into(),
-                Status::TIMEOUT => "the others do not come back".into(),
+                Status::TIMEOUT => "the others do not return".into(),
                 other => format!("the firmware refuses the others: {other:?}"),
             };
             return ApPool::alone(choose(&processors, wanted), wanted, why, fail);
@@ -360,27 +362,28 @@ impl ApPool {
         enlist(ApPool::new(None, mode, choice, wanted, None, fail))
     }
 
-    /// Vector units that each core of the pool has.
+    /// Features that all cores of the pool have.
     pub fn features(&self) -> Features {
         self.features
     }
 
-    /// The way in which the others are reached.
+    /// Way in which the others are called.
     pub fn mode(&self) -> &DispatchMode {
         &self.mode
     }
 
-    /// The banner's words.
+    /// Description for the banner.
     pub fn words(&self) -> String {
         words(&self.mode, &self.choice, self.count(), self.wanted)
     }
 
-    /// Does not return if a core has panicked. For whoever waits for something else than the pool.
+    /// Does not return if a core has panicked. To be called while waiting for anything but the
+    /// pool.
     pub fn check(&self) {
         self.queue.check();
     }
 
-    /// Has everybody come once and tell what they have.
+    /// Calls every core once to report its features.
     fn ask(&self) -> Result<(), Status> {
         if self.mode == DispatchMode::Elsewhere {
             return self.call(duty::TELL, self.slots.len(), None);
@@ -393,7 +396,7 @@ impl ApPool {
         }
     }
 
-    /// The numbers of those that did not come when they were called last.
+    /// Numbers of the cores that did not arrive at the last call.
     fn missing(&self) -> Vec<usize> {
         let missing = |slot: &&Slot| !slot.came.load(Acquire);
         let missing = self.slots.iter().filter(missing);
@@ -401,7 +404,7 @@ impl ApPool {
     }
 
     /// Calls the first `invited` cores. With an event, returns at once; without, when all have
-    /// gone.
+    /// returned.
     fn call(&self, duty: u8, invited: usize, event: Option<&Event>) -> Result<(), Status> {
         let services = self.services.as_ref().ok_or(Status::NOT_STARTED)?;
         self.duty.store(duty, Relaxed);
@@ -414,7 +417,7 @@ impl ApPool {
             // Safety: closed by its owner when it has been signalled, not through this copy.
             let event = event.map(|event| unsafe { event.unsafe_clone() });
             match services.call_all(event) {
-                // Somebody else's call may be under way.
+                // Another call may be in progress.
                 Err(Status::NOT_READY) if clock::milliseconds() - start < 2_000 => {
                     boot::stall(Duration::from_millis(10));
                 }
@@ -440,13 +443,13 @@ impl ApPool {
         called
     }
 
-    /// True while cores are called, and not seen off.
+    /// Returns true from the call of the cores until they have been seen off.
     fn is_called(&self) -> bool {
         self.event.with(|event| event.is_some()) != Some(false)
     }
 
-    /// Waits until all cores are back at the firmware, which they must be on their way to. Not all:
-    /// they did not in time.
+    /// Waits until all cores, which must be leaving, have returned to the firmware. Returns false
+    /// if they take too long.
     fn see_off(&self) -> bool {
         let Some(event) = self.event.with(Option::take).flatten() else {
             return true;
@@ -466,7 +469,7 @@ impl ApPool {
         }
     }
 
-    /// Sees to it that `count` workers are here, the boot processor among them.
+    /// Ensures that `count` workers are here, including the boot processor.
     fn hold(&self, leader: &mut Leader<'_>, count: usize) {
         let here = if self.is_called() {
             self.queue.staying().max(1)
@@ -484,7 +487,7 @@ impl ApPool {
         leader.open(count);
         if let Err(status) = self.call_and_return(duty::SERVE, count - 1) {
             (self.fail)(format_args!(
-                "error: the firmware does not start the other cores any more ({status:?}); set threads = 1"
+                "error: the firmware no longer starts the other cores ({status:?}); set threads = 1"
             ));
         }
         let start = clock::milliseconds();
@@ -501,14 +504,14 @@ impl ApPool {
         }
     }
 
-    /// Gives the cores back to the firmware until the next pass needs them.
+    /// Returns the cores to the firmware until the next pass needs them.
     pub fn rest(&self) {
         self.queue.dismiss(0);
         let gone = self.see_off();
         self.look_at_stacks();
         if !gone {
             (self.fail)(format_args!(
-                "error: the firmware does not get its cores back; switch the machine off, and set threads = 1"
+                "error: the firmware did not get its cores back; switch the machine off, and set threads = 1"
             ));
         }
     }
@@ -522,11 +525,12 @@ impl ApPool {
         }
     }
 
-    /// Calls `work` on another core, with `threads` workers there, where the boot processor cannot
-    /// work itself, and meanwhile `tick` on this one, from an interrupt, every [`TICK`].
+    /// Calls `work` on another core with `threads` workers, for firmware where the boot processor
+    /// cannot work itself. Meanwhile an interrupt calls `tick` on the boot processor, every
+    /// [`TICK`].
     ///
     /// # Errors
-    /// If nobody came to do it; nothing has been done then.
+    /// If no core came to do the work, which was then not begun.
     pub fn elsewhere(
         &self,
         threads: usize,
@@ -545,7 +549,7 @@ impl ApPool {
                 tick,
             };
             let context = NonNull::from(&mut watch).cast();
-            // Safety: `watch` is there until the timer is dropped, and only `on_tick` touches it.
+            // Safety: `watch` lives until the timer is dropped, and only `on_tick` accesses it.
             let timer = unsafe { Timer::every(TICK, on_tick, Some(context)) };
             // Without a timer all is shown at the end.
             called = self.call(duty::LEAD, threads, None);
@@ -581,7 +585,7 @@ unsafe impl Workers for ApPool {
 
     fn at_hand(&self) -> usize {
         match self.mode {
-            // Who has gone home comes back with the next reply only.
+            // Cores that have left return only with the next reply.
             DispatchMode::Elsewhere => self.queue.staying().max(1),
             _ => self.count(),
         }
@@ -638,7 +642,7 @@ impl Slot {
     }
 }
 
-/// The processors that the firmware tells of.
+/// Processors reported by the firmware.
 fn list(services: &MpServices) -> Vec<Processor> {
     let count = services.get_number_of_processors();
     let count = count.map_or(0, |count| count.total);
@@ -658,7 +662,7 @@ fn list(services: &MpServices) -> Vec<Processor> {
     (0..count).filter_map(processor).collect()
 }
 
-/// The visit of one core.
+/// Call of one core.
 struct Visit {
     pool: &'static ApPool,
     index: usize,
@@ -678,7 +682,7 @@ extern "efiapi" fn arrive(_: *mut c_void) {
     arch::rest_vectors(pool.slots[index].features());
 }
 
-/// Does what a core comes for, on its own stack.
+/// Does a core's work, on a stack of its own.
 extern "efiapi" fn attend(visit: &Visit) {
     let &Visit { pool, index } = visit;
     let slot = &pool.slots[index];
@@ -686,7 +690,7 @@ extern "efiapi" fn attend(visit: &Visit) {
     let features = Features::of_this_core();
     slot.features.with(|told| *told = features);
     slot.came.store(true, Release);
-    // Each time anew: the firmware may have reset the core.
+    // Checked each time, because the firmware may have reset the core.
     let able = features.intersect(pool.features) == pool.features;
     match pool.duty.load(Relaxed) {
         duty::SERVE if able => pool.queue.serve(index + 1),
@@ -701,7 +705,7 @@ extern "efiapi" fn attend(visit: &Visit) {
     }
 }
 
-/// The boot processor while it waits in the firmware.
+/// State of the boot processor while it waits in the firmware.
 struct Watch<'a> {
     pool: &'a ApPool,
     threads: usize,
@@ -709,18 +713,19 @@ struct Watch<'a> {
     tick: &'a mut dyn FnMut(),
 }
 
-/// Calls [`Watch::tick`], and sees to it that nobody waits for a core that does not come.
+/// Calls [`Watch::tick`], and ensures that nothing waits for a core that does not arrive.
 unsafe extern "efiapi" fn on_tick(_event: Event, context: Option<NonNull<c_void>>) {
     let Some(mut context) = context.map(NonNull::cast::<Watch<'_>>) else {
         return;
     };
-    // Safety: `elsewhere` gives its own, which nobody else touches until the timer is stopped.
+    // Safety: `elsewhere` passes its own, which nothing else accesses until the timer is stopped.
     let watch = unsafe { context.as_mut() };
     let queue = &watch.pool.queue;
     let leads = watch.pool.slots[0].came.load(Acquire);
     let all = leads && queue.arrived() + 1 >= queue.staying().min(watch.threads);
     if !all && clock::milliseconds() - watch.since > PATIENCE {
-        // A leader that comes now finds no work. One that has it waits for those that do not come.
+        // A leader that arrives now finds no work. One that has taken it waits for those that do
+        // not arrive.
         if !queue.withdraw() && leads {
             leave_message(format_args!(
                 "cores that did not come when they were called"

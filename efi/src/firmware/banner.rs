@@ -1,4 +1,4 @@
-//! The first lines: what this is and what it runs on.
+//! Banner: the program, the firmware, and the machine.
 
 use alloc::{format, string::String};
 
@@ -14,7 +14,7 @@ use super::{
     terminal::{say, say_pair, title},
 };
 
-/// Says what is known before anything has been read.
+/// Shows what is known before any file is read.
 pub fn show() {
     title(&format!("{NAME}: a language model with nothing underneath"));
     say_pair("firmware", &firmware());
@@ -27,7 +27,7 @@ pub fn show() {
     say("");
 }
 
-/// The firmware's maker and versions.
+/// Vendor and versions of the firmware.
 pub fn firmware() -> String {
     let (revision, uefi) = (system::firmware_revision(), system::uefi_revision());
     format!(
@@ -38,7 +38,7 @@ pub fn firmware() -> String {
     )
 }
 
-/// Says what will compute.
+/// Shows the cores and the kernels.
 pub fn show_crew(pool: &ApPool, kernels: &Kernels) {
     say_pair("cores", &pool.words());
     let clock = gigahertz(clock::nanoseconds);

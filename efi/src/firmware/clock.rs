@@ -1,6 +1,6 @@
-//! Time, from the processor's counter: firmware has no clock finer than a second that can be
-//! trusted. How fast that counter runs is guessed at the start, and measured against the ACPI timer
-//! over everything that has happened since ([`settle`]).
+//! Clock based on the processor's counter, since firmware has no reliable clock finer than a
+//! second. The counter's rate is estimated at the start, and later measured against the ACPI timer
+//! over the whole time since then ([`settle`]).
 
 use core::{
     slice,
@@ -20,18 +20,19 @@ use uefi::{
 
 use super::global::Global;
 
-/// The counter at [`EARLIER`].
+/// Counter at the time [`EARLIER`].
 static START: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds of the run until then.
+/// Nanoseconds from the start until then.
 static EARLIER: AtomicU64 = AtomicU64::new(0);
-/// Ticks a millisecond; 0 until measured.
+/// Ticks per millisecond; 0 until measured.
 static RATE: AtomicU64 = AtomicU64::new(0);
-/// The timer that the counter is measured against, with a look at both at the start.
+/// Timer against which the counter is measured, and both values at the start.
 static BESIDE: Global<Option<(PmTimer, Look)>> = Global::new(None);
 
-/// Ticks a millisecond: what the architecture tells, else against the firmware's delay, where there
-/// is no better timer. The shortest of three counts: a delay that is interrupted (by firmware's own
-/// interrupts, by a virtual machine's host) is too long, never too short.
+/// Ticks per millisecond: as defined by the architecture, or else measured against the firmware's
+/// delay, for want of a better timer. The shortest of three measurements counts: a delay that is
+/// interrupted (by firmware's own interrupts or a virtual machine's host) is too long, never too
+/// short.
 fn measure() -> u64 {
     const DELAY: u64 = 10;
     arch::ticks_per_millisecond().unwrap_or_else(|| {
@@ -44,7 +45,7 @@ fn measure() -> u64 {
     })
 }
 
-/// Both counters at one moment.
+/// Values of both counters at one moment.
 #[derive(Clone, Copy)]
 struct Look {
     timer: u32,
@@ -52,14 +53,14 @@ struct Look {
 }
 
 impl Look {
-    /// Ticks a millisecond from this look to a later one.
+    /// Ticks per millisecond between this moment and a later one.
     fn rate_to(self, later: Look, timer: PmTimer, about: Option<u64>) -> Option<u64> {
         let ticks = later.ticks.wrapping_sub(self.ticks);
         timer.rate(self.timer, later.timer, ticks, about)
     }
 
-    /// The closest of a few looks: the firmware's interrupts, or a virtual machine's host, may come
-    /// in between.
+    /// Reads both counters a few times and keeps the closest pair: the firmware's interrupts or a
+    /// virtual machine's host may come in between.
     fn at(timer: PmTimer) -> Look {
         let looks = core::array::from_fn::<(u64, Look), 5, _>(|_| {
             let before = ticks();
@@ -81,9 +82,9 @@ impl Look {
     }
 }
 
-/// The machine's ACPI timer, if its tables tell of one.
+/// ACPI timer of the machine, if its tables describe one.
 fn timer() -> Option<PmTimer> {
-    // Nothing has to be measured where the architecture tells.
+    // Nothing has to be measured if the architecture defines the rate.
     if arch::ticks_per_millisecond().is_some() {
         return None;
     }
@@ -96,7 +97,7 @@ fn timer() -> Option<PmTimer> {
     })?;
     let mut pointer = [0; 36];
     // Safety: the firmware's own pointer to its tables. Version 1 has 20 bytes of them, of which
-    // `root` then reads no more; the others lie in the same page or the next of the firmware's
+    // `root` then reads no more; the others are in the same page or the next of the firmware's
     // tables.
     unsafe { address.cast::<[u8; 20]>().read_unaligned() }
         .iter()
@@ -106,8 +107,8 @@ fn timer() -> Option<PmTimer> {
         // Safety: from version 2 on it has 36 bytes.
         pointer = unsafe { address.cast::<[u8; 36]>().read_unaligned() };
     }
-    // Safety: addresses out of the firmware's own tables; each begins with its length, which is not
-    // believed where it is absurd.
+    // Safety: addresses from the firmware's own tables; each begins with its length, which is
+    // ignored if it is absurd.
     let table = |at: u64| unsafe {
         let start = core::ptr::with_exposed_provenance::<u8>(usize::try_from(at).ok()?);
         let len = acpi::length(&start.cast::<[u8; 8]>().read_unaligned());
@@ -122,7 +123,7 @@ fn timer() -> Option<PmTimer> {
 /// Starts the clock.
 pub fn start() {
     const SHORT: Duration = Duration::from_millis(2);
-    // A timer that stands is none.
+    // A timer that does not run is useless.
     let beside = timer().and_then(|timer| {
         let first = Look::at(timer);
         boot::stall(SHORT);
@@ -131,25 +132,25 @@ pub fn start() {
             .map(|rate| (timer, first, rate))
     });
     let rate = beside.map_or_else(measure, |beside| beside.2);
-    // A delay that does not delay, or a counter that stands: a guess (1 GHz) keeps the application
-    // going.
+    // If the delay does not wait, or the counter does not run, a guess (1 GHz) keeps the
+    // application going.
     let plausible = (1_000..=100_000_000).contains(&rate);
     RATE.store(if plausible { rate } else { 1_000_000 }, Relaxed);
     START.store(ticks(), Relaxed);
     BESIDE.with(|place| *place = beside.map(|(timer, first, _)| (timer, first)));
 }
 
-/// Measures how fast the counter runs, over all of the time since the start: to be called after
-/// something that took a while. The time that has passed stays what it was said to be. Gives the
-/// new rate, in ticks a millisecond, and the old one.
+/// Measures the counter's rate over the whole time since the start; to be called after something
+/// that took a while. The time that has passed is not changed. Returns the new rate, in ticks per
+/// millisecond, and the old one.
 pub fn settle() -> Option<(u64, u64)> {
     let about = RATE.load(Relaxed);
     let (timer, first) = BESIDE.with(|beside| *beside).flatten()?;
     let now = Look::at(timer);
     let rate = first.rate_to(now, timer, Some(about))?;
-    // Safety: the same priority comes back at the block's end. Nobody reads the clock in between:
-    // not the timers, for they have to wait, and not the other cores, which are at home while
-    // something is loaded.
+    // Safety: the previous priority is restored at the block's end. Nothing reads the clock in
+    // between: neither the timers, which are held back, nor the other cores, which are in the
+    // firmware while something is loaded.
     let guard = unsafe { boot::raise_tpl(Tpl::NOTIFY) };
     let ticks = ticks();
     EARLIER.store(at(ticks), Relaxed);
@@ -160,13 +161,13 @@ pub fn settle() -> Option<(u64, u64)> {
 }
 
 fn at(ticks: u64) -> u64 {
-    // A core whose counter is a little behind may have it before the start.
+    // A core whose counter is slightly behind may read a value before the start.
     let ticks = ticks.saturating_sub(START.load(Relaxed));
     let since = u128::from(ticks) * 1_000_000 / u128::from(RATE.load(Relaxed).max(1));
     EARLIER.load(Relaxed) + since as u64
 }
 
-/// Nanoseconds since [`start`], on any core: firmware has their counters run as one.
+/// Nanoseconds since [`start`], on any core: firmware synchronises their counters.
 pub fn nanoseconds() -> u64 {
     at(ticks())
 }

@@ -1,10 +1,10 @@
-//! The firmware's text console: the screen.
+//! Text console of the firmware on the screen.
 //!
 //! # Quirks
-//! - Its cursor is asked for by the console's description, which EDK2's splitter keeps right for
+//! - The cursor's position is read from the console's mode, which EDK2's splitter keeps correct for
 //!   all screens together.
-//! - A line feed in the last row moves everything up; no row's last column is written, since
-//!   consoles disagree about the cursor behind it.
+//! - A line feed in the last row scrolls; the last column of a row is never written, since consoles
+//!   disagree about the cursor behind it.
 
 use core::{
     ptr::NonNull,
@@ -20,32 +20,31 @@ use uefi::{
 };
 use uefi_raw::protocol::console::SimpleTextOutputProtocol;
 
-/// Columns and rows where the firmware does not say; every console has them.
+/// Size if the firmware does not report it: columns and rows that every console has.
 const LEAST: (usize, usize) = (80, 25);
 
-/// The screen's colours when we came; negative: not known.
+/// Colours of the screen when the application started; negative if unknown.
 static FOUND_COLOURS: AtomicI32 = AtomicI32::new(-1);
 
-/// The screen, if the firmware has one.
+/// Console output, if the firmware has one.
 fn output() -> Option<NonNull<SimpleTextOutputProtocol>> {
     // Safety: the firmware's own table, valid until ExitBootServices, which is never called.
     let table = unsafe { table::system_table_raw()?.as_ref() };
     NonNull::new(table.stdout)
 }
 
-/// The screen through uefi's wrapper.
+/// Calls `f` with the console output as wrapped by `uefi`.
 fn with_output<R>(f: impl FnOnce(&mut Output) -> R) -> Option<R> {
     let output = output()?.cast::<Output>();
     // Safety: `Output` is the protocol itself (transparent). This is the only reference: no `f`
-    // below comes back here.
+    // below calls this function again.
     Some(f(unsafe { &mut *output.as_ptr() }))
 }
 
-/// Takes the screen over; `clear` empties it.
+/// Takes over the screen; `clear` empties it.
 pub fn open(clear: bool) {
     if let Some(output) = output() {
-        // Safety: the firmware's console and, where it is not null, its description; both are only
-        // read.
+        // Safety: the firmware's console and, if it is not null, its mode; both are only read.
         let mode = unsafe { (*output.as_ptr()).mode.as_ref() };
         FOUND_COLOURS.store(mode.map_or(-1, |mode| mode.attribute), Relaxed);
     }
@@ -58,14 +57,14 @@ pub fn open(clear: bool) {
     });
 }
 
-/// Gives the screen back in the colours that it had.
+/// Restores the colours that the screen had.
 pub fn close() {
     let (found, Some(output)) = (FOUND_COLOURS.load(Relaxed), output()) else {
         return;
     };
     if let Ok(found) = usize::try_from(found) {
         let output = output.as_ptr();
-        // Safety: the firmware's console; the attribute is one that it told us.
+        // Safety: the firmware's console; the attribute is one that it has reported.
         let _ = unsafe { ((*output).set_attribute)(output, found) };
     }
 }
@@ -75,8 +74,8 @@ fn size() -> (usize, usize) {
     let ask = || {
         let output = output()?.as_ptr();
         let (mut columns, mut rows) = (0, 0);
-        // Safety: the firmware's console and, where it is not null, its description; the call only
-        // writes the two numbers.
+        // Safety: the firmware's console and, if it is not null, its mode; the call only writes the
+        // two numbers.
         let status = unsafe {
             let mode = usize::try_from((*output).mode.as_ref()?.mode).ok()?;
             ((*output).query_mode)(output, mode, &mut columns, &mut rows)
@@ -90,13 +89,13 @@ fn size() -> (usize, usize) {
     )
 }
 
-/// Columns of a line.
+/// Width of a line in columns.
 pub fn columns() -> usize {
     size().0
 }
 
-/// Shows text. What the font or UCS-2 has not is replaced; a screen that fails is not worth
-/// stopping for.
+/// Shows text. Characters missing in the font or in UCS-2 are replaced; errors of the screen are
+/// ignored.
 pub fn write(text: &str) {
     with_output(|output| {
         ucs2::ucs2(text, &mut |piece| {
@@ -107,14 +106,14 @@ pub fn write(text: &str) {
     });
 }
 
-/// Sets the colour of what follows.
+/// Sets the colour of the following text.
 pub fn set_colour(colour: Color, background: Color) {
     with_output(|output| {
         let _ = output.set_color(colour, background);
     });
 }
 
-/// The colour of a text of this style.
+/// Colour of a text of this style.
 fn colour(style: Style) -> Color {
     match style {
         Style::Info => Color::LightGray,
@@ -127,8 +126,8 @@ fn colour(style: Style) -> Color {
     }
 }
 
-/// The firmware's text console as a console of places. Showing a long text takes a while, in which
-/// others have something to do.
+/// Text console of the firmware, as a console of cells. Showing a long text takes a while, during
+/// which other work must go on.
 #[derive(Debug)]
 pub struct Text {
     style: Style,
@@ -176,8 +175,7 @@ impl CellScreen for Text {
 impl CellTerminal for Text {
     fn place(&self) -> (usize, usize) {
         let ask = || {
-            // Safety: the firmware's console and, where it is not null, its description; both are
-            // only read.
+            // Safety: the firmware's console and, if it is not null, its mode; both are only read.
             let mode = unsafe { (*output()?.as_ptr()).mode.as_ref()? };
             let number = |place: i32| usize::try_from(place).unwrap_or(0);
             Some((number(mode.cursor_column), number(mode.cursor_row)))

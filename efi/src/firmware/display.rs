@@ -1,5 +1,5 @@
-//! The display of a conversation: the terminal as the conversation knows it, and the choice between
-//! a screen of our own and the firmware's console.
+//! Display of a session: serial line and screen together, and the choice between the full screen
+//! and the firmware's console.
 
 use alloc::{
     boxed::Box,
@@ -22,13 +22,13 @@ use super::{
     terminal::{self, FirmwareTerminal, Picture},
 };
 
-/// Milliseconds between two pictures: more of them nobody sees.
+/// Milliseconds between two frames; a higher rate is not visible.
 const PERIOD: u64 = 25;
 
-/// Makes screen and serial line ready for a conversation.
+/// Prepares screen and serial line for a session.
 ///
 /// # Errors
-/// A sentence, where a screen is wanted and there is none.
+/// A sentence, if the full screen is requested and there is none.
 pub fn begin(options: &Overrides) -> Result<(), String> {
     terminal::interactive(true);
     let wanted = match options.choice(Param::Display).unwrap_or_default() {
@@ -68,11 +68,11 @@ pub fn begin(options: &Overrides) -> Result<(), String> {
     }
 }
 
-/// The full screen, on the firmware's frame buffer.
+/// Full screen on the firmware's frame buffer.
 struct Shown {
     screen: Screen,
     frame: Frame,
-    /// When it was drawn last.
+    /// Time of the last frame.
     drawn: u64,
 }
 
@@ -91,8 +91,7 @@ impl Picture for Shown {
                 width: area.width,
                 height: area.height,
             };
-            // A frame buffer that takes nothing more is not worth stopping for: the serial line has
-            // it all.
+            // A failing frame buffer is ignored: the serial line has everything.
             frame.put(rect, pixels, stride);
         });
     }

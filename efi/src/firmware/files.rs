@@ -1,19 +1,19 @@
-//! Files on the machine's volumes: found by name whatever its case, read in pieces that real
-//! firmware can cope with.
+//! Files on the machine's volumes: found by name ignoring case, read in pieces that real firmware
+//! can handle.
 //!
 //! # Quirks
-//! - Some firmware fails on reads of more than 1 MiB, some on buffers above 4 GiB: a read that
-//!   fails is tried again in pieces of 64 KiB through a buffer below.
+//! - Some firmware fails on reads of more than 1 MiB, some on buffers above 4 GiB: a failed read is
+//!   repeated in pieces of 64 KiB through a buffer below 4 GiB.
 //! - EDK2's AHCI driver (OVMF 2022.11, tried with QEMU's blkdebug on q35) reports success for
-//!   sectors that the drive failed to read, and leaves the buffer as it was. So sectors are marked
-//!   before they are read, and one that still has its mark was not read. What EDK2's FAT driver
-//!   takes through its cache, up to 64 KiB at both ends of a read, hides the marks: reads overlap
-//!   by as much, and only their middles are used. A second attempt in small pieces would get what
-//!   the cache has made of the failure.
-//! - Fast boot leaves drives without their drivers. File systems on disks that are up already are
-//!   started always: under OVMF that takes 5 ms. What is switched off altogether is started only
-//!   when something that was named is not found, or when we did not come from a disk: that takes
-//!   0.7 s under OVMF with a network card, and longer on real machines.
+//!   sectors that the drive failed to read, and leaves the buffer unchanged. Therefore sectors are
+//!   marked before they are read, and one that still has its mark was not read. EDK2's FAT driver
+//!   reads up to 64 KiB at both ends of a read through its cache, which hides the marks: reads
+//!   overlap by as much, and only their middle is used. A second attempt in small pieces would get
+//!   what the cache has made of the failure.
+//! - Fast boot leaves drives without drivers. File systems on disks that are already connected are
+//!   always started: under OVMF that takes 5 ms. Everything else is started only if a named file is
+//!   not found, or if the application was not started from a disk: that takes 0.7 s under OVMF with
+//!   a network card, and longer on real machines.
 
 use alloc::{
     format,
@@ -51,20 +51,20 @@ use super::{
     terminal,
 };
 
-/// Largest read that is asked of the firmware.
+/// Largest read requested from the firmware, in bytes.
 const PIECE: usize = 1 << 20;
-/// Largest read of the second attempt.
+/// Largest read of the second attempt, in bytes.
 const SMALL_PIECE: usize = 64 << 10;
-/// Bytes at both ends of a read that may come from a cache of the firmware's.
+/// Bytes at both ends of a read that may come from a cache of the firmware.
 const MARGIN: u64 = 64 << 10;
-/// The smallest unit that drives read, or a part of it.
+/// Smallest unit that drives read, or a part of it, in bytes.
 const SECTOR: usize = 512;
-/// Entries of a folder that are looked at: a damaged one may go round in circles.
+/// Largest number of entries of a folder: a damaged one may be circular.
 const MOST_ENTRIES: usize = 10_000;
 
 /// A volume with a file system.
 pub struct Volume {
-    /// What to call it.
+    /// Name for messages.
     pub name: String,
     /// True if the application was started from it.
     pub is_own: bool,
@@ -72,14 +72,14 @@ pub struct Volume {
     pub root: Directory,
 }
 
-/// The volume that the application was started from, if it was one, then all others.
+/// Volume that the application was started from, if any, followed by all others.
 pub struct Volumes {
     pub list: Vec<Volume>,
     all_connected: bool,
 }
 
 impl Volumes {
-    /// The volumes of all disks that are up.
+    /// Opens the volumes of all connected disks.
     pub fn new() -> Volumes {
         let mut volumes = Volumes {
             list: Vec::new(),
@@ -90,11 +90,12 @@ impl Volumes {
         volumes
     }
 
-    /// Tells whether the application was started from a disk, and not over the network or from the
-    /// firmware itself.
+    /// Returns true if the application was started from a disk, and not over the network or from
+    /// the firmware itself.
     ///
     /// # Quirks
-    /// iPXE makes a volume of what it has fetched, block device and all; its device path tells.
+    /// iPXE presents what it has fetched as a volume, including a block device; only its device
+    /// path shows the difference.
     pub fn started_from_disk(&self) -> bool {
         self.list.iter().any(|volume| {
             let path = open::<DevicePath>(volume.handle);
@@ -111,14 +112,13 @@ impl Volumes {
         })
     }
 
-    /// Starts the drivers of everything that is plugged in; says whether there may be new volumes
-    /// now.
+    /// Starts the drivers of all devices. Returns true if there may be new volumes.
     pub fn connect_everything(&mut self) -> bool {
         if self.all_connected {
             return false;
         }
         self.all_connected = true;
-        terminal::record("Starting the drivers of everything that is plugged in");
+        terminal::record("Starting the drivers of all devices");
         let start = clock::milliseconds();
         if let Ok(handles) = boot::locate_handle_buffer(SearchType::AllHandles) {
             for &handle in handles.iter() {
@@ -149,7 +149,7 @@ impl Volumes {
     }
 }
 
-/// Starts partition and file system drivers on the disks that firmware has brought up.
+/// Starts partition and file system drivers on the connected disks.
 fn connect_disks() {
     let start = clock::milliseconds();
     let handles = boot::find_handles::<BlockIO>().unwrap_or_default();
@@ -171,7 +171,7 @@ fn connect_disks() {
     ));
 }
 
-/// What a search for a name found.
+/// Result of a search for a name.
 pub enum Found {
     File(VolumeFile),
     Folder,
@@ -179,7 +179,7 @@ pub enum Found {
 }
 
 impl Volume {
-    /// Opens the volume of this handle; others than our own are called by `number` and label.
+    /// Opens the volume of this handle; volumes other than our own are named by `number` and label.
     pub fn open(handle: Handle, is_own: bool, number: usize) -> Option<Volume> {
         let mut root = open::<SimpleFileSystem>(handle)?
             .get_mut()?
@@ -200,10 +200,10 @@ impl Volume {
         })
     }
 
-    /// Looks for a file by its path, whatever its case.
+    /// Finds a file by its path, ignoring case.
     ///
     /// # Errors
-    /// A sentence, if something is there and cannot be opened.
+    /// A sentence, if something exists and cannot be opened.
     pub fn find(&mut self, path: &str) -> Result<Found, String> {
         let path = normalise(path);
         // By its name or its 8.3 alias, as the file system understands them …
@@ -215,7 +215,7 @@ impl Volume {
                     .map_err(|error| error.status())
             });
         let handle = match direct {
-            // … else by what the folders list, for drivers that mind the case.
+            // … or else by listing the folders, for drivers that are case-sensitive.
             Err(Status::NOT_FOUND) => match self.search(&path) {
                 Some(name) => self
                     .root
@@ -249,7 +249,7 @@ impl Volume {
         }
     }
 
-    /// The path as the folders spell it.
+    /// Finds the path as spelled in the folders.
     fn search(&mut self, path: &str) -> Option<CString16> {
         let mut found = String::new();
         for part in path.split('\\').filter(|part| !part.is_empty()) {
@@ -263,8 +263,8 @@ impl Volume {
         CString16::try_from(found.as_str()).ok()
     }
 
-    /// Names in a folder, with the sizes of files (`None`: a folder), and why there may be more
-    /// than these.
+    /// Lists the names in a folder with the sizes of files (`None` for folders), and the reason if
+    /// the list may be incomplete.
     pub fn list(&mut self, folder: &str) -> (Vec<(String, Option<u64>)>, Option<Status>) {
         let mut names = Vec::new();
         let Ok(path) = CString16::try_from(folder) else {
@@ -297,8 +297,8 @@ impl Volume {
         (names, None)
     }
 
-    /// The files that a model may be chosen from, and a sentence about each folder that could not
-    /// be read.
+    /// Lists the files that a model may be chosen from, with a sentence about each folder that
+    /// could not be read.
     pub fn entries(&mut self) -> (Vec<ListedFile>, Vec<String>) {
         let (mut entries, mut troubles) = (Vec::new(), Vec::new());
         for folder in FOLDERS {
@@ -317,7 +317,7 @@ impl Volume {
             troubles.extend(trouble.filter(|&status| status != Status::NO_MEDIA).map(
                 |status| {
                     format!(
-                        "the folder {path} on {} cannot be read ({status:?}); going on without it",
+                        "the folder {path} on {} cannot be read ({status:?}); continuing without it",
                         self.name
                     )
                 },
@@ -327,25 +327,24 @@ impl Volume {
     }
 }
 
-/// An open file, read in pieces of [`PIECE`] bytes from aligned places: drivers need no bounce
-/// buffers then.
+/// Open file, read in aligned pieces of [`PIECE`] bytes, for which drivers need no bounce buffers.
 pub struct VolumeFile {
     file: RegularFile,
     size: u64,
-    /// Where the firmware stands in it, if that is known.
+    /// Position of the firmware in the file, if known.
     position: Option<u64>,
-    /// The piece that was read last, where it begins in the file, and the part of the file that is
-    /// taken from it.
+    /// The piece that was read last, its offset in the file, and the part of the file that is taken
+    /// from it.
     window: Option<Buffer<u8>>,
     window_at: u64,
     used: Range<u64>,
 }
 
-/// A read that failed.
+/// Failed read.
 enum Trouble {
-    /// The firmware says so.
+    /// Reported by the firmware.
     Told(ReadError),
-    /// The firmware says otherwise.
+    /// Not reported by the firmware.
     Silent(ReadError),
 }
 
@@ -361,7 +360,7 @@ impl VolumeFile {
         }
     }
 
-    /// Reads the whole file, which is at most `most` bytes long.
+    /// Reads the whole file, if it is at most `most` bytes long.
     ///
     /// # Errors
     /// A sentence.
@@ -379,7 +378,7 @@ impl VolumeFile {
         Ok(bytes)
     }
 
-    /// Moves the window to the piece whose middle holds `offset`, which is inside of the file.
+    /// Moves the window to the piece whose middle contains `offset`, which is within the file.
     fn move_window(&mut self, offset: u64) -> Result<(), ReadError> {
         const STEP: u64 = PIECE as u64 - 2 * MARGIN;
         let start = offset - offset % STEP;
@@ -410,7 +409,7 @@ impl VolumeFile {
         Ok(())
     }
 
-    /// One read of the firmware, checked.
+    /// Reads once through the firmware, and checks the result.
     fn read_piece(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
         let told = |status: Status| {
             Trouble::Told(ReadError {
@@ -435,14 +434,14 @@ impl VolumeFile {
         if let Some(sector) = first_marked(buf) {
             return Err(Trouble::Silent(ReadError {
                 offset: offset + sector as u64,
-                reason: "the firmware says that it has read, but nothing came".into(),
+                reason: "the firmware reported success, but read nothing".into(),
             }));
         }
         self.position = Some(offset + len as u64);
         Ok(())
     }
 
-    /// The second attempt: small pieces through a buffer below 4 GiB.
+    /// Second attempt: small pieces through a buffer below 4 GiB.
     fn read_carefully(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
         let Some(mut below) = memory::LowBuffer::new(SMALL_PIECE) else {
             return self.read_piece(offset, buf);
@@ -458,14 +457,15 @@ impl VolumeFile {
     }
 }
 
-/// The mark of the sector at `index`: eight bytes that no file has there, but by a chance of 2^-64.
+/// Mark of the sector at `index`: eight bytes that a file has there only with a probability of
+/// 2^-64.
 fn mark_of(index: usize) -> [u8; 8] {
     (index as u64 + 1)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .to_le_bytes()
 }
 
-/// Marks each sector of a buffer, so that one that is not read can be told.
+/// Marks each sector of a buffer, so that sectors that were not read can be recognised.
 fn mark(buf: &mut [u8]) {
     for (index, sector) in buf.chunks_mut(SECTOR).enumerate() {
         if let Some(start) = sector.first_chunk_mut() {
@@ -474,7 +474,7 @@ fn mark(buf: &mut [u8]) {
     }
 }
 
-/// Where the first sector begins that still has its mark.
+/// Offset of the first sector that still has its mark.
 fn first_marked(buf: &[u8]) -> Option<usize> {
     let mut sectors = buf.chunks(SECTOR).enumerate();
     let (index, _) = sectors.find(|(index, sector)| sector.starts_with(&mark_of(*index)))?;

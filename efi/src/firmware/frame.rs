@@ -1,12 +1,12 @@
-//! The frame buffer, through the firmware's block transfers: written only, in the resolution that
-//! the firmware has chosen.
+//! Frame buffer, through the firmware's block transfers: written only, in the resolution that the
+//! firmware has chosen.
 //!
 //! # Quirks
-//! - Pixels are handed over by Blt, never written to the frame buffer's address: some modes have
+//! - Pixels are transferred by Blt, never written to the frame buffer's address: some modes have
 //!   none (BltOnly), and EDK2's splitter shows one transfer on every screen.
 //! - Reading back is slow on real machines (the frame buffer is not cached) and is never done.
-//! - The console's own handle comes first: what is on it is what people look at. A graphics card
-//!   whose output leads nowhere has the protocol too.
+//! - The console's own handle is tried first, because its screen is the one in use. A graphics card
+//!   without a connected screen also has the protocol.
 
 use uefi::{
     Handle, Status,
@@ -18,7 +18,7 @@ use uefi_raw::protocol::console::{GraphicsOutputBltOperation, GraphicsOutputProt
 
 use super::shell::open;
 
-/// A part of the screen, in pixels.
+/// Rectangle of the screen, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rect {
     pub x: usize,
@@ -27,7 +27,7 @@ pub struct Rect {
     pub height: usize,
 }
 
-/// The screen's pixels.
+/// Frame buffer of the screen.
 pub struct Frame {
     output: ScopedProtocol<GraphicsOutput>,
     width: usize,
@@ -35,7 +35,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The console's screen, else the first that has a mode; `None` on machines without one.
+    /// Opens the console's screen, or else the first one that has a mode; `None` on machines
+    /// without one.
     pub fn open() -> Option<Frame> {
         let console = || {
             // Safety: the firmware's own table, valid until ExitBootServices, which is never
@@ -46,8 +47,8 @@ impl Frame {
         console().into_iter().chain(others).find_map(|handle| {
             let mut output = open::<GraphicsOutput>(handle)?;
             let raw = raw(&mut output)?;
-            // Safety: the firmware's protocol, which is open, and what it points to, where that is
-            // not null; all of it is only read.
+            // Safety: the firmware's protocol, which is open, and what it points to, if that is not
+            // null; all of it is only read.
             let mode = unsafe { (*raw).mode.as_ref()?.info.as_ref()? };
             let width = mode.horizontal_resolution as usize;
             let height = mode.vertical_resolution as usize;
@@ -64,9 +65,9 @@ impl Frame {
         (self.width, self.height)
     }
 
-    /// Brings a part of the screen's picture onto the screen. `pixels` are the whole picture's
-    /// (0x00RRGGBB), row by row, `stride` of them each; what of `rect` lies outside of picture or
-    /// screen is left out. Whether the firmware took it.
+    /// Copies a rectangle of the picture to the screen. `pixels` are those of the whole picture
+    /// (0x00RRGGBB), row by row, `stride` per row; parts of `rect` outside of picture or screen are
+    /// ignored. Returns false if the firmware failed.
     pub fn put(&mut self, rect: Rect, pixels: &[u32], stride: usize) -> bool {
         let rows = pixels.len().checked_div(stride).unwrap_or(0);
         let width = rect
@@ -82,8 +83,8 @@ impl Frame {
             return false;
         };
         // Safety: the protocol is open. It only reads the pixels, in rows of `stride`, and the
-        // rectangle lies within the rows that are there. Its pixel is four bytes, blue, green, red
-        // and one that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
+        // rectangle is within the existing rows. A pixel is four bytes, blue, green, red and one
+        // that is ignored: 0x00RRGGBB on UEFI's machines, which are little-endian.
         let status = unsafe {
             ((*raw).blt)(
                 raw,
@@ -102,8 +103,8 @@ impl Frame {
     }
 }
 
-/// The protocol itself. uefi's wrapper panics where the firmware's mode has changed, and reads
-/// through a null description.
+/// Pointer to the protocol. The wrapper of `uefi` panics if the firmware's mode has changed, and
+/// reads through a null description.
 fn raw(output: &mut ScopedProtocol<GraphicsOutput>) -> Option<*mut GraphicsOutputProtocol> {
     Some((&raw mut *output.get_mut()?).cast())
 }

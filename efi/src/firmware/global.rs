@@ -1,17 +1,17 @@
-//! Variables of the whole application, which only the boot processor touches.
+//! Global variables, which only the boot processor accesses.
 
 use llama2_efi::{stack::is_elsewhere, try_lock::TryLock};
 
-/// A value that only the boot processor reaches, and there one user at a time: what the firmware's
-/// interrupts call (`ap_pool::on_tick`, `terminal::on_time`) finds a value that is in use taken,
-/// and lets it be. The task priority level would keep them off, too, but also the firmware's other
-/// drivers, for as long as a slow serial line takes.
+/// Value that only the boot processor accesses, one user at a time: a function called by the
+/// firmware's interrupts (`ap_pool::on_tick`, `terminal::on_time`) finds it taken while it is in
+/// use, and skips it. Raising the task priority level would also keep those out, but the firmware's
+/// other drivers too, for as long as a slow serial line takes.
 pub struct Global<T>(TryLock<Here<T>>);
 
-/// A value that may not go to another core, such as the firmware's protocols.
+/// Value that must not move to another core, such as the firmware's protocols.
 struct Here<T>(T);
 
-// Safety: it does not go anywhere: `Global::with` gives it to the boot processor alone.
+// Safety: it never moves: `Global::with` passes it to the boot processor alone.
 unsafe impl<T> Send for Here<T> {}
 
 impl<T> Global<T> {
@@ -19,7 +19,7 @@ impl<T> Global<T> {
         Global(TryLock::new(Here(value)))
     }
 
-    /// Calls `f` with the value; `None` if it is being used already (an interrupt, a panic in the
+    /// Calls `f` with the value; `None` if it is in use already (an interrupt, a panic in the
     /// middle of printing), and on other cores.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         if is_elsewhere() {

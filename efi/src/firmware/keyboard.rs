@@ -1,14 +1,14 @@
-//! The machine's own keyboard: the firmware's keys with what was held down, as the configured
-//! layout prints them.
+//! Keyboard of the machine: the firmware's keys with modifiers, translated by the configured
+//! layout.
 //!
 //! # Quirks
-//! - Every firmware driver reports a US keyboard's characters, whatever is plugged in (EDK2 has a
+//! - Every firmware driver reports a US keyboard's characters, whatever is connected (EDK2 has a
 //!   keyboard layout protocol, which only its own setup can set): hence the layouts.
-//! - The extended protocol may report modifiers by themselves, as keys without code and character,
-//!   if somebody has switched that on: they are left out. So nothing has to be switched off, which
-//!   would set the lights of Caps Lock and its like, too.
-//! - Some firmware has the extended protocol not on the console's handle, or fails every call of
-//!   it: then the simple one is asked.
+//! - The extended protocol may report modifiers by themselves, as keys without scan code and
+//!   character, if another program has enabled that: they are ignored. Disabling it would also set
+//!   the lights of Caps Lock and the like.
+//! - Some firmware lacks the extended protocol on the console's handle, or fails every call of it:
+//!   then the simple one is used.
 
 use core::{
     ptr::NonNull,
@@ -32,12 +32,12 @@ static LAYOUT: Global<TypingState> = Global::new(TypingState::new(&LAYOUTS[0]));
 /// True once the extended protocol has failed.
 static PLAIN: AtomicBool = AtomicBool::new(false);
 
-/// Takes this to be printed on the keys from now on.
+/// Sets the layout.
 pub fn set_layout(layout: &'static KeyboardLayout) {
     LAYOUT.with(|keyboard| *keyboard = TypingState::new(layout));
 }
 
-/// The keys of the next stroke; `None` if no key was pressed.
+/// Keys of the next stroke; `None` if no key was pressed.
 pub fn read() -> Option<Given> {
     loop {
         let (key, modifiers) = stroke()?;
@@ -47,7 +47,7 @@ pub fn read() -> Option<Given> {
     }
 }
 
-/// The next stroke that the firmware has, if it has one.
+/// Next stroke from the firmware, if any.
 fn stroke() -> Option<(Option<Key>, Modifiers)> {
     let mut extended = (!PLAIN.load(Relaxed)).then(extended).flatten();
     if let Some(input) = extended.as_mut().and_then(|input| input.get_mut()) {
@@ -75,19 +75,19 @@ fn stroke() -> Option<(Option<Key>, Modifiers)> {
     })
 }
 
-/// The simple protocol of the console's keyboard.
+/// Simple input protocol of the console.
 fn simple() -> Option<NonNull<SimpleTextInputProtocol>> {
     // Safety: the firmware's own table, valid until ExitBootServices, which is never called.
     let table = unsafe { table::system_table_raw()?.as_ref() };
     NonNull::new(table.stdin)
 }
 
-/// The extended protocol, which uefi has no wrapper for.
+/// Extended input protocol, for which `uefi` has no wrapper.
 #[repr(transparent)]
 #[unsafe_protocol(SimpleTextInputExProtocol::GUID)]
 struct Extended(SimpleTextInputExProtocol);
 
-/// The extended protocol of the console's keyboard.
+/// Extended input protocol of the console.
 fn extended() -> Option<ScopedProtocol<Extended>> {
     // Safety: as in `simple`; the handle is null or the console's.
     let handle = unsafe {

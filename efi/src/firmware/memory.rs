@@ -1,9 +1,9 @@
-//! Memory: the global allocator over the firmware's, and how much there is.
+//! Global allocator on top of the firmware's, and the amount of memory.
 //!
 //! # Quirks
-//! A big `AllocatePages` may fail though the memory is free, since firmware looks for it in one
-//! place only: the largest free region is then asked for by its address. The engine asks for a
-//! buffer a tensor, never for all at once.
+//! A large `AllocatePages` may fail even though memory is free, because firmware looks for it in
+//! one place only: the largest free region is then requested by its address. The engine allocates
+//! one buffer per tensor, never one for all.
 
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -19,15 +19,15 @@ use uefi::{
     mem::memory_map::{MemoryMap, MemoryType},
 };
 
-/// Memory that stays the firmware's: its drivers allocate while they read.
+/// Bytes left to the firmware, whose drivers allocate while they read.
 pub const RESERVE: u64 = 8 << 20;
 
 const PAGE: usize = 4096;
-/// Sizes from here on are taken in pages.
+/// Size in bytes from which allocations are made in pages.
 const LARGE: usize = 64 << 10;
-/// Largest alignment that is served: a large page of x86-64 and AArch64.
+/// Largest alignment supported: a large page of x86-64 and AArch64.
 const WIDEST_ALIGN: usize = 2 << 20;
-/// What the firmware's pool aligns to.
+/// Alignment of the firmware's pool.
 const POOL_ALIGN: usize = 8;
 
 struct Firmware;
@@ -35,8 +35,8 @@ struct Firmware;
 #[global_allocator]
 static ALLOCATOR: Firmware = Firmware;
 
-/// Tells whether a layout is served in pages; small ones with a wide alignment from the pool, with
-/// room to move.
+/// Returns true if a layout is allocated in pages; small ones with a large alignment come from the
+/// pool, with padding.
 fn in_pages(layout: &Layout) -> bool {
     layout.size() >= LARGE || layout.align() > PAGE / 2
 }
@@ -49,12 +49,12 @@ pub fn last_failed() -> usize {
     FAILED.load(Relaxed)
 }
 
-// Safety: memory comes from the firmware, each piece once, aligned as asked; nothing here panics or
-// unwinds.
+// Safety: memory comes from the firmware, each piece once, with the requested alignment; nothing
+// here panics or unwinds.
 unsafe impl GlobalAlloc for Firmware {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // The firmware may not be called there, and the engine's steps have no need to: this would
-        // be a mistake of ours.
+        // The firmware may not be called there, and the engine's steps do not need to: this would
+        // be a bug.
         if is_elsewhere() {
             return ptr::null_mut();
         }
@@ -69,7 +69,7 @@ unsafe impl GlobalAlloc for Firmware {
         let Some(start) = NonNull::new(pointer).filter(|_| !is_elsewhere()) else {
             return;
         };
-        // Safety: `allocate` gave this pointer for the same layout, so it came by the same of the
+        // Safety: `allocate` returned this pointer for the same layout, so it used the same of the
         // three ways.
         let _ = unsafe {
             if in_pages(&layout) {
@@ -84,7 +84,8 @@ unsafe impl GlobalAlloc for Firmware {
     }
 }
 
-/// Memory for a layout, null if there is none: pages, pool, or pool with room to move.
+/// Allocates memory for a layout in pages, or from the pool, with padding if necessary; null if
+/// there is none.
 fn allocate(layout: Layout) -> *mut u8 {
     if in_pages(&layout) {
         return pages(layout.size().div_ceil(PAGE), layout.align());
@@ -108,13 +109,13 @@ fn allocate(layout: Layout) -> *mut u8 {
     result
 }
 
-/// `count` pages at a multiple of `align`, wherever they are to be had; null if nowhere.
+/// Allocates `count` pages at a multiple of `align`, at any address; null on failure.
 fn pages(count: usize, align: usize) -> *mut u8 {
     if align > WIDEST_ALIGN {
         return ptr::null_mut();
     }
-    // Pages are at multiples of a page; for a wider alignment take more and give back what is
-    // before and behind.
+    // Pages are aligned to pages; for a larger alignment allocate more and free the rest before and
+    // behind.
     let spare = align.div_ceil(PAGE) - 1;
     let Some(all) = count.checked_add(spare) else {
         return ptr::null_mut();
@@ -134,16 +135,16 @@ fn pages(count: usize, align: usize) -> *mut u8 {
     result
 }
 
-/// Frees the `count` pages at `start`, part of what `pages` was given.
+/// Frees the `count` pages at `start`, part of an allocation by [`pages`].
 fn give_back(start: *mut u8, count: usize) {
     if let (Some(start), 1..) = (NonNull::new(start), count) {
-        // Safety: allocated by `pages` a moment ago, and no part of what it returns. UEFI frees
+        // Safety: allocated by `pages` a moment ago, and not part of what it returns. UEFI can free
         // parts of an allocation.
         let _ = unsafe { boot::free_pages(start, count) };
     }
 }
 
-/// The address of the largest free region, if it holds `count` pages.
+/// Address of the largest free region, if it has `count` pages.
 fn largest_region(count: usize) -> Option<u64> {
     let map = boot::memory_map(MemoryType::LOADER_DATA).ok()?;
     let free = map
@@ -153,16 +154,16 @@ fn largest_region(count: usize) -> Option<u64> {
     (largest.page_count >= count as u64 && largest.phys_start > 0).then_some(largest.phys_start)
 }
 
-/// Bytes of memory.
+/// Amounts of memory in bytes.
 #[derive(Clone, Copy, Default)]
 pub struct Size {
-    /// What may be allocated now.
+    /// Memory that can be allocated now.
     pub free: u64,
-    /// All of the machine's.
+    /// All memory of the machine.
     pub total: u64,
 }
 
-/// How much memory there is now.
+/// Current amounts of memory.
 pub fn size() -> Size {
     let Ok(map) = boot::memory_map(MemoryType::LOADER_DATA) else {
         return Size::default();
@@ -184,14 +185,14 @@ pub fn size() -> Size {
     size
 }
 
-/// A page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there.
+/// Page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there.
 pub struct LowBuffer {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl LowBuffer {
-    /// `len` zeroed bytes, if there is room for them.
+    /// Allocates `len` zeroed bytes, if possible.
     pub fn new(len: usize) -> Option<LowBuffer> {
         let limit = AllocateType::MaxAddress(0xffff_ffff);
         let start =

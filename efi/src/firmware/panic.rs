@@ -1,5 +1,5 @@
-//! When the program itself is wrong, or the heap is at its end: the message, a key, and back to the
-//! firmware. uefi's own handler would power off.
+//! Handling of bugs and of an exhausted heap: shows the message, waits for a key, and returns to
+//! the firmware. The handler of `uefi` would power off.
 
 use core::{
     fmt,
@@ -16,16 +16,16 @@ use super::{ap_pool, memory, power, terminal, timer};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// Allocates nothing: it may be the heap that failed.
+/// Allocates nothing: the heap may be the cause.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    // On another core, where no firmware may be called: the boot processor will say it.
+    // On another core, which must not call firmware: the boot processor will show the message.
     ap_pool::give_in(format_args!("{info}"));
     let place = info.location().map_or("", |location| location.file());
-    // Where the standard library ends up when the allocator has nothing left.
+    // Called by the standard library when the allocator is exhausted.
     if memory::last_failed() > 0 && place.ends_with("alloc.rs") {
         fail(format_args!(
-            "error: out of memory: {} could not be had; take a smaller model, or give the machine more memory",
+            "error: out of memory: {} could not be allocated; use a smaller model, or add memory to the machine",
             Bytes(memory::last_failed() as u64)
         ))
     }
@@ -34,20 +34,22 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     ))
 }
 
-/// The end, from wherever it comes on the boot processor: the other cores go back to the firmware,
-/// the message is shown, a key is waited for, and a machine that was to switch itself off does.
+/// Ends the application from anywhere on the boot processor: the other cores return to the
+/// firmware, the message is shown, a key is waited for, and the machine is switched off if that was
+/// requested.
 pub fn fail(message: fmt::Arguments<'_>) -> ! {
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
         ap_pool::stop();
         terminal::last_words(message);
     }
-    // Whatever was not reached of the above: the firmware must not call what is about to go.
+    // If the steps above were not reached: the firmware must not call functions that are about to
+    // disappear.
     timer::stop_all();
     if terminal::exit() == Exit::Shutdown {
         power::reset(ResetType::SHUTDOWN);
     }
-    // Safety: the image's own handle; nothing of it runs afterwards.
+    // Safety: the image's own handle; none of its code runs afterwards.
     let _ = unsafe {
         boot::exit(
             boot::image_handle(),

@@ -1,4 +1,4 @@
-//! The ways out: back to the firmware, or the machine again, off, or into the firmware's setup.
+//! Ways to end: return to the firmware, restart, switch off, or enter the firmware's setup.
 
 use alloc::{format, string::String};
 use core::{convert::Infallible, time::Duration};
@@ -14,18 +14,18 @@ use llama2_settings::Exit;
 
 use super::{console, terminal};
 
-/// The variables of what the firmware can do at its next start, and what it is asked to do then
+/// Variables of the actions that the firmware supports at its next start, and of those requested
 /// (specification 2.10, section 8.5.4).
 const SUPPORTED: &CStr16 = cstr16!("OsIndicationsSupported");
 const WANTED: &CStr16 = cstr16!("OsIndications");
-/// Enter setup.
+/// Bit that requests the setup.
 const BOOT_TO_FW_UI: u64 = 1;
 
-/// The end of every run: the key prompt where one is wanted, the last line, and the way out.
+/// Ends a run: waits for a key if configured, shows the last line, and returns or switches off.
 pub fn end(told: bool) -> Status {
     let exit = terminal::exit();
     if exit == Exit::Key {
-        // Before the prompt is shown, not after it: whoever reads it may answer at once.
+        // Before the prompt is shown, not after it, because the user may answer at once.
         while terminal::key().is_some() {}
         terminal::say(if told {
             "Done! Press any key to exit."
@@ -45,7 +45,7 @@ pub fn end(told: bool) -> Status {
     }
 }
 
-/// Starts the machine anew.
+/// Restarts the machine.
 pub fn reboot() -> ! {
     terminal::say(AGAIN);
     terminal::leave(true);
@@ -58,15 +58,15 @@ pub fn shutdown() -> ! {
     reset(ResetType::SHUTDOWN)
 }
 
-/// Starts the machine anew, into the firmware's setup.
+/// Restarts the machine into the firmware's setup.
 ///
 /// # Errors
-/// A sentence, where the firmware cannot be asked for that. Nothing has been closed then.
+/// A sentence, if the firmware does not support it. Nothing has been closed then.
 pub fn firmware_setup() -> Result<Infallible, String> {
     let supported = number(SUPPORTED)?.unwrap_or(0);
     if supported & BOOT_TO_FW_UI == 0 {
         return Err(
-            "this firmware cannot be asked to start its setup; /reboot, and press its key (mostly Del, F2 or Esc) while the machine starts"
+            "this firmware cannot restart into its setup; type /reboot, and press its key (mostly Del, F2 or Esc) while the machine starts"
                 .into(),
         );
     }
@@ -77,7 +77,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
     let vendor = &VariableVendor::GLOBAL_VARIABLE;
     runtime::set_variable(WANTED, vendor, attributes, &wanted.to_le_bytes()).map_err(|error| {
         format!(
-            "the firmware does not take the wish to start its setup ({:?}); /reboot, and press its key while the machine starts",
+            "the firmware refuses to restart into its setup ({:?}); /reboot, and press its key while the machine starts",
             error.status()
         )
     })?;
@@ -86,7 +86,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
     reset(ResetType::COLD)
 }
 
-/// A variable of the firmware's that holds a number.
+/// Number in a variable of the firmware.
 fn number(name: &CStr16) -> Result<Option<u64>, String> {
     let mut bytes = [0; 8];
     match runtime::get_variable(name, &VariableVendor::GLOBAL_VARIABLE, &mut bytes) {
@@ -99,16 +99,16 @@ fn number(name: &CStr16) -> Result<Option<u64>, String> {
     }
 }
 
-/// Resets the machine, once everything is closed.
+/// Resets the machine, after everything has been closed.
 ///
 /// # Quirks
-/// The specification says that ResetSystem never returns, and so says uefi's type for it; firmware
-/// without a way to switch off does return.
+/// The specification says that ResetSystem never returns, and `uefi` types it so; firmware that
+/// cannot switch off does return.
 pub fn reset(kind: ResetType) -> ! {
     type Reset = unsafe extern "efiapi" fn(ResetType, Status, usize, *const u8);
     if let Some(table) = table::system_table_raw() {
-        // Safety: the firmware's own tables, valid for good. The two function types differ in the
-        // result only, and a function that may return is what the firmware's is.
+        // Safety: the firmware's own tables, which stay valid. The two function types differ only
+        // in the result, and the firmware's function may return.
         unsafe {
             let reset = (*table.as_ref().runtime_services).reset_system;
             let reset = core::mem::transmute::<*const (), Reset>(reset as *const ());

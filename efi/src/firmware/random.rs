@@ -1,21 +1,22 @@
-//! A seed for who gave none: from the firmware, else the processor, else the clock.
+//! Random seed, for users who give none: from the firmware, or else the processor, or else the
+//! clock.
 
 use llama2_efi::arch;
 use uefi::{boot, proto::rng::Rng};
 
 use super::shell::open;
 
-/// A seed that is not 0, and where it came from.
+/// A seed other than 0, and its source.
 pub fn seed() -> (u64, &'static str) {
     let drawn = firmware()
-        .map(|seed| (seed, "drawn by the firmware"))
-        .or_else(|| arch::random().map(|seed| (seed, "drawn by the processor")));
+        .map(|seed| (seed, "from the firmware"))
+        .or_else(|| arch::random().map(|seed| (seed, "from the processor")));
     let (seed, source) = drawn.unwrap_or((arch::ticks(), "from the time stamp counter"));
     // Short, so that it can be typed again.
     ((seed % 1_000_000_000).max(1), source)
 }
 
-/// Where seeds come from here.
+/// Source of seeds on this machine.
 pub fn source() -> &'static str {
     seed().1
 }

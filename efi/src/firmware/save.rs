@@ -1,29 +1,28 @@
-//! Files that we write: conversations and `LLAMA2.CFG`, whole or not at all.
+//! Files that are written: conversations and `LLAMA2.CFG`, completely or not at all.
 //!
-//! They lie in a volume's root, where `LLAMA2.CFG` and the models are looked for and where people
-//! look first; no folder has to be made. The volume is the one that we were started from, if it can
-//! be written, else the first that can. Reading asks the volumes in the same order, so that what
-//! was written last is found.
+//! They are in a volume's root folder, where `LLAMA2.CFG` and the models are searched for and where
+//! users look first; no folder has to be created. The volume is the one that the application was
+//! started from if it is writable, or else the first one that is. Reading tries the volumes in the
+//! same order, so that it finds what was written last.
 //!
-//! A file is written under a name that ends in `.TMP` (which is ours: one that was left over goes),
-//! read back, and takes the place of the old one only then. Where the firmware refuses to rename,
-//! it is written once more under its name, and the `.TMP` file stays until that one is whole: if
-//! the medium goes wrong meanwhile, the text is in the `.TMP` file, and the sentence says so.
+//! A file is written under a temporary name that ends in `.TMP` (an old one is overwritten), read
+//! back, and only then replaces the old one. If the firmware refuses to rename, it is written once
+//! more under its own name, and the `.TMP` file stays until that is complete: if the medium fails
+//! meanwhile, the text is in the `.TMP` file, and the error says so.
 //!
-//! Volumes are looked up at each call, since drives come and go while somebody talks.
+//! Volumes are looked up at each call, since drives may come and go during a session.
 //!
 //! # Quirks
-//! What EDK2's FAT driver does (OVMF 2022.11 under QEMU):
-//! - A full volume refuses the write that does not fit with VOLUME_FULL and keeps what it wrote of
-//!   it; once the temporary file is deleted, as many bytes are free as before.
-//! - A read-only drive (virtio, `readonly=on`) is told by the volume's description, and by
-//!   WRITE_PROTECTED when a file is made.
-//! - A drive that is pulled out (USB) takes its volume with it: there is no handle any more. OVMF's
-//!   virtio driver waits for ever for one that is gone; virtio drives are not pulled out.
-//! - A write that fails (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be
+//! Behaviour of EDK2's FAT driver (OVMF 2022.11 under QEMU):
+//! - A full volume refuses a write that does not fit with VOLUME_FULL and keeps what it has written
+//!   of it; once the temporary file is deleted, as many bytes are free as before.
+//! - A read-only drive (virtio, `readonly=on`) is reported in the volume's information, and by
+//!   WRITE_PROTECTED when a file is created.
+//! - A drive that is unplugged (USB) takes its volume with it: the handle is gone. OVMF's virtio
+//!   driver waits forever for one that is gone, but virtio drives are not unplugged.
+//! - A failing write (QEMU's blkdebug) is DEVICE_ERROR, and from then on the volume cannot be
 //!   opened at all.
-//! - A file's text may come back out of a cache: reading it back finds a driver's mistakes, and not
-//!   the medium's.
+//! - Reading back may be served from a cache: it finds errors of drivers, not of the medium.
 
 use alloc::{format, string::String, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -43,19 +42,19 @@ use super::{
     shell,
 };
 
-/// True if renaming is refused.
+/// True if renaming is refused, for tests.
 static RENAMES_NOT: AtomicBool = AtomicBool::new(false);
 
-/// Bytes handed to the firmware at once.
+/// Bytes passed to the firmware at a time.
 const PIECE: usize = 64 << 10;
 
-/// A volume, and whether it says that it cannot be written.
+/// Volume, and whether it reports to be read-only.
 struct Place {
     volume: Volume,
     read_only: bool,
 }
 
-/// The volumes: those that can be written first, and of these and the others our own first.
+/// Volumes in order of preference: writable ones first, and among equals our own first.
 fn places() -> Vec<Place> {
     let own = shell::own_device();
     let mut handles = boot::find_handles::<SimpleFileSystem>().unwrap_or_default();
@@ -73,7 +72,7 @@ fn places() -> Vec<Place> {
     places
 }
 
-/// Why there is no volume that could be opened.
+/// Error if no volume could be opened.
 fn none() -> FileError {
     match boot::find_handles::<SimpleFileSystem>() {
         Ok(handles) if !handles.is_empty() => FileError::Gone("its volume cannot be opened".into()),
@@ -81,18 +80,18 @@ fn none() -> FileError {
     }
 }
 
-/// Tells whether the volume says that it cannot be written, and how many bytes are free.
+/// Read-only flag of a volume, and its free bytes.
 fn info(volume: &mut Volume) -> Option<(bool, u64)> {
     let info = volume.root.get_boxed_info::<FileSystemInfo>().ok()?;
     Some((info.read_only(), info.free_space()))
 }
 
-/// Refuses renaming from now on, as some firmware does: for tests.
+/// Refuses renaming from now on, as some firmware does; for tests.
 pub fn refuse_renames() {
     RENAMES_NOT.store(true, Relaxed);
 }
 
-/// The names of all conversations, in order.
+/// Names of all conversations, sorted.
 ///
 /// # Errors
 /// A sentence, if there is no volume, or none can be read.
@@ -115,7 +114,7 @@ pub fn list() -> Result<Vec<String>, String> {
         }
     }
     match trouble.filter(|_| !read) {
-        Some(trouble) => Err(format!("conversations cannot be looked for: {trouble}")),
+        Some(trouble) => Err(format!("conversations cannot be listed: {trouble}")),
         None => {
             names.sort_by_key(|name| name.to_lowercase());
             Ok(names)
@@ -123,15 +122,15 @@ pub fn list() -> Result<Vec<String>, String> {
     }
 }
 
-/// Tells whether there is a file or a folder of this name.
+/// Returns true if there is a file or a folder of this name.
 pub fn exists(name: &str) -> bool {
     places().iter_mut().any(|place| {
-        // What cannot be opened is there, and must not be written over.
+        // A file that cannot be opened exists, and must not be overwritten.
         !matches!(place.volume.find(name), Ok(Found::Nothing))
     })
 }
 
-/// The file's bytes, of which there are at most `most`.
+/// Reads a file of at most `most` bytes.
 ///
 /// # Errors
 /// A sentence about the file.
@@ -157,11 +156,11 @@ pub fn read(name: &str, most: u64) -> Result<Vec<u8>, String> {
     Err(format!("{name} cannot be read: {trouble}"))
 }
 
-/// Writes a file, in place of one of this name, and gives the name of the volume that it is on.
-/// Whoever calls this has asked whether another one may be written over.
+/// Writes a file, replacing one of the same name, and returns the name of its volume. The caller
+/// has asked the user whether a file may be overwritten.
 ///
 /// # Errors
-/// A sentence: why not. The volume is then as it was, or the sentence says what is different.
+/// A sentence with the reason. The volume is then unchanged, unless the sentence says otherwise.
 pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
     let mut first = None;
     for Place { mut volume, .. } in places() {
@@ -183,7 +182,7 @@ pub fn write(name: &str, bytes: &[u8]) -> Result<String, String> {
     })
 }
 
-/// What a status means for whoever wanted a file.
+/// Converts a status of the firmware.
 fn of(status: Status) -> FileError {
     let word = format!("{status:?}");
     match status {
@@ -197,7 +196,7 @@ fn of(status: Status) -> FileError {
     }
 }
 
-/// Writes a file on this volume.
+/// Writes a file on this volume, replacing an old one.
 fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let temporary = filename::temporary(name);
     let old = open(volume, name, FileMode::Read)?;
@@ -242,7 +241,7 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileErro
         }
     };
     if rename(&mut file, name).is_err() {
-        // All of it is in the other file, which is closed by now or never.
+        // The complete text is in the other file, which is closed by now or never will be.
         file = match write_again(volume, name, bytes) {
             Ok(()) => file,
             Err(_) if had_old => return Err(FileError::Left(temporary)),
@@ -261,8 +260,7 @@ fn replace(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileErro
     Ok(())
 }
 
-/// Writes a file that is not there under its own name, without another one in between. What could
-/// not be written whole goes.
+/// Writes a file directly under its own name, which must be free. An incomplete file is deleted.
 fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let made = open(volume, name, FileMode::CreateReadWrite)?;
     let mut file = made.ok_or(FileError::Missing)?;
@@ -275,7 +273,7 @@ fn write_again(volume: &mut Volume, name: &str, bytes: &[u8]) -> Result<(), File
     Err(trouble)
 }
 
-/// Opens a file in the root; `None` if there is none, an error if it is a folder.
+/// Opens a file in the root folder; `None` if there is none, an error if it is a folder.
 fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<RegularFile>, FileError> {
     let name = CString16::try_from(name).map_err(|_| FileError::Missing)?;
     let opened = volume.root.open(&name, mode, FileAttribute::empty());
@@ -290,7 +288,8 @@ fn open(volume: &mut Volume, name: &str, mode: FileMode) -> Result<Option<Regula
     }
 }
 
-/// Writes everything, has it brought to the medium, and reads it back; whether that was the same.
+/// Writes all bytes, flushes them to the medium, and reads them back. Returns true if they are
+/// equal.
 fn fill(file: &mut RegularFile, bytes: &[u8]) -> Result<bool, Status> {
     for piece in bytes.chunks(PIECE) {
         file.write(piece).map_err(|error| error.status())?;
@@ -308,7 +307,7 @@ fn fill(file: &mut RegularFile, bytes: &[u8]) -> Result<bool, Status> {
     Ok(true)
 }
 
-/// Takes the old file away; whether there was one.
+/// Deletes the old file. Returns true if there was one.
 fn remove(volume: &mut Volume, name: &str) -> Result<bool, Status> {
     let name = CString16::try_from(name).map_err(|_| Status::INVALID_PARAMETER)?;
     let opened = volume
@@ -321,7 +320,7 @@ fn remove(volume: &mut Volume, name: &str) -> Result<bool, Status> {
     }
 }
 
-/// Gives an open file another name in its folder.
+/// Renames an open file in its folder.
 fn rename(file: &mut RegularFile, name: &str) -> Result<(), Status> {
     if RENAMES_NOT.load(Relaxed) {
         return Err(Status::UNSUPPORTED);
@@ -330,7 +329,7 @@ fn rename(file: &mut RegularFile, name: &str) -> Result<(), Status> {
     let info = file
         .get_boxed_info::<FileInfo>()
         .map_err(|error| error.status())?;
-    // The fixed part has 80 bytes; and it must lie on an address that can be divided by 8.
+    // The fixed part has 80 bytes, and its address must be a multiple of 8.
     let mut room = alloc::vec![0u64; 16 + name.num_chars().div_ceil(4)];
     let bytes = room.len() * size_of::<u64>();
     // Safety: the same memory as bytes.

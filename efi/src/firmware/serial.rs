@@ -1,15 +1,15 @@
-//! The serial line, raw: UTF-8 out, bytes in.
+//! Serial line in raw mode: UTF-8 out, bytes in.
 //!
 //! # Quirks
-//! EDK2's terminal driver turns text to PC-ANSI ("Ünïcode" becomes "?n?code") and holds a lone Esc
-//! back for two seconds. Opening the port exclusively takes that driver off it; it is connected
-//! again by [`Serial::close`].
+//! EDK2's terminal driver converts text to PC-ANSI ("Ünïcode" becomes "?n?code") and delays a lone
+//! Esc by two seconds. Opening the port exclusively disconnects that driver; [`Serial::close`]
+//! connects it again.
 //!
-//! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) look at the port only while they are called,
-//! and keep 16 bytes besides the 16 of a 16550: at 115 200 baud they are full 2.8 ms after the last
-//! look. So the port is read between any two pieces that are written, and by a timer, into a buffer
-//! of our own. QEMU holds bytes back while the port is full; a real line loses them, unless both
-//! ends use RTS and CTS, or nobody looks away for so long.
+//! EDK2's serial drivers (PciSioSerialDxe, and OVMF's) poll the port only while they are called,
+//! and buffer 16 bytes besides the 16 of a 16550: at 115200 baud these are full after 2.8 ms.
+//! Therefore the port is read between any two pieces that are written, and by a timer, into a
+//! buffer of our own. QEMU holds bytes back while the port is full; a real line loses them, unless
+//! both ends use RTS and CTS or polls are frequent enough.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -23,13 +23,13 @@ use uefi_raw::protocol::console::serial::{ControlBits, SerialIoProtocol};
 
 use super::clock;
 
-/// Bytes handed to the firmware at once; a 16550's queue holds 16, and as many may come in while
-/// they leave.
+/// Bytes passed to the firmware at a time; a 16550's queue holds 16, and as many may arrive while
+/// they are sent.
 const PIECE: usize = 16;
-/// Bytes that may wait until they are read: a long paste.
+/// Capacity of the input buffer in bytes: enough for a long paste.
 const ROOM: usize = 32 << 10;
-/// Milliseconds without any progress after which the line counts as dead: nobody is there, and flow
-/// control waits.
+/// Milliseconds without any progress after which the line counts as dead: nothing is connected, and
+/// flow control waits.
 const PATIENCE: u64 = 2_000;
 
 /// An open port.
@@ -37,13 +37,13 @@ pub struct Serial {
     handle: Handle,
     port: ScopedProtocol<Port>,
     dead: bool,
-    /// Bytes that came in, with the milliseconds when they were seen. It never grows: a panic's
-    /// message is sent without the heap, and the timer must not ask for memory.
+    /// Received bytes with their arrival times in milliseconds. It never grows: a panic's message
+    /// is sent without the heap, and the timer must not allocate.
     received: VecDeque<(u8, u32)>,
 }
 
 impl Serial {
-    /// Opens the first serial port that can be had for ourselves.
+    /// Opens the first serial port that can be opened exclusively.
     pub fn open() -> Option<Serial> {
         let handles = boot::find_handles::<Port>().ok()?;
         handles.into_iter().find_map(|handle| {
@@ -65,8 +65,8 @@ impl Serial {
             .map_or(core::ptr::null_mut(), |port| (&raw mut *port).cast())
     }
 
-    /// Sends bytes. A line that takes none for a while is given up, so that nobody waits for it
-    /// again.
+    /// Sends bytes. A line that accepts none for a while is given up, so that later writes do not
+    /// wait.
     pub fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {
             self.listen();
@@ -78,7 +78,8 @@ impl Serial {
                 // Safety: `Port` is the protocol itself (transparent), open and exclusively ours;
                 // `sent` is `rest`'s length.
                 let status = unsafe { ((*raw).write)(raw, &mut sent, rest.as_ptr()) };
-                // On a time-out `sent` says how far it came; on other errors it may say anything.
+                // After a timeout `sent` is the number of bytes sent; after other errors it may be
+                // anything.
                 let sent = match status {
                     Status::SUCCESS | Status::TIMEOUT => sent.min(rest.len()),
                     _ => 0,
@@ -94,7 +95,7 @@ impl Serial {
         }
     }
 
-    /// Takes in what has come, before the firmware's small queue is full.
+    /// Reads bytes before the firmware's small queue overflows.
     pub fn listen(&mut self) {
         while self.received.len() < ROOM
             && let Some(byte) = self.take()
@@ -104,7 +105,7 @@ impl Serial {
         }
     }
 
-    /// The next byte that came in, if there is one, and the milliseconds when it was seen.
+    /// Next received byte, if any, and its arrival time in milliseconds.
     pub fn read(&mut self) -> Option<(u8, u64)> {
         let now = clock::milliseconds();
         let (byte, seen) = self
@@ -116,7 +117,7 @@ impl Serial {
         Some((byte, now.saturating_sub(u64::from(age))))
     }
 
-    /// The next byte of the firmware's queue.
+    /// Next byte of the firmware's queue.
     fn take(&mut self) -> Option<u8> {
         if self.dead {
             return None;
@@ -135,8 +136,8 @@ impl Serial {
         (status == Status::SUCCESS && len == 1).then_some(byte)
     }
 
-    /// Gives the port back to the firmware's own driver, once the last byte has left: that driver
-    /// resets the port.
+    /// Returns the port to the firmware's own driver after the last byte was sent, because that
+    /// driver resets the port.
     pub fn close(mut self) {
         let start = clock::milliseconds();
         while !self.dead && !self.is_drained() && clock::milliseconds() - start < PATIENCE {
@@ -147,7 +148,7 @@ impl Serial {
         let _ = boot::connect_controller(handle, &[], None, true);
     }
 
-    /// Tells whether everything that was written has been sent; also if the port does not tell.
+    /// Returns true if everything has been sent, or if the port does not report it.
     fn is_drained(&mut self) -> bool {
         let raw = self.raw();
         let mut bits = ControlBits::empty();

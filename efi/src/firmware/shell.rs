@@ -1,5 +1,4 @@
-//! Where the application came from and what was typed behind its name: the image's own protocols
-//! and the UEFI Shell's.
+//! Origin and command line of the application, from the image's own protocols and the UEFI Shell's.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -14,7 +13,7 @@ use uefi::{
 };
 use uefi_raw::protocol::shell::ShellProtocol;
 
-/// Opens a protocol that others go on using, as applications do by the specification's GetProtocol.
+/// Opens a protocol without excluding other users, as the specification's GetProtocol does.
 pub fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<ScopedProtocol<P>> {
     // Safety: nothing in this application takes drivers or protocols away while one of these is
     // open: `Serial::close` and `files::connect` only add drivers.
@@ -31,26 +30,26 @@ pub fn open<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<ScopedProtoco
     .ok()
 }
 
-/// The firmware's text as ours.
+/// Converts a text of the firmware.
 ///
 /// # Quirks
-/// uefi's own conversion panics on half a surrogate pair, and firmware passes through whatever a
-/// disk or a boot entry holds: a file named with an emoji is enough.
+/// The conversion of `uefi` panics on half a surrogate pair, and firmware passes on whatever a disk
+/// or a boot entry contains: a file named with an emoji suffices.
 pub fn text(text: &CStr16) -> String {
     String::from_utf16_lossy(text.to_u16_slice())
 }
 
-/// The device that the application was read from.
+/// Device that the application was loaded from.
 pub fn own_device() -> Option<Handle> {
     open::<LoadedImage>(boot::image_handle())?.get()?.device()
 }
 
-/// Tells whether the UEFI Shell started us: it owns the screen.
+/// Returns true if the UEFI Shell started the application: it owns the screen.
 pub fn is_parent() -> bool {
     open::<ShellParameters>(boot::image_handle()).is_some()
 }
 
-/// The words of the command line: the Shell's, else the boot entry's.
+/// Words of the command line: from the Shell, or else from the boot entry.
 pub fn words() -> Vec<String> {
     let image = boot::image_handle();
     if let Some(shell) = open::<ShellParameters>(image) {
@@ -67,7 +66,8 @@ pub fn words() -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// The Shell's current folder, `\` first and last, without its volume; `None` outside of the Shell.
+/// Current folder of the Shell without its volume, with `\` at both ends; `None` outside of the
+/// Shell.
 pub fn current_folder() -> Option<String> {
     let shell = open::<Shell>(boot::get_handle_for_protocol::<Shell>().ok()?)?;
     let folder = shell.get()?.current_dir(None).ok().map(text)?;
@@ -77,7 +77,7 @@ pub fn current_folder() -> Option<String> {
     Some(format!("\\{}\\", folder.trim_matches('\\')).replace("\\\\", "\\"))
 }
 
-/// The volume that the Shell calls `name` (`fs1:`).
+/// Volume that the Shell calls `name` (`fs1:`).
 pub fn mapped(name: &str) -> Option<Handle> {
     let mut shell = open::<Shell>(boot::get_handle_for_protocol::<Shell>().ok()?)?;
     let raw: *mut ShellProtocol = (&raw mut *shell.get_mut()?).cast();

@@ -1,5 +1,5 @@
-//! Timers that call a function of ours in the middle of whatever goes on. None may outlive the
-//! application: firmware would call what is no longer there.
+//! Timers that interrupt whatever is running to call a function. None may outlive the application,
+//! whose code firmware would then call after it is unloaded.
 
 use core::{
     ffi::c_void,
@@ -16,17 +16,19 @@ use uefi::{
     boot::{self, EventType, TimerTrigger, Tpl},
 };
 
-/// The firmware's events of timers that run: one for a conversation, one for a reply.
+/// Events of running timers: one for a session, one for a reply.
 static RUNNING: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
 
-/// A timer that runs until it is dropped.
+/// Timer that runs until it is dropped.
 pub struct Timer(&'static AtomicPtr<c_void>);
 
 impl Timer {
-    /// Has the firmware call `f(context)` every `period`, at TPL_CALLBACK, where it has timers.
+    /// Makes the firmware call `f(context)` every `period`, at TPL_CALLBACK; `None` if it has no
+    /// timers.
     ///
     /// # Safety
-    /// `f` may be called with `context` as long as the timer runs, wherever the application is.
+    /// `f` may be called with `context` as long as the timer runs, whatever the application is
+    /// doing.
     pub unsafe fn every(
         period: Duration,
         f: unsafe extern "efiapi" fn(Event, Option<NonNull<c_void>>),
@@ -62,13 +64,13 @@ impl Drop for Timer {
 }
 
 fn close(place: &AtomicPtr<c_void>) {
-    // Safety: null, or an event of `every`, which is closed once: null is in its place now.
+    // Safety: null, or an event of `every`, which is closed once: it was replaced by null.
     if let Some(event) = unsafe { Event::from_ptr(place.swap(ptr::null_mut(), AcqRel)) } {
         let _ = boot::close_event(event);
     }
 }
 
-/// Stops all timers, whoever has them: the application ends here and now.
+/// Stops all timers, because the application ends now.
 pub fn stop_all() {
     RUNNING.iter().for_each(close);
 }

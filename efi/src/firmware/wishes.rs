@@ -1,4 +1,4 @@
-//! What the user wants: `LLAMA2.CFG` from a volume, the command line over it.
+//! Settings of a run: `LLAMA2.CFG` from a volume, overridden by the command line.
 
 use alloc::{format, string::String};
 
@@ -11,19 +11,19 @@ use super::{
     terminal::{self, complain, say},
 };
 
-/// A configuration file, read.
+/// Configuration file and its contents.
 struct File {
-    /// The volume that it is on: its place in the list.
+    /// Index of its volume.
     index: usize,
     name: String,
     bytes: alloc::vec::Vec<u8>,
 }
 
-/// The command line's wishes over the configuration file's, if there is one. How the run ends is
-/// told to the terminal as soon as it is known.
+/// Settings of the command line, then those of the configuration file, if there is one. The setting
+/// `exit` is passed to the terminal as soon as it is known.
 ///
 /// # Errors
-/// A sentence, if there is a file and it will not do.
+/// A sentence, if there is a file and it is invalid.
 pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
@@ -35,8 +35,7 @@ pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, Strin
         keep_log(volumes, own, &line);
         return Ok(line);
     };
-    // What can be understood of a file that is not right still says how to end and whether to keep
-    // a log.
+    // Even an invalid file may set how to end and whether to keep a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
     terminal::end_with(partly.choice(Param::Exit).unwrap_or_default());
     keep_log(volumes, Some(file.index), &partly);
@@ -49,7 +48,7 @@ pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, Strin
     Ok(line.over(options))
 }
 
-/// The first configuration file on the volumes.
+/// Finds the first configuration file on the volumes.
 fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
     for (index, volume) in volumes.list.iter_mut().enumerate() {
         let name = format!("{} on {}", config::NAME, volume.name);
@@ -59,7 +58,7 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
                 Err("is a folder, not a file; rename it, or put the file in its place".into())
             }
             Ok(Found::File(mut source)) => source.read_all(config::LARGEST),
-            // A stranger's broken volume is no reason to stop; the own one's is.
+            // A broken volume of another origin is ignored; our own is not.
             Err(sentence) if !volume.is_own => {
                 complain("warning", &sentence);
                 continue;
@@ -72,7 +71,7 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
     Ok(None)
 }
 
-/// Begins the log, if it is wanted.
+/// Opens the log, if it is configured.
 fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Overrides) {
     let wanted = options.truth(Param::Log);
     let volume = index
@@ -81,7 +80,7 @@ fn keep_log(volumes: &mut Volumes, index: Option<usize>, options: &Overrides) {
     if wanted && volume.is_none() {
         complain(
             "warning",
-            "no volume of our own to write LLAMA2.LOG on; going on without it",
+            "there is no boot volume to write LLAMA2.LOG on; continuing without it",
         );
     }
     let opened = volume.map(|volume| Log::open(&mut volume.root, &volume.name));

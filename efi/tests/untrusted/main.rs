@@ -1,5 +1,5 @@
-//! The fuzzers' inputs of what the shells read, replayed: good ones, and every one that once broke
-//! a promise (`fuzz/regressions/`).
+//! Replay of the fuzzers' inputs for what the shells read: valid ones, and all that once failed
+//! (`fuzz/regressions/`).
 
 mod shells;
 
@@ -37,7 +37,7 @@ fn terminal() {
     replay("terminal", shells::terminal);
 }
 
-/// A mutation of what is refused anyway finds little.
+/// Mutations of inputs that are rejected anyway find little.
 #[test]
 fn good_inputs_are_good() {
     let first = |target: &str| shells::seeds(target).swap_remove(0).bytes;
@@ -49,7 +49,7 @@ fn good_inputs_are_good() {
     assert!(llama2_settings::flags::parse(&words).is_ok());
 }
 
-/// Mutations without an idea of the format, in every test run: bytes changed, taken out, doubled,
+/// Mutations that know nothing of the format, in every test run: bytes changed, removed, doubled,
 /// and cut off.
 #[test]
 fn mutated_by_chance() {

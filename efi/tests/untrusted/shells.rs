@@ -1,6 +1,6 @@
-//! Uses of bytes that nobody vouches for where the shells read them: files, a boot
-//! entry's options, keys, texts to be shown. One function for each kind of input, for the fuzzers
-//! (`fuzz/`) and for the test that replays what they found. Each panics where a promise is broken.
+//! Use of untrusted bytes as the shells read them: files, a boot entry's options, keys, texts to be
+//! shown. There is one function per kind of input, for the fuzzers (`fuzz/`) and for the test that
+//! replays their findings. Each panics if a promise is broken.
 
 use llama2_console::{
     commands::{Input, Place, parse},
@@ -28,9 +28,9 @@ use llama2_testing::{
     kept::{Seed, kept, seed},
 };
 
-/// Reading n bytes takes at most `SHARE` · n + `FLOOR` bytes of memory at once. The smallest things
-/// are a list's elements of two bytes, which are values of many more, and unknown keys, each of
-/// which has a sentence of its own.
+/// Reading n bytes must use at most `SHARE` · n + `FLOOR` bytes of memory at once. The worst cases
+/// are list elements of two bytes, whose values are much larger, and unknown keys, each of which
+/// causes a sentence.
 const SHARE: u64 = 512;
 const FLOOR: u64 = 64 << 10;
 
@@ -38,7 +38,7 @@ fn most(bytes: &[u8]) -> u64 {
     SHARE * bytes.len() as u64 + FLOOR
 }
 
-/// `LLAMA2.CFG`: read, read as far as it is right, and written into by `/config`.
+/// `LLAMA2.CFG`: parsed, salvaged, and edited by `/config`.
 pub fn configuration(bytes: &[u8]) {
     let salvaged = bounded("saving", most(bytes), || config::salvage(bytes));
     let (options, warnings) = match bounded("reading", most(bytes), || config::parse(bytes)) {
@@ -69,7 +69,7 @@ pub fn configuration(bytes: &[u8]) {
         merge(&old, &wishes, &gone)
     });
     let (read, again) = config::parse(new.as_bytes()).unwrap_or_else(|why| panic!("{why}\n{new}"));
-    // Everything that was wished, nothing of what is gone, and the rest as it was.
+    // All new settings, none of the removed ones, and the rest unchanged.
     let (wished, _) = config::parse(merge("", &wishes, &[]).as_bytes()).expect("it is ours");
     assert_eq!(wished.text(Param::Model), Some(model));
     let mut kept = options;
@@ -79,7 +79,7 @@ pub fn configuration(bytes: &[u8]) {
     assert_eq!(merge(&new, &wishes, &gone), new);
 }
 
-/// A file of `/load`, and a name for one.
+/// File for `/load`, and a name for one.
 pub fn conversation(bytes: &[u8]) {
     if let Ok(held) = bounded("reading", most(bytes), || Conversation::parse(bytes)) {
         let mut roles = [Speaker::User, Speaker::Assistant].into_iter().cycle();
@@ -105,7 +105,7 @@ pub fn conversation(bytes: &[u8]) {
     }
 }
 
-/// A boot entry's options, and words of the UEFI Shell: one a line.
+/// Options of a boot entry, and words of the UEFI Shell, one per line.
 pub fn command_line(bytes: &[u8]) {
     let options = bounded("splitting", most(bytes), || {
         command_line::load_options(bytes)
@@ -116,7 +116,7 @@ pub fn command_line(bytes: &[u8]) {
         let exit = flags::exit(&words);
         match bounded("reading", most(bytes), || flags::parse(&words)) {
             Ok(CommandLine::Run(options)) => {
-                // Both look for it in their own way; a value that looks like it is a value.
+                // Both search in their own way; a value that looks like the flag is a value.
                 assert!(options.text(Param::Exit).is_none() || exit.is_some());
                 assert!(
                     options.whole(Param::Threads) != Some(0)
@@ -135,10 +135,10 @@ pub fn command_line(bytes: &[u8]) {
     }
 }
 
-/// Most bytes of a line that is typed here.
+/// Longest line typed here, in bytes.
 const LONGEST: usize = 300;
 
-/// Bytes of a serial line or a terminal, the first of which says how fast the others come.
+/// Bytes of a serial line or a terminal; the first one determines the speed of the others.
 pub fn keys(bytes: &[u8]) {
     let Some((pace, bytes)) = bytes.split_first() else {
         return;
@@ -157,7 +157,7 @@ pub fn keys(bytes: &[u8]) {
         keys.extend(decoder.byte(byte, now));
         decoder.place();
     }
-    // Whatever came: after a while of silence a letter is a letter.
+    // After any input and a pause, a letter is a letter.
     for _ in 0..8 {
         now += 5000;
         keys.extend(decoder.idle(now));
@@ -194,7 +194,7 @@ pub fn keys(bytes: &[u8]) {
     }
 }
 
-/// Texts that are shown, and a line below them, on a terminal as wide as the first byte says.
+/// Texts, with a line below them, on a terminal whose width is given by the first byte.
 pub fn terminal(bytes: &[u8]) {
     let Some((&columns, bytes)) = bytes.split_first() else {
         return;
@@ -214,7 +214,7 @@ pub fn terminal(bytes: &[u8]) {
     let is_heard = |letter: char| letter.is_control() && !"\r\n\t".contains(letter);
     assert!(!shown.contains(is_heard), "{shown:?}");
     assert!(shown.len() <= 2 * text.len() * 2 + 16, "{}", shown.len());
-    // What is typed may be pasted, and cannot be more than that.
+    // Typed input may be a paste, but not longer than that.
     let mut editor = Editor::new(4 * LONGEST, History::default());
     for letter in text
         .chars()
@@ -243,7 +243,7 @@ pub fn terminal(bytes: &[u8]) {
     terminal.keep_line();
 }
 
-/// Good inputs of a target, and those that fuzzers kept.
+/// Valid inputs of a target, and those kept by fuzzers.
 pub fn seeds(target: &str) -> Vec<Seed> {
     let utf16 =
         |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };

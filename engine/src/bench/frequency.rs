@@ -1,5 +1,5 @@
-//! The clock that a core really runs at: a chain of additions, each of which waits for the one
-//! before, takes a cycle each.
+//! Effective clock frequency of a core, measured with a chain of dependent additions, which take
+//! one cycle each.
 
 use crate::kernels::arch;
 
@@ -7,11 +7,11 @@ use crate::kernels::arch;
 const ADDITIONS: u64 = 64;
 const TURNS: u64 = 20_000;
 
-/// Samples. Whatever interrupts one makes it longer, so the shortest counts.
+/// Number of samples. Interruptions only make samples longer, so the shortest counts.
 const SAMPLES: usize = 7;
 
-/// Cycles a nanosecond of the core that this runs on; `None` where nobody has written the chain for
-/// its kind.
+/// Cycles per nanosecond of the core that this runs on; `None` on architectures without an
+/// implementation.
 pub fn gigahertz(clock: fn() -> u64) -> Option<f64> {
     let shortest = (0..SAMPLES)
         .filter_map(|_| {

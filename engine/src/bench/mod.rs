@@ -1,9 +1,9 @@
-//! The benchmark that both shells share, in llama-bench's words: `pp512` is a prompt of 512 tokens
-//! (prefill), `tg128` the generation of 128, one at a time (decode).
+//! Benchmark of both shells, with llama-bench's names: `pp512` processes a prompt of 512 tokens
+//! (prefill), `tg128` generates 128 tokens one at a time (decode).
 //!
-//! A rate alone says little: memory bounds decoding, and on shared machines it changes from one
-//! minute to the next. So every result carries the rate at which the same threads read a working
-//! set of the same size just before and just after it, and the clock that the core ran at.
+//! A rate alone says little: decoding is bound by memory, whose speed changes from minute to minute
+//! on shared machines. So every result includes the rate at which the same threads read a working
+//! set of the same size just before and just after it, and the core's clock.
 
 mod frequency;
 mod reader;
@@ -28,43 +28,43 @@ use crate::{
 };
 use statistics::{TOLERANCE, change, mean};
 
-/// How long a working set is read, in nanoseconds.
+/// Duration of reading a working set, in nanoseconds.
 pub const READING: u64 = 200_000_000;
 
-/// What is timed.
+/// Kind of work that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A prompt of so many tokens at once: llama-bench's `pp`.
+    /// Processes a prompt of this many tokens at once: llama-bench's `pp`.
     Prompt(usize),
-    /// So many tokens one after another: llama-bench's `tg`.
+    /// Generates this many tokens one after another: llama-bench's `tg`.
     Generate(usize),
 }
 
-/// A test.
+/// One test of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Test {
-    /// What is timed.
+    /// Work that is timed.
     pub work: Work,
-    /// Tokens that are in the context before.
+    /// Number of tokens already in the context.
     pub depth: usize,
 }
 
 impl Test {
-    /// Tokens that are timed.
+    /// Number of tokens that are timed.
     pub fn tokens(&self) -> usize {
         match self.work {
             Work::Prompt(tokens) | Work::Generate(tokens) => tokens,
         }
     }
 
-    /// Positions of a context that it takes.
+    /// Number of positions that the test needs.
     pub fn context(&self) -> usize {
         self.depth + self.tokens()
     }
 }
 
-/// Length of the context in which all of `tests` are run, like llama-bench's: as long as they need,
-/// however long or short the model's own is.
+/// Context length for running all of `tests`, as in llama-bench: as long as they need, regardless
+/// of the model's own.
 pub fn positions(tests: &[Test]) -> usize {
     tests.iter().map(Test::context).max().unwrap_or(1)
 }
@@ -82,65 +82,65 @@ impl fmt::Display for Test {
     }
 }
 
-/// What one test gave.
+/// Result of one test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The test.
     pub test: Test,
-    /// Workers that took part.
+    /// Number of workers that took part.
     pub threads: usize,
-    /// Nanoseconds of each repetition.
+    /// Duration of each repetition, in nanoseconds.
     pub nanoseconds: Vec<u64>,
-    /// Bytes of weights that one repetition goes through.
+    /// Bytes of weights that one repetition reads.
     pub weights: u64,
     /// Bytes of keys and values that one repetition reads; `None` for prompts, whose tokens share
     /// them.
     pub kv: Option<u64>,
-    /// Multiplications and additions of the matrices in one repetition. A prompt's classifier,
-    /// which runs for its last token alone, is left out.
+    /// Multiplications and additions of the matrices in one repetition. For prompts, the classifier
+    /// is not counted, because it runs for the last token only.
     pub operations: u64,
-    /// Bytes a second that the same threads read of a working set as large as the weights of a
-    /// decode step, before and after; `None` where there was no memory for it.
+    /// Bytes per second that the same threads read from a working set as large as the weights of a
+    /// decode step, before and after; `None` if there was no memory for it.
     pub read: Option<(f64, f64)>,
-    /// The calling core's clock in GHz, before and after.
+    /// Clock of the calling core in GHz, before and after.
     pub gigahertz: Option<(f64, f64)>,
 }
 
 impl Outcome {
-    /// Tokens a second of each repetition.
+    /// Tokens per second of each repetition.
     pub fn rates(&self) -> Vec<f64> {
         let tokens = self.test.tokens() as f64;
         let rate = |&nanoseconds: &u64| tokens * 1e9 / nanoseconds.max(1) as f64;
         self.nanoseconds.iter().map(rate).collect()
     }
 
-    /// A second's share of what a repetition has `amount` of, in billions.
+    /// Rate of a quantity of which a repetition has `amount`, in billions per second.
     fn billions(&self, amount: u64) -> f64 {
         amount as f64 / self.test.tokens().max(1) as f64 * mean(&self.rates()) / 1e9
     }
 
-    /// GB/s (10⁹ bytes) of weights.
+    /// Rate at which weights are read, in GB/s (10⁹ bytes).
     pub fn weights_rate(&self) -> f64 {
         self.billions(self.weights)
     }
 
-    /// GB/s of keys and values.
+    /// Rate at which keys and values are read, in GB/s.
     pub fn kv_rate(&self) -> Option<f64> {
         self.kv.map(|kv| self.billions(kv))
     }
 
-    /// GOP/s: billions of multiplications and additions.
+    /// Multiplications and additions, in billions per second (GOP/s).
     pub fn operations_rate(&self) -> f64 {
         self.billions(self.operations)
     }
 
-    /// GB/s that the machine reads: the mean of before and after.
+    /// Memory read rate in GB/s: the mean of before and after.
     pub fn read_rate(&self) -> Option<f64> {
         self.read.map(|(before, after)| (before + after) / 2e9)
     }
 
-    /// Percent of the read rate that the weights alone come to, for tests that read all of them for
-    /// every token.
+    /// Rate of reading weights as a percentage of the read rate, for tests that read all weights
+    /// for every token.
     pub fn percent_of_read(&self) -> Option<f64> {
         match self.test.work {
             Work::Prompt(_) => None,
@@ -148,62 +148,64 @@ impl Outcome {
         }
     }
 
-    /// Tells whether the machine read faster before than after or the other way round, by more than
-    /// [`TOLERANCE`]: then the percentage means nothing.
+    /// Returns true if the read rates before and after differ by more than [`TOLERANCE`], which
+    /// makes the percentage meaningless.
     pub fn read_changed(&self) -> bool {
         self.read
             .is_some_and(|(before, after)| change(before, after) > TOLERANCE)
     }
 }
 
-/// How to measure.
+/// Parameters of a measurement.
 pub struct Bench<'a> {
-    /// Model that is measured. Where tests are longer than its context, the numbers computed mean
-    /// nothing, but their computation takes the same time.
+    /// Model to measure. In tests longer than its context the computed numbers are meaningless, but
+    /// take the same time.
     pub model: &'a Model,
-    /// The arithmetic.
+    /// Kernels to use.
     pub kernels: &'static Kernels,
-    /// Who does it.
+    /// Workers to use.
     pub workers: &'a dyn Workers,
-    /// What keys and values are kept in.
+    /// Type of keys and values.
     pub kv: KvType,
-    /// What the reader may use.
+    /// CPU features that the reader may use.
     pub features: Features,
-    /// Bytes of memory that the reader may take for its working set; if it needs more, nothing is
-    /// read.
+    /// Bytes of memory that the reader may use for its working set; if it needs more, the read rate
+    /// is not measured.
     pub spare: u64,
-    /// Nanoseconds, from anywhere.
+    /// Monotonic clock in nanoseconds, from any origin.
     pub clock: fn() -> u64,
-    /// How often each test is repeated, after once for warming up.
+    /// Repetitions of each test, after one for warming up.
     pub repetitions: usize,
-    /// About how many nanoseconds a test may take, where somebody waits for it: of one that takes
-    /// longer fewer tokens are computed, and it is repeated less often. Without it nobody is asked
-    /// in the middle of a repetition either.
+    /// Approximate time limit per test in nanoseconds, for interactive use: slower tests use fewer
+    /// tokens and repetitions. Without a limit the watcher is not called in the middle of a
+    /// repetition.
     pub limit: Option<u64>,
 }
 
-/// How far a benchmark is.
+/// Progress of a benchmark.
 #[derive(Debug)]
 pub enum Stage<'a> {
-    /// This repetition of so many begins; the warm-up is number 0.
+    /// A repetition begins: its number (0 is the warm-up) and their count.
     Begins(&'a Test, usize, usize),
-    /// It goes on. The clock stands meanwhile.
+    /// A repetition continues. The clock is stopped during the call.
     Within,
-    /// A test is done.
+    /// A test has finished.
     Done(&'a Outcome),
 }
 
-/// Who is told of it, and may end it all.
+/// Observer of the progress, which may stop the benchmark.
 pub type Watcher<'a> = &'a mut dyn FnMut(Stage<'_>) -> ControlFlow<()>;
 
-/// Nanoseconds between two questions in the middle of a repetition.
+/// Nanoseconds between two calls of the watcher during a repetition.
 const ASKED: u64 = 50_000_000;
 
 impl Bench<'_> {
-    /// Runs `tests`, all with each number of `threads`, and tells `progress`, which may end it all.
+    /// Runs `tests`, all with each number of `threads`, and reports to `progress`, which may stop
+    /// it.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where a session finds no room, [`Error::Stopped`].
+    /// [`Error::OutOfMemory`] if a session cannot be allocated; [`Error::Stopped`] if `progress`
+    /// breaks.
     pub fn run(
         &self,
         tests: &[Test],
@@ -257,8 +259,8 @@ impl Bench<'_> {
             let mut count = 1;
             let took = loop {
                 let took = self.time(&mut session, &test, &tokens[..count], progress)?;
-                // Twice as many would take twice as long, and all before took as long again: half
-                // of the limit at most.
+                // Twice as many would take twice as long, and all before took the same again, so
+                // they may take half of the limit at most.
                 if count == tokens.len() || took > limit / 8 {
                     break took;
                 }
@@ -311,7 +313,7 @@ impl Bench<'_> {
 }
 
 impl Bench<'_> {
-    /// Nanoseconds that these tokens take.
+    /// Measures the time to process these tokens, in nanoseconds.
     fn time(
         &self,
         session: &mut Session<'_>,
@@ -346,12 +348,12 @@ fn ask(progress: Watcher<'_>, stage: Stage<'_>) -> Result<(), Error> {
     }
 }
 
-/// Multiplications of a matrix with one vector.
+/// Multiplications for the product of a matrix and one vector.
 fn products(matrix: &Matrix) -> u64 {
     matrix.rows() as u64 * matrix.cols() as u64
 }
 
-/// Multiplications of all layers' matrices with one vector each.
+/// Multiplications for the products of all layers' matrices with one vector each.
 fn layer_products(model: &Model) -> u64 {
     let layers = model
         .layers
@@ -360,7 +362,7 @@ fn layer_products(model: &Model) -> u64 {
     layers.map(products).sum()
 }
 
-/// Tokens to compute with, as llama-bench draws them: any, the same ones each time.
+/// Random tokens to compute with, as in llama-bench; the same ones each time.
 fn random_tokens(count: usize, vocab_size: usize) -> Vec<u32> {
     let mut state = 1u64;
     let draw = |_| {

@@ -1,9 +1,9 @@
-//! How fast memory can be read: the rate that bounds every decode step, by the widest plain loads
-//! there are.
+//! Memory read rate, which bounds every decode step, measured with the widest plain loads
+//! available.
 //!
-//! Each worker reads a share of the working set of its own, as one linear run, over and over; the
-//! rates are added. That is how the machine gives most: rows read side by side, and software
-//! prefetching, were measured and give less or nothing more.
+//! Each worker repeatedly reads its own share of the working set as one linear run; the rates are
+//! added. This gives the highest rate: reading rows side by side and software prefetching were
+//! measured and give the same or less.
 
 use core::{
     hint::black_box,
@@ -26,11 +26,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A working set of `bytes` bytes (in whole KiB), to be read by the widest loads that
-    /// `features` allow.
+    /// Allocates a working set of `bytes` bytes (rounded to whole KiB), to be read by the widest
+    /// loads that `features` allow.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] if there is no memory for it.
     pub fn new(bytes: u64, features: Features) -> Result<Reader, OutOfMemory> {
         let length = usize::try_from(bytes)
             .ok()
@@ -47,17 +47,17 @@ impl Reader {
         })
     }
 
-    /// Bytes that are read.
+    /// Size of the working set in bytes.
     pub fn bytes(&self) -> u64 {
         self.buffer.len() as u64
     }
 
-    /// Where they are.
+    /// Address of the working set.
     pub fn address(&self) -> *const u8 {
         self.buffer.as_ptr()
     }
 
-    /// Bytes a second of `threads` workers (at most as many as there are), who read for about
+    /// Bytes per second read by `threads` workers (at most as many as there are) over about
     /// `nanoseconds` by `clock`.
     pub fn rate(
         &self,

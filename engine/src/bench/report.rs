@@ -1,5 +1,4 @@
-//! Results as a table in llama-bench's words (Markdown), JSON with llama-bench's names of fields,
-//! and CSV.
+//! Reports as llama-bench's table (Markdown), as JSON with llama-bench's field names, and as CSV.
 
 use alloc::{
     format,
@@ -15,14 +14,14 @@ use super::{
 };
 use crate::{layout::Encoding, model::Model, session::KvType};
 
-/// How results are written.
+/// Output format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportFormat {
-    /// A Markdown table, which is also one for the terminal.
+    /// A Markdown table, aligned for terminals.
     Markdown,
-    /// An array of objects, one a result.
+    /// An array of objects, one per result.
     Json,
-    /// A header and a line a result.
+    /// A header line and one line per result.
     Csv,
 }
 
@@ -39,33 +38,33 @@ impl core::str::FromStr for ReportFormat {
     }
 }
 
-/// What was measured, and on what.
+/// Model and machine of a measurement.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// The model file's name.
+    /// Name of the model file.
     pub file: String,
-    /// Its type in llama-bench's way: `llama 15M F32`.
+    /// Model type as in llama-bench: `llama 15M F32`.
     pub kind: String,
-    /// Its bytes.
+    /// Size of the model file in bytes.
     pub size: u64,
-    /// Its parameters.
+    /// Number of parameters.
     pub parameters: u64,
-    /// Bytes of weights of a decode step.
+    /// Bytes of weights that a decode step reads.
     pub bytes_per_token: u64,
-    /// Positions of the context, and how many the model was made for.
+    /// Positions of the context, and the model's own context length.
     pub context: (usize, usize),
-    /// The arithmetic, in words.
+    /// Description of the kernels.
     pub kernels: &'static str,
-    /// What keys and values are kept in.
+    /// Type of keys and values.
     pub kv: KvType,
-    /// The size of the pages that the weights lie on, in words.
+    /// Description of the size of the pages that hold the weights.
     pub pages: String,
-    /// The processor, in words.
+    /// Description of the processor.
     pub processor: String,
 }
 
 impl Subject {
-    /// The type of `model` with `parameters` parameters.
+    /// Model type of `model` with `parameters` parameters, as in llama-bench.
     pub fn kind(model: &Model, parameters: u64) -> String {
         let matrix = model.layers.first().map_or(&model.embedding, |l| &l.wq);
         let encoding = match matrix.encoding() {
@@ -82,15 +81,15 @@ impl Subject {
     }
 }
 
-/// One model's results.
+/// Results of one model.
 pub struct Report {
-    /// What was measured.
+    /// Model and machine.
     pub subject: Subject,
-    /// In the order of the tests.
+    /// Results, in the order of the tests.
     pub outcomes: Vec<Outcome>,
 }
 
-/// Column heads; those that end in a colon are set to the right.
+/// Column headers; those that end in a colon are right-aligned.
 const HEADS: [&str; 14] = [
     "model",
     "size:",
@@ -109,7 +108,7 @@ const HEADS: [&str; 14] = [
 ];
 
 impl Report {
-    /// All of `reports` in one piece.
+    /// Writes all of `reports` as one document.
     pub fn write(reports: &[Report], format: ReportFormat, out: &mut dyn Write) -> fmt::Result {
         match format {
             ReportFormat::Markdown => markdown(reports, out),
@@ -118,7 +117,7 @@ impl Report {
         }
     }
 
-    /// The table's row of one result.
+    /// Table row of one result.
     fn row(&self, outcome: &Outcome) -> Vec<String> {
         let s = &self.subject;
         let rates = outcome.rates();
@@ -153,7 +152,7 @@ impl Report {
         ]
     }
 
-    /// One result's fields: a name and a value in JSON.
+    /// Fields of one result: name and JSON value.
     fn fields(&self, outcome: &Outcome) -> Vec<(&'static str, String)> {
         let s = &self.subject;
         let rates = outcome.rates();
@@ -248,8 +247,8 @@ fn markdown(reports: &[Report], out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// A Markdown table whose columns stand under each other in a terminal as well. Heads that end in a
-/// colon are set to the right.
+/// Writes a Markdown table whose columns are also aligned in a terminal. Headers that end in a
+/// colon are right-aligned.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>], out: &mut dyn Write) -> fmt::Result {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -318,7 +317,7 @@ fn csv(reports: &[Report], out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// A JSON value as CSV has it (RFC 4180): text in quotes, quotes doubled; nothing for null.
+/// Converts a JSON value to CSV (RFC 4180): strings are quoted with quotes doubled, null is empty.
 fn cell(value: &str) -> String {
     let Some(inside) = value
         .strip_prefix('"')
@@ -346,7 +345,8 @@ fn cell(value: &str) -> String {
     cell
 }
 
-/// JSON text (RFC 8259, section 7); control characters, which no name here needs, become spaces.
+/// Formats a JSON string (RFC 8259, section 7); control characters, which no name here needs,
+/// become spaces.
 fn text(words: &str) -> String {
     let mut quoted = String::from("\"");
     for c in words.chars() {
@@ -360,7 +360,7 @@ fn text(words: &str) -> String {
     quoted
 }
 
-/// A JSON number; there is none for infinity.
+/// Formats a JSON number; infinity and NaN, which JSON lacks, become null.
 fn number(x: f64) -> String {
     if x.is_finite() {
         format!("{x:.6}")
@@ -369,7 +369,7 @@ fn number(x: f64) -> String {
     }
 }
 
-/// Bytes as llama-bench shows them.
+/// Formats a number of bytes as llama-bench does.
 fn size(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes >= 1024.0 {
@@ -379,7 +379,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// Parameters as llama-bench shows them.
+/// Formats a number of parameters as llama-bench does.
 fn parameters(parameters: u64) -> String {
     let millions = parameters as f64 / 1e6;
     if millions >= 1000.0 {

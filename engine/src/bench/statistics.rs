@@ -1,17 +1,16 @@
-//! What repeated measurements come to.
+//! Statistics of repeated measurements.
 
 use alloc::vec::Vec;
 
-/// The share by which two read rates may differ and still be one state of the machine.
+/// Relative difference up to which two read rates count as equal.
 pub const TOLERANCE: f64 = 0.05;
 
-/// The arithmetic mean; 0 of nothing.
+/// Arithmetic mean; 0 if there are no samples.
 pub fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len().max(1) as f64
 }
 
-/// The standard deviation of the population that the samples (at least two) were drawn from; 0 of
-/// fewer.
+/// Sample standard deviation; 0 for fewer than two samples.
 pub fn deviation(samples: &[f64]) -> f64 {
     if samples.len() < 2 {
         return 0.0;
@@ -21,7 +20,7 @@ pub fn deviation(samples: &[f64]) -> f64 {
     libm::sqrt(squares / (samples.len() - 1) as f64)
 }
 
-/// The middle one, or the mean of the middle two; 0 of nothing.
+/// Median; 0 if there are no samples.
 pub fn median(samples: &[f64]) -> f64 {
     let mut sorted: Vec<f64> = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -32,14 +31,14 @@ pub fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// The smallest and the largest; zeros of nothing.
+/// Smallest and largest sample; zeros if there are none.
 pub fn range(samples: &[f64]) -> (f64, f64) {
     let least = samples.iter().copied().reduce(f64::min);
     let most = samples.iter().copied().reduce(f64::max);
     (least.unwrap_or(0.0), most.unwrap_or(0.0))
 }
 
-/// By how much the larger of two rates exceeds the smaller, as a share of the smaller.
+/// Relative difference of two rates, as a fraction of the smaller one.
 pub fn change(one: f64, other: f64) -> f64 {
     let (less, more) = (one.min(other), one.max(other));
     if less > 0.0 { more / less - 1.0 } else { 0.0 }

@@ -15,7 +15,7 @@ fn model() -> (Model, Checkpoint) {
     (model, checkpoint)
 }
 
-/// A clock that takes 50 ms from look to look: nothing is read for long.
+/// A clock that advances 50 ms per reading, so that reading memory takes little time.
 fn clock() -> u64 {
     static NOW: AtomicU64 = AtomicU64::new(0);
     NOW.fetch_add(50_000_000, Relaxed)

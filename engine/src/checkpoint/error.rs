@@ -1,4 +1,4 @@
-//! What can be wrong with a model file, each as a sentence.
+//! Errors in model files; each displays as a sentence.
 
 use alloc::string::String;
 use core::fmt;
@@ -11,99 +11,99 @@ use crate::{
     units::{Bytes, Grouped, Quoted},
 };
 
-/// Why a checkpoint cannot be loaded. Shown, it is a sentence without the file's name: a shell puts
-/// "name: " before it.
+/// Reason why a checkpoint cannot be loaded. Displays as a sentence without the file's name: shells
+/// put "name: " before it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
-    /// The medium failed.
+    /// The medium could not be read.
     Read(ReadError),
-    /// No bytes at all.
+    /// The file is empty.
     Empty,
-    /// Fewer bytes than a header.
+    /// The file is shorter than a header.
     NoHeader {
-        /// The file's size.
+        /// Size of the file in bytes.
         found: u64,
     },
-    /// The first bytes are those of something else.
+    /// The first bytes are those of another format.
     OtherFormat {
-        /// What it is, with its article.
+        /// Name of the other format, with its article.
         what: &'static str,
-        /// What to do.
+        /// Suggestion what to do.
         advice: &'static str,
     },
-    /// `ak42` with a version that llama2.c never wrote.
+    /// `ak42` with a version that llama2.c does not define.
     Version {
-        /// The version in the file.
+        /// Version in the file.
         found: i32,
     },
-    /// A number of the header that no model has.
+    /// A number of the header is out of range.
     Dimension {
         /// Its name in llama2.c.
         name: &'static str,
-        /// The number found.
+        /// Value in the file.
         found: i32,
-        /// The largest one allowed.
+        /// Largest value allowed.
         most: i32,
     },
-    /// A number that must divide another and does not.
+    /// A number is not divisible by another.
     Indivisible {
         /// Name and value of the divisor.
         divisor: (&'static str, usize),
-        /// Name and value of the number to be divided.
+        /// Name and value of the dividend.
         dividend: (&'static str, usize),
     },
-    /// Heads of an odd width, which RoPE cannot turn in pairs.
+    /// The heads have an odd width, so that RoPE cannot rotate pairs.
     OddHead {
         /// dim / n_heads.
         head_dim: usize,
     },
-    /// A group size that is not positive, or too large.
+    /// The group size is not positive, or too large.
     GroupSize {
-        /// The number found.
+        /// Value in the file.
         found: i32,
     },
-    /// The file is not as long as its header says.
+    /// The file's size does not match its header.
     Size {
-        /// Bytes that the header asks for.
+        /// Size in bytes that the header implies.
         expected: u64,
-        /// Bytes in the file.
+        /// Size of the file in bytes.
         found: u64,
-        /// The header's numbers.
+        /// `dim` in the header.
         dim: usize,
-        /// See there.
+        /// `n_layers` in the header.
         n_layers: usize,
-        /// See there.
+        /// `vocab_size` in the header.
         vocab_size: usize,
     },
-    /// The header's sizes leave 64-bit arithmetic.
+    /// The sizes in the header overflow 64-bit arithmetic.
     TooLarge,
-    /// More than the memory that is free.
+    /// The model needs more memory than is free.
     Memory {
         /// Bytes needed.
         needed: u64,
         /// Bytes free.
         free: u64,
     },
-    /// A context that the model does not have.
+    /// The requested context is longer than the model's.
     Context {
-        /// Positions that are wanted.
+        /// Number of positions requested.
         wanted: usize,
-        /// Positions that the model has.
+        /// Number of positions of the model.
         own: usize,
     },
-    /// Keys and values in blocks of 32, for heads that are no multiple of that.
+    /// Keys and values in blocks of 32 were requested, but the head size is not a multiple of that.
     KvType {
-        /// Elements of a head.
+        /// Elements per head.
         head_dim: usize,
     },
-    /// Something in a GGUF file.
+    /// A GGUF file is invalid or not supported.
     Gguf(gguf::Error),
-    /// A tensor with numbers that are none, or are infinite.
+    /// A tensor contains NaN or infinity.
     NotFinite {
-        /// Its name.
+        /// Name of the tensor.
         tensor: String,
     },
-    /// The allocator gave up.
+    /// An allocation failed.
     OutOfMemory(OutOfMemory),
     /// The user stopped the loading.
     Stopped,
@@ -183,12 +183,12 @@ impl fmt::Display for Error {
             }
             Error::TooLarge => write!(
                 f,
-                "its header asks for more bytes than 64 bits can count; it is damaged: fetch it again"
+                "its header implies more bytes than 64 bits can count; it is damaged: fetch it again"
             ),
             Error::Memory { needed, free } => {
                 write!(
                     f,
-                    "needs {}, {} free; take a smaller model, or give the machine more memory",
+                    "needs {}, {} free; use a smaller model, or add memory to the machine",
                     Bytes(*needed),
                     Bytes(*free)
                 )
@@ -196,19 +196,19 @@ impl fmt::Display for Error {
             Error::OutOfMemory(OutOfMemory { bytes }) => {
                 write!(
                     f,
-                    "no {} of memory in one piece could be had; take a smaller model, or give the machine more memory",
+                    "{} of memory could not be allocated in one piece; use a smaller model, or add memory to the machine",
                     Bytes(*bytes)
                 )
             }
             Error::Context { wanted, own } => write!(
                 f,
-                "a context of {} positions will not do: the model has 1 to {}",
+                "a context of {} positions is not possible: the model has 1 to {}",
                 Grouped(*wanted as u64),
                 Grouped(*own as u64)
             ),
             Error::KvType { head_dim } => write!(
                 f,
-                "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; take f16"
+                "its heads are {head_dim} wide, and keys and values in q8_0 need a multiple of 32; use f16"
             ),
             Error::Gguf(error) => error.fmt(f),
             Error::NotFinite { tensor } => write!(

@@ -1,7 +1,7 @@
-//! llama2.c's checkpoint files: what they hold and where, proven against the file's size before
+//! llama2.c's checkpoint files: contents and layout, checked against the file's size before
 //! anything is allocated.
 //!
-//! Three layouts, told apart by their first bytes (llama2.c's `export.py` writes all of them;
+//! Three layouts, distinguished by their first bytes (llama2.c's `export.py` writes all of them;
 //! `run.c` reads v0, `runq.c` v2):
 //!
 //! | layout | header | tensors |
@@ -23,14 +23,14 @@ use crate::{
     layout::Encoding,
 };
 
-/// `ak42` read as a little-endian u32.
+/// Magic number `ak42`, read as a little-endian u32.
 const MAGIC: u32 = 0x616b_3432;
 const V0_HEADER: u64 = 28;
-/// Values that share a scale: the products of more would leave the 32 bits that they are added in.
+/// Largest number of values that share a scale: products of more could overflow the 32-bit sum.
 pub(super) const LARGEST_GROUP: usize = 1 << 16;
 
 impl Checkpoint {
-    /// Reads a header from a file's first bytes (256, or all that there are).
+    /// Parses a header from the file's first bytes (256, or all if there are fewer).
     pub(super) fn parse(head: &[u8]) -> Result<Checkpoint, Error> {
         let short = Error::NoHeader {
             found: head.len() as u64,
@@ -103,7 +103,7 @@ impl Checkpoint {
         })
     }
 
-    /// Bytes before the first tensor of a llama2.c file.
+    /// Size of the header of a llama2.c file, in bytes.
     fn header_size(&self) -> u64 {
         if self.format == Format::V0 {
             V0_HEADER
@@ -112,7 +112,8 @@ impl Checkpoint {
         }
     }
 
-    /// The order of the tensors in a llama2.c file: of each kind all layers', one after another.
+    /// Order of the tensors in a llama2.c file: all layers' tensors of one kind, then the next
+    /// kind.
     fn order(&self) -> impl Iterator<Item = Role> + use<> {
         use Role::*;
         let order: &[Role] = match self.format {
@@ -153,7 +154,7 @@ impl Checkpoint {
             .filter(move |&role| role != Classifier || !shared)
     }
 
-    /// How a llama2.c file holds the tensors of a kind, and how many they are.
+    /// Storage of the tensors of one kind in a llama2.c file, and their number.
     fn kind(&self, role: Role) -> (Tensor, usize) {
         let (rows, cols) = role.shape(&self.config);
         let encoding = match self.format {
@@ -176,7 +177,7 @@ impl Checkpoint {
         (tensor, count)
     }
 
-    /// The size that a llama2.c file must have.
+    /// Expected size of the llama2.c file, in bytes.
     pub(super) fn file_size(&self) -> Result<u64, Error> {
         let sum = self.order().try_fold(self.header_size(), |sum, role| {
             let (tensor, count) = self.kind(role);
@@ -186,12 +187,12 @@ impl Checkpoint {
         sum.ok_or(Error::TooLarge)
     }
 
-    /// Finds the tensors of a llama2.c file that is as long as it must be.
+    /// Computes the tensors' offsets in a llama2.c file whose size has been checked.
     pub(super) fn lay_out(&mut self) {
         self.tensors = self.laid_out_as(self.format);
     }
 
-    /// The tensors of the same model in a file of one of llama2.c's formats.
+    /// Tensors of the same model in a file of one of llama2.c's formats.
     pub fn laid_out_as(&self, format: Format) -> Vec<Tensor> {
         let other = Checkpoint {
             format,
@@ -215,7 +216,7 @@ impl Checkpoint {
     }
 }
 
-/// `found` as a dimension.
+/// Converts `found` to a dimension, if it is in range.
 fn dimension(name: &'static str, found: i32, most: i32) -> Result<usize, Error> {
     if (1..=most).contains(&found) {
         Ok(found as usize)
@@ -224,7 +225,7 @@ fn dimension(name: &'static str, found: i32, most: i32) -> Result<usize, Error> 
     }
 }
 
-/// Names the files that people take for a model most often.
+/// Recognises the files that are most often mistaken for a model.
 pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
     const CONVERT: &str =
         "convert it with llama.cpp's convert_hf_to_gguf.py, or export it with llama2.c's export.py";
@@ -266,10 +267,10 @@ pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
     let (what, advice) = if let Some((_, what, advice)) = known {
         (*what, *advice)
     } else if matches!(head, [0x80, 2..=5, 1..=255, ..]) {
-        // A protocol and an operation; a checkpoint with so many dimensions has a 0 there.
+        // A protocol and an operation; a checkpoint with that many dimensions has a 0 there.
         (PICKLE, CONVERT)
     } else if matches!(head, [_, _, _, _, _, _, 0, 0, b'{', 1..=255, ..]) {
-        // The length of a JSON header as u64, then the JSON; no checkpoint has so many layers.
+        // The length of a JSON header as u64, then the JSON; no checkpoint has that many layers.
         ("a safetensors file", CONVERT)
     } else if is_text(head) && text.first() == Some(&b'<') && text.get(1).is_some_and(web) {
         ("a web page", "fetch the file again, from its download link")
@@ -281,8 +282,8 @@ pub(super) fn recognise(head: &[u8]) -> Result<(), Error> {
     Err(Error::OtherFormat { what, advice })
 }
 
-/// Tells whether a file that begins so is a text: UTF-8, perhaps cut within a character, or UTF-16
-/// with its mark.
+/// Returns true if a file with this beginning is text: UTF-8, perhaps cut within a character, or
+/// UTF-16 with a byte order mark.
 fn is_text(head: &[u8]) -> bool {
     let control = |c: &u8| c.is_ascii_control() && !matches!(c, b'\t'..=b'\r' | 0x1a | 0x1b);
     let utf8 = match core::str::from_utf8(head) {

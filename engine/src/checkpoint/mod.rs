@@ -1,5 +1,5 @@
-//! Contents of a model file and their places, whatever its format, proven against the file's size
-//! before anything is allocated.
+//! Contents and layout of a model file of any format, checked against the file's size before
+//! anything is allocated.
 
 mod error;
 pub mod gguf;
@@ -14,28 +14,28 @@ use crate::{config::Config, layout::Encoding, source::ByteSource};
 pub use error::Error;
 pub use tensor::{Role, Tensor};
 
-/// Bytes from which every format can be told.
+/// Bytes sufficient to recognise every format.
 const HEADER: u64 = 256;
-/// Dimensions above this are a damaged header, not a model: the largest Llamas stay below 2^18.
+/// Largest dimension accepted; the largest Llamas stay below 2^18.
 pub(crate) const LARGEST_DIMENSION: i32 = 1 << 24;
-/// Layers above this likewise (Llama 3.1 405B has 126).
+/// Largest number of layers accepted (Llama 3.1 405B has 126).
 pub(crate) const MOST_LAYERS: i32 = 1 << 12;
 
-/// Which of llama2.c's layouts a file has.
+/// File format and layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The legacy layout: float32 behind seven numbers.
+    /// llama2.c's legacy layout: seven numbers, then float32.
     V0,
-    /// float32 behind the 256-byte header.
+    /// llama2.c's 256-byte header, then float32.
     V1,
-    /// int8 in groups with one float32 scale each ("Q8_0").
+    /// llama2.c's 256-byte header, then int8 in groups with one float32 scale each ("Q8_0").
     V2 {
         /// Values that share one scale.
         group_size: usize,
     },
-    /// llama.cpp's.
+    /// llama.cpp's GGUF.
     Gguf {
-        /// Its version.
+        /// Version of the format.
         version: u32,
     },
 }
@@ -53,15 +53,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// A checkpoint whose header has been read. Having one proves that its shape makes a Llama and that
-/// all its tensors are in the file, each once and none in another.
+/// Checkpoint whose header has been read. A value is proof that its shape makes a Llama and that
+/// all its tensors are in the file, each exactly once and without overlap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The file's layout.
+    /// File format and layout.
     pub format: Format,
-    /// The model's shape.
+    /// Shape of the model.
     pub config: Config,
-    /// All tensors in the order in which they stand in the file.
+    /// All tensors, in the order of the file.
     pub tensors: Vec<Tensor>,
 }
 
@@ -69,7 +69,7 @@ impl Checkpoint {
     /// Reads and checks the header: 256 bytes of llama2.c's formats, all metadata of GGUF.
     ///
     /// # Errors
-    /// [`Error`], the first thing that is wrong.
+    /// [`Error`], for the first problem found.
     pub fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, Error> {
         let size = source.size();
         let mut header = [0u8; HEADER as usize];
@@ -96,18 +96,18 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The tensors that take part in a forward pass.
+    /// Tensors that are used in a forward pass.
     pub fn used(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.iter().filter(|t| t.role != Role::RopeTables)
     }
 
-    /// Number of parameters: the elements of all tensors that take part in a forward pass.
+    /// Number of parameters: the elements of all tensors that are used in a forward pass.
     pub fn parameters(&self) -> u64 {
         let elements = |t: &Tensor| t.rows as u64 * t.cols as u64;
         self.used().map(elements).fold(0, u64::saturating_add)
     }
 
-    /// The types of the matrices, each with its number of tensors, the most frequent first.
+    /// Types of the matrices, each with its number of tensors, the most frequent first.
     pub fn encodings(&self) -> Vec<(Encoding, usize)> {
         let mut found: Vec<(Encoding, usize)> = Vec::new();
         for tensor in self.used().filter(|t| !t.role.is_vector()) {
@@ -123,7 +123,7 @@ impl Checkpoint {
         found
     }
 
-    /// Bytes of the packed weights.
+    /// Size of the packed weights, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         let packed = self.used().map(Tensor::packed_bytes);
         packed.fold(0, |sum, bytes| {
@@ -132,7 +132,7 @@ impl Checkpoint {
     }
 }
 
-/// Tells whether the numbers of heads make heads.
+/// Checks that the numbers of heads fit the dimensions.
 pub(crate) fn check_heads(config: &Config) -> Result<(), Error> {
     if config.variant.head_dim.is_none() {
         divides(("n_heads", config.n_heads), ("dim", config.dim))?;
@@ -158,8 +158,7 @@ fn divides(divisor: (&'static str, usize), dividend: (&'static str, usize)) -> R
     }
 }
 
-/// A shape in the words that people of this field know: `dim=288, n_layers=6, n_heads=6,
-/// vocab=32000`.
+/// Formats a shape with the usual names: `dim=288, n_layers=6, n_heads=6, vocab=32000`.
 pub fn describe(config: &Config) -> String {
     alloc::format!(
         "dim={}, n_layers={}, n_heads={}, vocab={}",

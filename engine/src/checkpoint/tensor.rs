@@ -1,4 +1,4 @@
-//! The tensors of a Llama and its relatives: a table of their roles.
+//! Tensors of Llama and related models: a table of their roles.
 
 use alloc::{format, string::String};
 
@@ -6,7 +6,7 @@ use crate::{config::Config, layout::Encoding};
 
 macro_rules! roles {
     ($($(#[doc = $doc:literal])+ $role:ident,)+) => {
-        /// A tensor's role in the model, by its name in llama2.c.
+        /// Role of a tensor in the model, named as in llama2.c.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Role {
             $($(#[doc = $doc])+ $role,)+
@@ -20,39 +20,39 @@ macro_rules! roles {
 }
 
 roles! {
-    /// The vector of each token.
+    /// Embedding of each token.
     Embedding,
     /// RMSNorm before attention.
     AttentionNorm,
-    /// Queries.
+    /// Query projection.
     Wq,
-    /// Keys.
+    /// Key projection.
     Wk,
-    /// Values.
+    /// Value projection.
     Wv,
-    /// Attention's output.
+    /// Attention output projection.
     Wo,
     /// RMSNorm before the feed-forward layer.
     FfnNorm,
-    /// The feed-forward layer's gate.
+    /// Gate projection of the feed-forward layer.
     W1,
-    /// Down: from its middle.
+    /// Down projection of the feed-forward layer.
     W2,
-    /// Up: to its middle.
+    /// Up projection of the feed-forward layer.
     W3,
     /// RMSNorm before the classifier.
     FinalNorm,
-    /// v0's RoPE tables, which the engine computes itself.
+    /// v0's RoPE tables, which the engine computes instead.
     RopeTables,
-    /// From the last state to logits, where it is not the embedding.
+    /// Output projection to logits, if it is not the embedding.
     Classifier,
-    /// Added to queries.
+    /// Bias of queries.
     Bq,
-    /// Added to keys.
+    /// Bias of keys.
     Bk,
-    /// Added to values.
+    /// Bias of values.
     Bv,
-    /// Added to attention's output.
+    /// Bias of attention's output.
     Bo,
     /// RMSNorm of each head's queries.
     QNorm,
@@ -62,10 +62,10 @@ roles! {
     RopeFactors,
 }
 
-/// A role's row in the table.
+/// Row of a role in the table.
 #[derive(Clone, Copy)]
 struct Row {
-    /// Its name in GGUF files; in layers behind `blk.LAYER.`.
+    /// Name in GGUF files; in layers, prefixed with `blk.LAYER.`.
     name: &'static str,
     /// Rows and columns; a vector is one row.
     shape: fn(&Config) -> (usize, usize),
@@ -111,7 +111,7 @@ impl Row {
 }
 
 impl Role {
-    /// The table.
+    /// Looks up the role in the table.
     fn row(self) -> Row {
         use Role::*;
         match self {
@@ -126,8 +126,8 @@ impl Role {
             W2 => Row::matrix("ffn_down.weight", |c| (c.dim, c.hidden_dim)),
             W3 => Row::matrix("ffn_up.weight", |c| (c.hidden_dim, c.dim)),
             FinalNorm => Row::vector("output_norm.weight", |c| (1, c.dim)).once(),
-            // Cosines and sines of seq_len positions and head_dim / 2 frequencies each; GGUF has
-            // none.
+            // Cosines and sines of seq_len positions and head_dim / 2 frequencies each; GGUF files
+            // have none.
             RopeTables => Row::vector("", |c| (c.seq_len, c.head_dim())).once(),
             Classifier => Row::matrix("output.weight", |c| (c.vocab_size, c.dim)).once(),
             Bq => Row::vector("attn_q.bias", |c| (1, c.q_dim()))
@@ -150,32 +150,32 @@ impl Role {
         }
     }
 
-    /// Rows and columns of such a tensor in a model of shape `c`; a vector is one row.
+    /// Rows and columns of this tensor in a model of shape `c`; a vector has one row.
     pub fn shape(self, c: &Config) -> (usize, usize) {
         (self.row().shape)(c)
     }
 
-    /// Tells whether it is a vector, or numbers that are not read, and no matrix.
+    /// Returns true if it is a vector, or numbers that are not read, rather than a matrix.
     pub fn is_vector(self) -> bool {
         self.row().is_vector
     }
 
-    /// Tells whether a model may be without it.
+    /// Returns true if a model may lack it.
     pub fn is_extra(self) -> bool {
         self.row().is_extra
     }
 
-    /// Tells whether its rows are turned by RoPE, or scale what is.
+    /// Returns true if its rows are rotated by RoPE, or scale rows that are.
     pub fn is_turned(self) -> bool {
         self.row().is_turned
     }
 
-    /// Tells whether there is one in each layer.
+    /// Returns true if each layer has one.
     pub fn in_layers(self) -> bool {
         self.row().in_layers
     }
 
-    /// Its name in GGUF files, of layer `layer` where there is one in each.
+    /// Name in GGUF files, for layer `layer` if each layer has one.
     pub fn name(self, layer: usize) -> String {
         let row = self.row();
         match row.in_layers {
@@ -184,7 +184,7 @@ impl Role {
         }
     }
 
-    /// The role, and the layer, of a tensor of this name in a GGUF file.
+    /// Role and layer of the tensor with this name in a GGUF file.
     pub fn named(name: &str) -> Option<(Role, usize)> {
         let (layer, inside) = match name.strip_prefix("blk.") {
             Some(rest) => rest.split_once('.')?,
@@ -200,35 +200,35 @@ impl Role {
     }
 }
 
-/// A tensor in a file.
+/// Tensor in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tensor {
-    /// Its role in the model.
+    /// Role in the model.
     pub role: Role,
-    /// The layer it belongs to; 0 if to none.
+    /// Layer that it belongs to; 0 if none.
     pub layer: usize,
-    /// Rows; a vector is one.
+    /// Number of rows; a vector has one.
     pub rows: usize,
-    /// Columns.
+    /// Number of columns.
     pub cols: usize,
-    /// How its numbers are stored.
+    /// Storage format in the file.
     pub encoding: Encoding,
-    /// Its first byte in the file.
+    /// Offset of its first byte in the file.
     pub offset: u64,
 }
 
 impl Tensor {
-    /// Its name, as GGUF files have it.
+    /// Name in GGUF files.
     pub fn name(&self) -> String {
         self.role.name(self.layer)
     }
 
-    /// Its bytes in the file, which are known to be there.
+    /// Size in the file, in bytes; checked not to overflow.
     pub fn file_bytes(&self) -> u64 {
         self.encoding.file_bytes(self.rows, self.cols).unwrap_or(0)
     }
 
-    /// Its bytes in memory; `None` on overflow.
+    /// Size in memory, in bytes; `None` on overflow.
     pub fn packed_bytes(&self) -> Option<u64> {
         if self.role.is_vector() {
             return self.encoding.file_bytes(self.rows, self.cols);

@@ -1,8 +1,8 @@
-//! llama.cpp's samplers, in its order and with its defaults: biases, penalties, top-k, typical,
-//! top-p, min-p, temperature, and the draw.
+//! llama.cpp's samplers in its order and with its defaults: biases, penalties, top-k, typical,
+//! top-p, min-p, temperature, and the random choice.
 //!
-//! The set of candidates is llama.cpp's to the rounding of floats. The draw is not: its generator
-//! is another one (a Mersenne twister), so that a seed gives a text of ours, the same everywhere.
+//! The candidates equal llama.cpp's up to rounding. The choice differs: llama.cpp uses a Mersenne
+//! twister, so a seed gives a different text here, which is the same on every machine.
 
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use core::ops::{Index, IndexMut};
@@ -15,15 +15,15 @@ use llama2_settings::{
 use super::argmax;
 use crate::math;
 
-/// Steps that only take candidates away, in the chain's order: they change nothing for the
-/// likeliest.
+/// Samplers that only remove candidates, in the chain's order: they never remove the most likely
+/// token.
 pub(super) const FILTERS: [Param; 4] = [TopK, Typical, TopP, MinP];
 
-/// Values of the samplers. The defaults are llama.cpp's.
+/// Parameters of the samplers. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerParams {
     numbers: [f32; TABLE.len()],
-    /// Added to the logits of these tokens.
+    /// Values added to the logits of these tokens.
     pub bias: Vec<(u32, f32)>,
 }
 
@@ -48,7 +48,7 @@ impl IndexMut<Param> for SamplerParams {
 }
 
 impl SamplerParams {
-    /// Those of the table.
+    /// Takes each parameter's default from the table, as selected by `choose`.
     pub(super) fn from_defaults(choose: impl Fn(SamplerDefaults) -> f32) -> SamplerParams {
         let mut sampling = SamplerParams {
             numbers: [0.0; TABLE.len()],
@@ -60,16 +60,16 @@ impl SamplerParams {
         sampling
     }
 
-    /// Sets a value.
+    /// Sets a parameter.
     pub fn with(mut self, param: Param, value: f32) -> SamplerParams {
         self[param] = value;
         self
     }
 
-    /// Tells whether every number is in its range, for a vocabulary of `vocab_size`.
+    /// Checks that every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
-    /// A sentence: which number, and what it may be.
+    /// A sentence that names the parameter and its range.
     pub fn check(&self, vocab_size: usize) -> Result<(), String> {
         for (param, _) in Param::samplers() {
             let (spec, value) = (param.spec(), self[param]);
@@ -91,16 +91,16 @@ impl SamplerParams {
     }
 }
 
-/// The samplers with what they remember. Sampling allocates nothing.
+/// Sampler chain and its state. Sampling allocates nothing.
 pub(super) struct Chain {
     pub(super) settings: SamplerParams,
-    /// The last tokens, the oldest first, and how often each token is among them; empty where no
-    /// penalty looks at them.
+    /// Recent tokens, the oldest first, and how often each token is among them; empty if no penalty
+    /// is active.
     recent: VecDeque<u32>,
     counts: Vec<u32>,
-    /// Logit (later probability) and token.
+    /// Candidates: logit (later probability) and token.
     candidates: Vec<(f32, u32)>,
-    /// Surprise and place, for typical sampling.
+    /// Surprise of candidates and their indices, for typical sampling.
     surprises: Vec<(f32, u32)>,
 }
 
@@ -119,7 +119,7 @@ impl Chain {
         }
     }
 
-    /// Remembers a token.
+    /// Records a token for the penalties.
     pub(super) fn accept(&mut self, token: u32) {
         let Some(count) = self.counts.get_mut(token as usize) else {
             return;
@@ -134,7 +134,7 @@ impl Chain {
         }
     }
 
-    /// Picks a token. `coin` is from 0 to 1, 1 excluded.
+    /// Picks a token. `coin` is from 0 (inclusive) to 1 (exclusive).
     pub(super) fn sample(&mut self, logits: &mut [f32], coin: f32) -> u32 {
         self.weigh(logits);
         if self.settings[Temperature] <= 0.0 {
@@ -157,7 +157,7 @@ impl Chain {
         last
     }
 
-    /// Biases and penalties, on the logits themselves.
+    /// Applies biases and penalties to the logits.
     fn weigh(&self, logits: &mut [f32]) {
         let settings = &self.settings;
         for (token, bias) in &settings.bias {
@@ -180,12 +180,12 @@ impl Chain {
         }
     }
 
-    /// Leaves the candidates, the likeliest first.
+    /// Fills in the candidates, the most likely first, and removes those that the samplers reject.
     fn filter(&mut self, logits: &[f32]) {
         let settings = &self.settings;
         let candidates = &mut self.candidates;
         candidates.clear();
-        // What is no number is no candidate.
+        // NaN is not a candidate.
         let all = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
         candidates.extend(all.map(|(token, &logit)| (logit, token)));
         let order =
@@ -222,7 +222,7 @@ impl Chain {
     }
 }
 
-/// How likely a logit is beside the largest one.
+/// Probability of a logit relative to the largest one.
 fn likelihood(logit: f32, largest: f32) -> f32 {
     if logit == largest {
         1.0
@@ -231,7 +231,8 @@ fn likelihood(logit: f32, largest: f32) -> f32 {
     }
 }
 
-/// Turns logits, the largest first, to what their probabilities are in proportion to; the sum.
+/// Replaces logits, sorted in descending order, by numbers proportional to their probabilities.
+/// Returns the sum.
 fn softmax(candidates: &mut [(f32, u32)]) -> f32 {
     let Some(&(largest, _)) = candidates.first() else {
         return 0.0;
@@ -244,8 +245,8 @@ fn softmax(candidates: &mut [(f32, u32)]) -> f32 {
     sum
 }
 
-/// Keeps the tokens whose surprise is nearest to the expected one, up to a probability of `share`;
-/// at least one.
+/// Keeps the tokens whose surprise is nearest to the expected one, up to a total probability of
+/// `share`; at least one.
 fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, share: f32) {
     let Some(&(largest, _)) = candidates.first() else {
         return;
@@ -289,8 +290,8 @@ mod tests {
     use super::*;
     use llama2_testing::random::Random;
 
-    /// What is left of the logits of the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's
-    /// test-sampling.cpp), the likeliest first.
+    /// Candidates left from the probabilities 0.1, 0.2, 0.3, 0.4 (of llama.cpp's
+    /// test-sampling.cpp), the most likely first.
     fn left(change: impl Fn(&mut SamplerParams)) -> Vec<u32> {
         let mut settings = SamplerParams::default()
             .with(TopK, 0.0)
@@ -375,7 +376,7 @@ mod tests {
             weighed(&[0, 0, 2], 1.0, 5.0, 5.0),
             [-14.0, -1.0, -9.0, 1.0, 1.0]
         );
-        // What is further back than the last two is forgotten.
+        // Tokens before the last two are forgotten.
         let mut chain = Chain::new(
             5,
             SamplerParams::default()
@@ -388,7 +389,7 @@ mod tests {
         assert_eq!(logits, [1.0, 1.0, 1.0, 0.0, 0.0]);
     }
 
-    /// Every filter against a plain one in double precision, on logits with ties.
+    /// Compares every filter with a plain one in double precision, on logits with ties.
     #[test]
     fn filters_are_what_their_definitions_say() {
         let random = &mut Random(5);
@@ -420,7 +421,7 @@ mod tests {
             for x in &e {
                 count += 1;
                 sum += x / total;
-                // Where it is that close, either is right.
+                // If it is that close, either is right.
                 if sum >= f64::from(p) {
                     break;
                 }

@@ -1,6 +1,5 @@
-//! Which token comes next: llama.cpp's samplers ([`SamplerParams`]), or
-//! run.c's sampler: argmax, temperature, top-p and the xorshift* generator, to the same token for
-//! the same seed.
+//! Samplers: llama.cpp's chain ([`SamplerParams`]), or run.c's argmax, temperature, top-p and
+//! xorshift* generator, which gives the same tokens for the same seed.
 
 mod chain;
 mod overrides;
@@ -19,16 +18,16 @@ pub struct Sampler {
     top_p: f32,
     state: u64,
     kernels: &'static Kernels,
-    /// Candidates of top-p: probability and token. Its capacity is the vocabulary.
+    /// Candidates of top-p: probability and token. The capacity is the vocabulary size.
     candidates: Vec<(f32, u32)>,
-    /// llama.cpp's samplers instead.
+    /// llama.cpp's sampler chain, if it is used instead.
     chain: Option<chain::Chain>,
 }
 
 impl Sampler {
-    /// A sampler for `vocab_size` logits. `temperature` 0 takes the largest logit; `top_p` outside
-    /// of 0 to 1 (both excluded) draws from the whole distribution; `seed` is run.c's `rng_seed` (0
-    /// gives nothing but zeros, as there).
+    /// Creates run.c's sampler for `vocab_size` logits. A `temperature` of 0 picks the largest
+    /// logit; a `top_p` outside of the open interval from 0 to 1 samples from the whole
+    /// distribution; `seed` is run.c's `rng_seed` (0 makes all random numbers 0, as there).
     pub fn new(vocab_size: usize, temperature: f32, top_p: f32, seed: u64) -> Sampler {
         Sampler {
             temperature,
@@ -40,7 +39,7 @@ impl Sampler {
         }
     }
 
-    /// llama.cpp's samplers for `vocab_size` logits.
+    /// Creates llama.cpp's sampler for `vocab_size` logits.
     pub fn with(vocab_size: usize, settings: SamplerParams, seed: u64) -> Sampler {
         Sampler {
             temperature: settings[Param::Temperature],
@@ -52,14 +51,14 @@ impl Sampler {
         }
     }
 
-    /// Tells it of tokens that were not sampled, the prompt's: penalties look at them, too.
+    /// Records tokens that were not sampled, such as the prompt's: penalties consider them, too.
     pub fn accept(&mut self, tokens: &[u32]) {
         if let Some(chain) = &mut self.chain {
             tokens.iter().for_each(|&token| chain.accept(token));
         }
     }
 
-    /// Picks a token; the logits are changed to probabilities on the way. Allocates nothing.
+    /// Picks a token. Overwrites the logits with probabilities. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         if self.chain.is_some() {
             let coin = self.coin();
@@ -81,15 +80,16 @@ impl Sampler {
         }
     }
 
-    /// Moves the generator on as `sample` does, without logits: run.c's chat samples at the
-    /// prompt's positions too.
+    /// Advances the generator as `sample` does, without logits: run.c's chat also samples at the
+    /// prompt's positions.
     pub fn skip(&mut self) {
         if self.temperature != 0.0 {
             self.coin();
         }
     }
 
-    /// A number from 0 to 1, 1 excluded (xorshift64*, Vigna 2016; the upper 24 of its 32 bits).
+    /// Random number from 0 (inclusive) to 1 (exclusive), by xorshift64* (Vigna 2016; the upper 24
+    /// of its 32 bits).
     fn coin(&mut self) -> f32 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
@@ -98,11 +98,11 @@ impl Sampler {
         (bits >> 8) as f32 / 16_777_216.0
     }
 
-    /// Draws from the smallest set of likeliest tokens whose probabilities sum to more than top-p
-    /// (Holtzman et al. 2020).
+    /// Samples from the smallest set of most likely tokens whose probabilities sum to more than
+    /// top-p (Holtzman et al. 2020).
     fn draw_top_p(&mut self, probabilities: &[f32], coin: f32) -> u32 {
-        // What is below this cannot be in the set, however the rest is spread; it saves sorting
-        // most of the vocabulary.
+        // Tokens below this cannot be in the set, whatever the distribution of the rest; skipping
+        // them saves sorting most of the vocabulary.
         let cutoff = (1.0 - self.top_p) / (probabilities.len() as f32 - 1.0);
         let likely = (0..)
             .zip(probabilities)
@@ -138,7 +138,7 @@ impl Sampler {
     }
 }
 
-/// Draws a token from the whole distribution.
+/// Samples from the whole distribution.
 fn draw(probabilities: &[f32], coin: f32) -> u32 {
     let mut reached = 0.0;
     for (token, p) in (0..).zip(probabilities) {
@@ -150,7 +150,7 @@ fn draw(probabilities: &[f32], coin: f32) -> u32 {
     probabilities.len().saturating_sub(1) as u32
 }
 
-/// The token of the largest logit, the first of equals.
+/// Index of the largest logit, the first if several are equal.
 pub fn argmax(logits: &[f32]) -> u32 {
     (kernels::scalar::KERNELS.argmax)(logits) as u32
 }

@@ -1,4 +1,4 @@
-//! Samplers' values that somebody asked for; and which of the two samplers draws.
+//! Sampler parameters set by the user, and the choice between the two samplers.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
@@ -8,11 +8,11 @@ use llama2_settings::{Overrides, Param, TABLE};
 use super::{Sampler, SamplerParams, chain};
 use crate::run_mode::RunMode;
 
-/// Samplers' values that somebody asked for; where nobody did, there are defaults.
+/// Sampler parameters set by the user; the others have their defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerOverrides {
     numbers: [Option<f32>; TABLE.len()],
-    /// Added to the logits of these tokens.
+    /// Values added to the logits of these tokens.
     pub bias: Option<Vec<(u32, f32)>>,
 }
 
@@ -37,17 +37,17 @@ impl From<&Overrides> for SamplerOverrides {
 }
 
 impl SamplerOverrides {
-    /// The wish for a sampler.
+    /// Value that the user set, if any.
     pub fn get(&self, param: Param) -> Option<f32> {
         self.numbers[param as usize]
     }
 
-    /// Wishes a value, or nothing. [`SamplerConfig::check`] sees if it is in range.
+    /// Sets a parameter, or resets it to its default. [`SamplerConfig::check`] checks its range.
     pub fn set(&mut self, param: Param, value: Option<f32>) {
         self.numbers[param as usize] = value;
     }
 
-    /// Sets a value.
+    /// Sets a parameter.
     pub fn with(mut self, param: Param, value: f32) -> SamplerOverrides {
         self.set(param, Some(value));
         self
@@ -59,19 +59,19 @@ impl SamplerOverrides {
         self
     }
 
-    /// Puts temperature and top-p right where they are out of range, as run.c's `main` does, and
-    /// says so.
+    /// Corrects temperature and top-p if they are out of range, as run.c's `main` does. Returns a
+    /// sentence for each correction.
     pub fn adjust(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         if let Some(wished) = self.get(Param::Temperature)
             && (!wished.is_finite() || wished < 0.0)
         {
             let wrong = match wished == f32::INFINITY {
-                true => "is no number to divide by",
+                true => "is not a valid divisor",
                 false => "is not 0 or more",
             };
             said.push(format!(
-                "temperature {wished} {wrong}: taking 0, the likeliest token each time"
+                "temperature {wished} {wrong}: taking 0, the most likely token each time"
             ));
             self.set(Param::Temperature, Some(0.0));
         }
@@ -86,9 +86,9 @@ impl SamplerOverrides {
         said
     }
 
-    /// The sampler that draws. In a dialogue, which is llama.cpp's business, it is llama.cpp's,
-    /// with its defaults; elsewhere run.c's with run.c's defaults, as long as nothing is asked for
-    /// that run.c does not know: then llama.cpp's, with nothing but what is asked for.
+    /// Chooses the sampler. Dialogs, as in llama.cpp, use its samplers with its defaults.
+    /// Everything else uses run.c's sampler and defaults, unless a parameter that run.c lacks was
+    /// changed; then llama.cpp's samplers are used, with only the changed ones active.
     pub fn drawing(&self, mode: RunMode) -> SamplerConfig {
         let is_dialog = mode == RunMode::Dialog;
         let base = SamplerParams::from_defaults(|defaults| match is_dialog {
@@ -117,17 +117,17 @@ impl SamplerOverrides {
     }
 }
 
-/// run.c's default, which also stands for one that is out of range.
+/// run.c's default, which also replaces values that are out of range.
 const RUN_C_TOP_P: f32 = 0.9;
 
-/// Whose sampler draws, and with which settings.
+/// Sampler to use, with its parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SamplerConfig {
-    /// run.c's.
+    /// run.c's sampler.
     RunC {
-        /// Divides the logits; 0 takes the likeliest token.
+        /// Divisor of the logits; 0 picks the most likely token.
         temperature: f32,
-        /// Draw from the likeliest tokens that make up this probability.
+        /// Total probability of the most likely tokens to sample from.
         top_p: f32,
     },
     /// llama.cpp's samplers.
@@ -135,10 +135,10 @@ pub enum SamplerConfig {
 }
 
 impl SamplerConfig {
-    /// Tells whether every number is in its range, for a vocabulary of `vocab_size`.
+    /// Checks that every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
-    /// A sentence: which number, and what it must be.
+    /// A sentence that names the parameter and its range.
     pub fn check(&self, vocab_size: usize) -> Result<(), String> {
         match self {
             // Adjusted, as by run.c.
@@ -147,7 +147,7 @@ impl SamplerConfig {
         }
     }
 
-    /// 0 where nothing is left to chance.
+    /// Temperature in effect; 0 if nothing is random.
     pub fn temperature(&self) -> f32 {
         match self {
             SamplerConfig::RunC { temperature, .. } => *temperature,
@@ -155,7 +155,7 @@ impl SamplerConfig {
         }
     }
 
-    /// The value of a sampler that is in force.
+    /// Value of a parameter that is in effect.
     pub fn get(&self, param: Param) -> f32 {
         match self {
             SamplerConfig::LlamaCpp(sampling) => sampling[param],
@@ -167,7 +167,7 @@ impl SamplerConfig {
         }
     }
 
-    /// The sampler for `vocab_size` logits.
+    /// Creates the sampler for `vocab_size` logits.
     pub fn sampler(self, vocab_size: usize, seed: u64) -> Sampler {
         match self {
             SamplerConfig::RunC { temperature, top_p } => {
@@ -178,12 +178,12 @@ impl SamplerConfig {
     }
 }
 
-/// In words, without what does nothing: `temperature 0.8, top-k 40, top-p 0.95, min-p 0.05`.
+/// Lists the parameters that have an effect: `temperature 0.8, top-k 40, top-p 0.95, min-p 0.05`.
 impl fmt::Display for SamplerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sampling = match self {
             SamplerConfig::RunC { temperature, .. } if *temperature == 0.0 => {
-                return write!(f, "the likeliest token each time (temperature 0)");
+                return write!(f, "the most likely token each time (temperature 0)");
             }
             SamplerConfig::RunC { temperature, top_p } => {
                 return write!(f, "temperature {temperature}, top-p {top_p}");
@@ -192,11 +192,11 @@ impl fmt::Display for SamplerConfig {
         };
         let greedy = sampling[Param::Temperature] == 0.0;
         if greedy {
-            write!(f, "the likeliest token each time (temperature 0)")?;
+            write!(f, "the most likely token each time (temperature 0)")?;
         } else {
             write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
-        // What only filters does nothing for the likeliest token.
+        // Filters have no effect on the most likely token.
         let filters = chain::FILTERS;
         let is_said = |param: &Param| {
             let is_other = !matches!(param, Param::Temperature | Param::RepeatLastN);
@@ -259,7 +259,7 @@ mod tests {
             };
             let own = (sampling[Param::Temperature], sampling[Param::TopP]);
             assert_eq!(own, (0.5, 0.7));
-            // Nothing but what was wished.
+            // Only the values that were set.
             assert_eq!(
                 (sampling[Param::TopK] == 3.0, sampling[Param::MinP] == 0.25),
                 (param == Param::TopK, param == Param::MinP)
@@ -280,7 +280,7 @@ mod tests {
                 .with(Param::PresencePenalty, 0.5)
                 .drawing(RunMode::Dialog)
                 .to_string(),
-            "the likeliest token each time (temperature 0), presence penalty 0.5"
+            "the most likely token each time (temperature 0), presence penalty 0.5"
         );
         assert_eq!(
             none.drawing(RunMode::Story).to_string(),

@@ -1,27 +1,28 @@
 //! Byte-level BPE (GPT-2's; Sennrich et al. 2016): every byte is a token, and neighbours are merged
-//! in the order of the merges' ranks, within words that a pre-tokenizer cut.
+//! in the order of the merges' ranks, within words found by a pre-tokenizer.
 
 use alloc::{string::String, vec::Vec};
 use core::cmp::Reverse;
 
 use super::{Tokenizer, merge::merge, split, words::Words};
 
-/// The merges of a vocabulary.
+/// Merges of a vocabulary.
 pub(super) struct ByRank {
-    /// Left and right string, rank and result, in the order of the pairs. Strings are tokens, or
-    /// behind these those of `others`.
+    /// Left and right string, rank and result, sorted by the pairs. Strings are numbered as tokens,
+    /// followed by those of `others`.
     pairs: Vec<(u32, u32, u32, u32)>,
-    /// Strings that merges speak of and that are no tokens.
+    /// Strings that occur in merges but are not tokens.
     others: Words,
-    /// The string of each of the 256 bytes.
+    /// String number of each of the 256 bytes.
     bytes: Vec<u32>,
     splitter: split::Splitter,
-    /// True if a word that is a token is taken as it is, whatever the merges would make of it.
+    /// True if a word that is a token is used as it is, whatever the merges would give.
     whole_words: bool,
 }
 
 impl ByRank {
-    /// Merges `pairs` of strings, in the order of their ranks, over the words of `t`.
+    /// Creates the merges from `pairs` of strings, in the order of their ranks, over the words of
+    /// `t`.
     pub(super) fn new(
         t: &Tokenizer,
         pairs: &[(Vec<u8>, Vec<u8>)],
@@ -79,7 +80,7 @@ impl ByRank {
         });
     }
 
-    /// What two neighbours become, and at which rank: of a pair that stands twice the first.
+    /// Result of merging two neighbours, and its rank; the first if the pair occurs twice.
     fn find(&self, left: u32, right: u32) -> Option<(Reverse<u32>, u32)> {
         let at = self.pairs.partition_point(|p| (p.0, p.1) < (left, right));
         let found = self.pairs.get(at)?;
@@ -94,8 +95,8 @@ impl ByRank {
                 tokens.push(string);
                 continue;
             };
-            // What is no token is its bytes: as llama.cpp has it those that can be seen, and of
-            // these those that are tokens.
+            // Text without a token is split into its bytes: as in llama.cpp, those that are
+            // printable, and of these those that are tokens.
             let seen = self
                 .others
                 .get(other)
@@ -106,7 +107,7 @@ impl ByRank {
     }
 }
 
-/// `text` with U+FFFD for each byte that is not UTF-8.
+/// Replaces each byte of `text` that is not valid UTF-8 by U+FFFD.
 fn lossy(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -116,8 +117,8 @@ fn lossy(text: &[u8]) -> String {
     out
 }
 
-/// The byte that a character of a byte-level word stands for: those that can be seen stand for
-/// themselves, the other 68 for U+0100 and following.
+/// Byte that a character of a byte-level word represents: printable ones represent themselves, the
+/// other 68 are U+0100 and following.
 pub(super) fn byte(c: char) -> Option<u8> {
     let seen = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     match u32::from(c) {
@@ -129,8 +130,8 @@ pub(super) fn byte(c: char) -> Option<u8> {
     }
 }
 
-/// The bytes of a byte-level word; `None` where it has a character that stands for none, or is not
-/// UTF-8.
+/// Decodes a byte-level word to bytes; `None` if it has a character that represents no byte, or is
+/// not UTF-8.
 pub(super) fn bytes(word: &[u8]) -> Option<Vec<u8>> {
     let word = core::str::from_utf8(word).ok()?;
     word.chars().map(byte).collect()

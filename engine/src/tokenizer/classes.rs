@@ -1,8 +1,8 @@
-//! What kind of character a character is, as llama.cpp's tables have it.
+//! Character classes as in llama.cpp's tables.
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// A character's kind, as far as pre-tokenizers ask.
+/// Character class, as far as pre-tokenizers distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// `\p{L}`.
@@ -44,8 +44,8 @@ impl Class {
 mod tests {
     use super::*;
 
-    /// How many characters of a class there are, in all of Unicode 15.1: llama.cpp's tables,
-    /// compared one by one.
+    /// Number of characters per class in all of Unicode 15.1, as in llama.cpp's tables, which were
+    /// compared character by character.
     #[test]
     fn the_tables_are_those_of_unicode_15_1() {
         assert_eq!(unicode_properties::UNICODE_VERSION, (15, 1, 0));

@@ -1,4 +1,4 @@
-//! What can be wrong with a tokenizer, each as a sentence.
+//! Errors in tokenizers; each displays as a sentence.
 
 use alloc::string::String;
 use core::fmt;
@@ -12,79 +12,79 @@ use crate::{
     units::{Grouped, Quoted},
 };
 
-/// Why a tokenizer cannot be used. Shown, it is a sentence without the file's name.
+/// Reason why a tokenizer cannot be used. Displays as a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
-    /// The medium failed.
+    /// The medium could not be read.
     Read(ReadError),
-    /// No bytes at all.
+    /// The file is empty.
     Empty,
-    /// More bytes than any tokenizer has.
+    /// The file is larger than any real tokenizer.
     TooLarge {
-        /// The file's size.
+        /// Size of the file in bytes.
         found: u64,
     },
-    /// The file ends inside of a token.
+    /// The file ends within a token.
     CutShort {
-        /// The token.
+        /// Number of the token.
         token: usize,
-        /// Where the file ends.
+        /// Size of the file in bytes.
         size: u64,
     },
-    /// A token's length is negative or leads out of the file.
+    /// A token's length is negative or extends past the end of the file.
     Length {
-        /// The token.
+        /// Number of the token.
         token: usize,
-        /// Where in the file its length stands.
+        /// Offset of its length in the file.
         offset: u64,
-        /// The length found.
+        /// Length in the file.
         found: i32,
         /// Bytes that are left.
         left: u64,
     },
-    /// A piece that is longer than any vocabulary's.
+    /// A token's text is longer than in any real vocabulary.
     Piece {
-        /// The token.
+        /// Number of the token.
         token: usize,
-        /// Bytes of its piece.
+        /// Length of its text in bytes.
         found: usize,
     },
-    /// Too few tokens for BOS and EOS to be among them.
+    /// The file has too few tokens to include BOS and EOS.
     TooFew {
-        /// Tokens in the file.
+        /// Number of tokens in the file.
         found: usize,
     },
-    /// More tokens than any vocabulary has.
+    /// The file has more tokens than any real vocabulary.
     TooMany,
-    /// Not the model's vocabulary.
+    /// The vocabulary's size differs from the model's.
     Vocabulary {
-        /// Tokens in the file.
+        /// Number of tokens in the file.
         found: usize,
-        /// Tokens in the model.
+        /// Number of tokens in the model.
         wanted: usize,
     },
-    /// A pre-tokenizer that is not known.
+    /// The pre-tokenizer is not known.
     Splitter {
-        /// Its name.
+        /// Name of the pre-tokenizer.
         name: String,
     },
-    /// A vocabulary of nothing.
+    /// The vocabulary is empty.
     NoTokens,
-    /// Two tokens of one name.
+    /// Two tokens have the same text.
     Twice {
-        /// The two.
+        /// Numbers of the two tokens.
         tokens: (u32, u32),
-        /// How their name begins.
+        /// Beginning of their text.
         word: String,
     },
-    /// A score that is no number.
+    /// A score is NaN.
     Score {
-        /// The token.
+        /// Number of the token.
         token: usize,
     },
-    /// Not enough memory to hold the file.
+    /// There is not enough memory for the file.
     OutOfMemory {
-        /// The file's size.
+        /// Size of the file in bytes.
         bytes: u64,
     },
 }
@@ -132,13 +132,13 @@ impl fmt::Display for Error {
             ),
             Error::Vocabulary { found, wanted } => write!(
                 f,
-                "has {} tokens, but the model has {}; take the tokenizer that came with the model",
+                "has {} tokens, but the model has {}; use the tokenizer that came with the model",
                 Grouped(*found as u64),
                 Grouped(*wanted as u64)
             ),
             Error::Splitter { name } => write!(
                 f,
-                "cuts texts in the way {}, which is not known; known: {}",
+                "uses the pre-tokenizer {}, which is not supported; supported: {}",
                 Quoted(name),
                 split::KNOWN
             ),

@@ -1,4 +1,4 @@
-//! The tokenizer in a GGUF file's metadata.
+//! Tokenizer from a GGUF file's metadata.
 
 use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
@@ -22,7 +22,7 @@ const SCORES: &str = "tokenizer.ggml.scores";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const TEMPLATE: &str = "tokenizer.chat_template";
 
-/// The types of arrays of whole numbers.
+/// Types of integer arrays.
 const U32: u32 = 4;
 const I32: u32 = 5;
 
@@ -42,19 +42,19 @@ pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, String> {
     let described = describe(&entries, &lists).map_err(|error| format!("{error}"))?;
     let made = Tokenizer::new(&described);
     let mut made = made.map_err(|error| format!("its tokenizer {error}"))?;
-    // A template of a megabyte, or one that is no text, is none.
+    // A template that is longer than a megabyte, or not a string, is ignored.
     if let Ok(Some(jinja)) = entries.text(TEMPLATE) {
         made.set_chat_template(Some(jinja.into()));
     }
     Ok(made)
 }
 
-/// The arrays of a vocabulary.
+/// Arrays of a vocabulary.
 struct Lists {
     words: Vec<Vec<u8>>,
     types: Vec<i32>,
     scores: Vec<f32>,
-    /// `None` where tokens are merged by their scores.
+    /// Merges; `None` if tokens are merged by their scores.
     merges: Option<Vec<Vec<u8>>>,
 }
 
@@ -122,14 +122,14 @@ impl Lists {
     }
 }
 
-/// Tokens above this are damage, not a vocabulary (the largest have 262 144), and merges likewise.
+/// Largest number of tokens or merges accepted; the largest vocabularies have 262144.
 const MOST_TOKENS: u64 = 1 << 20;
 const MOST_MERGES: u64 = 1 << 21;
 
-/// The next token's or merge's text, for which there is `room` in what a vocabulary may take
-/// together.
+/// Reads the next token's or merge's text, and subtracts its length from `room`, the bytes left for
+/// all of them.
 fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<Vec<u8>, Failure> {
-    // Two pieces and the space between them; a byte of a piece may be two here.
+    // Two pieces and the space between them; a byte of a piece may take two here.
     let text = reader.text("a token", 2 * LONGEST_PIECE as u64 + 1)?;
     let length = text.len() as u64;
     let all = LARGEST_FILE - *room + length;
@@ -138,7 +138,7 @@ fn word(reader: &mut Reader<'_>, room: &mut u64) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// An array of one of `kinds`.
+/// Finds the array of `key`, which must be of one of `kinds`.
 fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Result<Array, Error> {
     let array = entries.array(key)?;
     if !kinds.contains(&array.kind) {
@@ -148,11 +148,11 @@ fn list(entries: &Entries, key: &str, kinds: &[u32], wanted: &'static str) -> Re
     Ok(array)
 }
 
-/// What the metadata say of the vocabulary in `lists`.
+/// Describes the vocabulary, from the metadata and `lists`.
 fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>, Error> {
     let id = |name: &str| -> Result<Option<u32>, Error> {
         let key = format!("tokenizer.ggml.{name}_token_id");
-        // -1 says that there is none, in words that no vocabulary has.
+        // -1 means none, which becomes a token that no vocabulary has.
         if let Some(Value::Signed(..0)) = entries.get(&key) {
             return Ok(Some(u32::MAX));
         }
@@ -166,7 +166,7 @@ fn describe<'a>(entries: &'a Entries, lists: &'a Lists) -> Result<Vocabulary<'a>
     for (found, name) in middle.iter_mut().zip(names) {
         *found = id(name)?;
     }
-    // The first three had other names once, which count where both stand.
+    // The first three had other names once, which take precedence if both exist.
     for (found, name) in middle.iter_mut().zip(["prefix", "suffix", "middle"]) {
         *found = id(name)?.or(*found);
     }

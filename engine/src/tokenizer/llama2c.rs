@@ -1,4 +1,4 @@
-//! llama2.c's `tokenizer.bin`, and the way in which run.c encodes and decodes with it.
+//! llama2.c's `tokenizer.bin`, with run.c's encoding and decoding.
 //!
 //! The file: u32 `max_token_length`, then for each token an f32 score, an i32 length and that many
 //! bytes, little-endian. There is no count; the file's end is the vocabulary's. Encoding and
@@ -14,23 +14,23 @@ use super::{
 };
 use crate::source::ByteSource;
 
-/// The first of the 256 byte tokens: behind `<unk>`, `<s>` and `</s>`.
+/// First of the 256 byte tokens, after `<unk>`, `<s>` and `</s>`.
 pub(super) const FIRST_BYTE: u32 = 3;
-/// Tokens of a vocabulary in which every byte has one. Smaller ones have tokens for characters
+/// Smallest vocabulary in which every byte has a token. Smaller ones have tokens for characters
 /// only.
 pub(super) const ALL_BYTES: usize = FIRST_BYTE as usize + 256;
-/// Tokens that a vocabulary must have: BOS and EOS stand in it.
+/// Smallest vocabulary accepted: it includes BOS and EOS.
 pub(super) const LEAST_TOKENS: usize = EOS as usize + 1;
-/// Tokens above this are damage, not a vocabulary (the largest have 262 144).
+/// Largest number of tokens accepted; the largest vocabularies have 262144.
 pub(crate) const MOST_TOKENS: u64 = 1 << 20;
-/// Largest file that is read: Llama's 32 000 pieces take 434 kB, a million take less than this.
+/// Largest file accepted: Llama's 32000 tokens take 434 kB, a million take less than this.
 pub(crate) const LARGEST_FILE: u64 = 64 << 20;
-/// Longest piece that is believed; the vocabularies that people use stay below 512 bytes. What a
-/// batch of tokens says is kept in memory that is sized by it.
+/// Longest token text accepted; vocabularies in use stay below 512 bytes. The buffer for a batch's
+/// text is sized by it.
 pub(crate) const LONGEST_PIECE: usize = 1 << 12;
 /// Largest piece that is read at once.
 const PIECE: usize = 1 << 20;
-/// Scores at or below this never merge (run.c starts its search there).
+/// Scores at or below this never merge (run.c initialises its search with it).
 const LOWEST_SCORE: f32 = -1e10;
 
 /// Reads and checks a whole file.
@@ -53,8 +53,8 @@ pub(super) fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, Error> {
     parse(&file)
 }
 
-/// Takes a whole file apart: once to prove it and to count, once to keep it. Only what was counted
-/// is allocated.
+/// Parses a whole file: first to check and count, then to store. Only what was counted is
+/// allocated.
 fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
     let (mut count, mut length) = (0, 0);
     for entry in Entries::of(file)? {
@@ -80,7 +80,7 @@ fn parse(file: &[u8]) -> Result<Tokenizer, Error> {
     of(pieces, scores).map_err(refused)
 }
 
-/// The tokenizer of these pieces, [`LEAST_TOKENS`] or more.
+/// Creates the tokenizer of these pieces, of which there are at least [`LEAST_TOKENS`].
 pub(super) fn of(
     pieces: Words,
     scores: Vec<f32>,
@@ -98,13 +98,13 @@ pub(super) fn of(
         scores,
         sorted,
         way: Way::Llama2c,
-        // Templates' own words name BOS so; in the vocabulary it has a name that no text contains.
+        // Templates call BOS by this name; in the vocabulary it has a name that no text contains.
         specials: Specials::new([(BOS, &b"<s>"[..], true, false)].into_iter()),
         begin: Some(BOS),
         bos: Some(BOS),
         eos: EOS,
         adds_eos: true,
-        // BOS stands between texts: the model has finished one.
+        // BOS separates texts: the model has finished one.
         ends: alloc::vec![BOS],
         chat_template: None,
         warnings: Vec::new(),
@@ -133,7 +133,7 @@ pub(super) fn encode(t: &Tokenizer, text: &[u8], tokens: &mut Vec<u32>) {
     }));
 }
 
-/// The characters of a text: any byte and the continuation bytes after it, four bytes at most.
+/// Splits a text into characters: any byte and the continuation bytes after it, at most four bytes.
 fn characters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     core::iter::from_fn(move || {
@@ -145,7 +145,7 @@ fn characters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The first character of `text` for which a small vocabulary has neither a token nor `<unk>`.
+/// First character of `text` for which a small vocabulary has neither a token nor `<unk>`.
 pub(super) fn lacking<'t>(t: &Tokenizer, text: &'t [u8]) -> Option<&'t [u8]> {
     if t.words.len() >= ALL_BYTES {
         return None;
@@ -154,8 +154,8 @@ pub(super) fn lacking<'t>(t: &Tokenizer, text: &'t [u8]) -> Option<&'t [u8]> {
     characters(text).find(|c| t.find(c).is_none() && !c.iter().all(known))
 }
 
-/// The token of a single byte that no piece covers: its own, or `<unk>`. Where a vocabulary has not
-/// all bytes, run.c reads whatever stands behind its table.
+/// Token of a single byte that no piece covers: its own, or `<unk>`. If a vocabulary lacks some
+/// bytes, run.c reads past its table.
 fn byte_token(t: &Tokenizer, byte: u8) -> Option<u32> {
     own_token(t, byte).or_else(|| t.find(b"<unk>"))
 }
@@ -167,7 +167,7 @@ fn own_token(t: &Tokenizer, byte: u8) -> Option<u32> {
     (count >= ALL_BYTES || is_own()).then_some(token)
 }
 
-/// What run.c's `decode` makes of a piece.
+/// Decodes a piece as run.c's `decode` does.
 pub(super) fn decode(piece: &[u8]) -> &[u8] {
     match byte_piece(piece) {
         Some(byte) => super::one_byte(byte),
@@ -175,8 +175,8 @@ pub(super) fn decode(piece: &[u8]) -> &[u8] {
     }
 }
 
-/// The tokens of a file, each checked: its score, and its piece up to the first NUL, where a C
-/// string ends.
+/// Tokens of a file, checked one by one: score, and text up to the first NUL, where a C string
+/// ends.
 struct Entries<'a> {
     rest: &'a [u8],
     token: usize,
@@ -186,7 +186,8 @@ struct Entries<'a> {
 impl<'a> Entries<'a> {
     fn of(file: &'a [u8]) -> Result<Entries<'a>, Error> {
         let size = file.len() as u64;
-        // The first number is the longest piece's length; run.c sizes a buffer by it, we need none.
+        // The first number is the longest piece's length; run.c sizes a buffer by it, which is not
+        // needed here.
         let rest = file.get(4..).ok_or(Error::CutShort { token: 0, size })?;
         Ok(Entries {
             rest,
@@ -236,8 +237,8 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The byte that a piece `<0xNN>` stands for. What run.c's `sscanf(piece, "<0x%02hhX>", …) == 1`
-/// takes, this takes: one digit is enough, and what follows the digits does not matter.
+/// Byte of a piece `<0xNN>`. Accepts what run.c's `sscanf(piece, "<0x%02hhX>", …) == 1` accepts:
+/// one digit is enough, and the characters after the digits do not matter.
 fn byte_piece(piece: &[u8]) -> Option<u8> {
     let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
     let digits = piece.strip_prefix(b"<0x")?;

@@ -1,17 +1,17 @@
-//! Merging neighbours, the best pair first, leftmost of equals, until none can be merged: a heap of
-//! candidates over a doubly linked list, O(n log n).
+//! Merges neighbours, the best pair first, leftmost of equals, until none can be merged: a heap of
+//! candidates over a doubly linked list, in O(n log n).
 
 use alloc::{collections::BinaryHeap, vec::Vec};
 use core::cmp::Ordering;
 
 const NONE: u32 = u32::MAX;
 
-/// Two neighbours that can be merged.
+/// Pair of neighbours that can be merged.
 struct Candidate<S, R> {
     rank: R,
     left: u32,
     right: u32,
-    /// The two when this was found.
+    /// Both symbols at the time when the pair was found.
     pair: (S, S),
     whole: S,
 }
@@ -36,14 +36,14 @@ impl<S, R: Ord> PartialEq for Candidate<S, R> {
 
 impl<S, R: Ord> Eq for Candidate<S, R> {}
 
-/// A symbol's neighbours in the list.
+/// Neighbours of a symbol in the list.
 #[derive(Clone, Copy)]
 struct Link {
     before: u32,
     after: u32,
 }
 
-/// Merges `symbols`: `join` says what two neighbours become and how good that is.
+/// Merges `symbols`: `join` returns the result of merging two neighbours, and its rank.
 pub(super) fn merge<S: Copy + PartialEq, R: Ord>(
     symbols: impl Iterator<Item = S>,
     join: impl Fn(S, S) -> Option<(R, S)>,
@@ -92,7 +92,7 @@ pub(super) fn merge<S: Copy + PartialEq, R: Ord>(
     symbols.into_iter().flatten()
 }
 
-/// A score as a rank: the two zeros are one, as they are in C.
+/// Score as a rank: positive and negative zero are equal, as in C.
 #[derive(Clone, Copy)]
 pub(super) struct Score(pub f32);
 

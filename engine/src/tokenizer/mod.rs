@@ -1,7 +1,7 @@
-//! From text to tokens and back: a vocabulary, and the way in which its words are put together.
+//! Tokenizers: from text to tokens and back, by a vocabulary and a merging algorithm.
 //!
-//! There are three: run.c's with llama2.c's `tokenizer.bin` (`llama2c`), SentencePiece's BPE by
-//! scores (`spm`) and byte-level BPE by ranks (`bpe`), the last two as llama.cpp has them for GGUF
+//! There are three algorithms: run.c's with llama2.c's `tokenizer.bin` (`llama2c`), SentencePiece's
+//! BPE by scores (`spm`) and byte-level BPE by ranks (`bpe`), the last two as in llama.cpp for GGUF
 //! files.
 
 mod bpe;
@@ -32,63 +32,62 @@ pub const BOS: u32 = 1;
 /// End of sequence, in llama2.c's vocabulary.
 pub const EOS: u32 = 2;
 
-/// A vocabulary with its way of merging. Having one proves that every token has its piece, that
-/// BOS, EOS and all others that are spoken of are in the vocabulary, and that a `tokenizer.bin`
-/// holds the 256 byte tokens.
+/// Vocabulary with its merging algorithm. A value is proof that every token has its text, and that
+/// BOS, EOS and all other tokens referred to are in the vocabulary.
 pub struct Tokenizer {
-    /// What each token is made of where it is merged, which is what normal ones show.
+    /// Bytes of each token, as merging sees them; normal tokens are also shown as these.
     words: Words,
     kinds: Vec<Kind>,
-    /// Of each token; none where merges have ranks.
+    /// Score of each token; empty if merges have ranks.
     scores: Vec<f32>,
-    /// The tokens that texts can be made of, in the order of their words.
+    /// Tokens that text can be encoded to, sorted by their bytes.
     sorted: Vec<u32>,
     way: Way,
     specials: Specials,
-    /// BOS, whether texts begin with it or not.
+    /// BOS, whether or not texts begin with it.
     begin: Option<u32>,
-    /// What a text begins with.
+    /// Token that texts begin with, if any.
     bos: Option<u32>,
-    /// What the file says ends it.
+    /// EOS, as given by the file.
     eos: u32,
-    /// True if texts end with that where they are to be whole.
+    /// True if complete texts end with EOS.
     adds_eos: bool,
-    /// What ends a text or a turn.
+    /// Tokens that end a text or a turn.
     ends: Vec<u32>,
-    /// How its model was taught to chat: a Jinja program.
+    /// Chat template of the model: a Jinja program.
     chat_template: Option<String>,
-    /// What its user should know: sentences.
+    /// Warnings for the user, as sentences.
     warnings: Vec<String>,
 }
 
-/// A piece of a conversation before it is made of tokens.
+/// Piece of a conversation before it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fragment<'a> {
-    /// A template's own words, control tokens among them.
+    /// Text of the template, in which names of control tokens are encoded as those tokens.
     Mark(&'a str),
-    /// Words that somebody said: text and nothing else.
+    /// Text of a message, in which they are not.
     Said(&'a str),
     /// The token that ends a text.
     End,
 }
 
-/// How texts become tokens.
+/// Encoding algorithm.
 enum Way {
-    /// As run.c does it.
+    /// As in run.c.
     Llama2c,
     ByScore(spm::ByScore),
     ByRank(bpe::ByRank),
 }
 
-/// What a token shows.
+/// Way in which a token is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Its word.
+    /// As its bytes.
     Normal,
-    /// Its name among the special tokens.
+    /// As its name among the special tokens.
     Own,
     Byte(u8),
-    /// Nothing: a sign to the model.
+    /// Not at all: it is a control token.
     Hidden,
 }
 
@@ -96,7 +95,7 @@ impl Tokenizer {
     /// Reads and checks a whole `tokenizer.bin`.
     ///
     /// # Errors
-    /// [`Error`], the first thing that is wrong.
+    /// [`Error`], for the first problem found.
     pub fn load(source: &mut dyn ByteSource) -> Result<Tokenizer, Error> {
         llama2c::load(source)
     }
@@ -110,37 +109,36 @@ impl Tokenizer {
         gguf::load(source)
     }
 
-    /// The tokenizer of a vocabulary, such as a GGUF file has it.
+    /// Creates the tokenizer of a vocabulary, such as a GGUF file's.
     ///
     /// # Errors
-    /// [`Error`], the first thing that is wrong.
+    /// [`Error`], for the first problem found.
     pub fn new(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         vocabulary::tokenizer(vocabulary)
     }
 
-    /// The token that texts begin with, if they begin with one.
+    /// Token that texts begin with, if any.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// What a text of nothing begins with: BOS, else what ends texts.
+    /// Token that an empty text begins with: BOS, or else the first token that ends a text.
     pub fn start(&self) -> u32 {
         let end = self.ends.first().copied();
         self.bos.or(end).unwrap_or_default()
     }
 
-    /// Tells whether the model has finished when it gives `token`.
+    /// Returns true if `token` ends the model's output.
     pub fn is_end(&self, token: u32) -> bool {
         self.ends.contains(&token)
     }
 
-    /// The Jinja program that lays out conversations, if its file has one
-    /// (`tokenizer.chat_template`).
+    /// Jinja program that formats conversations, if the file has one (`tokenizer.chat_template`).
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
     }
 
-    /// What its user should know of it: sentences.
+    /// Warnings for the user, as sentences.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -150,7 +148,7 @@ impl Tokenizer {
         self.chat_template = jinja;
     }
 
-    /// Tells whether it is llama2.c's kind: its model was made by llama2.c, and its texts are
+    /// Returns true if it is of llama2.c's kind: the model was made by llama2.c, and texts equal
     /// run.c's.
     pub fn is_llama2c(&self) -> bool {
         matches!(self.way, Way::Llama2c)
@@ -161,7 +159,7 @@ impl Tokenizer {
         self.words.len()
     }
 
-    /// All pieces in the order of their tokens, with their scores, 0 where there are none.
+    /// Text of all tokens in order, with their scores, or 0 if there are none.
     pub fn pieces(&self) -> impl Iterator<Item = (&[u8], f32)> {
         (0..self.words.len() as u32).map(|token| {
             let score = self.scores.get(token as usize);
@@ -169,15 +167,15 @@ impl Tokenizer {
         })
     }
 
-    /// Bytes of the longest piece.
+    /// Length of the longest token's text, in bytes.
     pub fn longest_piece(&self) -> usize {
         self.words.longest().max(self.specials.longest())
     }
 
-    /// Tells whether this is the vocabulary of a model with `vocab_size` tokens.
+    /// Checks that the vocabulary fits a model with `vocab_size` tokens.
     ///
     /// # Errors
-    /// [`Error::Vocabulary`] with both numbers if not.
+    /// [`Error::Vocabulary`] with both numbers if it does not.
     pub fn check_model(&self, vocab_size: usize) -> Result<(), Error> {
         let found = self.vocab_size();
         if found == vocab_size {
@@ -190,13 +188,13 @@ impl Tokenizer {
         }
     }
 
-    /// The token of which `word` is made; of several equal ones the lowest.
+    /// Token with the bytes `word`; the lowest if several are equal.
     fn find(&self, word: &[u8]) -> Option<u32> {
         self.words.find(&self.sorted, word)
     }
 
-    /// The first character of `text` that there is no token for, not even one for what is unknown:
-    /// encoding leaves it out.
+    /// First character of `text` that has no token, not even an unknown token: encoding leaves it
+    /// out.
     pub fn lacks(&self, text: &[u8]) -> Option<String> {
         let found = match &self.way {
             Way::Llama2c => llama2c::lacking(self, text)?,
@@ -205,34 +203,34 @@ impl Tokenizer {
         Some(String::from_utf8_lossy(found).into_owned())
     }
 
-    /// Tells whether every byte has a token.
+    /// Returns true if every byte has a token.
     pub fn has_bytes(&self) -> bool {
         self.vocab_size() >= llama2c::ALL_BYTES
     }
 
-    /// BOS, whether texts begin with it or not.
+    /// BOS, whether or not texts begin with it.
     pub fn begin(&self) -> Option<u32> {
         self.begin
     }
 
-    /// The tokens of `text`, and BOS and EOS around them where they are wanted and the model's
-    /// texts have them.
+    /// Encodes `text`, with BOS and EOS around it if they are requested and the model's texts have
+    /// them.
     ///
-    /// llama2.c's kind is as run.c's `encode`: a space is put before a text that is not empty
+    /// llama2.c's kind encodes as run.c's `encode`: a space is put before a text that is not empty
     /// (SentencePiece's dummy prefix), characters without a token become byte tokens, then
-    /// neighbours are merged, best score first, leftmost of equals. Any bytes will do. A NUL, where
-    /// run.c's text would end, is its byte token.
+    /// neighbours are merged, best score first, leftmost of equals. Any bytes are accepted. A NUL,
+    /// which would end run.c's text, becomes its byte token.
     ///
-    /// Other kinds are as llama.cpp's `llama_tokenize` without `parse_special`: words of the
-    /// model's own are cut out, the rest is merged. The names of control tokens in a text are text
-    /// and never become those tokens (llama.cpp's can, where scores lead there). What is not UTF-8
-    /// becomes U+FFFD in byte-level BPE.
+    /// Other kinds encode as llama.cpp's `llama_tokenize` without `parse_special`: user-defined
+    /// tokens are found first, the rest is merged. Names of control tokens in a text are text and
+    /// never become those tokens (in llama.cpp they can, if scores lead there). In byte-level BPE,
+    /// invalid UTF-8 becomes U+FFFD.
     pub fn encode(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         self.encode_around(text, &[], bos, eos)
     }
 
-    /// The same with the names of control tokens becoming those tokens: `llama_tokenize` with
-    /// `parse_special`.
+    /// Encodes like [`encode`](Self::encode), except that names of control tokens become those
+    /// tokens: `llama_tokenize` with `parse_special`.
     pub fn encode_parsed(&self, text: &[u8], bos: bool, eos: bool) -> Vec<u32> {
         let all = 0..text.len();
         self.encode_around(text, &[all], bos, eos)
@@ -250,7 +248,7 @@ impl Tokenizer {
             tokens.extend(self.bos);
         }
         if self.is_llama2c() && marks.is_empty() {
-            // In run.c BOS is merged with what follows like any token.
+            // In run.c BOS is merged with what follows, like any token.
             llama2c::encode(self, text, &mut tokens);
         } else {
             self.append(text, marks, &mut tokens);
@@ -261,9 +259,9 @@ impl Tokenizer {
         tokens
     }
 
-    /// Appends a conversation's tokens. Control tokens are made of the template's own words only.
+    /// Appends a conversation's tokens. Only the template's own text can give control tokens.
     pub fn encode_marked(&self, fragments: &[Fragment<'_>], tokens: &mut Vec<u32>) {
-        // Text goes on from one fragment to the next as long as no token of its own comes between.
+        // Text continues from one fragment to the next, as long as no special token comes between.
         let (mut text, mut marks) = (Vec::new(), Vec::new());
         for fragment in fragments {
             match *fragment {
@@ -284,9 +282,10 @@ impl Tokenizer {
         self.append(&text, &marks, tokens);
     }
 
-    /// Appends the tokens of `text`, in whose `marks` control tokens' names are those tokens.
+    /// Appends the tokens of `text`. Within the ranges `marks`, names of control tokens become
+    /// those tokens.
     fn append(&self, text: &[u8], marks: &[core::ops::Range<usize>], tokens: &mut Vec<u32>) {
-        // Whether a text that comes now is the first of all, or the first behind a special token.
+        // True if the next text is the first one, or directly follows a special token.
         let mut first = true;
         for part in self.specials.cut(text, marks) {
             let range = match part {
@@ -310,17 +309,17 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes to show for `token` when it follows `before` (run.c's `decode` and `safe_printf`):
-    /// after BOS the space that was put before the text is left out, a byte token is that byte, a
-    /// control token is nothing, and so is a lone byte that is neither printable nor white space.
+    /// Bytes to show for `token` after `before` (run.c's `decode` and `safe_printf`): after BOS the
+    /// space that was put before the text is dropped, a byte token is that byte, and a control
+    /// token is empty, as is a lone byte that is neither printable nor white space.
     ///
-    /// One difference to run.c: a lone byte above 0x7f is kept, since the next ones may complete a
-    /// character; run.c drops it.
+    /// Unlike run.c, a lone byte above 0x7f is kept, because the next ones may complete a
+    /// character.
     pub fn decode(&self, before: u32, token: u32) -> &[u8] {
         self.shown(token, self.begin == Some(before))
     }
 
-    /// The same for the first token of all, with no BOS before it.
+    /// Bytes to show for the first token of a text without BOS.
     pub fn decode_first(&self, token: u32) -> &[u8] {
         self.shown(token, true)
     }
@@ -356,12 +355,12 @@ impl Tokenizer {
     }
 }
 
-/// `byte`, borrowed.
+/// Returns `byte` as a static slice.
 fn one_byte(byte: u8) -> &'static [u8] {
     &BYTES[usize::from(byte)..=usize::from(byte)]
 }
 
-/// All bytes in order, to borrow one from.
+/// All bytes in order, for [`one_byte`] to borrow from.
 static BYTES: [u8; 256] = {
     let mut bytes = [0; 256];
     let mut i = 0;

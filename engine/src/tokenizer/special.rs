@@ -1,6 +1,6 @@
-//! Tokens whose names stand in texts for themselves, whatever is around them: the longest first,
-//! leftmost of equals, as llama.cpp takes them. Words of the model's own (user-defined tokens)
-//! count everywhere, signs (control and unknown tokens) only where they are asked for.
+//! Special tokens, whose names are found in a text before it is merged: the longest first, leftmost
+//! of equals, as in llama.cpp. User-defined tokens are found everywhere, control and unknown tokens
+//! only if requested.
 
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -10,16 +10,18 @@ use core::{cmp::Reverse, ops::Range};
 
 use super::words::Words;
 
-/// Their names, and what there is to know of each.
+/// Names and properties of the special tokens.
 pub(super) struct Specials {
-    /// In the order of their bytes.
+    /// Names, sorted by their bytes.
     names: Words,
     all: Vec<Special>,
-    /// Numbers of `all` by rank: the longest first, equally long ones in the order of their tokens.
+    /// Indices into `all` by rank: the longest names first, equally long ones in the order of their
+    /// tokens.
     by_rank: Vec<u32>,
-    /// The same in the order of their tokens.
+    /// Indices into `all`, in the order of their tokens.
     by_token: Vec<u32>,
-    /// True if any name, and any word of the model's own, begins with a byte.
+    /// For each byte: true if any name, and true if the name of a user-defined token, begins with
+    /// it.
     first: [(bool, bool); 256],
     longest: usize,
 }
@@ -27,26 +29,26 @@ pub(super) struct Specials {
 struct Special {
     token: u32,
     rank: u32,
-    /// A sign, no word.
+    /// True for control and unknown tokens, false for user-defined ones.
     sign: bool,
-    /// White space after it belongs to it.
+    /// True if white space after the token is removed with it.
     strips: bool,
-    /// The longest other name that its own begins with.
+    /// Longest other name that is a prefix of this one.
     inside: Option<u32>,
 }
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Where text stands, never empty.
+    /// Range of text, never empty.
     Text(Range<usize>),
-    /// A token that stands for itself.
+    /// A special token.
     Token(u32),
 }
 
 impl Specials {
-    /// Tokens with their names, whether each is a sign and whether white space after it belongs to
-    /// it. Empty names are left out.
+    /// Creates the table from tokens with their names, whether each is a control token, and whether
+    /// white space after it is removed with it. Empty names are ignored.
     pub(super) fn new<'n>(specials: impl Iterator<Item = (u32, &'n [u8], bool, bool)>) -> Specials {
         let mut list: Vec<_> = specials.filter(|(_, name, ..)| !name.is_empty()).collect();
         list.sort_unstable_by_key(|&(token, name, ..)| (name, token));
@@ -93,19 +95,20 @@ impl Specials {
         }
     }
 
-    /// Bytes of the longest name.
+    /// Length of the longest name, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
 
-    /// The name of `token`, if it is one of these.
+    /// Name of `token`, if it is a special token.
     pub(super) fn name_of(&self, token: u32) -> Option<&[u8]> {
         let of = |&n: &u32| self.all[n as usize].token;
         let at = self.by_token.binary_search_by_key(&token, of).ok()?;
         Some(self.names.get(self.by_token[at]))
     }
 
-    /// Takes `text` apart. Signs count where they lie inside of one of `marks`, which are in order.
+    /// Splits `text` at special tokens. Control tokens are found only inside of `marks`, which must
+    /// be in order.
     pub(super) fn cut(&self, text: &[u8], marks: &[Range<usize>]) -> Vec<Part> {
         let taken = self.taken(text, marks);
         let mut parts = Vec::with_capacity(2 * taken.len() + 1);
@@ -123,7 +126,8 @@ impl Specials {
         parts
     }
 
-    /// Where special tokens are, from where to where, with the white space that belongs to them.
+    /// Special tokens found in the text, as start, end and token, with the white space that is
+    /// removed with them.
     fn taken(&self, text: &[u8], marks: &[Range<usize>]) -> BTreeMap<usize, (usize, u32)> {
         let mut taken = BTreeMap::new();
         if self.all.is_empty() {
@@ -170,13 +174,13 @@ impl Specials {
         taken
     }
 
-    /// The rank of the longest name at `at` that ends at `limit` at the latest, or where it is a
-    /// sign at `signs`.
+    /// Rank of the longest name at `at` that ends at or before `limit`, or, for control tokens, at
+    /// or before `signs`.
     fn best(&self, text: &[u8], at: usize, limit: usize, signs: usize) -> Option<u32> {
         let mut here = &text[at..limit.min(at + self.longest)];
         let count = self.all.len() as u32;
-        // Where a name is in order before the text, and none comes between, all names that the text
-        // begins with are beginnings of that one; and no longer than what the two have in common.
+        // If a name is sorted before the text, with none in between, all names that are prefixes of
+        // the text are prefixes of that name, and no longer than its common prefix with the text.
         let number = loop {
             let (mut low, mut high) = (0, count);
             while low < high {
@@ -207,7 +211,7 @@ impl Specials {
     }
 }
 
-/// White space as C's `isspace` has it.
+/// Returns true for white space as in C's `isspace`.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
@@ -218,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// Each token in its turn, over the whole text: what the above must equal.
+    /// Reference implementation: searches the whole text for one token after another.
     fn plainly(list: &[(u32, &str, bool, bool)], text: &[u8], marks: &[Range<usize>]) -> Vec<Part> {
         let mut order: Vec<_> = list.iter().collect();
         order.sort_by_key(|(token, name, ..)| (Reverse(name.len()), *token));

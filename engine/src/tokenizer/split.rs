@@ -1,54 +1,54 @@
-//! Pre-tokenizers: where a text is cut before byte-level BPE, so that no merge reaches from one
-//! word into the next.
+//! Pre-tokenizers: they split text into words before byte-level BPE, so that no merge crosses from
+//! one word into the next.
 //!
-//! Each family of models has a regular expression of its own for it; what they match is written out
-//! here, since they look ahead, which regular expressions without backtracking cannot. A text that
-//! no expression matches is a word, too.
+//! Each model family has its own regular expression for this. They are implemented by hand here,
+//! because they look ahead, which regular expressions without backtracking cannot. Text that no
+//! expression matches also becomes a word.
 
 use alloc::vec::Vec;
 
 use super::classes::Class;
 
-/// A way of cutting: one stage after the other, each of which cuts the last one's words.
+/// Pre-tokenizer: a sequence of stages, each of which splits the words of the one before.
 pub(super) type Splitter = &'static [Stage];
 
-/// One regular expression's way of cutting.
+/// Splitting rule of one regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// GPT-2's words.
     Gpt2,
     /// Llama 3's words.
     Llama3(Llama3),
-    /// Words that are cut where a capital follows: Tekken's (Mistral) with one digit at a time,
-    /// GPT-4o's with three and with contractions at their ends.
+    /// Words that are split before a capital: Tekken's (Mistral) with single digits, GPT-4o's with
+    /// up to three digits and with contractions at the ends of words.
     Capitals { digits: usize, contractions: bool },
     /// DeepSeek V3's words.
     DeepSeek3,
-    /// Runs of what is of a kind, at most so long, and what lies between them.
+    /// Runs of one kind of character, with a largest length, and the text between them.
     Runs(Of, usize),
-    /// The same, with one space before a run as a part of it: white space, or U+0020 only.
+    /// Like `Runs`, but a preceding space belongs to the run: any white space, or U+0020 only.
     Spaced(Of, Before),
-    /// Three ASCII digits each.
+    /// Groups of three ASCII digits.
     Threes,
-    /// White space at the end.
+    /// Trailing white space.
     End,
 }
 
-/// What may stand before a run.
+/// Characters that may precede a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
     White,
     Space,
 }
 
-/// Llama 3's words and those that differ in a number.
+/// Parameters of Llama 3's words and similar ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Llama3 {
-    /// Digits that stay together.
+    /// Largest number of digits in a word.
     digits: usize,
     /// True if combining marks are letters.
     marks: bool,
-    /// True if ends of lines stay with the signs before them.
+    /// True if line ends stay with the punctuation before them.
     lines: bool,
 }
 
@@ -58,24 +58,24 @@ const LLAMA3: Llama3 = Llama3 {
     lines: true,
 };
 
-/// Kinds of characters that runs are of.
+/// Kinds of characters in runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     Number,
     Letter,
     Punctuation,
-    /// Punctuation and some ASCII signs; Falcon's has one more.
+    /// Punctuation and some ASCII symbols; Falcon's set has one more.
     Signs,
     FalconSigns,
     LineEnd,
-    /// Chinese, Japanese and Korean, and more, as DeepSeek has it; as DeepSeek V3 has it.
+    /// Chinese, Japanese, Korean and other characters, as in DeepSeek and as in DeepSeek V3.
     East,
     Chinese,
-    /// Latin, Greek, Cyrillic and other letters with two cases.
+    /// Latin, Greek, Cyrillic and other letters that have case.
     Cased,
-    /// ASCII's punctuation, and Chinese.
+    /// ASCII and Chinese punctuation.
     ManySigns,
-    /// What ends no phrase.
+    /// Characters that do not end a phrase.
     Phrase,
 }
 
@@ -109,7 +109,7 @@ impl Of {
     }
 }
 
-/// DeepSeek LLM's letters, as ranges.
+/// Letters as in DeepSeek LLM, as ranges.
 const CASED: [(u32, u32); 87] = [
     (0x41, 0x5a),
     (0x61, 0x7a),
@@ -213,8 +213,8 @@ const DEEPSEEK3: Splitter = &[
     Stage::DeepSeek3,
 ];
 
-/// How a model of a name in `tokenizer.ggml.pre` cuts, whether a word that is a token is taken as
-/// it is, and whether texts begin with BOS if nothing else is said.
+/// Pre-tokenizer for a name in `tokenizer.ggml.pre`, whether a word that is a token is used as it
+/// is, and whether texts begin with BOS by default.
 pub(super) fn named(name: &str) -> Option<(Splitter, bool, bool)> {
     Some(match name {
         "default" => (
@@ -330,11 +330,11 @@ pub(super) fn named(name: &str) -> Option<(Splitter, bool, bool)> {
     })
 }
 
-/// The names that people meet most often, for messages.
+/// Most common names, for error messages.
 pub(super) const KNOWN: &str = "default, gpt-2, smollm, refact, starcoder, llama-bpe, qwen2, tekken, gpt-4o, deepseek-llm, \
      deepseek-coder, deepseek-v3, falcon and their like";
 
-/// A text's characters with their classes.
+/// Characters of a text with their classes.
 struct Characters {
     all: Vec<(char, Class)>,
 }
@@ -348,14 +348,14 @@ impl Characters {
         self.class(i, end) == Some(class)
     }
 
-    /// The first place from `i` on where `test` does not hold.
+    /// First index from `i` on where `test` fails.
     fn run(&self, i: usize, end: usize, test: impl Fn(char, Class) -> bool) -> usize {
         let run = self.all[i..end].iter();
         i + run.take_while(|(c, class)| test(*c, *class)).count()
     }
 }
 
-/// Calls `each` with the words of `text`, which come one behind the other.
+/// Calls `each` with consecutive words of `text`.
 pub(super) fn words<'t>(splitter: Splitter, text: &'t str, each: &mut dyn FnMut(&'t str)) {
     let all: Vec<(char, Class)> = text.chars().map(|c| (c, Class::of(c))).collect();
     let characters = Characters { all };
@@ -401,7 +401,7 @@ pub(super) fn words<'t>(splitter: Splitter, text: &'t str, each: &mut dyn FnMut(
     }
 }
 
-/// Runs of what is of a kind, `most` characters at most, and what lies between them.
+/// End of a run of one kind, of at most `most` characters, or of the text before the next run.
 fn runs(t: &Characters, at: usize, end: usize, most: usize, of: Of) -> usize {
     let run = t.run(at, end.min(at.saturating_add(most)), |c, class| {
         of.has((c, class))
@@ -413,7 +413,7 @@ fn runs(t: &Characters, at: usize, end: usize, most: usize, of: Of) -> usize {
     }
 }
 
-/// Runs with a space before them, and what lies between them.
+/// End of a run with a preceding space, or of the text before the next run.
 fn spaced(t: &Characters, at: usize, end: usize, of: Of, before: Before) -> usize {
     let space = |i: usize| match before {
         Before::White => t.is(i, end, Class::Space),
@@ -428,7 +428,7 @@ fn spaced(t: &Characters, at: usize, end: usize, of: Of, before: Before) -> usiz
     (at + 1..end).find(|&i| begins(i)).unwrap_or(end)
 }
 
-/// White space at the end, and what lies before it.
+/// End of the trailing white space, or of the text before it.
 fn last_spaces(t: &Characters, at: usize, end: usize) -> usize {
     let space = |c: &(char, Class)| c.1 == Class::Space;
     let last = t.all[at..end].iter().rposition(|c| !space(c));
@@ -438,7 +438,7 @@ fn last_spaces(t: &Characters, at: usize, end: usize) -> usize {
     }
 }
 
-/// Three ASCII digits each, and what lies between them.
+/// End of a group of three ASCII digits, or of the text before the next one.
 fn threes(t: &Characters, at: usize, end: usize) -> usize {
     let three =
         |at: usize| at + 3 <= end && t.all[at..at + 3].iter().all(|(c, _)| c.is_ascii_digit());
@@ -448,7 +448,7 @@ fn threes(t: &Characters, at: usize, end: usize) -> usize {
     (at + 1..end).find(|&i| three(i)).unwrap_or(end)
 }
 
-/// `'s`, `'t`, `'m`, `'d`, `'re`, `'ve` or `'ll` at `at`: its length.
+/// Length of `'s`, `'t`, `'m`, `'d`, `'re`, `'ve` or `'ll` at `at`.
 fn contraction(t: &Characters, at: usize, end: usize, any_case: bool) -> Option<usize> {
     let letter = |i: usize| {
         let c = t.all.get(at + i).filter(|_| at + i < end)?.0;
@@ -464,8 +464,8 @@ fn contraction(t: &Characters, at: usize, end: usize, any_case: bool) -> Option<
     }
 }
 
-/// White space from `at` on, which another rule has not taken: all of it at the text's end, else
-/// all but the last, which belongs to the next word.
+/// End of white space from `at` on that no other rule takes: all of it at the end of the text, else
+/// all but the last character, which belongs to the next word.
 fn spaces(t: &Characters, at: usize, end: usize) -> usize {
     let run = t.run(at, end, |_, class| class == Class::Space);
     if run - at > 1 && run < end {
@@ -487,7 +487,7 @@ fn gpt2(t: &Characters, at: usize, end: usize) -> usize {
     }
 }
 
-/// Letters, numbers, or all others; nothing for white space.
+/// Class that words are made of: letters, numbers, or all others; `None` for white space.
 fn kind(class: Class) -> Option<Class> {
     match class {
         Class::Space => None,
@@ -512,8 +512,8 @@ fn llama3(t: &Characters, at: usize, end: usize, numbers: Llama3) -> usize {
     numbers_signs_spaces(t, at, end, numbers.digits, tail, letter)
 }
 
-/// What Llama 3's and Tekken's words have in common behind the letters; signs take the characters
-/// of `tail` with them.
+/// Rules that Llama 3's and Tekken's words share after the letters; punctuation includes following
+/// characters of `tail`.
 fn numbers_signs_spaces(
     t: &Characters,
     at: usize,
@@ -549,7 +549,8 @@ fn lines_and_spaces(t: &Characters, at: usize, end: usize) -> usize {
 }
 
 /// ``[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
-/// ?[\p{P}\p{S}]+[\r\n]*|`` and then as Llama 3's; what none of it matches up to what one does.
+/// ?[\p{P}\p{S}]+[\r\n]*|`` followed by Llama 3's rules; text that no rule matches, up to the next
+/// match.
 fn deepseek3(t: &Characters, at: usize, end: usize) -> usize {
     let found = |at: usize| {
         let (c, class) = t.all[at];
@@ -574,13 +575,13 @@ fn deepseek3(t: &Characters, at: usize, end: usize) -> usize {
     found(at).unwrap_or_else(|| (at + 1..end).find(none).unwrap_or(end))
 }
 
-/// Where runs of capitals end, and where the last letter that is no ASCII capital stands, for each
-/// place: looked up, not searched, so that no text takes long.
+/// Tables of where runs of capitals end and where the previous letter that is not an ASCII capital
+/// is. They make lookups constant-time, so that no text takes long.
 struct Capitals {
-    /// For each place the end of the run of letters from there that are no small ASCII ones.
+    /// For each index, the end of the run of letters from there that are not lower-case ASCII.
     ends: Vec<usize>,
-    /// For each place the last one before it with a letter that is no ASCII capital, plus one; 0 if
-    /// none.
+    /// For each index, one more than the last index before it with a letter that is not an ASCII
+    /// capital; 0 if there is none.
     last: Vec<usize>,
 }
 
@@ -601,19 +602,19 @@ impl Capitals {
     }
 }
 
-/// A letter that is no small ASCII one.
+/// Returns true for letters that are not lower-case ASCII.
 fn upper((c, class): (char, Class)) -> bool {
     class == Class::Letter && !c.is_ascii_lowercase()
 }
 
-/// A letter that is no ASCII capital.
+/// Returns true for letters that are not ASCII capitals.
 fn lower((c, class): (char, Class)) -> bool {
     class == Class::Letter && !c.is_ascii_uppercase()
 }
 
 /// `[^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?|\p{N}{1,3}|
-/// ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are letters but a to z, L letters
-/// but A to Z, and C contractions: as llama.cpp has it, which knows no case beyond ASCII.
+/// ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`, where U are letters except a to z, L
+/// letters except A to Z, and C contractions: as in llama.cpp, which knows no case beyond ASCII.
 fn capitals(
     t: &Characters,
     at: usize,
@@ -632,8 +633,8 @@ fn capitals(
     let word = if capitals < end && lower(t.all[capitals]) {
         t.run(capitals, end, |c, class| lower((c, class)))
     } else {
-        // The capitals give back what may be a small letter as well; without one they are a word
-        // themselves.
+        // The run of capitals gives back a letter that may also count as lower case; without one it
+        // is a word of its own.
         let last = table.last[capitals];
         if last > start { last } else { capitals }
     };

@@ -1,6 +1,5 @@
-//! SentencePiece's BPE as GGUF files have it (Kudo and Richardson 2018): neighbours are merged by
-//! their result's score, whatever they are themselves; what is no token falls back to bytes. As
-//! llama.cpp does it.
+//! SentencePiece's BPE for GGUF files (Kudo and Richardson 2018): neighbours are merged by the
+//! score of the result; text without a token falls back to bytes. As in llama.cpp.
 
 use alloc::vec::Vec;
 
@@ -9,22 +8,22 @@ use super::{
     merge::{Score, merge},
 };
 
-/// U+2581, which stands for a space in the vocabulary's words.
+/// U+2581, which represents a space in the vocabulary's words.
 pub(super) const MARK: &str = "\u{2581}";
 
-/// What there is to know besides the words.
+/// Data besides the words.
 pub(super) struct ByScore {
-    /// The token of each of the 256 bytes; `None` where there is none.
+    /// Token of each of the 256 bytes; `None` if there is none.
     pub(super) bytes: Vec<Option<u32>>,
-    /// What stands for a byte without a token, if anything does.
+    /// Token for bytes that have none, if any.
     pub(super) unknown: Option<u32>,
-    /// True if a space is put before a text, and before each that follows a special token.
+    /// True if a space is put before a text, and before text after a special token.
     pub(super) prefix: bool,
     pub(super) longest: usize,
 }
 
 impl ByScore {
-    /// Appends the tokens of `text`, which follows a special token or nothing, or else a text.
+    /// Appends the tokens of `text`. `first` is true at the beginning and after a special token.
     pub(super) fn encode(&self, t: &Tokenizer, text: &[u8], first: bool, tokens: &mut Vec<u32>) {
         let mut bytes = Vec::with_capacity(text.len() + 1);
         if first && self.prefix {
@@ -35,7 +34,7 @@ impl ByScore {
         let characters = core::iter::from_fn(|| {
             let (start, end) = rest;
             let first = *bytes[start..end].first()?;
-            // What is not UTF-8 is cut in this way, too.
+            // Invalid UTF-8 is split in this way, too.
             let length = match first {
                 0xf0.. => 4,
                 0xe0.. => 3,
@@ -71,7 +70,7 @@ impl ByScore {
     }
 }
 
-/// Appends `text` with spaces for their marks.
+/// Appends `text` with each [`MARK`] replaced by a space.
 pub(super) fn spaces(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(&first) = rest.first() {
@@ -84,7 +83,7 @@ pub(super) fn spaces(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The byte that a token of the name `<0xNN>` stands for.
+/// Byte of a token named `<0xNN>`.
 pub(super) fn byte(word: &[u8]) -> Option<u8> {
     let digits = word.strip_prefix(b"<0x")?.strip_suffix(b">")?;
     let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -94,7 +93,7 @@ pub(super) fn byte(word: &[u8]) -> Option<u8> {
     }
 }
 
-/// What a token of the type "byte" shows, read as llama.cpp reads it.
+/// Way in which a token of type "byte" is shown, parsed as in llama.cpp.
 pub(super) fn kind(word: &[u8]) -> Kind {
     byte(word).map_or(Kind::Hidden, Kind::Byte)
 }

@@ -1,5 +1,5 @@
-//! From what a GGUF file says of its vocabulary to a tokenizer: which tokens are words, signs and
-//! bytes, and which end a text, as llama.cpp finds them.
+//! Tokenizers from GGUF vocabularies: which tokens are words, control tokens and bytes, and which
+//! end a text, by llama.cpp's rules.
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
@@ -8,39 +8,39 @@ use super::{
     spm, words::Words,
 };
 
-/// What a GGUF file says of its vocabulary.
+/// Vocabulary as described by a GGUF file.
 #[derive(Debug, Clone, Copy)]
 pub struct Vocabulary<'a> {
-    /// Words in the order of their tokens, which have no second one of the same name. UTF-8 for the
-    /// most part.
+    /// Words in the order of their tokens, all different. Mostly UTF-8.
     pub words: &'a [Vec<u8>],
-    /// Their types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; normal where
-    /// there are none.
+    /// Types of the tokens: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; empty
+    /// if all are normal.
     pub types: &'a [i32],
-    /// How they are put together.
+    /// Scores or merges.
     pub merging: Merging<'a>,
-    /// Tokens that it names.
+    /// Tokens that the file names.
     pub ids: Ids,
-    /// True if texts begin with BOS; `None`: as this kind's do.
+    /// True if texts begin with BOS; `None` for the default of this kind.
     pub add_bos: Option<bool>,
     /// True if texts end with EOS.
     pub add_eos: Option<bool>,
-    /// True if a space is put before texts; `None`: before those of SentencePiece.
+    /// True if a space is put before texts; `None` for the default, which is to do so for
+    /// SentencePiece only.
     pub add_space_prefix: Option<bool>,
-    /// `tokenizer.ggml.pre`.
+    /// Name of the pre-tokenizer, `tokenizer.ggml.pre`.
     pub pre: Option<&'a str>,
-    /// `general.name`: of some models llama.cpp knows what no file says.
+    /// Name of the model, `general.name`, which llama.cpp uses to recognise some models.
     pub name: &'a str,
     /// True if the file has a chat template.
     pub chats: bool,
 }
 
-/// How a vocabulary's words are put together.
+/// Rules for merging words.
 #[derive(Debug, Clone, Copy)]
 pub enum Merging<'a> {
-    /// SentencePiece's: by the score of each token; all 0 where there are none.
+    /// SentencePiece: the score of each token; empty if all are 0.
     Scores(&'a [f32]),
-    /// Byte-level BPE: `LEFT RIGHT`, the first of the lowest rank.
+    /// Byte-level BPE: `LEFT RIGHT`, lowest rank first.
     Ranks(&'a [Vec<u8>]),
 }
 
@@ -55,18 +55,18 @@ pub struct Ids {
     pub eot: Option<u32>,
     /// End of message.
     pub eom: Option<u32>,
-    /// What stands for what is not in the vocabulary.
+    /// Token for text that is not in the vocabulary.
     pub unknown: Option<u32>,
-    /// Of filling in the middle: before, after, in between, padding, repository, file.
+    /// Tokens for fill-in-the-middle: prefix, suffix, middle, padding, repository, file separator.
     pub middle: [Option<u32>; 6],
-    /// Named, and never asked for: a separator, padding, a mask.
+    /// Tokens that are named but not used: separator, padding, mask.
     pub others: [Option<u32>; 3],
 }
 
 impl Ids {
-    /// Leaves no token outside of a vocabulary of `count`, and gives a sentence about each that
-    /// was: in its place stands what texts of this kind have where nothing is said, if that is in
-    /// the vocabulary (llama.cpp's `llama_vocab::impl::load`).
+    /// Replaces tokens outside of a vocabulary of `count` by the defaults of this kind, if the
+    /// vocabulary has those, and returns a sentence about each (llama.cpp's
+    /// `llama_vocab::impl::load`).
     fn keep_inside(&mut self, count: usize, by_score: bool) -> Vec<String> {
         let inside = |token: u32| (token as usize) < count;
         let default = |scores, ranks| if by_score { scores } else { ranks };
@@ -100,7 +100,7 @@ impl Ids {
     }
 }
 
-/// A token's type, in the end.
+/// Final type of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Normal,
@@ -108,11 +108,11 @@ enum Type {
     Control,
     UserDefined,
     Byte,
-    /// Unused, or not known.
+    /// Unused or unknown.
     Other,
 }
 
-/// Tokens that end a text or a turn, by the names that model families gave them (llama.cpp's list).
+/// Names of tokens that end a text or a turn in various model families (llama.cpp's list).
 const ENDS: [&str; 22] = [
     "<|eot_id|>",
     "<|im_end|>",
@@ -138,8 +138,8 @@ const ENDS: [&str; 22] = [
     "[e~[",
 ];
 
-/// Names of the tokens for filling in the middle, in the order of [`Ids::middle`]; the first that
-/// is there is taken where the file names none. The last three end a text.
+/// Names of the tokens for fill-in-the-middle, in the order of [`Ids::middle`]; the first one found
+/// is used if the file names none. The last three end a text.
 const MIDDLE: [&[&str]; 6] = [
     &[
         "<|fim_prefix|>",
@@ -185,7 +185,7 @@ const MIDDLE: [&[&str]; 6] = [
 /// Control tokens of gpt-oss that are shown.
 const SHOWN: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
-/// The words by their names.
+/// Words, to be found by their text.
 struct Names<'a> {
     words: &'a [Cow<'a, [u8]>],
     sorted: Vec<u32>,
@@ -222,7 +222,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     let words: Vec<Cow<'_, [u8]>> = (0..)
         .zip(v.words)
         .map(|(token, word)| match &word[..] {
-            // A name that no text contains, as llama.cpp gives it.
+            // A name that no text contains, as in llama.cpp.
             b"" => Cow::Owned(format!("[EMPTY_{token}]").into_bytes()),
             word => Cow::Borrowed(word),
         })
@@ -244,7 +244,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         sorted,
     };
     if by_score {
-        // What llama.cpp takes where nothing is said.
+        // llama.cpp's defaults.
         let there = |id: u32| Some(id).filter(|&id| (id as usize) < count);
         ids.bos = ids.bos.or(there(BOS));
         ids.eos = ids.eos.or(there(EOS));
@@ -257,7 +257,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     let mut found = Vec::with_capacity(count);
     let mut bytes = Vec::new();
     for (token, (word, kind)) in (0u32..).zip(words.iter().zip(&types)) {
-        // What it is made of where it is merged; `None` where it cannot come about.
+        // Bytes as merging sees them; `None` if the token cannot result from merging.
         bytes.clear();
         let whole = if by_score {
             spm::spaces(word, &mut bytes);
@@ -341,8 +341,8 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
     Ok(made)
 }
 
-/// The two sides of a merge in bytes; `None` where one has characters that stand for none: it never
-/// comes about.
+/// Decodes the two sides of a merge to bytes; `None` if one has characters that represent no byte:
+/// such a merge never applies.
 fn pair(merge: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let merge = core::str::from_utf8(merge).ok()?;
     // The first character may be a space only in damaged files; llama.cpp looks behind it, too.
@@ -356,7 +356,7 @@ fn pair(merge: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((left, right))
 }
 
-/// Tells whether every number is in range.
+/// Checks that every number is in range.
 fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
     let count = v.words.len();
     if count == 0 {
@@ -370,7 +370,7 @@ fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each token's type, and the tokens that end a text or a turn, in their order.
+/// Type of each token, and the tokens that end a text or a turn, in ascending order.
 fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Vec<u32>) {
     let mut types: Vec<Type> = (0..names.words.len())
         .map(|token| match types.get(token).copied().unwrap_or(1) {
@@ -410,7 +410,7 @@ fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Ve
         let token = names.find(name).filter(|&t| ends.contains(&(t as u32)));
         token.is_some()
     };
-    // gpt-oss and Solar go on after `<|end|>`, Gemma 4 and PLaMo after `</s>`.
+    // gpt-oss and Solar continue after `<|end|>`, Gemma 4 and PLaMo after `</s>`.
     let calls = ends_with("<|call|>") || ends_with("<|calls|>");
     let turns = calls && (ends_with("<|return|>") || ends_with("<|flush|>"));
     let texts = ends_with("<|tool_response>") || ends_with("<|plamo:eos|>");
@@ -428,15 +428,16 @@ fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Ve
     (types, ends)
 }
 
-/// Tells whether white space after special tokens belongs to them, which no file says.
+/// Returns true if white space after special tokens is removed with them, which files do not
+/// specify.
 fn strips(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.contains("phi-3") || name.contains("phi3")
 }
 
-/// Tells whether a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, with
-/// nothing else in it and nothing said that its converters never say. What other converters write
-/// of Llama 2 says more, or is older than `tokenizer.ggml.pre`.
+/// Returns true if a vocabulary came from llama2.c's tokenizer.bin: laid out as Llama 2's, without
+/// anything that its converters never write. Files of Llama 2 by other converters contain more, or
+/// are older than `tokenizer.ggml.pre`.
 fn is_llama2c(v: &Vocabulary<'_>) -> bool {
     let silent = v.add_bos.is_none() && v.add_eos.is_none() && v.add_space_prefix.is_none();
     let kind = |token: usize| v.types.get(token).copied().unwrap_or(1);
@@ -469,7 +470,7 @@ fn made_by_llama2c(words: &[Vec<u8>], scores: &[f32]) -> Result<Tokenizer, Error
     for (token, word) in (0u32..).zip(words) {
         piece.clear();
         match (token, &word[..]) {
-            // llama2.c's own words for what starts and ends a text, which no text contains.
+            // llama2.c's own names of BOS and EOS, which no text contains.
             (BOS, b"<s>") => piece.extend_from_slice(b"\n<s>\n"),
             (EOS, b"</s>") => piece.extend_from_slice(b"\n</s>\n"),
             _ => spm::spaces(word, &mut piece),

@@ -1,19 +1,18 @@
-//! Many short byte strings in one place, by number, and an order in which one of them is found by
-//! its bytes.
+//! Compact storage of many short byte strings, numbered, with sorted lookup.
 
 use alloc::{collections::TryReserveError, vec::Vec};
 
 /// Byte strings, numbered from 0 on.
 #[derive(Default)]
 pub(super) struct Words {
-    /// All of them, one behind the other.
+    /// All strings, concatenated.
     bytes: Vec<u8>,
-    /// Where each one ends.
+    /// End of each string in `bytes`.
     ends: Vec<u32>,
 }
 
 impl Words {
-    /// Room for `count` strings of `bytes` in all, or the news that there is none.
+    /// Reserves room for `count` strings of `bytes` bytes in all, or fails.
     pub(super) fn with_room(count: usize, bytes: usize) -> Result<Words, TryReserveError> {
         let mut words = Words::default();
         words.ends.try_reserve_exact(count)?;
@@ -39,7 +38,7 @@ impl Words {
         &self.bytes[start as usize..self.ends[number] as usize]
     }
 
-    /// Bytes of the longest one.
+    /// Length of the longest string, in bytes.
     pub(super) fn longest(&self) -> usize {
         (0..self.len() as u32)
             .map(|number| self.get(number).len())
@@ -47,20 +46,19 @@ impl Words {
             .unwrap_or(0)
     }
 
-    /// Puts `numbers` in the order of their strings' bytes, equal ones in the order of their
-    /// numbers.
+    /// Sorts `numbers` by their strings' bytes, equal ones by number.
     pub(super) fn sort(&self, numbers: &mut [u32]) {
         numbers.sort_unstable_by_key(|&number| (self.get(number), number));
     }
 
-    /// The one of `sorted` that is `wanted`; of several equal ones the lowest.
+    /// Finds `wanted` among `sorted`; the lowest number if several are equal.
     pub(super) fn find(&self, sorted: &[u32], wanted: &[u8]) -> Option<u32> {
         let at = sorted.partition_point(|&number| self.get(number) < wanted);
         let number = *sorted.get(at)?;
         (self.get(number) == wanted).then_some(number)
     }
 
-    /// The same for `a` followed by `b`.
+    /// Finds the concatenation of `a` and `b` among `sorted`.
     pub(super) fn find_joined(&self, sorted: &[u32], a: &[u8], b: &[u8]) -> Option<u32> {
         let before = |word: &[u8]| match word.split_at_checked(a.len()) {
             Some((head, tail)) => (head, tail) < (a, b),

@@ -204,7 +204,7 @@ fn lies_are_refused_in_a_sentence() {
                 b"\x05\0\0\0\0\0\0\0llama",
                 b"\x05\0\0\0\0\0\0\0mamba",
             ),
-            "architecture \"mamba\"; known: llama",
+            "architecture \"mamba\" is not supported (supported: llama",
         ),
         (
             "a missing key",
@@ -274,7 +274,7 @@ fn lies_are_refused_in_a_sentence() {
         (
             "which other file to take",
             after(&good, "\0output.weight", 20, &[39]),
-            "take the model's Q4_K_M file instead",
+            "use the model's Q4_K_M file instead",
         ),
         (
             "a type whose blocks are longer than the rows",

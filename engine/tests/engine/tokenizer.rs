@@ -452,7 +452,7 @@ fn bad_files_are_refused_with_a_sentence() {
     let error = tokenizer.check_model(32_000).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "has 261 tokens, but the model has 32000; take the tokenizer that came with the model"
+        "has 261 tokens, but the model has 32000; use the tokenizer that came with the model"
     );
     // A model in place of a tokenizer.
     let model = std::fs::read(bundled("stories1M.q80.bin")).unwrap();

@@ -1,10 +1,10 @@
-//! The matrix kernel of GGUF's coded weights over sixteen lanes, one a row of a panel, one for all
+//! Matrix kernel for GGUF's coded weights over sixteen lanes, one per row of a panel. It serves all
 //! ten types.
 //!
-//! For one token codes go from memory to the products at once. For several, some columns are
-//! unpacked first, to whole numbers that stay in the first cache, and tiles go through these:
-//! unpacking is done once for all tokens, and tiles are compiled for what types have in common
-//! instead of for each.
+//! For a single token, codes are decoded and multiplied at once. For several tokens, some columns
+//! are first unpacked to integers that stay in the L1 cache, and tiles multiply those: unpacking is
+//! then done once for all tokens, and tiles are compiled once for what the types share instead of
+//! once per type.
 
 // Tiles are small arrays whose indices say which token.
 #![allow(clippy::needless_range_loop)]
@@ -15,13 +15,13 @@ use crate::layout::{
     coded::{self, Kind, LINE, Shape, TABLE},
 };
 
-/// [`multiply`] for a unit, of signed numbers or not.
+/// [`multiply`] for one vector unit, with signed or unsigned integers.
 pub(super) type Multiply = unsafe fn(&Numbers, &Activations<'_>, (*mut f32, usize));
 
-/// Products of panels of coded weights of one type.
+/// Multiplies panels of coded weights of one type.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn panels<L: Lanes, K: Kind>(
     w: &[u8],
@@ -45,14 +45,14 @@ pub(super) unsafe fn panels<L: Lanes, K: Kind>(
     }
 }
 
-/// One panel times one token.
+/// Multiplies one panel with one token.
 ///
 /// # Safety
-/// As in [`panels`]; `w` is at the panel's beginning, `out` at the place of the sums.
+/// As for [`panels`]; `w` points to the start of the panel, `out` to the place of the sums.
 #[inline(always)]
 unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut f32) {
     let shape = const { K::CODED.shape() };
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero()];
         for b in 0..x.cols / shape.block {
@@ -73,11 +73,11 @@ unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut
     }
 }
 
-/// Adds to a token's sums what the weights of part `p` that share a factor give, which are group
-/// `g`'s: all of the part, or half of it.
+/// Adds group `g`'s products to a token's sums: those weights of part `p` that share a factor,
+/// which is the whole part or half of it.
 ///
 /// # Safety
-/// The block, its part and the group are there.
+/// The block, its part and the group exist.
 #[inline(always)]
 unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
     sums: &mut [L::Floats; 1],
@@ -91,7 +91,7 @@ unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
     unsafe {
         let x_group = x.quants.as_ptr().add(g * BLOCK);
         let mut whole = starts::<L, 1>(shape.excess::<L>(), shape.factors == 2, HALF, x, 0, g);
-        // One by one: each has shifts of its own.
+        // One by one, because each has its own shifts.
         macro_rules! quad {
             ($half:literal, $q:literal) => {
                 let codes = codes::<L, $half, $q>(&shape, part);
@@ -126,24 +126,23 @@ unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
     }
 }
 
-/// Groups that are unpacked at a time.
+/// Number of groups unpacked at a time.
 const GROUPS: usize = 8;
 
 /// 32 columns of a panel, unpacked.
 #[repr(C, align(64))]
 struct Group {
-    /// Whole numbers of 8 bits, in quads of columns: what is too large by a type's offset, or
-    /// signed.
+    /// 8-bit integers, in quads of columns: signed, or too large by the type's offset.
     quads: [[u8; LINE]; BLOCK / QUAD],
-    /// Of all columns, or of the first half and of the second.
+    /// Scales of all columns, or of the first half and of the second.
     scales: [[f32; PANEL]; 2],
     minima: [[f32; PANEL]; 2],
 }
 
-/// One panel times several tokens, whose sums are `stride` apart.
+/// Multiplies one panel with several tokens, whose sums are `stride` apart.
 ///
 /// # Safety
-/// As in [`single`].
+/// As for [`single`].
 #[inline(always)]
 unsafe fn several<L: Lanes, K: Kind>(
     w: *const u8,
@@ -157,12 +156,13 @@ unsafe fn several<L: Lanes, K: Kind>(
     let each = size / groups;
     let mut room = core::mem::MaybeUninit::<[Group; GROUPS]>::uninit();
     let unpacked = room.as_mut_ptr().cast::<Group>();
-    // Safety: inside of what `check` has looked at; of the room only what has been written is read.
+    // Safety: within the lengths that `check` has checked; of the buffer only what has been written
+    // is read.
     unsafe {
         for first in (0..groups).step_by(GROUPS) {
             let count = GROUPS.min(groups - first);
             for i in 0..count {
-                // The next panel comes while this one is multiplied.
+                // The next panel is prefetched while this one is multiplied.
                 for line in (0..each).step_by(LINE) {
                     L::fetch(w.wrapping_add(size + (first + i) * each + line));
                 }
@@ -180,10 +180,10 @@ unsafe fn several<L: Lanes, K: Kind>(
     }
 }
 
-/// Group `g` of a panel, unpacked.
+/// Unpacks group `g` of a panel.
 ///
 /// # Safety
-/// The group is there, and so is the place.
+/// The group exists, and `to` is valid for writes.
 #[inline(always)]
 unsafe fn unpack<L: Lanes, K: Kind>(w: *const u8, g: usize, to: *mut Group) {
     let shape = const { K::CODED.shape() };
@@ -217,22 +217,22 @@ unsafe fn unpack<L: Lanes, K: Kind>(w: *const u8, g: usize, to: *mut Group) {
     }
 }
 
-/// Groups of a panel that are unpacked.
+/// Unpacked groups of a panel.
 pub(super) struct Numbers {
     groups: *const Group,
     count: usize,
-    /// The first one's number.
+    /// Number of the first group.
     first: usize,
-    /// Excess of their numbers and of the unit's products.
+    /// Amount that the integers and the unit's products are too large by.
     excess: i32,
     pub(super) shape: Shape,
 }
 
-/// Adds the groups' products with all tokens to the sums, which are `stride` apart; the first
-/// groups begin them.
+/// Adds the groups' products with all tokens to the sums, which are `stride` apart; the panel's
+/// first groups initialise the sums.
 ///
 /// # Safety
-/// The unit and the groups are there, and places for the sums.
+/// The CPU has the vector unit; the groups exist, and the places for the sums are valid.
 #[inline(always)]
 pub(super) unsafe fn multiply<
     L: Lanes,
@@ -253,10 +253,10 @@ pub(super) unsafe fn multiply<
     }
 }
 
-/// `T` tokens from `token` on.
+/// Multiplies with `T` tokens, from `token` on.
 ///
 /// # Safety
-/// As in [`multiply`]; `out` is at the first token's sums.
+/// As for [`multiply`]; `out` points to the first token's sums.
 #[inline(always)]
 unsafe fn tile<
     L: Lanes,
@@ -317,7 +317,7 @@ unsafe fn tile<
 }
 
 impl Shape {
-    /// Excess of products for each unit of the activations' sum.
+    /// Amount that products are too large by, per unit of the activations' sum.
     const fn excess<L: Lanes>(&self) -> i32 {
         if self.table {
             L::SIGNED_EXCESS
@@ -327,10 +327,10 @@ impl Shape {
     }
 }
 
-/// The scales and minima of part `p` of a block, or of half of it.
+/// Returns the scales and minima of part `p` of a block, or of half of it.
 ///
 /// # Safety
-/// They are there.
+/// The block and the part exist.
 #[inline(always)]
 unsafe fn factors<L: Lanes>(
     shape: &Shape,
@@ -354,11 +354,10 @@ unsafe fn factors<L: Lanes>(
     }
 }
 
-/// Each token's sum of whole numbers at its beginning, which takes away what the products will have
-/// too much.
+/// Initial value of each token's integer sum, which cancels what the products will be too large by.
 ///
 /// # Safety
-/// The tokens and the group are there.
+/// The tokens and the group exist.
 #[inline(always)]
 unsafe fn starts<L: Lanes, const T: usize>(
     excess: i32,
@@ -381,10 +380,10 @@ unsafe fn starts<L: Lanes, const T: usize>(
     }
 }
 
-/// Adds what a group, or half of it, gives to the tokens' sums.
+/// Adds the scaled products of a group, or of half of it, to the tokens' sums.
 ///
 /// # Safety
-/// The tokens and the group are there.
+/// The tokens and the group exist.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn scaled<L: Lanes, const T: usize>(
@@ -412,10 +411,10 @@ unsafe fn scaled<L: Lanes, const T: usize>(
     }
 }
 
-/// The sum of the activations' values in group `g` (counted over all tokens), or in half of it.
+/// Sum of the activations in group `g` (counted over all tokens), or in half of it.
 ///
 /// # Safety
-/// The group is there.
+/// The group exists.
 #[inline(always)]
 unsafe fn sum(is_halved: bool, half: usize, x: &Activations<'_>, g: usize) -> i32 {
     // Safety: as the caller says.
@@ -431,7 +430,7 @@ unsafe fn sum(is_halved: bool, half: usize, x: &Activations<'_>, g: usize) -> i3
 /// Adds a quad's products to a token's sum.
 ///
 /// # Safety
-/// The activations are there.
+/// Four activations are readable at `x`.
 #[inline(always)]
 unsafe fn one<L: Lanes>(
     is_signed: bool,
@@ -449,10 +448,10 @@ unsafe fn one<L: Lanes>(
     }
 }
 
-/// Quad `Q` of a half of a part: its codes, or what they stand for in the table.
+/// Returns quad `Q` of half a part: its codes, or the values they select from the table.
 ///
 /// # Safety
-/// The part is there.
+/// The part exists.
 #[inline(always)]
 unsafe fn codes<L: Lanes, const HALF: usize, const Q: usize>(
     shape: &Shape,

@@ -1,9 +1,8 @@
-//! Sixteen lanes of a vector unit: what the matrix kernels ask of one, and the set of kernels that
-//! comes of it.
+//! Sixteen lanes of a vector unit: the operations that the matrix kernels need, and the kernel set
+//! built from them.
 //!
-//! Nothing in [`super::tiles`] names an instruction: [`Lanes`] does. All of it is inlined into
-//! functions that are compiled for the instructions in question, one for each kernel and set
-//! ([`kernel_set`]).
+//! [`super::tiles`] names no instruction; [`Lanes`] does. Everything is inlined into functions that
+//! are compiled for a particular instruction set, one per kernel and set ([`kernel_set`]).
 
 use super::{Quantized, portable};
 use crate::layout::{PANEL, Rounding};
@@ -11,8 +10,8 @@ use crate::layout::{PANEL, Rounding};
 /// Sixteen lanes of a vector unit.
 ///
 /// # Safety
-/// Every function may only be called where the unit is there, with pointers to as many elements as
-/// it says.
+/// Every function may only be called if the CPU has the vector unit, with pointers valid for as
+/// many elements as its documentation says.
 pub(super) trait Lanes {
     /// 16 single-precision numbers.
     type Floats: Copy;
@@ -20,60 +19,60 @@ pub(super) trait Lanes {
     type Integers: Copy;
     /// 16 quads of 8-bit numbers.
     type Quads: Copy;
-    /// Most tokens of a tile.
+    /// Largest number of tokens in a tile.
     const TILE: usize;
 
     unsafe fn zero() -> Self::Floats;
     unsafe fn splat(x: f32) -> Self::Floats;
-    /// From 16 numbers.
+    /// Loads 16 numbers.
     unsafe fn load(p: *const f32) -> Self::Floats;
-    /// From 16 half-precision numbers.
+    /// Loads 16 half-precision numbers.
     unsafe fn load_f16(p: *const u16) -> Self::Floats;
-    /// From 16 bfloat16 numbers.
+    /// Loads 16 bfloat16 numbers.
     unsafe fn load_bf16(p: *const u16) -> Self::Floats;
-    /// From 16 whole numbers of 8 bits.
+    /// Loads 16 8-bit integers.
     unsafe fn load_i8(p: *const i8) -> Self::Floats;
-    /// To 16 numbers.
+    /// Stores 16 numbers.
     unsafe fn store(p: *mut f32, x: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// Fetches a cache line, if there is memory at `p`.
+    /// Prefetches a cache line; harmless if there is no memory at `p`.
     unsafe fn fetch(p: *const u8);
 
-    /// From 16 quads.
+    /// Loads 16 quads.
     unsafe fn quads(p: *const u8) -> Self::Quads;
-    /// To 16 quads.
+    /// Stores 16 quads.
     unsafe fn store_quads(p: *mut u8, x: Self::Quads);
-    /// The lower four bits of each byte, and the upper four.
+    /// Splits each byte into its lower and its upper four bits.
     unsafe fn nibbles(x: Self::Quads) -> (Self::Quads, Self::Quads);
-    /// Bit `from` of each byte and the bits above it brought to bit `to`, and there those of
-    /// `mask`. `from` is 7 at most and so is `to`; what crosses bytes is not in the mask.
+    /// Shifts each byte so that bit `from` comes to bit `to`, and masks it with `mask`. Both are at
+    /// most 7; bits that cross into another byte must not be in the mask.
     unsafe fn field(x: Self::Quads, from: usize, to: usize, mask: u8) -> Self::Quads;
     unsafe fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads;
-    /// What `table` has for each byte, which is below 16.
+    /// Looks up each byte, which must be below 16, in `table`.
     unsafe fn lookup(x: Self::Quads, table: &[i8; 16]) -> Self::Quads;
-    /// What a sum begins with in every lane.
+    /// Initial value of a sum, the same in every lane.
     unsafe fn start(x: i32) -> Self::Integers;
-    /// What [`signed`](Lanes::signed) adds too much for each unit of the activations' sum.
+    /// Amount that [`signed`](Lanes::signed) adds too much per unit of the activations' sum.
     const SIGNED_EXCESS: i32;
-    /// Adds each lane's products of four signed weights with the four activations at `x`, and
-    /// [`Self::SIGNED_EXCESS`] times those.
+    /// Adds each lane's products of four signed weights with the four activations at `x`, plus
+    /// [`Self::SIGNED_EXCESS`] times those activations.
     unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     /// Adds each lane's products of four weights from 0 to 63 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
 
-    /// Quantises `count` times 16 numbers at `x` to bytes at `out`: the scale, the sum, and that of
-    /// the first 16.
+    /// Quantises `count` times 16 numbers at `x` to bytes at `out`. Returns the scale, the sum of
+    /// all values, and the sum of the first 16.
     unsafe fn quantize(x: *const f32, count: usize, out: *mut i8) -> (f32, i32, i32);
 }
 
-/// A number of a float matrix.
+/// Element of a float matrix.
 pub(super) trait Number: Copy {
-    /// 16 of them.
+    /// Loads 16 of them.
     ///
     /// # Safety
-    /// They are at `p`, and the unit is there.
+    /// 16 elements are readable at `p`, and the CPU has the vector unit.
     unsafe fn load<L: Lanes>(p: *const Self) -> L::Floats;
 }
 
@@ -85,7 +84,7 @@ impl Number for f32 {
     }
 }
 
-/// A half-precision number's bits.
+/// Bits of a half-precision number.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Half(u16);
@@ -98,7 +97,7 @@ impl Number for Half {
     }
 }
 
-/// A bfloat16 number's bits.
+/// Bits of a bfloat16 number.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Brain(u16);
@@ -111,10 +110,10 @@ impl Number for Brain {
     }
 }
 
-/// The int8 form of groups.
+/// Quantises groups to int8.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn quantize<L: Lanes>(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
     let group = match rounding {
@@ -130,27 +129,27 @@ pub(super) unsafe fn quantize<L: Lanes>(x: &[f32], rounding: Rounding, out: Quan
     }
 }
 
-/// Half-precision numbers' bits as such.
+/// Views half-precision bits as [`Half`]s.
 #[inline(always)]
 pub(super) fn halves(bits: &[u16]) -> &[Half] {
     // Safety: `Half` is a u16 (`repr(transparent)`).
     unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
 }
 
-/// bfloat16 numbers' bits as such.
+/// Views bfloat16 bits as [`Brain`]s.
 #[inline(always)]
 pub(super) fn brains(bits: &[u16]) -> &[Brain] {
     // Safety: `Brain` is a u16 (`repr(transparent)`).
     unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
 }
 
-/// A half-precision number.
+/// Converts a half-precision number.
 #[inline(always)]
 pub(super) fn half_value(half: Half) -> f32 {
     half::f16::from_bits(half.0).to_f32()
 }
 
-/// The functions of a set, in a module, each compiled for `$features`, and the set made of them.
+/// Defines a module with a set's functions, each compiled for `$features`, and the set itself.
 macro_rules! kernel_set {
     (
         $set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal,
@@ -160,7 +159,7 @@ macro_rules! kernel_set {
         pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
             name: $name,
             title: $title,
-            // Safety: a set is chosen only where its features are there; so below.
+            // Safety: a set is chosen only if its features are present; likewise below.
             f32: |w, x, out| unsafe { $module::f32(w, x, out) },
             // Safety: as above.
             f16: |w, x, out| unsafe { $module::f16(w, x, out) },
@@ -206,7 +205,7 @@ macro_rules! kernel_set {
             read: |bytes| unsafe { $read(bytes) },
         };
 
-        /// The functions; each may only be called where the features are there.
+        /// Functions of the set; they may only be called if the CPU has these features.
         mod $module {
             use super::*;
             use crate::{
@@ -314,8 +313,8 @@ macro_rules! kernel_set {
 }
 pub(super) use kernel_set;
 
-/// The functions that multiply whole numbers, of which a unit may have better ones without other
-/// floats.
+/// Defines the functions that multiply integers. They are apart because some units have better
+/// instructions for these alone.
 macro_rules! whole_number_kernels {
     ($lanes:ty, $features:literal) => {
         use crate::{
@@ -346,8 +345,7 @@ macro_rules! whole_number_kernels {
             with_kind!(coded, K => one_type::<K>(w, x, out))
         }
 
-        /// One of [`coded`]'s types, in a function of its own: the compiler takes its time over
-        /// long ones.
+        /// [`coded`] for one type, in a function of its own because long functions compile slowly.
         #[inline(never)]
         #[target_feature(enable = $features)]
         fn one_type<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
@@ -358,7 +356,7 @@ macro_rules! whole_number_kernels {
         /// [`coded_tiles::multiply`].
         ///
         /// # Safety
-        /// As there.
+        /// As for [`coded_tiles::multiply`].
         #[target_feature(enable = $features)]
         unsafe fn unpacked(
             of: &coded_tiles::Numbers,

@@ -1,10 +1,10 @@
-//! The arithmetic under the transformer: one set of functions a vector unit, chosen once at start.
+//! Arithmetic of the transformer: one set of functions per vector unit, chosen once at start.
 //!
-//! A kernel knows slices, not layers. Every set adds up each sum in the order of its terms, without
-//! contraction to FMA: what runs side by side in a vector are sixteen sums, never the terms of one.
-//! So the numbers are the same on every machine and for any number of tokens at once, and they are
-//! run.c's and runq.c's own: with int8 activations a difference in the last bit flips a rounding,
-//! and the text departs.
+//! Kernels work on slices and know nothing of layers. Every set adds each sum's terms in their
+//! order and without contraction to FMA: the sixteen lanes of a vector are sixteen sums, never
+//! terms of one. So results are the same on every machine and for any number of tokens at once, and
+//! they equal those of run.c and runq.c: with int8 activations a difference in the last bit changes
+//! a rounding, and the text diverges.
 
 pub mod arch;
 // The same on every architecture that has sixteen lanes: only those that nothing was written for
@@ -36,45 +36,45 @@ use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
 
 /// One implementation of every operation.
 ///
-/// The first seven multiply packed panels (from the first one's start; more may follow behind the
-/// last) with each of the vectors in `x`. `out` says how many panels: token after token, 16 results
-/// for each panel.
+/// The first seven functions multiply packed panels (from the first one's start; more may follow
+/// behind the last) with each of the vectors in `x`. The length of `out` determines the number of
+/// panels: token after token, 16 results per panel.
 pub struct Kernels {
-    /// The set's name, as [`named`] takes it.
+    /// Name of the set, as accepted by [`named`].
     pub name: &'static str,
-    /// What it uses, for people.
+    /// Description of the instructions used, for display.
     pub title: &'static str,
     /// `Σ_c w[r][c]·x[c]` for f32 panels.
     pub f32: fn(w: &[f32], x: &Activations<'_>, out: &mut [f32]),
-    /// The same for panels of half-precision floats' bits.
+    /// [`f32`](Self::f32) for panels of half-precision bits.
     pub f16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
-    /// The same for panels of bfloat16's bits.
+    /// [`f32`](Self::f32) for panels of bfloat16 bits.
     pub bf16: fn(w: &[u16], x: &Activations<'_>, out: &mut [f32]),
-    /// `Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]` for int8 in groups, the inner sum in whole
-    /// numbers and the outer one in the order of the groups (runq.c's `matmul`). `x` is quantised
-    /// in the same groups.
+    /// `Σ_g (Σ_c w[r][g][c]·x[g][c])·ws[r][g]·xs[g]` for int8 in groups; the inner sum is of
+    /// integers, the outer one in the order of the groups (runq.c's `matmul`). `x` is quantised in
+    /// the same groups.
     pub q8: fn(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]),
-    /// The same for GGUF's Q8_0; `x` is quantised in groups of 32.
+    /// [`q8`](Self::q8) for GGUF's Q8_0; `x` is quantised in groups of 32.
     pub q8_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
-    /// The same for GGUF's Q4_0.
+    /// [`q8`](Self::q8) for GGUF's Q4_0; `x` is quantised in groups of 32.
     pub q4_0: fn(w: &[u8], x: &Activations<'_>, out: &mut [f32]),
-    /// The same for GGUF's types of coded weights: a factor of its own, and perhaps a minimum, for
-    /// each 16 or 32 columns.
+    /// [`q8`](Self::q8) for GGUF's coded weights, which have a factor and perhaps a minimum for
+    /// every 16 or 32 columns.
     pub coded: fn(coded: Coded, w: &[u8], x: &Activations<'_>, out: &mut [f32]),
-    /// Quantises symmetrically to -127..=127. `x` is whole groups that share a scale.
+    /// Quantises symmetrically to -127..=127. `x` must consist of whole groups that share a scale.
     pub quantize: fn(x: &[f32], rounding: Rounding, out: Quantized<'_>),
-    /// `out[t] += weights[t][i]·rows[i]`, for one `i` after another, for some vectors `stride`
-    /// apart in `out`: so rows that lie in pieces add up as if they were in one.
+    /// `out[t] += weights[t][i]·rows[i]`, one `i` after another, for vectors `stride` apart in
+    /// `out`. Calls for consecutive pieces of rows give the same sums as one call for all.
     pub weighted_sum_f32:
         fn(rows: &[f32], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
-    /// The same for rows of half-precision floats' bits.
+    /// [`weighted_sum_f32`](Self::weighted_sum_f32) for rows of half-precision bits.
     pub weighted_sum_f16:
         fn(rows: &[u16], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
-    /// The same for rows of Q8_0's blocks as files have them: a weight times the block's scale,
-    /// times its values.
+    /// [`weighted_sum_f32`](Self::weighted_sum_f32) for rows of Q8_0 blocks in the file's layout:
+    /// weight times the block's scale, times the block's values.
     pub weighted_sum_q8_0:
         fn(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize),
-    /// To half precision's bits, halves to even.
+    /// Converts to half-precision bits, rounding half to even.
     pub to_f16: fn(x: &[f32], out: &mut [u16]),
     /// `out[i] += x[i]`.
     pub add: fn(out: &mut [f32], x: &[f32]),
@@ -85,56 +85,56 @@ pub struct Kernels {
     pub softmax: fn(x: &mut [f32], divisor: f32),
     /// SwiGLU in place: `gate[i] = gate[i]·σ(gate[i])·up[i]` (Shazeer 2020).
     pub swiglu: fn(gate: &mut [f32], up: &[f32]),
-    /// RoPE in place: turns each pair (2i, 2i+1). `cos` holds each pair's cosine twice, `sin` its
-    /// sine negated and as it is: `out[i] = x[i]·cos[i] + x[i^1]·sin[i]`.
+    /// RoPE in place: rotates each pair (2i, 2i+1). `cos` holds each pair's cosine twice, `sin` its
+    /// sine, first negated and then as it is: `out[i] = x[i]·cos[i] + x[i^1]·sin[i]`.
     pub rope: fn(values: &mut [f32], cos: &[f32], sin: &[f32]),
-    /// The place of the largest number, the first of equals; 0 if there is none.
+    /// Index of the largest number, the first if several are equal; 0 if there is none.
     pub argmax: fn(x: &[f32]) -> usize,
     /// Reads all whole steps of [`READ_STEP`] bytes once, by the widest plain loads that there are.
     /// The result depends on every bit of them.
     pub read: fn(bytes: &[u8]) -> u64,
 }
 
-/// Bytes that [`Kernels::read`] reads at a time.
+/// Attention weights of rows, for each of several tokens.
 pub const READ_STEP: usize = 1024;
 
-/// By what rows are weighed, for each of some tokens.
+/// Attention weights of rows, for each of several tokens.
 #[derive(Clone, Copy)]
 pub struct AttentionWeights<'a> {
-    /// The weights, a token's every `stride`.
+    /// Weights; those of token `t` begin at `t·stride`.
     pub values: &'a [f32],
-    /// See there; at least `rows`.
+    /// Distance between the weights of two tokens; at least `rows`.
     pub stride: usize,
     /// Number of tokens.
     pub tokens: usize,
-    /// Number of rows, and of a token's weights.
+    /// Number of rows, which is the number of weights per token.
     pub rows: usize,
     /// Length of a row.
     pub width: usize,
 }
 
-/// Where the int8 form of a vector goes.
+/// Destination of a vector's int8 form.
 pub struct Quantized<'a> {
     /// The values; each group is padded with zeros to whole quads.
     pub quants: &'a mut [i8],
-    /// One a group.
+    /// Scales, one per group.
     pub scales: &'a mut [f32],
-    /// The sum of each group's values.
+    /// Sum of each group's values.
     pub sums: &'a mut [i32],
-    /// The sum of each group's first 16 values.
+    /// Sum of each group's first 16 values.
     pub lower: &'a mut [i32],
 }
 
-/// A set that cannot be had.
+/// Reason why a kernel set cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
     /// No set has this name.
     Unknown,
-    /// The machine lacks something that the set needs.
+    /// The machine lacks an extension that the set needs.
     Lacking {
-        /// The set's name.
+        /// Name of the set.
         set: &'static str,
-        /// What is not there.
+        /// The missing extension.
         what: &'static str,
     },
 }
@@ -176,16 +176,16 @@ fn sets() -> impl DoubleEndedIterator<Item = &'static (&'static Kernels, arch::N
     PLAIN.iter().chain(arch::SETS)
 }
 
-/// The best set for these features.
+/// Best set for these features.
 pub fn best(features: Features) -> &'static Kernels {
     let usable = sets().rfind(|(_, needs)| needs(features).is_none());
     usable.map_or(&scalar::KERNELS, |(set, _)| set)
 }
 
-/// The best set of this name (`scalar`, `sse2`, `avx2`, `avx512`) for these features.
+/// Best set of this name (`scalar`, `sse2`, `avx2`, `avx512`) for these features.
 ///
 /// # Errors
-/// [`Unavailable`], a sentence.
+/// [`Unavailable`], which displays as a sentence.
 pub fn named(name: &str, features: Features) -> Result<&'static Kernels, Unavailable> {
     let mut error = Unavailable::Unknown;
     for (set, needs) in sets().rev().filter(|(set, _)| set.name == name) {
@@ -218,7 +218,7 @@ fn read(bytes: &[u8]) -> u64 {
     sums.into_iter().fold(0, |all, sum| all ^ sum)
 }
 
-/// Calls `f(panel, token, results)` for each panel's part of `w` (`size` elements) and each token.
+/// Calls `f(panel, token, results)` for each panel of `w` (`size` elements) and each token.
 fn panels<T>(
     w: &[T],
     size: usize,
@@ -234,8 +234,8 @@ fn panels<T>(
     }
 }
 
-/// What values are multiplied with, and the scale of what becomes of them, where the one farthest
-/// from zero is `farthest`: by llama.cpp's rules.
+/// Factor that values are multiplied with, and the resulting scale, by llama.cpp's rules.
+/// `farthest` is the value with the largest magnitude.
 fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     if farthest == 0.0 {
         return (0.0, 0.0);
@@ -248,8 +248,8 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     (127.0 / largest, f16::from_f32(largest / 127.0).to_f32())
 }
 
-/// End of the last of `count` steps of `stride` and `rest` more; the end of all memory, which no
-/// slice reaches, where that is further than numbers go.
+/// End of the last of `count` steps of `stride`, plus `rest`; saturates at `usize::MAX`, which no
+/// slice reaches.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn end(count: usize, stride: usize, rest: usize) -> usize {
     let steps = count.checked_mul(stride);
@@ -258,11 +258,11 @@ fn end(count: usize, stride: usize, rest: usize) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Tells whether the slices are as long as the numbers say: what the kernels that read through
-/// pointers rely on.
+/// Checks that the slices are as long as the sizes require. Kernels that read through pointers rely
+/// on it.
 ///
 /// # Panics
-/// If they are not.
+/// If a slice is too short.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 fn check<T>(
     w: &[T],

@@ -1,9 +1,9 @@
-//! Kernels in plain Rust, shaped so that the compiler vectorises them for whatever the target has
-//! at least (SSE2, NEON).
+//! Kernels in plain Rust, shaped so that the compiler vectorises them for the target's baseline
+//! (SSE2, NEON).
 //!
-//! Sixteen sums stand side by side in an array, which LLVM keeps in vector registers; one sum alone
-//! it would never reorder, hence never vectorise. The functions over plain vectors are inlined into
-//! the sets for wider vectors as well, which compile them anew for those.
+//! Sixteen sums stand side by side in an array, which LLVM keeps in vector registers; a single sum
+//! could not be reordered and hence not be vectorised. The functions over plain vectors are also
+//! inlined into the sets for wider vectors, which recompile them.
 
 use half::{bf16, f16};
 
@@ -54,7 +54,7 @@ fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn
     });
 }
 
-/// Adds the products of a quad of columns to the sums of 16 rows.
+/// Adds the products of four columns to the sums of 16 rows.
 #[inline(always)]
 fn quad(sums: &mut [i32; PANEL], x: &[i8], value: impl Fn(usize) -> i8) {
     for (r, sum) in sums.iter_mut().enumerate() {
@@ -190,7 +190,7 @@ fn coded_panels<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
     });
 }
 
-/// What quad `q` of a part's codes stand for, for each of 16 rows.
+/// Values of quad `q` of a part's codes, for each of 16 rows.
 #[inline(always)]
 fn values(shape: &Shape, part: &[u8], q: usize) -> [i8; LINE] {
     let (mut codes, mut at, mut to) = ([0u8; LINE], 0, 0);
@@ -269,7 +269,8 @@ pub(super) fn quantize(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
 
 #[inline(always)]
 fn quantize_as_llama_cpp<const SHARED: usize>(x: &[f32], rounding: Rounding, out: Quantized<'_>) {
-    /// Where numbers lie one apart: adding it and taking it away rounds halves to even.
+    /// 1.5·2²³, where consecutive floats are one apart: adding and subtracting it rounds half to
+    /// even.
     const APART: f32 = 12_582_912.0;
     let all = x.as_chunks::<SHARED>().0.iter();
     let quants = out.quants.as_chunks_mut::<SHARED>().0;
@@ -301,7 +302,7 @@ fn quantize_as_llama_cpp<const SHARED: usize>(x: &[f32], rounding: Rounding, out
             let value = factor * x;
             let value = if value > 127.0 { 127.0 } else { value };
             let value = if value < -127.0 { -127.0 } else { value };
-            // What is no number is 0.
+            // NaN becomes 0.
             let value = if value.is_nan() { 0.0 } else { value };
             // Safety: it is between -127 and 127.
             *quant = unsafe { (value + APART - APART).to_int_unchecked::<i32>() } as i8;
@@ -358,7 +359,7 @@ pub(super) fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) 
     }
 }
 
-/// The larger one; `a` where `b` is not a number.
+/// Larger of two numbers; `a` if `b` is NaN.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }

@@ -1,4 +1,4 @@
-//! The reference for every operation: plain loops that say what each kernel must compute, and in
+//! Reference for every operation: plain loops that define what each kernel must compute, and in
 //! which order.
 
 use half::{bf16, f16};

@@ -17,7 +17,7 @@ const LENGTHS: [usize; 16] = [
     0, 1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 100, 172, 256, 288,
 ];
 
-/// The sets that this machine has; it says which it has not.
+/// Sets that this machine supports; prints those that it does not.
 fn sets() -> Vec<&'static Kernels> {
     let features = Features::of_this_core();
     let (usable, missing): (Vec<_>, Vec<_>) =
@@ -93,7 +93,7 @@ fn every_set_reads_every_byte() {
 }
 
 fn same_bits(a: &[f32], b: &[f32], what: &str) {
-    // Which NaN comes out is the processor's business.
+    // The bits of a NaN depend on the processor.
     let bits = |x: &[f32]| -> Vec<u32> {
         x.iter()
             .map(|x| {
@@ -234,8 +234,7 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
     }
 }
 
-/// `x` in int8: values, scales, sums.
-/// The sums are followed by those of each group's first 16.
+/// `x` in int8: values, scales and sums, then the sums of each group's first 16 values.
 fn quantized(set: &Kernels, x: &[f32], rounding: Rounding) -> (Vec<i8>, Vec<f32>, Vec<i32>) {
     let group = rounding.group();
     let groups = x.len() / group;
@@ -294,7 +293,7 @@ fn softmax_sums_to_one_and_survives_large_logits() {
     }
 }
 
-/// The file's bytes of a tensor, and what it must give when multiplied, from its definition.
+/// A tensor's bytes in the file, and the values that it must decode to, by definition.
 fn tensor(
     random: &mut Random,
     rows: usize,
@@ -368,8 +367,7 @@ fn tensor(
     (bytes, values.chunks(cols).map(<[f32]>::to_vec).collect())
 }
 
-/// Random bytes of a block; the scale and the minimum, if there is one, are numbers of a common
-/// size.
+/// Random bytes of a block; its scale, and its minimum if it has one, are of a common size.
 pub(crate) fn coded_block(random: &mut Random, coded: Coded) -> Vec<u8> {
     let shape = coded.shape();
     let mut bytes: Vec<u8> = (0..shape.file_block).map(|_| random.next() as u8).collect();
@@ -418,7 +416,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
             if rows > 1 {
                 assert_eq!(encoding.packed_bytes(rows, cols), Some(matrix.bytes()));
             }
-            // Pieces of an awkward size, as a medium may give them.
+            // Pieces of an awkward size, as a medium may deliver them.
             let mut offset = 0;
             let unit = encoding.unit();
             for part in encoding.parts(rows, cols) {
@@ -470,7 +468,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
                     }
                 }
             }
-            // Against the definition in double precision, with the quantised vector where it is
+            // Compared with the definition in double precision, with the quantised vector if it is
             // used.
             let reference = multiply(&scalar::KERNELS, 0, most);
             for t in 0..most {
@@ -496,8 +494,7 @@ fn packed_matrices_give_back_their_rows_and_multiply() {
     }
 }
 
-/// Products of the largest numbers there are, which would overflow or saturate in between if
-/// anything could.
+/// Products of the largest numbers, which would overflow or saturate on the way if anything could.
 #[test]
 fn integer_kernels_hold_the_extremes() {
     let (rows, cols) = (16, 64);
@@ -553,8 +550,7 @@ fn integer_kernels_hold_the_extremes() {
     }
 }
 
-/// Blocks that no quantiser writes: every scale and every byte as it comes, infinities and what is
-/// no number included.
+/// Blocks that no quantiser writes: arbitrary scales and bytes, infinities and NaN included.
 #[test]
 fn coded_kernels_agree_on_garbage() {
     let random = &mut Random(11);
@@ -595,8 +591,8 @@ fn coded_kernels_agree_on_garbage() {
     }
 }
 
-/// The weights of random blocks are those that the `gguf` package computes, bit for bit: the CRC-32
-/// of their bytes is what `tensor/tests/gguf_package/dequantize.py` prints.
+/// Decoded weights of random blocks equal those of the `gguf` package, bit for bit: the CRC-32 of
+/// their bytes is the one that `tensor/tests/gguf_package/dequantize.py` prints.
 #[test]
 fn weights_are_those_of_the_gguf_package() {
     let expected = include_str!("../../tests/gguf_package/expected.txt");
@@ -617,8 +613,8 @@ fn weights_are_those_of_the_gguf_package() {
     }
 }
 
-/// What `llama.cpp`'s own test of its types allows (`tests/test-quantize-fns.cpp`), on its data,
-/// for every type that we write.
+/// Errors stay within the limits of llama.cpp's own test of its types
+/// (`tests/test-quantize-fns.cpp`), on its data, for every type that can be written.
 #[test]
 fn quantisation_errors_are_within_llama_cpp_s_thresholds() {
     const COUNT: usize = 32 * 128;
@@ -673,7 +669,7 @@ fn quantisation_errors_are_within_llama_cpp_s_thresholds() {
     }
 }
 
-/// In a release build, products of such numbers once passed for small ones.
+/// In a release build, products of such numbers once wrapped around and passed for small ones.
 #[test]
 fn numbers_whose_product_is_no_number_are_refused() {
     let tokens = (1 << 60) + 1;

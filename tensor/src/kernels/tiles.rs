@@ -1,9 +1,10 @@
-//! Matrix kernels over sixteen lanes, one a row of a panel, for any vector unit that can hold them.
+//! Matrix kernels over sixteen lanes, one per row of a panel, for any vector unit that can hold
+//! them.
 //!
-//! Several tokens at once (a tile) share every load of the weights. Activations are multiplied
-//! straight from memory, where each is broadcast: twelve tokens of one panel come to the peak of
-//! multiplications and additions on a Zen 4 core, while two panels side by side with the activation
-//! in a register come to two thirds of it.
+//! Several tokens at once (a tile) share every load of the weights. Activations are broadcast
+//! straight from memory: twelve tokens of one panel reach a Zen 4 core's peak of multiplications
+//! and additions, while two panels side by side with the activation in a register reach two thirds
+//! of it.
 
 // Tiles are small arrays whose indices say which token and which panel.
 #![allow(clippy::needless_range_loop)]
@@ -14,11 +15,11 @@ use super::{
 };
 use crate::layout::{Activations, BLOCK, PANEL, QUAD, padded, q4_0, q8, q8_0};
 
-/// What a tile fetches of the panel that comes next, while it computes: a panel arrives during the
-/// one before it, spread evenly over that one's tiles. The processor's own prefetching begins anew
-/// at every page, and several tokens leave it no time to catch up with: without this, f32 panels
-/// from memory go at two thirds of the arithmetic's peak, with it at nine tenths. For one token,
-/// where memory is busy all the time, it is of no use, and not done.
+/// Prefetch of the next panel while a tile computes: each panel arrives during the one before it,
+/// spread evenly over that one's tiles. The hardware prefetcher starts anew at every page, and
+/// several tokens leave it no time to catch up: without this, f32 panels from memory run at two
+/// thirds of the arithmetic peak, with it at nine tenths. A single token keeps memory busy anyway,
+/// so nothing is prefetched for it.
 #[derive(Clone, Copy)]
 struct Ahead {
     next: *const u8,
@@ -29,8 +30,8 @@ struct Ahead {
 const LINE: usize = 64;
 
 impl Ahead {
-    /// The share of the tile of `count` tokens from `token` on, of `tokens`, in the panel of
-    /// `bytes` bytes behind the one at `panel`.
+    /// Share of the tile of `count` tokens from `token` on, out of `tokens`, in the `bytes` bytes
+    /// of the panel behind the one at `panel`.
     #[inline(always)]
     fn of<T>(panel: *const T, bytes: usize, token: usize, count: usize, tokens: usize) -> Ahead {
         let first = bytes / tokens * token;
@@ -40,10 +41,10 @@ impl Ahead {
         }
     }
 
-    /// Fetches step `step`'s part, of `each` bytes.
+    /// Prefetches the share of step `step`, `each` bytes.
     ///
     /// # Safety
-    /// The unit is there.
+    /// The CPU has the vector unit.
     #[inline(always)]
     unsafe fn fetch<L: Lanes>(&self, step: usize, each: usize) {
         let mut at = 0;
@@ -55,8 +56,9 @@ impl Ahead {
     }
 }
 
-/// Calls a tile function for all tokens: in tiles as large as the unit's registers allow, and the
-/// rest in one or two. Few sizes, because each is compiled for each type and unit.
+/// Calls a tile function for all tokens: first in tiles as large as the unit's registers allow,
+/// then the rest in one or two more. There are few sizes, because each is compiled for every type
+/// and unit.
 macro_rules! tiles {
     ($lanes:ty, $tokens:expr, |$token:ident, $t:ident| $tile:expr) => {{
         let mut $token = 0;
@@ -87,10 +89,10 @@ macro_rules! tiles {
 }
 pub(super) use tiles;
 
-/// Products of float panels with all vectors.
+/// Multiplies float panels with all vectors.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, out: &mut [f32]) {
     let panels = check(w, PANEL * x.cols, None, x, out);
@@ -111,12 +113,12 @@ pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, o
     }
 }
 
-/// The sums of `count` columns of 16 numbers, `step` numbers apart, each times its number of a
-/// vector, for `T` vectors; `MORE` are added to what is there.
+/// Sums of `count` columns of 16 numbers, `step` numbers apart, each times its element of a vector,
+/// for `T` vectors. With `MORE` they are added to the sums that are there.
 ///
 /// # Safety
-/// The unit is there, and so are the columns, the vectors (`stride` apart) and the places for the
-/// sums (`out_stride` apart).
+/// The CPU has the vector unit; the columns, the vectors (`stride` apart) and the places for the
+/// sums (`out_stride` apart) are valid.
 #[inline(always)]
 unsafe fn float_tile<L: Lanes, N: Number, const T: usize, const MORE: bool>(
     (w, step, count): (*const N, usize, usize),
@@ -162,10 +164,10 @@ unsafe fn float_tile<L: Lanes, N: Number, const T: usize, const MORE: bool>(
     }
 }
 
-/// Products of llama2.c's int8 panels.
+/// Multiplies llama2.c's int8 panels.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, out: &mut [f32]) {
     let size = x.cols / group * q8::block_bytes(group);
@@ -184,10 +186,11 @@ pub(super) unsafe fn q8<L: Lanes>(w: &[u8], group: usize, x: &Activations<'_>, o
     }
 }
 
-/// One panel times `T` tokens from `token` on.
+/// Multiplies one panel with `T` tokens, from `token` on.
 ///
 /// # Safety
-/// As in [`q8()`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
+/// As for [`q8()`]; `w` points to the start of the panel, `out` to the place of the first token's
+/// sums.
 #[inline(always)]
 unsafe fn q8_tile<L: Lanes, const T: usize>(
     w: *const u8,
@@ -199,7 +202,7 @@ unsafe fn q8_tile<L: Lanes, const T: usize>(
 ) {
     let length = padded(group);
     let (groups, block) = (x.cols / group, q8::block_bytes(group));
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero(); T];
         let each = ahead.bytes / groups;
@@ -220,30 +223,30 @@ unsafe fn q8_tile<L: Lanes, const T: usize>(
     }
 }
 
-/// Products of GGUF's Q8_0 panels.
+/// Multiplies GGUF's Q8_0 panels.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn q8_0<L: Lanes>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
     // Safety: as the caller says.
     unsafe { blocks::<L, false>(&q8_0::LAYOUT, w, x, out) }
 }
 
-/// Products of GGUF's Q4_0 panels.
+/// Multiplies GGUF's Q4_0 panels.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn q4_0<L: Lanes>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
     // Safety: as the caller says.
     unsafe { blocks::<L, true>(&q4_0::LAYOUT, w, x, out) }
 }
 
-/// Products of panels of blocks: of 4 bits, or else of 8.
+/// Multiplies panels of blocks with 4-bit values (`FOUR`) or 8-bit ones.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 unsafe fn blocks<L: Lanes, const FOUR: bool>(
     layout: &q8_0::BlockLayout,
@@ -267,10 +270,11 @@ unsafe fn blocks<L: Lanes, const FOUR: bool>(
     }
 }
 
-/// One panel times `T` tokens from `token` on.
+/// Multiplies one panel with `T` tokens, from `token` on.
 ///
 /// # Safety
-/// As in [`blocks`]; `w` is at the panel's beginning, `out` at the place of the first token's sums.
+/// As for [`blocks`]; `w` points to the start of the panel, `out` to the place of the first token's
+/// sums.
 #[inline(always)]
 unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     layout: &q8_0::BlockLayout,
@@ -281,13 +285,13 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     ahead: Ahead,
 ) {
     let groups = x.cols / BLOCK;
-    // Safety: inside of what `check` has looked at.
+    // Safety: within the lengths that `check` has checked.
     unsafe {
         let mut sums = [L::zero(); T];
         let each = 2 * (ahead.bytes / groups);
         let mut pair = w;
-        // By twos, as they lie: the fewer instructions for a line, the further the processor sees
-        // ahead.
+        // In pairs, as they are stored: the fewer instructions per cache line, the further the
+        // processor sees ahead.
         for p in 0..groups / 2 {
             if T > 1 {
                 ahead.fetch::<L>(p, each);
@@ -305,10 +309,11 @@ unsafe fn block_tile<L: Lanes, const FOUR: bool, const T: usize>(
     }
 }
 
-/// The first or second block of a pair, which is block `g` of its rows, added to the tokens' sums.
+/// Adds the products of the first or second block of a pair, block `g` of its rows, to the tokens'
+/// sums.
 ///
 /// # Safety
-/// As in [`block_tile`].
+/// As for [`block_tile`].
 #[inline(always)]
 unsafe fn block<L: Lanes, const FOUR: bool, const T: usize>(
     sums: &mut [L::Floats; T],
@@ -335,11 +340,11 @@ unsafe fn block<L: Lanes, const FOUR: bool, const T: usize>(
     }
 }
 
-/// Each token's sum of group `g` at its beginning: `factor` times the activations' sum, which takes
-/// away what the products will have too much.
+/// Initial value of each token's sum of group `g`: `factor` times the activations' sum, which
+/// cancels what the products will be too large by.
 ///
 /// # Safety
-/// The tokens and the group are there.
+/// The tokens and the group exist.
 #[inline(always)]
 unsafe fn starts<L: Lanes, const T: usize>(
     x: &Activations<'_>,
@@ -365,7 +370,7 @@ unsafe fn starts<L: Lanes, const T: usize>(
 /// `stride` bytes apart.
 ///
 /// # Safety
-/// They are there.
+/// Weights and activations are valid for that many quads.
 #[inline(always)]
 unsafe fn signed<L: Lanes, const T: usize>(
     mut whole: [L::Integers; T],
@@ -390,10 +395,10 @@ unsafe fn signed<L: Lanes, const T: usize>(
     whole
 }
 
-/// Quad `q` of them.
+/// Adds the products of quad `q`.
 ///
 /// # Safety
-/// It is there.
+/// The quad exists.
 #[inline(always)]
 unsafe fn signed_quad<L: Lanes, const T: usize>(
     whole: &mut [L::Integers; T],
@@ -415,7 +420,7 @@ unsafe fn signed_quad<L: Lanes, const T: usize>(
 /// bytes apart.
 ///
 /// # Safety
-/// They are there.
+/// The block and the activations are valid.
 #[inline(always)]
 unsafe fn nibbles<L: Lanes, const T: usize>(
     mut whole: [L::Integers; T],
@@ -440,7 +445,7 @@ unsafe fn nibbles<L: Lanes, const T: usize>(
 /// Adds group `g`'s sums to the tokens', each times its weights' scales and its activations' scale.
 ///
 /// # Safety
-/// The tokens and the group are there.
+/// The tokens and the group exist.
 #[inline(always)]
 unsafe fn scaled<L: Lanes, const T: usize>(
     sums: &mut [L::Floats; T],
@@ -464,7 +469,7 @@ unsafe fn scaled<L: Lanes, const T: usize>(
 /// `out[t] += Σ weights[t][i]·rows[i]`, term by term.
 ///
 /// # Safety
-/// The unit is there.
+/// The CPU has the vector unit.
 #[inline(always)]
 pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     rows: &[N],
@@ -488,7 +493,7 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     // Safety: all that is pointed to has been looked at.
     unsafe {
         if tokens == 1 {
-            // Whole rows, as far as there are registers for: one stream.
+            // Whole rows, as far as registers suffice: one stream.
             while width - col >= 4 * PANEL {
                 weigh_columns::<L, N, 4>(w.add(col), width, count, x, to.add(col));
                 col += 4 * PANEL;
@@ -524,10 +529,10 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     }
 }
 
-/// `C` times 16 columns of it.
+/// Sums `C` times 16 columns.
 ///
 /// # Safety
-/// The unit is there, and so are the columns in `count` rows, and the weights.
+/// The CPU has the vector unit; the columns are valid in `count` rows, and so are the weights.
 #[inline(always)]
 unsafe fn weigh_columns<L: Lanes, N: Number, const C: usize>(
     rows: *const N,

@@ -1,9 +1,9 @@
 //! Matrices of 16-bit floats, IEEE's half precision and bfloat16: panels of 16 rows, column by
 //! column.
 //!
-//! Packed: for each panel, for each column, the 16 rows' values side by side (32 bytes). A kernel
-//! turns them into single precision, which is exact, and multiplies them with the activations as
-//! they are.
+//! Packed form: for each panel, for each column, the 16 rows' values side by side (32 bytes).
+//! Kernels convert them to single precision, which is exact, and multiply them with the activations
+//! as they are.
 
 use core::marker::PhantomData;
 
@@ -12,9 +12,9 @@ use half::{bf16, f16};
 use super::{PANEL, float32::interleave};
 use crate::buffer::Buffer;
 
-/// A 16-bit float.
+/// Kind of 16-bit float.
 pub(crate) trait Half {
-    /// The number of these bits.
+    /// Converts these bits to single precision.
     fn value(bits: u16) -> f32;
 }
 
@@ -30,7 +30,7 @@ impl Half for bf16 {
     }
 }
 
-/// The packed values' bits.
+/// Bits of the packed values.
 pub(crate) struct PackedRows<H> {
     data: Buffer<u16>,
     _half: PhantomData<H>,
@@ -51,7 +51,7 @@ impl<H: Half> PackedRows<H> {
         interleave(&mut self.data, (rows, cols), offset / 2, values);
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u16] {
         &self.data[panel * PANEL * cols..]
     }

@@ -1,11 +1,11 @@
 //! Single-precision matrices: panels of 16 rows, column by column.
 //!
-//! Packed: for each panel, for each column, the 16 rows' values side by side (64 bytes).
+//! Packed form: for each panel, for each column, the 16 rows' values side by side (64 bytes).
 
 use super::PANEL;
 use crate::buffer::Buffer;
 
-/// The packed values.
+/// Packed values of a matrix.
 pub(crate) struct PackedRows {
     data: Buffer<f32>,
 }
@@ -22,7 +22,7 @@ impl PackedRows {
         interleave(&mut self.data, (rows, cols), offset / 4, values);
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[f32] {
         &self.data[panel * PANEL * cols..]
     }
@@ -35,7 +35,8 @@ impl PackedRows {
     }
 }
 
-/// Puts the elements from the `first` of a `rows` × `cols` matrix on into their places.
+/// Stores consecutive elements of a `rows` × `cols` matrix, beginning with element `first`, in
+/// their places.
 pub(crate) fn interleave<T: Copy>(
     data: &mut [T],
     (rows, cols): (usize, usize),

@@ -1,10 +1,9 @@
-//! Layouts of matrices as the kernels read them: each type packed into one linear stream while its
-//! bytes come in.
+//! Layouts of matrices in memory: each type is packed into one linear stream while its bytes are
+//! read.
 //!
-//! All types share one idea: [`PANEL`] rows are interleaved, so that a kernel walks memory in one
-//! straight line and keeps one accumulator a row, sixteen side by side. Every row is then summed in
-//! the order of its columns, whatever the width of the vectors, which is the order of run.c's and
-//! runq.c's own loops.
+//! All types interleave [`PANEL`] rows, so that a kernel reads memory in one straight line and
+//! keeps one accumulator per row, sixteen side by side. Every row is then summed in the order of
+//! its columns, whatever the width of the vectors, as in run.c's and runq.c's own loops.
 
 pub mod coded;
 pub mod float16;
@@ -19,46 +18,46 @@ pub use coded::Coded;
 
 use crate::buffer::ALIGN;
 
-/// Rows that are interleaved. The last panel of a matrix is filled up with zero rows.
+/// Rows that are interleaved. The last panel of a matrix is padded with zero rows.
 pub const PANEL: usize = 16;
 
-/// Columns of int8 values whose bytes stand side by side: four products fit one 32-bit lane, which
-/// is what `pmaddwd` and `vpdpbusd` add up.
+/// Columns of int8 values whose bytes are adjacent: four products fit one 32-bit lane, which
+/// `pmaddwd` and `vpdpbusd` add up.
 pub const QUAD: usize = 4;
 
-/// Values of a block of GGUF's Q8_0 and Q4_0.
+/// Values per block of GGUF's Q8_0 and Q4_0.
 pub const BLOCK: usize = 32;
 
-/// A group's length in whole quads.
+/// Length of a group, rounded up to whole quads.
 pub const fn padded(group: usize) -> usize {
     group.next_multiple_of(QUAD)
 }
 
-/// How a tensor's numbers are stored in a file.
+/// Storage format of a tensor's numbers in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// IEEE 754 single precision, little-endian.
     F32,
     /// IEEE 754 half precision, little-endian.
     F16,
-    /// The upper half of single precision, little-endian.
+    /// The upper half of an IEEE 754 single-precision number, little-endian.
     BF16,
-    /// int8 values, then one f32 scale for each `group` of them (llama2.c v2).
+    /// int8 values, then one f32 scale per `group` of them (llama2.c v2).
     Q8 {
         /// Values that share a scale; divides the number of columns.
         group: usize,
     },
     /// Blocks of an f16 scale and 32 int8 values (GGUF).
     Q8_0,
-    /// Blocks of an f16 scale and 32 values of 4 bits, 8 for zero; byte j holds the values j and j
+    /// Blocks of an f16 scale and 32 values of 4 bits, offset by 8; byte j holds the values j and j
     /// + 16 (GGUF).
     Q4_0,
-    /// Codes under scales that may be scaled themselves (GGUF's other types).
+    /// Codes with scales that may be scaled themselves (GGUF's other types).
     Coded(Coded),
 }
 
 impl Encoding {
-    /// Weights of a block, which must divide a row.
+    /// Weights per block; a row must be a multiple of it.
     pub const fn block(self) -> usize {
         match self {
             Encoding::F32 | Encoding::F16 | Encoding::BF16 => 1,
@@ -68,8 +67,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or where a block does not
-    /// divide the columns.
+    /// Bytes of a `rows` × `cols` tensor in the file; `None` on overflow, or if the number of
+    /// columns is not a multiple of the block.
     pub fn file_bytes(self, rows: usize, cols: usize) -> Option<u64> {
         let elements = (rows as u64).checked_mul(cols as u64)?;
         let blocks = |bytes| {
@@ -91,8 +90,8 @@ impl Encoding {
         }
     }
 
-    /// The tensor's parts in the file, in bytes: pieces handed to
-    /// [`Matrix::pack`](crate::matrix::Matrix::pack) may not reach over their border.
+    /// Sizes of the tensor's parts in the file, in bytes. Pieces passed to
+    /// [`Matrix::pack`](crate::matrix::Matrix::pack) must not cross their border.
     pub fn parts(self, rows: usize, cols: usize) -> [u64; 2] {
         let elements = rows as u64 * cols as u64;
         match self {
@@ -101,8 +100,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of an element, or of a block that cannot be cut: a piece handed to
-    /// [`Matrix::pack`](crate::matrix::Matrix::pack) holds whole ones.
+    /// Bytes of an element, or of an indivisible block: pieces passed to
+    /// [`Matrix::pack`](crate::matrix::Matrix::pack) consist of whole ones.
     pub fn unit(self) -> usize {
         match self {
             Encoding::F32 | Encoding::Q8 { .. } => 4,
@@ -113,8 +112,8 @@ impl Encoding {
         }
     }
 
-    /// Tells whether all numbers in a piece of whole units are finite: numbers themselves, or the
-    /// scales of blocks. `part` is the place of the piece's part among [`Encoding::parts`].
+    /// Returns true if all numbers in a piece of whole units are finite: the values themselves, or
+    /// the scales of blocks. `part` is the index of the piece's part in [`Encoding::parts`].
     pub fn is_finite(self, part: usize, piece: &[u8]) -> bool {
         // Without a way out of the loop, so that it is one of vectors.
         let single = |b: &[u8; 4]| f32::from_le_bytes(*b).is_finite();
@@ -160,13 +159,13 @@ impl Encoding {
         }
     }
 
-    /// Bytes of a tensor packed; `None` on overflow.
+    /// Bytes of a packed tensor; `None` on overflow.
     pub fn packed_bytes(self, rows: usize, cols: usize) -> Option<u64> {
         (rows.div_ceil(PANEL) as u64).checked_mul(self.panel_bytes(cols)? as u64)
     }
 
-    /// How activations are rounded where a matrix of this type reads them; `None` if it reads them
-    /// as they are.
+    /// Rounding of the activations that a matrix of this type is multiplied with; `None` if they
+    /// are used as they are.
     pub fn rounding(self) -> Option<Rounding> {
         match self {
             Encoding::F32 | Encoding::F16 | Encoding::BF16 => None,
@@ -176,32 +175,31 @@ impl Encoding {
         }
     }
 
-    /// Activations in a group where a matrix of this type reads them; `None` if it reads them as
-    /// they are.
+    /// Activations per group for a matrix of this type; `None` if they are used as they are.
     pub fn group(self) -> Option<usize> {
         self.rounding().map(Rounding::group)
     }
 }
 
-/// How activations become int8, to the same numbers as the program that a type of weights comes
-/// from: its text is ours then.
+/// Method of quantising activations to int8. Each gives the numbers of the program that a type of
+/// weights comes from, and so the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rounding {
-    /// A scale for each `group`, halves away from zero (runq.c's `quantize`).
+    /// One scale per `group`, rounding half away from zero (runq.c's `quantize`).
     Runq {
         /// Values that share a scale.
         group: usize,
     },
-    /// A scale for each 32, rounded to half precision afterwards, halves to even (llama.cpp's
-    /// `quantize_row_q8_0` for x86).
+    /// One scale per 32 values, converted to half precision afterwards; rounding half to even
+    /// (llama.cpp's `quantize_row_q8_0` for x86).
     Q8_0,
-    /// A scale for each 256, halves to even (llama.cpp's `quantize_row_q8_K`); kept in groups of 32
-    /// that have it in common.
+    /// One scale per 256 values, rounding half to even (llama.cpp's `quantize_row_q8_K`); stored as
+    /// groups of 32 with equal scales.
     Q8K,
 }
 
 impl Rounding {
-    /// Values for which a scale and sums are kept.
+    /// Number of values per stored scale and sum.
     pub const fn group(self) -> usize {
         match self {
             Rounding::Runq { group } => group,
@@ -209,7 +207,7 @@ impl Rounding {
         }
     }
 
-    /// Values that share a scale.
+    /// Number of values that share a scale.
     pub const fn shared(self) -> usize {
         match self {
             Rounding::Runq { group } => group,
@@ -233,41 +231,40 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Elements of `size` bytes from one vector to the next where several are read side by side: whole
-/// cache lines, and an odd number of them. With a power of two they would all want the same few
-/// places of the cache.
+/// Distance between vectors that are read side by side, in elements of `size` bytes: an odd number
+/// of whole cache lines. With a power of two they would compete for the same few cache sets.
 pub fn stride(len: usize, size: usize) -> usize {
     let line = ALIGN / size;
     (len.div_ceil(line) | 1) * line
 }
 
-/// Vectors ready to be multiplied, one for each token: the numbers themselves and, where a matrix
-/// is quantised, their int8 form, made once for all the matrices that read it.
+/// Vectors to be multiplied, one per token: the numbers themselves and, if a matrix is quantised,
+/// their int8 form, made once for all the matrices that read it.
 #[derive(Clone, Copy)]
 pub struct Activations<'a> {
     /// Number of vectors.
     pub tokens: usize,
-    /// Their length.
+    /// Length of a vector.
     pub cols: usize,
-    /// The numbers, a vector every `stride`.
+    /// The numbers; vector `t` begins at `t·stride`.
     pub values: &'a [f32],
-    /// See there.
+    /// Distance between two vectors in `values`.
     pub stride: usize,
-    /// Their int8 form, each group padded with zeros to whole quads, a vector every `quant_stride`;
-    /// empty when no matrix that reads them is quantised.
+    /// Their int8 form, each group padded with zeros to whole quads; vector `t` begins at
+    /// `t·quant_stride`. Empty if no matrix that reads them is quantised.
     pub quants: &'a [i8],
-    /// See there.
+    /// Distance between two vectors in `quants`.
     pub quant_stride: usize,
-    /// One scale a group; empty likewise.
+    /// Scales, one per group; may be empty like `quants`.
     pub scales: &'a [f32],
-    /// The sum of each group's int8 values; empty likewise.
+    /// Sum of each group's int8 values; may be empty like `quants`.
     pub sums: &'a [i32],
-    /// The sum of each group's first 16 int8 values; empty likewise.
+    /// Sum of each group's first 16 int8 values; may be empty like `quants`.
     pub lower: &'a [i32],
 }
 
 impl Activations<'_> {
-    /// Vector `t` alone.
+    /// View of vector `t` alone.
     pub fn only(&self, t: usize) -> Activations<'_> {
         let groups = self.scales.len() / self.tokens;
         let groups = t * groups..(t + 1) * groups;
@@ -283,12 +280,12 @@ impl Activations<'_> {
         }
     }
 
-    /// Vector `t`.
+    /// Numbers of vector `t`.
     pub fn vector(&self, t: usize) -> &[f32] {
         &self.values[t * self.stride..][..self.cols]
     }
 
-    /// The int8 values of vector `t`'s group `g`, `len` with their padding.
+    /// int8 values of vector `t`'s group `g`; `len` includes the padding.
     pub fn group(&self, t: usize, g: usize, len: usize) -> &[i8] {
         &self.quants[t * self.quant_stride + g * len..][..len]
     }

@@ -1,8 +1,8 @@
 //! GGUF's Q4_0: blocks of 32 values of 4 bits with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: as [`q8_0`] packs its blocks, with half the bytes: the lower four bits of the bytes of
-//! columns c to c + 3 (c a multiple of 4 below 16) are those columns' values, the upper ones those
-//! of columns c + 16 to c + 19. A value of 4 bits stands for eight less.
+//! Packed form: as [`q8_0`] packs its blocks, with half the bytes: the lower four bits of the bytes
+//! of columns c to c + 3 (c a multiple of 4 below 16) are those columns' values, the upper ones
+//! those of columns c + 16 to c + 19. Values are offset by eight.
 
 use half::f16;
 
@@ -12,15 +12,15 @@ use crate::buffer::Buffer;
 /// Bytes of a block in the file: scale and values.
 pub const FILE_BLOCK: usize = 2 + BLOCK / 2;
 
-/// How blocks lie in a panel.
+/// Arrangement of blocks in a panel.
 pub const LAYOUT: q8_0::BlockLayout = q8_0::BlockLayout {
     values: PANEL * BLOCK / 2,
 };
 
-/// What a value of 4 bits is too large by.
+/// Offset to subtract from values.
 pub const OFFSET: i32 = 8;
 
-/// The packed blocks.
+/// Packed blocks of a matrix.
 pub(crate) struct PackedRows {
     data: Buffer<u8>,
 }
@@ -40,7 +40,7 @@ impl PackedRows {
         );
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[LAYOUT.places(cols, panel * PANEL, 0).0..]
     }

@@ -1,7 +1,7 @@
 //! int8 matrices in groups with one f32 scale each (llama2.c v2's "Q8_0"): panels of 16 rows, four
 //! columns at a time.
 //!
-//! Packed: for each panel, for each group of columns: for each four columns (the last ones padded
+//! Packed form: for each panel, for each group of columns: for every four columns (the last padded
 //! with zeros) the 16 rows' four bytes side by side (64 bytes), then the group's 16 scales (64
 //! bytes).
 
@@ -13,7 +13,7 @@ pub const fn block_bytes(group: usize) -> usize {
     PANEL * padded(group) + PANEL * 4
 }
 
-/// The packed groups, with a scale for each `group` columns of a row.
+/// Packed groups, with one scale per `group` columns of a row.
 pub(crate) struct PackedRows {
     pub(crate) group: usize,
     data: Buffer<u8>,
@@ -24,12 +24,12 @@ impl PackedRows {
         PackedRows { group, data }
     }
 
-    /// Where the block of `row`'s `group`th group starts.
+    /// Offset of the block of `row`'s `group`th group.
     fn block(&self, cols: usize, row: usize, group: usize) -> usize {
         ((row / PANEL) * (cols / self.group) + group) * block_bytes(self.group)
     }
 
-    /// Where the byte of `row`, `col` stands.
+    /// Offset of the byte of `row`, `col`.
     fn place(&self, cols: usize, row: usize, col: usize) -> usize {
         let inside = col % self.group;
         self.block(cols, row, col / self.group)
@@ -38,7 +38,7 @@ impl PackedRows {
             + inside % QUAD
     }
 
-    /// Where the scale of `row`'s `group`th group starts.
+    /// Offset of the scale of `row`'s `group`th group.
     fn scale(&self, cols: usize, row: usize, group: usize) -> usize {
         self.block(cols, row, group) + PANEL * padded(self.group) + (row % PANEL) * 4
     }
@@ -49,7 +49,7 @@ impl PackedRows {
         let (mut row, mut col) = (offset / cols, offset % cols);
         let mut quants = quants;
         while !quants.is_empty() {
-            // Up to the end of four columns at once: they stand side by side.
+            // Up to the end of four columns, which are stored side by side.
             let inside = col % self.group;
             let len = (QUAD - inside % QUAD)
                 .min(self.group - inside)
@@ -70,7 +70,7 @@ impl PackedRows {
         }
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[self.block(cols, panel * PANEL, 0)..]
     }

@@ -1,7 +1,7 @@
 //! GGUF's Q8_0: blocks of 32 int8 values with one f16 scale, in panels of 16 rows.
 //!
-//! Packed: blocks of columns by twos ([`BlockLayout`]), and in each block for each four columns the
-//! 16 rows' four bytes side by side (64 bytes).
+//! Packed form: pairs of blocks of columns ([`BlockLayout`]); in each block, for every four
+//! columns, the 16 rows' four bytes side by side (64 bytes).
 
 use half::f16;
 
@@ -11,10 +11,10 @@ use crate::buffer::Buffer;
 /// Bytes of a block in the file: scale and values.
 pub const FILE_BLOCK: usize = 2 + BLOCK;
 
-/// How blocks with f16 scales lie in a panel: by twos, first the 16 rows' scales of the first
-/// block, then those of the second (64 bytes together), then the first block's values, then the
-/// second's. Everything stays on cache lines so. An odd last block has room for scales of a second
-/// one, and no values of it.
+/// Arrangement of blocks with f16 scales in a panel, in pairs: first the 16 rows' scales of the
+/// first block, then those of the second (64 bytes together), then the first block's values, then
+/// the second's. Everything is thus aligned to cache lines. An odd last block has room for the
+/// scales of a second one, but not for its values.
 pub struct BlockLayout {
     /// Bytes of the values of 16 rows' blocks.
     pub values: usize,
@@ -36,7 +36,7 @@ impl BlockLayout {
         pairs.checked_add((blocks % 2) * (SCALES + self.values))
     }
 
-    /// Where the scale of a row's block starts, and where the 16 rows' values of that block do.
+    /// Offset of the scale of a row's block, and offset of the 16 rows' values of that block.
     pub fn places(&self, cols: usize, row: usize, block: usize) -> (usize, usize) {
         let panel = (row / PANEL) * self.panel_bytes(cols).unwrap_or(0);
         let pair = panel + (block / 2) * self.pair();
@@ -47,12 +47,12 @@ impl BlockLayout {
     }
 }
 
-/// Q8_0's.
+/// Arrangement of Q8_0.
 pub const LAYOUT: BlockLayout = BlockLayout {
     values: PANEL * BLOCK,
 };
 
-/// The packed blocks.
+/// Packed blocks of a matrix.
 pub(crate) struct PackedRows {
     data: Buffer<u8>,
 }
@@ -72,7 +72,7 @@ impl PackedRows {
         );
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[LAYOUT.places(cols, panel * PANEL, 0).0..]
     }
@@ -91,8 +91,8 @@ impl PackedRows {
     }
 }
 
-/// Puts a file's blocks from the `first` on into their places: the scale, then the values' bytes by
-/// fours.
+/// Packs consecutive blocks of a file, beginning with block `first`: the scale, then the values'
+/// bytes in fours.
 pub(crate) fn pack<'a>(
     layout: &BlockLayout,
     data: &mut [u8],

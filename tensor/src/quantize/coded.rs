@@ -1,5 +1,5 @@
-//! From single precision to GGUF's coded types: the steps of ggml's `quantize_row_*_ref`, without
-//! an importance matrix.
+//! Quantisation to GGUF's coded types: the steps of ggml's `quantize_row_*_ref`, without an
+//! importance matrix.
 
 use half::f16;
 
@@ -11,7 +11,7 @@ use crate::layout::{
 /// Numbers below this count as zero (ggml's `GROUP_MAX_EPS`).
 const NOTHING: f32 = 1e-15;
 
-/// The whole number nearest to `x`, halves to even.
+/// Integer nearest to `x`, half to even.
 fn nearest(x: f32) -> i32 {
     // Where numbers lie one apart.
     const APART: f32 = 12_582_912.0;
@@ -23,17 +23,17 @@ fn inverse(x: f32) -> f32 {
     if x == 0.0 { 0.0 } else { 1.0 / x }
 }
 
-/// Quantises a block's numbers.
+/// Quantises the numbers of a block.
 ///
 /// # Panics
-/// For a type that nothing quantises to: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
+/// If the type cannot be written: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
 pub(super) fn block(coded: Coded, x: &[f32]) -> Block {
     let mut block = Block::new(&coded.shape());
     match coded {
         Coded::Q4_1 => between(x, 15, &mut block),
         Coded::Q5_1 => between(x, 31, &mut block),
         Coded::Q5_0 => symmetric(x, &mut block),
-        // The widest search, and where it begins (ggml's `nstep` and `rmin`).
+        // Size and start of the search (ggml's `nstep` and `rmin`).
         Coded::Q4K => scaled_with_minima(x, 15, (21, -1.0), &mut block),
         Coded::Q5K => scaled_with_minima(x, 31, (16, -0.5), &mut block),
         Coded::Q6K => scaled(x, &mut block),
@@ -44,7 +44,7 @@ pub(super) fn block(coded: Coded, x: &[f32]) -> Block {
     block
 }
 
-/// From the smallest number to the largest in `most` steps.
+/// Quantises in `most` steps from the smallest number to the largest.
 fn between(x: &[f32], most: u8, block: &mut Block) {
     let smallest = x.iter().fold(f32::MAX, |a, &b| if b < a { b } else { a });
     let largest = x.iter().fold(-f32::MAX, |a, &b| if b > a { b } else { a });
@@ -56,7 +56,7 @@ fn between(x: &[f32], most: u8, block: &mut Block) {
     }
 }
 
-/// The number farthest from zero, with its sign, becomes -16.
+/// Quantises so that the number with the largest magnitude becomes -16, with its sign in the scale.
 fn symmetric(x: &[f32], block: &mut Block) {
     let mut farthest = 0.0f32;
     for x in x {
@@ -72,8 +72,8 @@ fn symmetric(x: &[f32], block: &mut Block) {
     }
 }
 
-/// Q4_K and Q5_K: for each 32 numbers the best scale and minimum, these in 63 steps of the largest
-/// ones, and the codes anew.
+/// Q4_K and Q5_K: finds the best scale and minimum for every 32 numbers, quantises these in 63
+/// steps of the largest ones, and computes the codes again.
 fn scaled_with_minima(x: &[f32], most: u8, search: (usize, f32), block: &mut Block) {
     let (mut scales, mut minima) = ([0.0f32; 8], [0.0f32; 8]);
     let parts = x.as_chunks::<BLOCK>().0.iter();
@@ -100,9 +100,9 @@ fn scaled_with_minima(x: &[f32], most: u8, search: (usize, f32), block: &mut Blo
     }
 }
 
-/// The scale and the negated minimum (0 at least) that make the weighted squares of the errors
-/// smallest, of those that a search over the number of steps comes by; the codes with them.
-/// Weighted are numbers by their size, beside the mean one (ggml's `make_qkx2_quants`).
+/// Finds the scale and the negated minimum (at least 0) with the smallest weighted squared error,
+/// by searching over the number of steps; returns them with the codes. Weights grow with the
+/// magnitude of the numbers, relative to their mean (ggml's `make_qkx2_quants`).
 fn scale_and_minimum(
     x: &[f32; BLOCK],
     most: u8,
@@ -168,8 +168,8 @@ fn scale_and_minimum(
     (scale, -minimum)
 }
 
-/// Q6_K: for each 16 numbers the best scale, these in 128 steps of the largest one, and the codes
-/// anew.
+/// Q6_K: finds the best scale for every 16 numbers, quantises these in 128 steps of the largest
+/// one, and computes the codes again.
 fn scaled(x: &[f32], block: &mut Block) {
     const HALF: i32 = 32;
     let mut scales = [0.0f32; 16];
@@ -196,8 +196,8 @@ fn scaled(x: &[f32], block: &mut Block) {
     }
 }
 
-/// The scale that makes the errors smallest, weighted by the numbers' squares, of those that a
-/// search over the number of steps comes by; the codes with it (ggml's `make_qx_quants`).
+/// Finds the scale with the smallest squared error, weighted by the numbers' squares, by searching
+/// over the number of steps; fills in the codes (ggml's `make_qx_quants`).
 fn best_scale(x: &[f32; 16], half: i32, codes: &mut [u8]) -> f32 {
     let farthest = x
         .iter()

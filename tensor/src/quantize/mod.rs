@@ -1,5 +1,5 @@
-//! From single precision to the types of files, a row at a time, to the bytes that each format's
-//! own tools write.
+//! Quantisation of rows from single precision to the types of files, byte for byte as each format's
+//! own tools do it.
 
 use alloc::vec::Vec;
 
@@ -9,15 +9,15 @@ use crate::layout::{BLOCK, Coded, Encoding, coded::file_blocks};
 
 mod coded;
 
-/// Appends a row in `encoding` to `out`; for llama2.c's int8 its values to `out` and its scales to
-/// `scales`.
+/// Appends a row in `encoding` to `out`; for llama2.c's int8, the values go to `out` and the scales
+/// to `scales`.
 ///
 /// The rules are those of llama.cpp's reference functions (`quantize_row_q8_0_ref`,
 /// `quantize_row_q4_0_ref`) and of llama2.c's `export.py` (`quantize_q80`).
 ///
 /// # Panics
-/// If a block does not divide the row, or the type is one that nothing quantises to: Q2_K, Q3_K,
-/// IQ4_NL, IQ4_XS.
+/// If the row is not a multiple of the block, or the type cannot be written: Q2_K, Q3_K, IQ4_NL,
+/// IQ4_XS.
 pub fn encode(encoding: Encoding, row: &[f32], out: &mut Vec<u8>, scales: &mut Vec<u8>) {
     match encoding {
         Encoding::F32 => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
@@ -93,7 +93,7 @@ fn groups(row: &[f32], group: usize, out: &mut Vec<u8>, scales: &mut Vec<u8>) {
     }
 }
 
-/// A row's numbers from a file's bytes: those that [`encode`] made.
+/// Decodes a row from a file's bytes, as [`encode`] writes them.
 ///
 /// # Panics
 /// If there are fewer bytes than the row needs.
@@ -146,7 +146,7 @@ pub fn decode(encoding: Encoding, bytes: &[u8], scales: &[u8], row: &mut [f32]) 
     }
 }
 
-/// The numbers of a row of blocks.
+/// Decodes a row of blocks.
 fn decode_blocks(coded: Coded, bytes: &[u8], row: &mut [f32]) {
     let shape = coded.shape();
     let blocks = bytes.chunks_exact(shape.file_block);

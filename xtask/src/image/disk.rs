@@ -1,4 +1,4 @@
-//! The disk: a partition table and a FAT32 volume with files in it.
+//! Disk: a partition table and a FAT32 volume with files.
 
 use std::{
     fs::File,
@@ -13,16 +13,16 @@ use sha2::{Digest, Sha256};
 use super::{Content, From};
 
 const SECTOR: u64 = 512;
-/// The partition's first byte: 1 MiB, as everybody's does.
+/// Offset of the partition: 1 MiB, as is usual.
 const START: u64 = 1 << 20;
-/// Room for the second partition table.
+/// Space for the second partition table.
 const TAIL: u64 = 1 << 20;
-/// EDK2 takes no FAT32 with fewer clusters; the rest is for rounding.
+/// Smallest number of clusters that EDK2 accepts for FAT32, with a margin for rounding.
 const LEAST_CLUSTERS: u64 = 65_525 + 1000;
-/// FAT32's largest file.
+/// Largest file on FAT32.
 const LARGEST_FILE: u64 = u32::MAX as u64;
 
-/// Writes the image and gives its size.
+/// Writes the image. Returns its size in bytes.
 pub fn write(content: &Content, path: &Path) -> Result<u64> {
     let mut sizes = 0;
     for entry in &content.entries {
@@ -62,7 +62,7 @@ pub fn write(content: &Content, path: &Path) -> Result<u64> {
     Ok(size)
 }
 
-/// A hash of all that goes in: the source of every number that would else be random.
+/// Hash of the contents, from which all numbers are derived that would otherwise be random.
 fn identity(content: &Content) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     for entry in &content.entries {
@@ -82,7 +82,7 @@ fn identity(content: &Content) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// A version 8 UUID (RFC 9562: of one's own making) from 16 bytes.
+/// Makes a version 8 UUID (RFC 9562, custom) from 16 bytes.
 fn uuid(bytes: &[u8]) -> Result<uuid::Uuid> {
     Ok(uuid::Builder::from_custom_bytes(bytes.try_into()?).into_uuid())
 }
@@ -158,16 +158,16 @@ fn write_files(
     mend(disk)
 }
 
-/// Mends what fatfs leaves otherwise than the FAT specification (Microsoft 2000) has it: the
-/// partition's place on the disk, and each folder's `.` and `..`, which are its first two entries,
-/// short, `..` of what lies in the root as cluster 0.
+/// Corrects what fatfs writes differently from the FAT specification (Microsoft 2000): the
+/// partition's offset on the disk, and each folder's `.` and `..`, which must be its first two
+/// entries, with short names, and with cluster 0 for `..` in folders of the root.
 ///
 /// # Quirks
-/// fatfs 0.3.6 gives both a long name, so that `.` stands second and `..` fourth. Firmware does not
-/// mind; Windows and fsck offer to repair the stick.
+/// fatfs 0.3.6 gives both a long name, so that `.` is second and `..` fourth. Firmware ignores
+/// that; Windows and fsck offer to repair the stick.
 fn mend(disk: &mut Sparse) -> Result<()> {
     const SLOT: usize = 32;
-    // Both copies of the boot sector say where on the disk the partition is.
+    // Both copies of the boot sector contain the partition's offset on the disk.
     for copy in [0, 6] {
         disk.seek(SeekFrom::Start(START + copy * SECTOR + 28))?;
         disk.write_all(&((START / SECTOR) as u32).to_le_bytes())?;
@@ -181,7 +181,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
     let table = START + short(14) * SECTOR;
     let data = table + u64::from(boot[16]) * long(36) * SECTOR;
 
-    // A cluster, what it is to its folder, and whether that folder is the root or lies in it.
+    // A cluster, its role in its folder, and whether that folder is the root or a child of it.
     #[derive(Clone, Copy, PartialEq)]
     enum Is {
         Root,
@@ -204,7 +204,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
                 slots[SLOT + 20..SLOT + 22].fill(0);
                 slots[SLOT + 26..SLOT + 28].fill(0);
             }
-            // What stood there is deleted, not the end of the folder.
+            // The old entry becomes a deleted one, not the end of the folder.
             (slots[2 * SLOT], slots[3 * SLOT]) = (0xe5, 0xe5);
             disk.seek(place)?;
             disk.write_all(&slots)?;
@@ -221,7 +221,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
                 ));
             }
         }
-        // A long folder goes on elsewhere.
+        // A long folder continues elsewhere.
         let mut next = [0; 4];
         disk.seek(SeekFrom::Start(table + 4 * cluster))?;
         disk.read_exact(&mut next)?;
@@ -233,7 +233,7 @@ fn mend(disk: &mut Sparse) -> Result<()> {
     Ok(())
 }
 
-/// The one time that all files have: the first that FAT knows.
+/// Time provider that gives all files the same time: the first that FAT can represent.
 #[derive(Debug)]
 struct Fixed;
 static FIXED: Fixed = Fixed;
@@ -260,7 +260,7 @@ impl fatfs::TimeProvider for Fixed {
     }
 }
 
-/// A file of zeros in which zeros are not written: a big model full of them takes no room.
+/// File in which blocks of zeros are not written: a large model full of them takes no space.
 #[derive(Debug)]
 struct Sparse {
     file: File,
@@ -298,8 +298,8 @@ impl Write for Sparse {
         if self.at + buf.len() as u64 > self.size {
             return Err(io::Error::other("the image is too small for its content"));
         }
-        // Block by block: clusters do not begin where blocks do, and zeros beside something written
-        // must not fill the block after it, and so the next write's, to the end of the file.
+        // Block by block: clusters do not begin at blocks, and zeros beside written data must not
+        // mark the block after it as written, and so on to the end of the file.
         let mut rest = buf;
         while !rest.is_empty() {
             let left = Self::BLOCK - self.at % Self::BLOCK;
@@ -328,7 +328,7 @@ impl Seek for Sparse {
     }
 }
 
-/// A partition as a device of its own.
+/// Partition as a device.
 struct Window<'a> {
     disk: &'a mut Sparse,
     start: u64,
@@ -376,7 +376,7 @@ fn sought(to: SeekFrom, at: u64, size: u64) -> io::Result<u64> {
     found.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
-/// Opens an image's volume, from the partition table on, and does something with it.
+/// Opens an image's volume through the partition table, and calls `f` with it.
 fn with_volume<R>(
     image: &Path,
     f: impl FnOnce(&fatfs::FileSystem<Window<'_>>) -> Result<R>,
@@ -409,7 +409,7 @@ fn with_volume<R>(
     Ok(done)
 }
 
-/// Reads a file back out of an image.
+/// Reads a file from an image.
 pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
     with_volume(image, |volume| {
         let mut bytes = Vec::new();
@@ -418,7 +418,7 @@ pub fn read_back(image: &Path, path: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Takes an image's last free byte, by a file that is called `FILLER.BIN`.
+/// Uses up an image's free space, with a file named `FILLER.BIN`.
 pub fn fill(image: &Path) -> Result<()> {
     with_volume(image, |volume| {
         let mut file = volume.root_dir().create_file("FILLER.BIN")?;
@@ -493,8 +493,8 @@ mod tests {
         let image = folder.join("big.img");
         let mut content = Content::default();
         content.file("MODEL.BIN", &zeros);
-        // Clusters of several sizes, which lie differently to the blocks; a header, beside which
-        // the zeros begin.
+        // Clusters of several sizes, with different offsets to the blocks; a header, followed by
+        // zeros.
         for mib in [300, 440, 700] {
             let mut file = File::create(&zeros).unwrap();
             file.write_all(&[7; 28]).unwrap();

@@ -1,11 +1,11 @@
-//! CPUID's numbers read: a processor's name, and what may be switched on.
+//! Interpretation of CPUID: the processor's name, and the features that can be enabled.
 
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
 
-/// A processor's name as people write it: without the padding and the marks that vendors put in.
+/// Name of the processor in its usual form, without vendors' padding and trademark signs.
 pub fn name(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
@@ -23,21 +23,21 @@ pub fn name(bytes: &[u8]) -> String {
     }
 }
 
-/// The registers that tell of vector units (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix
+/// Registers that describe vector extensions (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix
 /// E).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Registers {
     /// CPUID.1:ECX.
     pub leaf1_ecx: u32,
-    /// CPUID.(7,0):EBX, 0 without that leaf.
+    /// CPUID.(7,0):EBX; 0 if the leaf does not exist.
     pub leaf7_ebx: u32,
-    /// CPUID.(13,0):EAX, the state components that XCR0 may hold; 0 without that leaf.
+    /// CPUID.(13,0):EAX, the state components that XCR0 may enable; 0 if the leaf does not exist.
     pub leaf13_eax: u32,
 }
 
-/// XCR0: x87, SSE and AVX state.
+/// Bits of XCR0 for x87, SSE and AVX state.
 const AVX_STATE: u64 = 0b111;
-/// XCR0: AVX-512's mask registers and both halves of its vectors.
+/// Bits of XCR0 for AVX-512's mask registers and both halves of its vectors.
 const AVX512_STATE: u64 = 0xe0;
 
 impl Registers {
@@ -45,13 +45,13 @@ impl Registers {
         register & (1 << bit) != 0
     }
 
-    /// True if the processor has AVX and a way to switch its state on. Without XSAVE, XSETBV is no
+    /// Returns true if the processor has AVX and XSAVE. Without XSAVE, XSETBV is an invalid
     /// instruction.
     pub fn can_switch_on(&self) -> bool {
         Self::has(self.leaf1_ecx, 26) && Self::has(self.leaf1_ecx, 28)
     }
 
-    /// The bits of XCR0 that its vector units need.
+    /// Bits of XCR0 that its vector extensions need.
     pub fn wanted_state(&self) -> u64 {
         let avx512 = if Self::has(self.leaf7_ebx, 16) {
             AVX512_STATE

@@ -1,9 +1,9 @@
-//! x86-64: the processor's name, vector units, pages, counter and ports.
+//! x86-64: name of the processor, vector extensions, pages, counter and ports.
 //!
 //! # Quirks
-//! Firmware leaves AVX off: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on every
-//! other core. EDK2's EmulatorPkg runs applications in an ordinary process, where privileged
-//! instructions fault: there we only look.
+//! Firmware leaves AVX disabled: OVMF enters with CR4.OSXSAVE clear, on the boot processor and on
+//! every other core. EDK2's EmulatorPkg runs applications in an ordinary process, in which
+//! privileged instructions fault: there, features are only detected.
 
 mod cpuid;
 mod switch;
@@ -19,21 +19,22 @@ use llama2_engine::kernels::Features;
 use cpuid::Registers;
 pub use switch::{back_to, call_on};
 
-/// The counter's ticks.
+/// Current value of the counter.
 pub fn ticks() -> u64 {
     // Safety: every x86-64 processor has a time stamp counter, and firmware leaves CR4.TSD clear.
     unsafe { _rdtsc() }
 }
 
-/// Ticks of the counter a millisecond, where the architecture tells: here they have to be measured.
+/// Ticks of the counter per millisecond, if the architecture defines it; on x86-64 it has to be
+/// measured.
 pub fn ticks_per_millisecond() -> Option<u64> {
     None
 }
 
-/// Reads four bytes from a port; `None` where the architecture has no ports.
+/// Reads four bytes from a port; `None` on architectures without ports.
 ///
 /// # Safety
-/// Reading this port changes nothing, and the caller is at privilege level 0.
+/// Reading this port has no side effects, and the caller runs at privilege level 0.
 pub unsafe fn read_port(port: u16) -> Option<u32> {
     let value;
     // Safety: as the caller says.
@@ -41,7 +42,7 @@ pub unsafe fn read_port(port: u16) -> Option<u32> {
     Some(value)
 }
 
-/// The processor's name.
+/// Name of the processor.
 pub fn name() -> String {
     if __cpuid(0x8000_0000).eax < 0x8000_0004 {
         return "unnamed x86-64".into();
@@ -68,21 +69,20 @@ fn registers() -> Registers {
     registers
 }
 
-/// Switches the calling core's AVX and AVX-512 state on, where it has them and we may, and sets the
-/// arithmetic's rounding as it is at power-on, as UEFI wants it. May be called again. Runs on any
-/// core; allocates nothing.
+/// Enables AVX and AVX-512 state on the calling core, if it has them and this is allowed, and sets
+/// rounding and exceptions as at power-on, as UEFI requires. May be called again. Runs on any core;
+/// allocates nothing.
 pub fn switch_on_vectors() {
     const OSXSAVE_IN_CR4: u64 = 1 << 18;
     let mxcsr = 0x1f80u32;
-    // Safety: this value masks all exceptions and rounds to nearest; it is what compiled code takes
-    // for granted.
+    // Safety: this value masks all exceptions and rounds to nearest, which compiled code relies on.
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, readonly)) };
     let registers = registers();
     if !registers.can_switch_on() || !is_privileged() {
         return;
     }
     let cr4: u64;
-    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set where CPUID tells of XSAVE. It
+    // Safety: at privilege level 0 CR4 may be read, and OSXSAVE set if CPUID reports XSAVE. It
     // changes nothing for code that does not use XSAVE.
     unsafe {
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
@@ -93,19 +93,19 @@ pub fn switch_on_vectors() {
     let state = extended_state();
     let wanted = state | registers.wanted_state();
     if wanted != state {
-        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, none is
-        // taken away.
+        // Safety: OSXSAVE is set; the bits added are a complete set that CPUID.13 allows, and none
+        // is removed.
         unsafe {
             asm!("xsetbv", in("ecx") 0, in("eax") wanted as u32, in("edx") (wanted >> 32) as u32, options(nomem, nostack, preserves_flags));
         }
     }
 }
 
-/// Empties the upper halves of the vector registers on a core that has `features`, and may have
-/// used them: SSE code, such as the firmware's, is slow beside full ones.
+/// Clears the upper halves of the vector registers on a core that has `features` and may have used
+/// them: while they are in use, SSE code such as the firmware's is slow.
 pub fn rest_vectors(features: Features) {
     if features.has_avx2() {
-        // Safety: AVX is there and switched on, or nobody had these features; no function keeps
+        // Safety: AVX exists and is enabled, or these features would not exist; no function keeps
         // anything in the upper halves over a call.
         unsafe {
             asm!("vzeroupper", out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, options(nomem, nostack, preserves_flags));
@@ -113,8 +113,8 @@ pub fn rest_vectors(features: Features) {
     }
 }
 
-/// The size of the page that an address is on, in words; `None` where the page tables cannot be
-/// looked into (Intel SDM volume 3, 4.5).
+/// Description of the size of the page that contains an address; `None` if the page tables cannot
+/// be inspected (Intel SDM volume 3, 4.5).
 pub fn page_size(address: usize) -> Option<&'static str> {
     const LA57: u64 = 1 << 12;
     const PRESENT: u64 = 1;
@@ -132,7 +132,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     let mut table = cr3 & ADDRESS;
     for level in (1..=levels).rev() {
         let index = address as u64 >> (12 + 9 * (level - 1)) & 0x1ff;
-        // Safety: UEFI maps memory to its own addresses, page tables among it; they are only read.
+        // Safety: UEFI maps memory to its own addresses, including page tables; they are only read.
         let entry = unsafe { ((table + 8 * index) as *const u64).read_volatile() };
         match (level, entry) {
             (_, entry) if entry & PRESENT == 0 => return None,
@@ -145,7 +145,7 @@ pub fn page_size(address: usize) -> Option<&'static str> {
     None
 }
 
-/// True where privileged instructions may be used.
+/// Returns true if privileged instructions may be used.
 fn is_privileged() -> bool {
     let cs: u16;
     // Safety: the code segment's selector may be read at every level.
@@ -153,7 +153,7 @@ fn is_privileged() -> bool {
     cs & 3 == 0
 }
 
-/// XCR0. Only where OSXSAVE is set.
+/// Reads XCR0; only valid if OSXSAVE is set.
 fn extended_state() -> u64 {
     let (low, high): (u32, u32);
     // Safety: the caller has seen to OSXSAVE; reading changes nothing.
@@ -163,12 +163,12 @@ fn extended_state() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// A random number from the processor, if it makes any.
+/// Random number from the processor, if it can generate one.
 pub fn random() -> Option<u64> {
     if __cpuid(1).ecx & 1 << 30 == 0 {
         return None;
     }
-    // Ten attempts, as Intel advises. Some old AMD processors say yes and give nothing but ones.
+    // Ten attempts, as Intel advises. Some old AMD processors report success and return only ones.
     (0..10).find_map(|_| {
         let (number, ok): (u64, u8);
         // Safety: the processor says that it has the instruction, which changes these two registers

@@ -1,6 +1,6 @@
-//! Calls on another stack, and a way off it from anywhere.
+//! Calls on another stack, and a return from them at any depth.
 
-/// Takes back the registers that a callee keeps in this calling convention (Microsoft's), and
+/// Restores the registers that a callee preserves in this calling convention (Microsoft's), and
 /// returns.
 macro_rules! restore {
     () => {
@@ -27,12 +27,12 @@ macro_rules! restore {
     };
 }
 
-/// Calls `f(argument)`, an efiapi function, on another stack, and leaves at `way_back` where
-/// [`back_to`] finds the way to this call's end.
+/// Calls `f(argument)`, an efiapi function, on another stack, and stores at `way_back` what
+/// [`back_to`] needs to end the call.
 ///
 /// # Safety
-/// `top` is the end of memory that nobody else uses, a multiple of 16; `way_back` may be written.
-/// `f` takes one pointer, and may be called with `argument`.
+/// `top` is a multiple of 16 and the end of memory that is not used otherwise; `way_back` is valid
+/// for writes. `f` takes one pointer, and may be called with `argument`.
 #[unsafe(naked)]
 pub unsafe extern "efiapi" fn call_on(
     top: *mut u8,
@@ -71,11 +71,11 @@ pub unsafe extern "efiapi" fn call_on(
     )
 }
 
-/// Goes to the end of a [`call_on`].
+/// Ends a [`call_on`].
 ///
 /// # Safety
-/// Nobody needs what the frames on the other stack hold any more. `way_back` is what [`call_on`]
-/// has stored, and its frame still stands.
+/// Nothing on the other stack is used any more. `way_back` was stored by [`call_on`], whose frame
+/// still exists.
 #[unsafe(naked)]
 pub unsafe extern "efiapi" fn back_to(way_back: usize) -> ! {
     core::arch::naked_asm!("mov rsp, rcx", restore!())

@@ -1,4 +1,4 @@
-//! What can be wrong with a GGUF file, each as a sentence.
+//! Errors in GGUF files; each displays as a sentence.
 
 use alloc::{boxed::Box, string::String};
 use core::fmt;
@@ -6,186 +6,186 @@ use core::fmt;
 use super::shape::ARCHITECTURES;
 use crate::units::{Grouped, Quoted};
 
-/// Why a GGUF file cannot be used. Shown, it is a sentence without the file's name.
+/// Reason why a GGUF file cannot be used. Displays as a sentence without the file's name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
-    /// A part of a split model that does not begin as GGUF files do.
+    /// A part of a split model is not a GGUF file.
     Magic,
-    /// Another number of parts than the model is split into.
+    /// The number of files differs from the number of parts that the model is split into.
     Parts {
-        /// The number it says.
+        /// Number of parts according to the metadata.
         wanted: usize,
-        /// Files that are there.
+        /// Number of files given.
         found: usize,
     },
-    /// A part that is not the one that its place asks for.
+    /// A part is not the one expected in its place.
     Order {
-        /// Its number, counted from 1.
+        /// Number of the expected part, counted from 1.
         wanted: u64,
-        /// Of how many.
+        /// Number of parts.
         count: usize,
     },
-    /// Another version, or the other byte order.
+    /// The version or the byte order is not supported.
     Version {
-        /// The number found.
+        /// Version in the file.
         found: u32,
     },
-    /// More entries or tensors than a file of this size has room for.
+    /// The file is too small for its numbers of entries or tensors.
     Count {
-        /// What is counted.
+        /// Name of the things counted.
         what: &'static str,
-        /// The number found.
+        /// Number in the file.
         found: u64,
-        /// The file's size.
+        /// Size of the file in bytes.
         size: u64,
     },
-    /// More of something than any model has, though the file may have room for it.
+    /// A count is larger than in any real model, even though the file may have room for it.
     TooMany {
-        /// What is counted.
+        /// Name of the things counted.
         what: &'static str,
-        /// The number found.
+        /// Number in the file.
         found: u64,
-        /// The largest one that is believed.
+        /// Largest number accepted.
         most: u64,
     },
-    /// A string or an array leads out of the file.
+    /// A string or an array extends past the end of the file.
     Length {
-        /// What is so long.
+        /// Name of the string or array.
         what: &'static str,
-        /// Where its length stands.
+        /// Offset of its length in the file.
         offset: u64,
-        /// The number found.
+        /// Length in the file.
         found: u64,
-        /// Bytes, or elements' bytes, that are left.
+        /// Bytes that are left, or elements that fit into them.
         left: u64,
     },
-    /// A string that is there, and longer than any model's.
+    /// A string lies within the file, but is longer than in any real model.
     TooLong {
-        /// What is so long.
+        /// Name of the string.
         what: &'static str,
-        /// Where its length stands.
+        /// Offset of its length in the file.
         offset: u64,
-        /// The number found.
+        /// Length in the file.
         found: u64,
-        /// The largest one that is believed.
+        /// Largest length accepted.
         most: u64,
     },
-    /// The file ends inside of its description.
+    /// The file ends before the end of its metadata or tensor list.
     CutShort {
-        /// Where it ends.
+        /// Size of the file in bytes.
         size: u64,
     },
-    /// A type that no metadata has.
+    /// A metadata value has an unknown type.
     ValueType {
-        /// The key it belongs to.
+        /// Key of the value.
         key: String,
-        /// The number found.
+        /// Number of the type in the file.
         found: u32,
     },
-    /// A key is not there.
+    /// A required key is missing.
     Missing {
-        /// The key.
+        /// Name of the key.
         key: String,
     },
-    /// A key stands twice.
+    /// A key or a tensor occurs twice.
     Twice {
-        /// The key or name.
+        /// Name of the key or tensor.
         name: String,
     },
-    /// A value of another kind than its key says, or out of range.
+    /// A value has the wrong type or is out of range.
     Value {
-        /// The key.
+        /// Key of the value.
         key: String,
-        /// What must be there.
+        /// Description of the expected value.
         wanted: &'static str,
     },
-    /// An architecture that is not known.
+    /// The architecture is not supported.
     Architecture {
-        /// Its name.
+        /// Name of the architecture.
         found: String,
     },
-    /// Something of the architecture that is not supported.
+    /// A feature of the architecture is not supported.
     Unsupported {
-        /// What it is, with the key or tensor that says so.
+        /// Description of the feature, with the key or tensor that requires it.
         what: String,
     },
-    /// A tensor of a type that is not known.
+    /// A tensor has a type that is not supported.
     TensorType {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// The type's name, or number.
+        /// Name of the type, or its number.
         found: String,
-        /// Which file of the model comes nearest.
+        /// Closest file of the same model that is supported.
         nearest: &'static str,
     },
-    /// A tensor of another shape than the metadata ask for.
+    /// A tensor's shape does not match the metadata.
     Shape {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Columns and rows found.
+        /// Columns and rows in the file.
         found: (u64, u64),
-        /// Columns and rows that it must have.
+        /// Columns and rows that the metadata require.
         wanted: (u64, u64),
     },
-    /// A tensor whose rows are not whole blocks.
+    /// A tensor's rows are not a multiple of its type's block.
     Blocks {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Its type.
+        /// Name of its type.
         kind: String,
-        /// Numbers of a block.
+        /// Elements per block.
         block: usize,
-        /// Numbers of a row.
+        /// Elements per row.
         cols: usize,
     },
-    /// A tensor of a layer that the model does not have.
+    /// A tensor belongs to a layer that the model does not have.
     Layer {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Layers that it has.
+        /// Number of layers of the model.
         layers: usize,
     },
-    /// What is wrong in a part of a split model that is not its first.
+    /// Error in a later part of a split model.
     Part {
-        /// Which, counted from 1.
+        /// Number of the part, counted from 1.
         number: usize,
-        /// Of how many.
+        /// Number of parts.
         count: usize,
-        /// What is wrong there.
+        /// The error in that part.
         error: Box<Error>,
     },
-    /// A tensor that begins where none may.
+    /// A tensor's offset is not aligned.
     Alignment {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Where it begins, behind the file's description.
+        /// Offset behind the file's description, in bytes.
         offset: u64,
-        /// What that must be a multiple of.
+        /// Required alignment in bytes.
         alignment: u64,
     },
-    /// A tensor that leads out of the file.
+    /// A tensor extends past the end of the file.
     Place {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Its offset in the file.
+        /// Offset in the file.
         offset: u64,
-        /// Its bytes.
+        /// Size of the tensor in bytes.
         bytes: u64,
-        /// The file's size.
+        /// Size of the file in bytes.
         size: u64,
     },
-    /// Two tensors in the same place.
+    /// Two tensors overlap.
     Overlap {
-        /// The one.
+        /// Name of one.
         a: String,
-        /// The other.
+        /// Name of the other.
         b: String,
     },
 }
 
 impl Error {
-    /// The same of part `number` (1 is the first) of a model of `count` files; of one file it is
-    /// the file's.
+    /// Wraps an error of part `number` (counted from 1) of `count` files; an error of a single file
+    /// stays as it is.
     pub(super) fn in_part(self, number: usize, count: usize) -> Error {
         if count == 1 {
             return self;
@@ -204,7 +204,7 @@ impl fmt::Display for Error {
         match self {
             Error::Version { found } if found.swap_bytes() <= 0xffff && *found > 0xffff => write!(
                 f,
-                "is a big-endian GGUF file; take the little-endian one, which nearly all are"
+                "is a big-endian GGUF file; use a little-endian one, as nearly all are"
             ),
             Error::Version { found } => write!(
                 f,
@@ -283,11 +283,15 @@ impl fmt::Display for Error {
                 "the file in the place of part {wanted} of {count} is not that part; fetch it again"
             ),
             Error::Architecture { found } => {
-                write!(f, "is a model of architecture {}; known:", Quoted(found))?;
+                write!(
+                    f,
+                    "its architecture {} is not supported (supported:",
+                    Quoted(found)
+                )?;
                 for (i, known) in ARCHITECTURES.iter().enumerate() {
                     write!(f, "{} {}", if i == 0 { "" } else { "," }, known.name)?;
                 }
-                write!(f, "; take a model of one of these")
+                write!(f, ")")
             }
             Error::Unsupported { what } => write!(f, "{what}, which is not supported yet"),
             Error::TensorType {
@@ -296,7 +300,7 @@ impl fmt::Display for Error {
                 nearest,
             } => write!(
                 f,
-                "its tensor {} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); take the model's {nearest} file instead",
+                "its tensor {} is of type {found}, which is not supported (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are); use the model's {nearest} file instead",
                 Quoted(name)
             ),
             Error::Blocks {
@@ -315,7 +319,7 @@ impl fmt::Display for Error {
                 wanted,
             } => write!(
                 f,
-                "its tensor {} has {} columns and {} rows, but the model's numbers ask for {} and {}: it is damaged; fetch it again",
+                "its tensor {} has {} columns and {} rows, but the metadata require {} and {}: it is damaged; fetch it again",
                 Quoted(name),
                 found.0,
                 found.1,

@@ -1,5 +1,5 @@
-//! A GGUF file's metadata, read from front to back: nothing is believed before it is known to be
-//! there.
+//! Reader of a GGUF file's metadata, from front to back; every length is checked against the file
+//! before it is used.
 
 use alloc::{
     collections::btree_map::{BTreeMap, Entry},
@@ -21,51 +21,51 @@ use crate::{
 
 /// Bytes before the first metadata entry.
 const HEADER: u64 = 24;
-/// Bytes that the smallest metadata entry takes (an empty key, a type, a byte), and the smallest
-/// tensor's description.
+/// Size of the smallest metadata entry (an empty key, a type, a byte), and of the smallest tensor
+/// description.
 const LEAST_ENTRY: u64 = 13;
 const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
-/// Longest key, by the specification, and longest name of a tensor that is kept; ggml allows 63
+/// Longest key that the specification allows, and longest tensor name that is kept; ggml allows 63
 /// bytes for names.
 const LONGEST_KEY: u64 = 65_535;
 pub(super) const LONGEST_NAME: u64 = 1024;
-/// Longest string that is kept; longer ones are passed over.
+/// Longest string that is kept; longer ones are skipped.
 pub(super) const LONGEST_STRING: u64 = 1 << 20;
-/// Metadata entries above this are damage, not a model: llama.cpp's files have some dozens.
+/// Largest number of metadata entries accepted; llama.cpp's files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;
-/// Bytes of keys and texts that are kept.
+/// Largest total size of keys and strings that are kept, in bytes.
 const MOST_KEPT: u64 = 16 << 20;
-/// Texts in all arrays of a file together: a vocabulary and its merges are fewer, and passing over
-/// more would take a hole in a file for time.
+/// Largest number of strings in all arrays of a file together: vocabularies and merges have fewer,
+/// and skipping more would let a sparse file take unbounded time.
 const MOST_TEXTS: u64 = 1 << 22;
-/// Bytes that are read at once.
+/// Bytes that are read at a time.
 const WINDOW: usize = 64 << 10;
 
-/// A value of the metadata.
+/// Metadata value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A whole number of any width, without sign.
+    /// Unsigned integer of any width.
     Unsigned(u64),
-    /// One with a sign.
+    /// Signed integer of any width.
     Signed(i64),
-    /// A number of either precision.
+    /// Float of either precision.
     Float(f64),
-    /// Yes or no.
+    /// Boolean.
     Bool(bool),
-    /// A text; `None` if it is too long to be kept.
+    /// String; `None` if it is too long to be kept.
     Text(Option<String>),
-    /// An array, which is left in the file.
+    /// Array, whose elements stay in the file.
     Array(Array),
 }
 
 /// An array in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Array {
-    /// Its elements' type.
+    /// Type of the elements, as GGUF numbers types.
     pub kind: u32,
-    /// How many they are.
+    /// Number of elements.
     pub count: u64,
-    /// Where the first one is.
+    /// Offset of the first element in the file.
     pub offset: u64,
 }
 
@@ -96,7 +96,7 @@ pub(crate) const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 pub(crate) const FLOAT: u32 = 6;
 
-/// Bytes of a value of a type; `None` for texts, arrays and unknown ones.
+/// Size of a value of this type in bytes; `None` for strings, arrays and unknown types.
 fn value_size(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -107,7 +107,7 @@ fn value_size(kind: u32) -> Option<u64> {
     }
 }
 
-/// Either a medium's failure or the file's.
+/// Error of the medium, or of the file's contents.
 pub(crate) enum Failure {
     Read(ReadError),
     File(Error),
@@ -128,17 +128,17 @@ impl From<Failure> for checkpoint::Error {
     }
 }
 
-/// A source read from front to back through a window.
+/// Reader of a source from front to back through a window.
 pub(crate) struct Reader<'s> {
     source: &'s mut dyn ByteSource,
-    /// Where it is.
+    /// Current offset.
     pub(crate) at: u64,
-    /// Where it ends.
+    /// Offset of the end.
     end: u64,
     window: Vec<u8>,
-    /// Where the window begins.
+    /// Offset of the window's first byte.
     begin: u64,
-    /// Texts of arrays that were passed over.
+    /// Number of strings skipped in arrays.
     texts: u64,
 }
 
@@ -158,7 +158,7 @@ impl<'s> Reader<'s> {
         self.end.saturating_sub(self.at)
     }
 
-    /// The next `len` bytes, at most [`WINDOW`].
+    /// Returns the next `len` bytes, at most [`WINDOW`].
     pub(super) fn bytes(&mut self, len: usize) -> Result<&[u8], Failure> {
         if self.left() < len as u64 {
             return Err(Error::CutShort { size: self.end }.into());
@@ -198,7 +198,7 @@ impl<'s> Reader<'s> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A length that fits what is left.
+    /// Reads a length and checks it against what is left of the file.
     pub(super) fn length(&mut self, what: &'static str, most: u64) -> Result<u64, Failure> {
         let offset = self.at;
         let found = self.u64()?;
@@ -224,7 +224,7 @@ impl<'s> Reader<'s> {
         Ok(found)
     }
 
-    /// `len` bytes, which are there.
+    /// Reads `len` bytes; the caller has checked that the file has them.
     pub(crate) fn long(&mut self, len: u64) -> Result<Vec<u8>, Failure> {
         let mut out = Vec::new();
         let mut left = len as usize;
@@ -236,14 +236,13 @@ impl<'s> Reader<'s> {
         Ok(out)
     }
 
-    /// A text as it stands in the file: nothing but what reads it can tell whether it must be
-    /// UTF-8.
+    /// Reads a string as bytes: only its use decides whether it must be UTF-8.
     pub(crate) fn text(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Failure> {
         let len = self.length(what, most)?;
         self.long(len)
     }
 
-    /// The value of `key`, of type `kind`.
+    /// Reads the value of `key`, of type `kind`.
     pub(super) fn value(&mut self, key: &str, kind: u32) -> Result<Value, Failure> {
         Ok(match kind {
             0 => Value::Unsigned(self.array::<1>()?[0].into()),
@@ -296,7 +295,7 @@ impl<'s> Reader<'s> {
                             self.at += self.length("a text", left)?;
                         }
                     }
-                    // Nobody writes arrays of arrays.
+                    // Arrays of arrays do not occur.
                     _ => {
                         let key = key.into();
                         return Err(Error::ValueType {
@@ -319,19 +318,19 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// A text for people, and for names that are known: what is not UTF-8 in it becomes U+FFFD.
+/// Converts a string for display or for comparison with known names: invalid UTF-8 becomes U+FFFD.
 pub(super) fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The file that begins the source: all of it, or the first part of a split model.
+/// Range of the first file in the source: all of it, or the first part of a split model.
 pub(crate) fn first(source: &dyn ByteSource) -> Range<u64> {
     0..source.borders().first().copied().unwrap_or(source.size())
 }
 
-/// Goes through the metadata of the file at `range`: calls `entry` with each key, value and place.
-/// Returns the reader behind them, the version and the number of tensors.
+/// Reads the metadata of the file at `range`: calls `entry` with each key, value and offset.
+/// Returns the reader positioned behind them, the version and the number of tensors.
 pub(crate) fn walk<'s>(
     source: &'s mut dyn ByteSource,
     range: Range<u64>,
@@ -370,7 +369,7 @@ pub(crate) fn walk<'s>(
 /// Calls `take` with each key and the bytes of its whole entry.
 ///
 /// # Errors
-/// [`checkpoint::Error`], the first thing that is wrong.
+/// [`checkpoint::Error`], for the first problem found.
 pub fn raw_entries(
     source: &mut dyn ByteSource,
     take: &mut dyn FnMut(&str, &[u8]),
@@ -388,10 +387,10 @@ pub fn raw_entries(
     Ok(())
 }
 
-/// Calls `show` with each key and value of a GGUF file, until it breaks.
+/// Calls `show` with each key and value of a GGUF file, until it returns `Break`.
 ///
 /// # Errors
-/// [`checkpoint::Error`], the first thing that is wrong.
+/// [`checkpoint::Error`], for the first problem found.
 pub fn metadata(
     source: &mut dyn ByteSource,
     show: &mut dyn FnMut(&str, &Value) -> ControlFlow<()>,
@@ -405,8 +404,8 @@ pub fn metadata(
     Ok(())
 }
 
-/// Tells whether `found` of something is at most the `most` that any model has: what is kept in
-/// memory has a bound of its own beside the file's size.
+/// Checks that a count is at most `most`, the largest in any real model: this bounds memory
+/// independently of the file's size.
 pub(crate) fn believable(what: &'static str, found: u64, most: u64) -> Result<(), Error> {
     if found > most {
         return Err(Error::TooMany { what, found, most });
@@ -414,22 +413,22 @@ pub(crate) fn believable(what: &'static str, found: u64, most: u64) -> Result<()
     Ok(())
 }
 
-/// The metadata that the engine reads.
+/// Metadata that the engine uses.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     values: BTreeMap<String, Value>,
-    /// Bytes of their keys and texts.
+    /// Total size of the keys and strings, in bytes.
     bytes: u64,
 }
 
 impl Entries {
-    /// Keeps what is of use; arrays are only their places.
+    /// Keeps an entry if it is used; of arrays only the offset.
     pub(crate) fn keep(&mut self, key: String, value: Value) -> Result<(), Error> {
         let group = key.split('.').next().unwrap_or_default();
         let known = ["general", "tokenizer", "split"].contains(&group)
             || ARCHITECTURES.iter().any(|known| known.name == group);
-        // What is not UTF-8 in a key has been lost: nobody asks for it, and two such may be called
-        // the same.
+        // Invalid UTF-8 in a key was replaced: such keys are not used, and two of them may have
+        // become equal.
         if !known || key.contains(char::REPLACEMENT_CHARACTER) {
             return Ok(());
         }
@@ -454,7 +453,7 @@ impl Entries {
         self.values.get(key)
     }
 
-    /// Puts one number in the place of an array of `key` that has it for each of `layers`.
+    /// Replaces an array of `key` that has the same number for each of `layers` by that number.
     pub(super) fn one_for_all(
         &mut self,
         reader: &mut Reader<'_>,
@@ -504,7 +503,7 @@ impl Entries {
         }
     }
 
-    /// A number that is not set where it is 0, as llama.cpp has some.
+    /// Returns a number, or `None` if it is missing or 0, which llama.cpp writes for "not set".
     pub(super) fn float_or_zero(&self, key: &str) -> Result<Option<f32>, Error> {
         match self.get(key) {
             Some(Value::Float(0.0)) => Ok(None),
@@ -515,8 +514,8 @@ impl Entries {
     pub(super) fn float(&self, key: &str) -> Result<Option<f32>, Error> {
         match self.get(key) {
             None => Ok(None),
-            // In single precision, where it is reckoned with: a double may be more than that holds,
-            // or less.
+            // Checked in single precision, which is used for computing: a double may overflow or
+            // underflow there.
             Some(Value::Float(x)) if (*x as f32).is_normal() && *x > 0.0 => Ok(Some(*x as f32)),
             Some(_) => Err(Error::Value {
                 key: key.into(),
@@ -536,7 +535,7 @@ impl Entries {
         }
     }
 
-    /// A dimension that must be there.
+    /// Returns a dimension that is required.
     pub(super) fn dimension(&self, key: &str) -> Result<usize, Error> {
         let found = self
             .unsigned(key)?

@@ -1,5 +1,5 @@
-//! GGUF, llama.cpp's file format (version 2 and 3, little-endian): metadata, and what tensors there
-//! are and where.
+//! GGUF, llama.cpp's file format (versions 2 and 3, little-endian): metadata and the list of
+//! tensors.
 //!
 //! The file: `GGUF`, u32 version, u64 number of tensors, u64 number of metadata entries; the
 //! entries (key, u32 type, value); for each tensor its name, u32 number of dimensions, a u64 for
@@ -7,8 +7,8 @@
 //! on, the tensors. A string is a u64 length and that many bytes of UTF-8, an array a u32 type, a
 //! u64 length and its values. Source: ggml's `docs/gguf.md`.
 //!
-//! Every count, length and offset is proven against the file's size before it is believed: time and
-//! memory are bounded by what is really there.
+//! Every count, length and offset is checked against the file's size before it is used, so that
+//! time and memory are bounded by the file's actual size.
 
 mod error;
 pub(crate) mod metadata;
@@ -27,5 +27,5 @@ pub use metadata::raw_entries;
 
 pub(crate) use tensors::open;
 
-/// `GGUF`.
+/// Magic bytes at the beginning of a file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

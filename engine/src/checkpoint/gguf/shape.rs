@@ -1,5 +1,5 @@
-//! The shape of a GGUF file's model by its metadata: what the architectures call their numbers, and
-//! how they differ.
+//! Model shape from a GGUF file's metadata: names of the hyper-parameters in each architecture, and
+//! differences between architectures.
 
 use alloc::{format, string::String};
 
@@ -14,23 +14,23 @@ use crate::{
     units::Quoted,
 };
 
-/// What a family of models does, as data: the forward pass is one for all.
+/// Properties of a model family, as data: the forward pass is the same for all.
 pub(super) struct Architecture {
-    /// Its name, with which its keys begin.
+    /// Name of the architecture, which prefixes its keys.
     pub name: &'static str,
-    /// Which elements of a head its files pair for RoPE.
+    /// Pairing of a head's elements for RoPE in its files.
     layout: RopeLayout,
-    /// Tensors beyond Llama 2's that a layer of it must have.
+    /// Tensors beyond Llama 2's that each layer must have.
     pub needs: &'static [Role],
-    /// Those that it may have.
+    /// Tensors beyond Llama 2's that layers may have.
     pub may: &'static [Role],
-    /// True if it multiplies its sums by numbers of its own.
+    /// True if it has scale factors of its own (Granite).
     scaled: bool,
 }
 
 const BIASES: &[Role] = &[Role::Bq, Role::Bk, Role::Bv, Role::Bo];
 
-/// The architectures that are known.
+/// Supported architectures.
 pub(super) static ARCHITECTURES: [Architecture; 4] = [
     // Llama 1 to 3.2, TinyLlama, SmolLM2, Mistral 7B and all that call themselves so.
     Architecture {
@@ -64,7 +64,7 @@ pub(super) static ARCHITECTURES: [Architecture; 4] = [
 ];
 
 impl Architecture {
-    /// The one that the file says it is of.
+    /// Returns the architecture named in the file.
     pub(super) fn of(entries: &Entries) -> Result<&'static Architecture, Error> {
         let key = "general.architecture";
         let found = entries
@@ -81,7 +81,8 @@ impl Architecture {
     }
 }
 
-/// The model's shape; `vocab_size` and `shared_classifier` are told by the tensors.
+/// Returns the model's shape, except `vocab_size` and `shared_classifier`, which follow from the
+/// tensors.
 pub(super) fn config(
     entries: &Entries,
     architecture: &Architecture,
@@ -118,7 +119,7 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Makes one number of those that a file gives for each layer, where these agree.
+/// Replaces arrays that have the same number for every layer by that number.
 pub(super) fn of_all_layers(
     source: &mut dyn ByteSource,
     end: u64,
@@ -141,7 +142,7 @@ pub(super) fn of_all_layers(
     Ok(())
 }
 
-/// What is its own.
+/// Reads the properties that differ from Llama 2's.
 fn variant(
     entries: &Entries,
     architecture: &Architecture,
@@ -173,7 +174,7 @@ fn variant(
         scales: if architecture.scaled {
             let logits = "logit_scale";
             Scales {
-                // 0 says of these that there is none; the logits would be divided by it.
+                // 0 means that there is none; the logits would be divided by it.
                 embedding: or_zero("embedding_scale")?.unwrap_or(1.0),
                 residual: or_zero("residual_scale")?.unwrap_or(1.0),
                 attention: or_zero("attention.scale")?,
@@ -182,7 +183,7 @@ fn variant(
         } else {
             plain.scales
         },
-        // 0 says that there is none.
+        // 0 means that there is none.
         window: entries
             .unsigned(&architecture.key(window))?
             .filter(|&window| window > 0)
@@ -190,11 +191,11 @@ fn variant(
     })
 }
 
-/// How RoPE is scaled; the rest of it is the caller's.
+/// Reads the RoPE scaling; the caller fills in the rest.
 fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> Result<Rope, Error> {
     let float = |key: &str| entries.float(&architecture.key(key));
     let plain = Variant::LLAMA2C.rope;
-    // llama.cpp's Granite has no RoPE where this says so; elsewhere it means nothing.
+    // llama.cpp's Granite has no RoPE if this key says so; elsewhere it has no meaning.
     let finetuned = "rope.scaling.finetuned";
     if architecture.scaled && entries.bool(&architecture.key(finetuned))? == Some(false) {
         return Ok(Rope {
@@ -202,7 +203,7 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
             ..plain
         });
     }
-    // A factor of 0 is none, whatever the other key says (llama.cpp's `load_hparams`).
+    // A factor of 0 means none, whatever the other key says (llama.cpp's `load_hparams`).
     let or_zero = |key: &str| entries.float_or_zero(&architecture.key(key));
     let (factor, old) = ("rope.scaling.factor", "rope.scale_linear");
     let given = entries.get(&architecture.key(factor)).is_some();
@@ -241,7 +242,7 @@ fn scaling(entries: &Entries, architecture: &Architecture, config: &Config) -> R
     }
 }
 
-/// What would change the numbers and is not built.
+/// Checks that the file requires nothing that would change results and is not implemented.
 fn heads(entries: &Entries, architecture: &Architecture, config: &Config) -> Result<(), Error> {
     for key in ["rope.dimension_count", "attention.value_length"] {
         let key = architecture.key(key);

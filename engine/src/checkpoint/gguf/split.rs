@@ -1,24 +1,24 @@
-//! Names of a split model's files: `NAME-00001-of-00003.gguf`.
+//! File names of split models: `NAME-00001-of-00003.gguf`.
 
 use alloc::{format, string::String};
 
 use super::tensors::MOST_PARTS;
 
-/// A part's name, taken apart.
+/// Parsed name of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartName<'a> {
-    /// What all parts' names begin with.
+    /// Common beginning of all parts' names.
     pub base: &'a str,
-    /// Its number, from 1 on.
+    /// Number of the part, from 1.
     pub number: usize,
     /// Number of parts.
     pub count: usize,
-    /// `.gguf`, in whatever case.
+    /// `.gguf`, in any case.
     extension: &'a str,
 }
 
 impl<'a> PartName<'a> {
-    /// Takes a file's name apart; `None` if it is not a part's. A folder before it belongs to the
+    /// Parses a file name; `None` if it is not that of a part. A leading folder belongs to the
     /// base.
     pub fn of(name: &'a str) -> Option<PartName<'a>> {
         let (stem, extension) = name.split_at_checked(name.len().checked_sub(5)?)?;
@@ -34,7 +34,7 @@ impl<'a> PartName<'a> {
             text.parse().ok().filter(|_| all)
         };
         let (number, count) = (digits(number)?, digits(count)?);
-        // More parts are no model, and no reason to open so many files.
+        // No model has more parts, and opening that many files is not reasonable.
         let believed = (1..=count).contains(&number) && count as u64 <= MOST_PARTS;
         believed.then_some(PartName {
             base,
@@ -44,7 +44,7 @@ impl<'a> PartName<'a> {
         })
     }
 
-    /// The name of part `number`.
+    /// Name of part `number` of the same model.
     pub fn sibling(&self, number: usize) -> String {
         format!(
             "{}-{number:05}-of-{:05}{}",
@@ -52,13 +52,13 @@ impl<'a> PartName<'a> {
         )
     }
 
-    /// Tells whether `name` is the name of part `number`, in whatever case: file systems, and those
-    /// who copy, change it.
+    /// Returns true if `name` is the name of part `number`, in any case: file systems and users
+    /// change it.
     pub fn is_sibling(&self, name: &str, number: usize) -> bool {
         name.to_lowercase() == self.sibling(number).to_lowercase()
     }
 
-    /// What follows the base in the name of part `number` of `count`.
+    /// Part of the name after the base, for part `number` of `count`.
     pub fn suffix(number: usize, count: usize) -> String {
         format!("-{number:05}-of-{count:05}.gguf")
     }

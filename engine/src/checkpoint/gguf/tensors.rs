@@ -1,4 +1,4 @@
-//! A GGUF file's tensors, each proven to be there, once, in no other's place.
+//! Tensors of a GGUF file, checked to be present exactly once, within the file, and not to overlap.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
@@ -17,16 +17,16 @@ use crate::{
     units::{Grouped, Quoted},
 };
 
-/// Alignment where the metadata names none, and the largest one that is believed.
+/// Alignment if the metadata specify none, and the largest one accepted.
 const ALIGNMENT: u64 = 32;
 const LARGEST_ALIGNMENT: u64 = 1 << 20;
-/// Parts above this are damage, not a model.
+/// Largest number of parts accepted.
 pub(super) const MOST_PARTS: u64 = 1024;
-/// Tensors of all parts together: more than 4 096 layers of all that there is.
+/// Largest number of tensors of all parts together: those of more than 4096 layers.
 const MOST_TENSORS: u64 = 1 << 16;
 
-/// Opens a file that begins with [`MAGIC`](super::MAGIC); of a split model all parts, one behind
-/// the other.
+/// Opens a file that begins with [`MAGIC`](super::MAGIC), or all parts of a split model,
+/// concatenated.
 pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint::Error> {
     let gguf = checkpoint::Error::Gguf;
     let first = Part::read(source, 0)?;
@@ -95,16 +95,16 @@ pub(crate) fn open(source: &mut dyn ByteSource) -> Result<Checkpoint, checkpoint
     })
 }
 
-/// A tensor as its file lists it, of whatever type.
+/// Tensor as listed in the file, of any type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// The type's name, or number where ggml has no name for it.
+    /// Name of the type, or its number if ggml has no name for it.
     pub kind: String,
     /// Columns and rows.
     pub shape: (u64, u64),
-    /// Its first byte in the source.
+    /// Offset of the first byte in the source.
     pub offset: u64,
 }
 
@@ -114,7 +114,7 @@ impl fmt::Display for Listed {
         write!(
             f,
             "{:<32} {:<8} {shape:>16}  at {}",
-            // A file's own words: nothing in them moves a terminal's cursor.
+            // Names come from the file: they must not move a terminal's cursor.
             format!("{}", self.name.escape_debug()),
             self.kind,
             Grouped(self.offset)
@@ -122,10 +122,10 @@ impl fmt::Display for Listed {
     }
 }
 
-/// All tensors of a GGUF file, or of all parts of a split one, in the order of their descriptions.
+/// Lists all tensors of a GGUF file, or of all parts of a split model, in the file's order.
 ///
 /// # Errors
-/// [`checkpoint::Error`], the first thing that is wrong in a description.
+/// [`checkpoint::Error`], for the first problem found in a description.
 pub fn tensors(source: &mut dyn ByteSource) -> Result<Vec<Listed>, checkpoint::Error> {
     let mut all = Vec::new();
     let starts: Vec<u64> = core::iter::once(0).chain(source.borders()).collect();
@@ -141,12 +141,12 @@ pub fn tensors(source: &mut dyn ByteSource) -> Result<Vec<Listed>, checkpoint::E
     Ok(all)
 }
 
-/// A file, which may be a part of a model.
+/// One file, which may be a part of a model.
 struct Part {
     version: u32,
     entries: Entries,
     named: Vec<Named>,
-    /// Where it begins, where its tensors' offsets count from, and where it ends.
+    /// Offsets of the file's first byte, of its tensor data, and of its end.
     start: u64,
     data: u64,
     end: u64,
@@ -154,7 +154,7 @@ struct Part {
 }
 
 impl Part {
-    /// Reads all that stands before the tensors of the file that begins at `start`.
+    /// Reads everything before the tensor data of the file that begins at `start`.
     fn read(source: &mut dyn ByteSource, start: u64) -> Result<Part, checkpoint::Error> {
         let gguf = checkpoint::Error::Gguf;
         let borders = source.borders();
@@ -165,7 +165,7 @@ impl Part {
             entries.keep(key, value)
         })?;
         believable("tensors", count, MOST_TENSORS).map_err(gguf)?;
-        // What the tensors are called, and where they are.
+        // Names and places of the tensors.
         let mut named = Vec::new();
         for _ in 0..count {
             named.push(Named::read(&mut reader)?);
@@ -190,7 +190,7 @@ impl Part {
         })
     }
 
-    /// Of how many parts the model is.
+    /// Number of parts that the model is split into.
     fn count(&self) -> Result<usize, Error> {
         let key = "split.count";
         match self.entries.unsigned(key)? {
@@ -203,7 +203,7 @@ impl Part {
         }
     }
 
-    /// Tells whether it is part `index` (0 is the first) of `count`.
+    /// Checks that this is part `index` (counted from 0) of `count`.
     fn is_number(&self, index: u64, count: usize) -> Result<(), Error> {
         let key = "split.no";
         if self.count()? == count && self.entries.unsigned(key)? == Some(index) {
@@ -216,7 +216,7 @@ impl Part {
         }
     }
 
-    /// Puts its tensors among the others.
+    /// Adds its tensors to the others.
     fn place(
         &self,
         architecture: &Architecture,
@@ -240,7 +240,7 @@ impl Part {
     }
 }
 
-/// A tensor as the file describes it.
+/// Tensor description in the file.
 struct Named {
     name: String,
     /// Columns and rows.
@@ -277,7 +277,7 @@ impl Named {
         })
     }
 
-    /// The tensor that it is in a model of `config`, in the file `part`.
+    /// Converts to a tensor of a model of shape `config`, in the file `part`.
     fn place(&self, config: &Config, part: &Part) -> Result<Tensor, Error> {
         let name = &self.name;
         let (role, layer) = Role::named(name).ok_or_else(|| Error::Unsupported {
@@ -342,8 +342,7 @@ impl Named {
     }
 }
 
-/// Sorts the tensors by their places, once it is known that each is there once and none lies in
-/// another.
+/// Sorts the tensors by offset, and checks that each is present exactly once and none overlap.
 fn whole(
     architecture: &Architecture,
     config: &Config,
@@ -358,7 +357,7 @@ fn whole(
             name: pair[0].name(),
         });
     }
-    // Each at most once, so that counting tells whether all are there.
+    // Each occurs at most once, so counting them shows whether all are present.
     let is_needed = |role: &Role| match role {
         // Without a classifier it is the embedding.
         Role::RopeTables | Role::Classifier => false,

@@ -1,15 +1,14 @@
-//! ggml's tensor types: their numbers and names, and what is read instead of those that are not
-//! known.
+//! ggml's tensor types: numbers, names, and substitutes for unsupported ones.
 
 use alloc::{format, string::String};
 
 use crate::layout::{Coded, Encoding};
 
-/// A type.
+/// Tensor type of ggml.
 struct Type {
     number: u32,
     name: &'static str,
-    /// How it is read, or which file of the same model comes nearest.
+    /// Encoding, or the closest file of the same model that is supported.
     known: Result<Encoding, &'static str>,
 }
 
@@ -33,7 +32,7 @@ const fn unknown(number: u32, name: &'static str, nearest: &'static str) -> Type
     }
 }
 
-/// `enum ggml_type`.
+/// All values of `enum ggml_type`.
 const TYPES: [Type; 31] = [
     known(0, "F32", Encoding::F32),
     known(1, "F16", Encoding::F16),
@@ -72,22 +71,22 @@ fn of(number: u32) -> Option<&'static Type> {
     TYPES.iter().find(|t| t.number == number)
 }
 
-/// How a type is read, if it is supported.
+/// Encoding of a type, if it is supported.
 pub(super) fn encoding(number: u32) -> Option<Encoding> {
     of(number).and_then(|t| t.known.ok())
 }
 
-/// A type's name, or its number where it has none.
+/// Name of a type, or its number if it has none.
 pub(super) fn name(number: u32) -> String {
     of(number).map_or_else(|| format!("{number}"), |t| t.name.into())
 }
 
-/// Which file of the same model comes nearest to one of a type that is not supported.
+/// Closest supported file of a model whose type is not supported.
 pub(super) fn nearest(number: u32) -> &'static str {
     of(number).and_then(|t| t.known.err()).unwrap_or("Q4_K_M")
 }
 
-/// ggml's number of an encoding; llama2.c's int8 has none.
+/// ggml's number of an encoding; `None` for llama2.c's int8.
 pub fn number(encoding: Encoding) -> Option<u32> {
     let same = |t: &&Type| t.known == Ok(encoding);
     TYPES.iter().find(same).map(|t| t.number)

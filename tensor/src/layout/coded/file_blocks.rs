@@ -1,4 +1,4 @@
-//! The blocks of GGUF's coded types as files have them, byte for byte: read, and written.
+//! Reader and writer of the blocks of GGUF's coded types, as they are in files.
 //!
 //! The layouts are ggml's (`ggml-common.h`).
 
@@ -9,14 +9,14 @@ use half::f16;
 use super::{Block, Coded};
 use crate::layout::BLOCK;
 
-/// Weights of a K type's block.
+/// Weights per block of a K-quant.
 const SUPER: usize = 256;
 
 fn half(bytes: &[u8], at: usize) -> f16 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// Where a block's scale and minimum stand, both in half precision.
+/// Byte offsets of a block's scale and minimum, both in half precision.
 pub fn scales(coded: Coded) -> &'static [usize] {
     match coded {
         Coded::Q4_1 | Coded::Q5_1 | Coded::Q4K | Coded::Q5K => &[0, 2],
@@ -27,7 +27,7 @@ pub fn scales(coded: Coded) -> &'static [usize] {
     }
 }
 
-/// Nibbles of 16 bytes: first the lower ones, then the upper ones.
+/// Unpacks the nibbles of 16 bytes: first the lower ones, then the upper ones.
 fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     let (lower, upper) = codes.split_at_mut(bytes.len());
     for ((lower, upper), byte) in lower.iter_mut().zip(upper).zip(bytes) {
@@ -35,7 +35,7 @@ fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     }
 }
 
-/// A block's meaning. `bytes` are as many as [`file_block`](super::Shape::file_block) says.
+/// Decodes a block. `bytes` must have the length [`file_block`](super::coded::Shape::file_block).
 pub fn read(coded: Coded, bytes: &[u8]) -> Block {
     let mut block = Block::new(&coded.shape());
     match coded {
@@ -129,16 +129,16 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
     block
 }
 
-/// Codes of two bits: in each 32 bytes the first two bits are the first 32 codes, and so on.
+/// Unpacks two-bit codes: the lowest two bits of each 32 bytes are the first 32 codes, and so on.
 fn two_bits(bytes: &[u8], codes: &mut [u8; SUPER]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code = bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
     }
 }
 
-/// The factors of scale and minimum `i` of 8 among 12 bytes: the first four of each have their own
-/// bytes' lower six bits, the others four bits of the last four bytes and the two upper ones of the
-/// first eight.
+/// Unpacks the factors of scale and minimum `i` of 8 from 12 bytes: the first four of each are the
+/// lower six bits of their own bytes, the others are four bits of the last four bytes and the two
+/// upper bits of the first eight.
 fn six_bits(bytes: &[u8], i: usize) -> (i8, i8) {
     let (factor, minimum) = if i < 4 {
         (bytes[i] & 63, bytes[i + 4] & 63)
@@ -151,10 +151,10 @@ fn six_bits(bytes: &[u8], i: usize) -> (i8, i8) {
     (factor as i8, minimum as i8)
 }
 
-/// Appends a block as a file has it.
+/// Appends a block in the file's layout.
 ///
 /// # Panics
-/// For a type that nothing quantises to: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
+/// If the type cannot be written: Q2_K, Q3_K, IQ4_NL, IQ4_XS.
 pub fn write(coded: Coded, block: &Block, out: &mut Vec<u8>) {
     let codes = &block.codes[..block.weights];
     let pack = |codes: &[u8], out: &mut Vec<u8>| {

@@ -1,19 +1,19 @@
-//! GGUF's types of coded weights: codes of 2 to 6 bits under scales, some of them scaled
-//! themselves, in panels of 16 rows.
+//! GGUF's coded weights: codes of 2 to 6 bits with scales, some of them scaled themselves, in
+//! panels of 16 rows.
 //!
-//! A weight is `scale·(code - offset) + minimum`, or `scale·table[code]`. A block has one scale and
-//! perhaps one minimum in half precision; a K type's block of 256 also has a small whole-number
-//! factor for each of these in every 16 or 32 weights. All ten types are data here
+//! A weight is `scale·(code - offset) + minimum`, or `scale·table[code]`. A block has one
+//! half-precision scale and perhaps one minimum; a K-quant's block of 256 also has a small integer
+//! factor for each of these in every 16 or 32 weights. All ten types are described by data
 //! ([`Coded::shape`]) and share one packed form and one kernel.
 //!
-//! Packed, block after block of 16 rows, everything on cache lines: first the 16 scales and the 16
-//! minima (f16, 64 bytes together, minima as they are added), then the factors of the scales and
-//! those of the minima (16 bytes a part), then for each 32 columns the codes' planes. A plane holds
-//! some bits of every code: four, two or one, the upper planes the upper bits. Bytes stand as
-//! everywhere in quads: four columns of 16 rows in 64 bytes. The plane of four bits has in its
-//! lower half bytes columns 0 to 15 and in the upper ones columns 16 to 31; the two planes of two
-//! bits have in their bits 2i and 2i + 1 quad i of those columns; the plane of one bit has quad i
-//! in bit i.
+//! Packed form, block after block of 16 rows, everything aligned to cache lines: first the 16
+//! scales and the 16 minima (f16, 64 bytes together, minima as they are added), then the factors of
+//! the scales and those of the minima (16 bytes per part), then the bit planes of the codes, for
+//! each 32 columns. A plane holds four, two or one bits of every code, upper planes the upper bits.
+//! As everywhere, bytes are in quads: four columns of 16 rows in 64 bytes. The four-bit plane has
+//! columns 0 to 15 in the lower halves of its bytes and columns 16 to 31 in the upper ones; each of
+//! the two planes of two bits has quad i of those columns in bits 2i and 2i + 1; the one-bit plane
+//! has quad i in bit i.
 
 use half::f16;
 
@@ -47,36 +47,36 @@ pub enum Coded {
     Iq4Xs,
 }
 
-/// What the codes of IQ4_NL and IQ4_XS stand for.
+/// Values of the codes of IQ4_NL and IQ4_XS.
 pub const TABLE: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
-/// A type's numbers.
+/// Layout of a type.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// Bytes of a block in the file.
     pub file_block: usize,
     /// Weights of a block: 32 or 256.
     pub block: usize,
-    /// A plane of four bits.
+    /// Has a plane of four bits.
     pub four: bool,
-    /// Planes of two bits.
+    /// Has planes of two bits.
     pub two: bool,
-    /// A plane of one bit.
+    /// Has a plane of one bit.
     pub one: bool,
-    /// Codes choose from [`TABLE`].
+    /// Codes are indices into [`TABLE`].
     pub table: bool,
-    /// What codes are too large by.
+    /// Offset to subtract from codes.
     pub offset: i32,
-    /// Factors of the scale in every 32 weights: 0 (none), 1 or 2.
+    /// Factors of the scale per 32 weights: 0 (none), 1 or 2.
     pub factors: usize,
-    /// There are minima, with as many factors.
+    /// Has minima, with as many factors.
     pub minima: bool,
 }
 
 impl Coded {
-    /// All of them.
+    /// All coded types.
     pub const ALL: [Coded; 10] = [
         Coded::Q4_1,
         Coded::Q5_0,
@@ -90,7 +90,7 @@ impl Coded {
         Coded::Iq4Xs,
     ];
 
-    /// The type's numbers.
+    /// Layout of the type.
     pub const fn shape(self) -> Shape {
         let plain = Shape {
             file_block: 0,
@@ -174,7 +174,7 @@ impl Coded {
         }
     }
 
-    /// ggml's name.
+    /// Name of the type in ggml.
     pub const fn name(self) -> &'static str {
         match self {
             Coded::Q4_1 => "Q4_1",
@@ -191,13 +191,13 @@ impl Coded {
     }
 }
 
-/// A type known where the kernel is compiled.
+/// Type known at compile time.
 pub(crate) trait Kind {
-    /// Which.
+    /// The type.
     const CODED: Coded;
 }
 
-/// Has `$body` compiled for each type, and runs that of `$coded`.
+/// Compiles `$body` for each type, and runs it for `$coded`.
 macro_rules! with_kind {
     ($coded:expr, $kind:ident => $body:expr) => {{
         macro_rules! with {
@@ -226,16 +226,17 @@ macro_rules! with_kind {
 }
 pub(crate) use with_kind;
 
-/// Bytes of a plane of one bit, which is a line; those of two bits have two, that of four has four.
+/// Bytes of a one-bit plane, which is a cache line; those of two bits have two lines, that of four
+/// bits has four.
 pub const LINE: usize = PANEL * QUAD;
 
 impl Shape {
-    /// Parts of 32 weights in a block.
+    /// Number of parts of 32 weights in a block.
     pub const fn parts(&self) -> usize {
         self.block / BLOCK
     }
 
-    /// Where the minima's factors begin in a packed block.
+    /// Offset of the minima's factors in a packed block.
     pub const fn minima_at(&self) -> usize {
         LINE + self.parts() * self.factors * PANEL
     }
@@ -256,7 +257,7 @@ impl Shape {
         self.head() + self.parts() * self.part()
     }
 
-    /// What a code stands for.
+    /// Value of a code, before scaling.
     pub fn value(&self, code: u8) -> i32 {
         if self.table {
             i32::from(TABLE[usize::from(code & 15)])
@@ -266,25 +267,25 @@ impl Shape {
     }
 }
 
-/// A block of a row, whatever its type.
+/// Decoded block of one row, of any type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// Weights in use: 32 or 256.
+    /// Number of weights in use: 32 or 256.
     pub weights: usize,
     /// The scale.
     pub scale: f16,
     /// The minimum, as it is added.
     pub minimum: f16,
-    /// The scale's factors, one every 16 weights.
+    /// Factors of the scale, one per 16 weights.
     pub factors: [i8; 16],
-    /// The minimum's.
+    /// Factors of the minimum, one per 16 weights.
     pub minima: [i8; 16],
     /// The codes.
     pub codes: [u8; 256],
 }
 
 impl Block {
-    /// A block of zeros.
+    /// Returns a block of zeros.
     pub fn new(shape: &Shape) -> Block {
         Block {
             weights: shape.block,
@@ -296,7 +297,7 @@ impl Block {
         }
     }
 
-    /// Its weights, as ggml's `dequantize_row_*` compute them.
+    /// Writes the weights, computed as by ggml's `dequantize_row_*`.
     pub fn write(&self, shape: &Shape, out: &mut [f32]) {
         for (i, (out, code)) in out.iter_mut().zip(self.codes).enumerate() {
             let mut scale = self.scale.to_f32();
@@ -315,7 +316,7 @@ impl Block {
     }
 }
 
-/// The packed blocks.
+/// Packed blocks of a matrix.
 pub(crate) struct PackedRows {
     coded: Coded,
     data: Buffer<u8>,
@@ -326,8 +327,7 @@ pub fn panel_bytes(shape: &Shape, cols: usize) -> Option<usize> {
     (cols / shape.block).checked_mul(shape.packed_block())
 }
 
-/// The lowest bits of a plane's byte that quad `quad` of its columns has there, and how many: a
-/// place and a shift.
+/// Byte index and shift of the `bits` bits of a code in its plane.
 fn place(row: usize, column: usize, bits: usize) -> (usize, usize) {
     let byte = row % PANEL * QUAD + column % QUAD;
     let quad = column / QUAD;
@@ -364,12 +364,12 @@ impl PackedRows {
         }
     }
 
-    /// Where a panel begins.
+    /// Offset of a panel, in bytes.
     fn at(&self, cols: usize, panel: usize) -> usize {
         panel * panel_bytes(&self.coded.shape(), cols).unwrap_or(0)
     }
 
-    /// The packed panels from `panel` on.
+    /// Packed panels from `panel` on.
     pub(crate) fn from(&self, panel: usize, cols: usize) -> &[u8] {
         &self.data[self.at(cols, panel)..]
     }
@@ -384,7 +384,7 @@ impl PackedRows {
     }
 }
 
-/// Packs row `row`'s block. Its place was zero.
+/// Packs a block of row `row`. The destination must be zero.
 fn put(shape: &Shape, block: &Block, row: usize, packed: &mut [u8]) {
     packed[row * 2..][..2].copy_from_slice(&block.scale.to_le_bytes());
     packed[2 * PANEL + row * 2..][..2].copy_from_slice(&block.minimum.to_le_bytes());
@@ -407,7 +407,7 @@ fn put(shape: &Shape, block: &Block, row: usize, packed: &mut [u8]) {
     }
 }
 
-/// Row `row`'s block.
+/// Unpacks the block of row `row`.
 pub fn get(shape: &Shape, packed: &[u8], row: usize) -> Block {
     let mut block = Block::new(shape);
     let half = |at: usize| f16::from_le_bytes([packed[at], packed[at + 1]]);
@@ -434,7 +434,7 @@ pub fn get(shape: &Shape, packed: &[u8], row: usize) -> Block {
     block
 }
 
-/// Each plane's beginning, its lowest bit in the code, and how many it has.
+/// Calls `f` with each plane's offset, its lowest bit in the code, and its number of bits.
 #[inline(always)]
 fn each_plane(shape: &Shape, mut f: impl FnMut(usize, usize, usize)) {
     let (mut start, mut from) = (0, 0);

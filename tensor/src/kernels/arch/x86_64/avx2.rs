@@ -1,4 +1,4 @@
-//! Sixteen lanes as two AVX vectors, with AVX2, FMA's generation of processors, and F16C.
+//! Sixteen lanes as two AVX vectors, for processors with AVX2, FMA and F16C.
 
 use core::arch::x86_64::*;
 
@@ -19,7 +19,7 @@ kernel_set!(
     read
 );
 
-/// AVX2 and F16C.
+/// The AVX2 and F16C implementation of [`Lanes`].
 struct Avx2;
 
 impl Lanes for Avx2 {
@@ -184,7 +184,7 @@ impl Lanes for Avx2 {
             let sign = _mm256_set1_ps(-0.0);
             let mut largest = _mm256_setzero_ps();
             for i in 0..2 * count {
-                // Where the first one is not a number, the second one is the larger.
+                // If the first one is NaN, the second one counts as the larger.
                 let size = _mm256_andnot_ps(sign, _mm256_loadu_ps(x.add(8 * i)));
                 largest = _mm256_max_ps(size, largest);
             }
@@ -235,8 +235,8 @@ impl Lanes for Avx2 {
 
     const SIGNED_EXCESS: i32 = 0;
 
-    /// `vpmaddubsw` takes unsigned numbers on one side: the weights' sizes, and their signs go to
-    /// the activations. Then 2 · 128 · 127 fits 16 bits.
+    /// `vpmaddubsw` takes unsigned numbers on one side: it gets the weights' magnitudes, and the
+    /// activations get the weights' signs. The sum of two products, 2 · 128 · 127, fits 16 bits.
     #[inline(always)]
     unsafe fn signed(sum: [__m256i; 2], w: [__m256i; 2], x: *const i8) -> [__m256i; 2] {
         // Safety: as above.
@@ -262,10 +262,10 @@ impl Lanes for Avx2 {
     }
 }
 
-/// A quad of activations in every lane.
+/// Broadcasts four activations to every lane.
 ///
 /// # Safety
-/// There is AVX2, and four bytes are at `x`.
+/// The CPU has AVX2, and four bytes are readable at `x`.
 #[inline(always)]
 unsafe fn four(x: *const i8) -> __m256i {
     // Safety: as the caller says.
@@ -275,7 +275,7 @@ unsafe fn four(x: *const i8) -> __m256i {
 /// Adds each lane's two 16-bit numbers to its sum.
 ///
 /// # Safety
-/// There is AVX2.
+/// The CPU has AVX2.
 #[inline(always)]
 unsafe fn add_pairs(sum: __m256i, pairs: __m256i) -> __m256i {
     // Safety: as the caller says.

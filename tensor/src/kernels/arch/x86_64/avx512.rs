@@ -21,7 +21,7 @@ kernel_set!(
 /// The set for AVX-512 VNNI.
 pub static VNNI_KERNELS: Kernels = Kernels {
     title: "AVX-512 VNNI",
-    // Safety: a set is chosen only where its features are there; so below.
+    // Safety: a set is chosen only if its features are present; likewise below.
     q8: |w, group, x, out| unsafe { vnni::q8(w, group, x, out) },
     // Safety: as above.
     q8_0: |w, x, out| unsafe { vnni::q8_0(w, x, out) },
@@ -32,8 +32,8 @@ pub static VNNI_KERNELS: Kernels = Kernels {
     ..KERNELS
 };
 
-/// The functions that VNNI has better instructions for; each may only be called where the features
-/// are there.
+/// Functions that VNNI has better instructions for. They may only be called if the CPU has the
+/// features that they are compiled for.
 mod vnni {
     use super::*;
     use crate::{kernels::tiles, layout::Activations};
@@ -44,13 +44,13 @@ mod vnni {
     );
 }
 
-/// AVX-512 F and BW.
+/// AVX-512 F and BW, without VNNI.
 struct Avx512;
 
-/// AVX-512 F and VNNI.
+/// AVX-512 F with VNNI.
 struct Vnni;
 
-/// What both have in common.
+/// Functions that both variants share.
 macro_rules! common {
     () => {
         type Floats = __m512;
@@ -167,7 +167,7 @@ macro_rules! common {
             unsafe {
                 let mut largest = _mm512_setzero_ps();
                 for i in 0..count {
-                    // Where the first one is not a number, the second one is the larger.
+                    // If the first one is NaN, the second one counts as the larger.
                     let size = _mm512_abs_ps(_mm512_loadu_ps(x.add(16 * i)));
                     largest = _mm512_max_ps(size, largest);
                 }
@@ -208,10 +208,10 @@ macro_rules! common {
     };
 }
 
-/// A quad of activations in every lane.
+/// Broadcasts four activations to every lane.
 ///
 /// # Safety
-/// There is AVX-512, and four bytes are at `x`.
+/// The CPU has AVX-512, and four bytes are readable at `x`.
 #[inline(always)]
 unsafe fn four(x: *const i8) -> __m512i {
     // Safety: as the caller says.
@@ -221,8 +221,7 @@ unsafe fn four(x: *const i8) -> __m512i {
 impl Lanes for Vnni {
     common!();
 
-    /// `vpdpbusd` takes unsigned numbers on one side: the weights are turned from signed ones by
-    /// 128 more.
+    /// Offset that makes signed weights unsigned, as `vpdpbusd` requires of one side.
     const SIGNED_EXCESS: i32 = 128;
 
     #[inline(always)]
@@ -245,7 +244,7 @@ impl Lanes for Avx512 {
 
     const SIGNED_EXCESS: i32 = 0;
 
-    /// `vpmaddubsw` would saturate: bytes are widened, the even ones and the odd ones.
+    /// `vpmaddubsw` would saturate, so bytes are widened to 16 bits: even and odd ones separately.
     #[inline(always)]
     unsafe fn signed(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
         // Safety: as the caller says.
@@ -257,7 +256,7 @@ impl Lanes for Avx512 {
             _mm512_add_epi32(sum, _mm512_add_epi32(odd, even))
         }
     }
-    /// 2 · 63 · 127 fits 16 bits.
+    /// The sum of two products, 2 · 63 · 127, fits 16 bits.
     #[inline(always)]
     unsafe fn unsigned(sum: __m512i, w: __m512i, x: *const i8) -> __m512i {
         // Safety: as the caller says.

@@ -1,8 +1,8 @@
-//! What the processor under us has, and what its operating environment lets it use.
+//! Vector extensions of the processor that the operating environment has enabled.
 
-/// Vector units that kernels exist for, usable on a core, or on each of several. Having a value is
-/// the proof: only a core that was asked makes one, and what several cores have is no more than
-/// each has.
+/// Vector extensions that kernels exist for, usable on one core or on each of several. A value is
+/// proof that they can be used: values come only from asking a core and from intersecting such
+/// answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// AVX2 with FMA and F16C (x86-64-v3).
@@ -14,14 +14,14 @@ pub struct Features {
 }
 
 impl Features {
-    /// Nothing but what the build takes for granted: SSE2.
+    /// The build's baseline: SSE2 on x86-64, NEON on AArch64.
     pub const BASE: Features = Features {
         avx2: false,
         avx512: false,
         vnni: false,
     };
 
-    /// Those of the core that this runs on: what CPUID shows *and* what XCR0 keeps the state of
+    /// Detects the features of the core that this runs on: those in CPUID whose state XCR0 enables
     /// (Intel SDM volume 1, 13.2 and 15.2).
     pub fn of_this_core() -> Features {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
@@ -54,12 +54,12 @@ impl Features {
         self.avx2
     }
 
-    /// AVX-512 F, BW, DQ and VL.
+    /// Returns true if AVX-512 F, BW, DQ and VL are usable.
     pub fn has_avx512(self) -> bool {
         self.avx512
     }
 
-    /// What both have.
+    /// Features that both have.
     pub fn intersect(self, other: Features) -> Features {
         Features {
             avx2: self.avx2 && other.avx2,
