@@ -178,6 +178,32 @@ fn read(path: &Path, most: u64, what: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Reads a file of at most so many bytes; `None` if there is none.
+///
+/// # Errors
+/// A sentence with its name.
+pub fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
+    let about = |what: String| format!("{}: {what}", path.display());
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(about(explain(&error))),
+    };
+    if !metadata.is_file() {
+        return Err(about("is no file".into()));
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| about(explain(&error)))?;
+    if bytes.len() as u64 > most {
+        return Err(about(format!(
+            "has more than {}, which is the most that is read",
+            Bytes(most)
+        )));
+    }
+    Ok(Some(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::{
 
 use llama2_console::history::History;
 
-use super::platform::read_small;
+use crate::file::read_small;
 use crate::{
     failure::Failure,
     output::{self, Output, refused},

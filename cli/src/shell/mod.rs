@@ -19,7 +19,7 @@ use llama2_settings::{Overrides, Param};
 use crate::{
     args::ChatArgs,
     failure::{Failure, say},
-    load,
+    file, load,
     machine::Machine,
     run,
 };
@@ -39,7 +39,7 @@ pub fn is_wanted() -> bool {
 /// The wishes of `LLAMA2.CFG` in this folder; what is wrong with it is said.
 fn configuration() -> Overrides {
     let name = Path::new(config::NAME);
-    let bytes = match platform::read_small(name, config::LARGEST) {
+    let bytes = match file::read_small(name, config::LARGEST) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Overrides::default(),
         Err(sentence) => {

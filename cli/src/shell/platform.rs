@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     hash::{BuildHasher, Hasher, RandomState},
-    io::{self, Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use llama2_engine::{bench::gigahertz, model::Model, settings::Mode, units::Bytes
 use super::{BUNDLED, book::Book, catalogue::Catalogue};
 use crate::{
     failure::Failure,
-    file::explain,
+    file::{explain, read_small},
     load::{self, available_memory, total_memory},
     machine::{Machine, nanoseconds, processor},
     output::{self, Output},
@@ -112,32 +112,6 @@ fn sentence(failure: Failure) -> String {
         Failure::Input(sentence) | Failure::Usage(sentence) => sentence,
         Failure::Closed => "standard output is closed".into(),
     }
-}
-
-/// Reads a file of at most so many bytes; `None` if there is none.
-///
-/// # Errors
-/// A sentence with its name.
-pub fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
-    let about = |what: String| format!("{}: {what}", path.display());
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(about(explain(&error))),
-    };
-    if !metadata.is_file() {
-        return Err(about("is no file".into()));
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
-    read.map_err(|error| about(explain(&error)))?;
-    if bytes.len() as u64 > most {
-        return Err(about(format!(
-            "has more than {}, which is the most that is read",
-            Bytes(most)
-        )));
-    }
-    Ok(Some(bytes))
 }
 
 /// Writes a file, whole or not at all.

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String};
 use core::fmt;
 
-use super::shape::ARCHITECTURES;
+use super::architectures::ARCHITECTURES;
 use crate::units::{Grouped, Quoted};
 
 /// Reason why a GGUF file cannot be used. Displays as a sentence without the file's name.

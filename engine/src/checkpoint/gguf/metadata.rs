@@ -12,7 +12,7 @@ use core::{
     ops::{ControlFlow, Range},
 };
 
-use super::{Error, MAGIC, shape::ARCHITECTURES};
+use super::{Error, MAGIC, architectures::ARCHITECTURES};
 use crate::{
     checkpoint,
     source::{ByteSource, ReadError},

@@ -10,6 +10,7 @@
 //! Every count, length and offset is checked against the file's size before it is used, so that
 //! time and memory are bounded by the file's actual size.
 
+mod architectures;
 mod error;
 pub(crate) mod metadata;
 mod shape;

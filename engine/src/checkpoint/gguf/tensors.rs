@@ -5,8 +5,9 @@ use core::fmt;
 
 use super::{
     Error,
+    architectures::Architecture,
     metadata::{Entries, Failure, LONGEST_NAME, Reader, believable, lossy, walk},
-    shape::{Architecture, config, of_all_layers},
+    shape::{config, of_all_layers},
     types,
 };
 use crate::{
