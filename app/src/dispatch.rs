@@ -9,8 +9,8 @@ use llama2_engine::chat::Template;
 use llama2_settings::ParamValue;
 
 use llama2_console::{
-    commands::{Change, Command, find},
-    complete::{help, help_of},
+    commands::{Change, Command},
+    complete::help,
     config::{line, merge, quoted, sets},
     front::Style,
     width,
@@ -64,7 +64,11 @@ impl SessionLoop<'_, '_, '_> {
             return None;
         }
         match command {
-            Command::Help(name) => self.help(name),
+            Command::Help(topic) => {
+                let place = self.platform.place();
+                self.console
+                    .lay_out(Style::Info, &|width| help(topic, place, width));
+            }
             Command::Model(name) => return self.model(name.as_deref()),
             Command::System(change) => self.system(change),
             Command::Clear => {
@@ -136,18 +140,6 @@ impl SessionLoop<'_, '_, '_> {
             ) {
                 self.warn(&sentences::remark(remark));
             }
-        }
-    }
-
-    fn help(&mut self, name: Option<&'static str>) {
-        let place = self.platform.place();
-        match name.and_then(find) {
-            Some(entry) => self
-                .console
-                .lay_out(Style::Info, &|width| help_of(&entry, width)),
-            None => self
-                .console
-                .lay_out(Style::Info, &|width| help(place, width)),
         }
     }
 
@@ -315,7 +307,7 @@ impl SessionLoop<'_, '_, '_> {
             let mut out = String::new();
             for (name, what) in &rows {
                 let blanks = " ".repeat(wide - width::text(name));
-                out.push_str(&format!("  {name}{blanks}"));
+                out.push_str(&format!("  {name}\t{blanks}"));
                 // What is too long for one line goes on below.
                 let mut column = 2 + wide;
                 for (count, word) in what.split_whitespace().enumerate() {

@@ -13,7 +13,7 @@ use std::{
 use llama2_console::{
     ansi::{self, Ansi},
     commands::{self, Command, Input, Place},
-    complete::{Completed, Names, columns, complete, help, help_of},
+    complete::{Completed, Names, columns, complete, help},
     decoder::Keys,
     editor::{Editor, EditorEvent},
     keys::Key,
@@ -84,11 +84,8 @@ fn main() {
                         Ok(Input::Empty) => (),
                         Ok(Input::Text(text)) => say.push_str(&format!("parrot: {text:?}\n")),
                         Ok(Input::Command(Command::Exit)) => return leave(&mut screen),
-                        Ok(Input::Command(Command::Help(name))) => {
-                            match name.and_then(commands::find) {
-                                Some(entry) => say.push_str(&help_of(&entry, width)),
-                                None => say.push_str(&help(Place::Hosted, width)),
-                            }
+                        Ok(Input::Command(Command::Help(topic))) => {
+                            say.push_str(&help(topic, Place::Hosted, width).replace('\t', ""));
                         }
                         Ok(Input::Command(command)) => {
                             let said = apply(&mut settings, &command);

@@ -4,7 +4,7 @@
 use alloc::string::{String, ToString};
 
 use crate::{
-    front::{Bottom, Front, Style},
+    front::{Bottom, Front, Style, styled},
     grid::{CellScreen, Grid},
     terminal::{menu_text, plain},
     view::{Prompt, lay_out},
@@ -130,7 +130,9 @@ impl<C: CellTerminal> Front for Places<C> {
         self.hide();
         self.end_line(style);
         let (columns, _) = self.console.size();
-        self.put(style, &plain(&make(columns)));
+        styled(style, &make(columns), &mut |style, text| {
+            self.put(style, &plain(text));
+        });
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {

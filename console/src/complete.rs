@@ -9,7 +9,7 @@ use alloc::{
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{
-    commands::{CommandEntry, Place, Values, all, find},
+    commands::{CommandEntry, HelpTopic, Place, Values, all, find},
     editor::Editor,
     width,
     width::is_plain,
@@ -181,30 +181,72 @@ pub fn columns(words: &[String], width: usize) -> String {
     out
 }
 
-/// Text of `/help`, in lines of fewer than `width` columns.
-pub fn help(place: Place, width: usize) -> String {
-    let usage = |entry: &CommandEntry| match entry.arguments {
+fn usage(entry: &CommandEntry) -> String {
+    match entry.arguments {
         "" => format!("/{}", entry.name),
         arguments => format!("/{} {arguments}", entry.name),
-    };
-    let widest = commands(place)
-        .map(|entry| width::text(&usage(&entry)))
-        .max()
-        .unwrap_or(0)
-        + 2;
+    }
+}
+
+/// Text of `/help`, in lines of fewer than `width` columns.
+pub fn help(topic: HelpTopic, place: Place, width: usize) -> String {
+    match topic {
+        HelpTopic::Short => help_short(place, width),
+        HelpTopic::All => help_all(place, width),
+        HelpTopic::Command(name) => {
+            find(name).map_or(String::new(), |entry| help_of(&entry, width))
+        }
+    }
+}
+
+/// The few commands that everybody needs.
+fn help_short(place: Place, width: usize) -> String {
+    let mut rows: Vec<(String, &str)> = commands(place)
+        .filter(|entry| entry.is_common)
+        .map(|entry| (usage(&entry), entry.help))
+        .collect();
+    rows.push((KEYS[0].0.into(), KEYS[0].1));
+    rows.push((
+        "/help all".into(),
+        "Lists all commands and keys; /help temp explains one.",
+    ));
     let mut out = String::new();
+    let widest = rows.iter().map(|(left, _)| width::text(left)).max();
+    for (left, right) in &rows {
+        row(left, right, widest.unwrap_or(0) + 2, width, &mut out);
+    }
+    out
+}
+
+/// All commands and keys, in groups.
+fn help_all(place: Place, width: usize) -> String {
+    let widest = commands(place).map(|entry| width::text(&usage(&entry)));
+    let widest = widest.max().unwrap_or(0) + 2;
+    let mut out = String::new();
+    let mut group = "";
+    let heading = |group: &str, out: &mut String| {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&format!("{}\n", width::cut(group, width.max(2) - 1)));
+    };
     for entry in commands(place) {
+        if entry.group != group {
+            group = entry.group;
+            heading(group, &mut out);
+        }
         row(&usage(&entry), entry.help, widest, width, &mut out);
     }
-    out.push('\n');
+    heading("Keys", &mut out);
     for (key, does) in KEYS {
         row(key, does, widest, width, &mut out);
     }
     out
 }
 
-/// Keys explained in `/help`.
+/// Keys explained in `/help all`; the first in `/help`, too.
 const KEYS: [(&str, &str); 9] = [
+    ("Esc, Ctrl-C", "Stop a reply; the text so far stays."),
     (
         "\\ at the end",
         "A backslash, then Return, begins another line; so does Alt-Enter.",
@@ -221,7 +263,6 @@ const KEYS: [(&str, &str); 9] = [
         "Scroll the full screen; elsewhere the terminal scrolls.",
     ),
     ("Ctrl-L", "Clears the screen."),
-    ("Esc, Ctrl-C", "Stop a reply; the text so far stays."),
     ("Ctrl-D", "Leaves, on an empty line."),
 ];
 
@@ -231,11 +272,16 @@ fn row(left: &str, right: &str, indent: usize, width: usize, out: &mut String) {
     let width = width.max(2) - 1;
     let beside = indent + 24 <= width;
     let indent = if beside { indent } else { 4.min(width / 4) };
-    out.push_str(if beside {
+    let left = if beside {
         left
     } else {
         width::cut(left, width)
-    });
+    };
+    if !left.is_empty() {
+        // A name.
+        out.push_str(left);
+        out.push('\t');
+    }
     let gone = if beside { width::text(left) } else { 0 };
     if !beside {
         out.push('\n');
@@ -252,8 +298,8 @@ fn row(left: &str, right: &str, indent: usize, width: usize, out: &mut String) {
     }
 }
 
-/// Text of `/help NAME`.
-pub fn help_of(entry: &CommandEntry, width: usize) -> String {
+/// A command, with its aliases.
+fn help_of(entry: &CommandEntry, width: usize) -> String {
     let mut out = format!("/{} {}", entry.name, entry.arguments)
         .trim_end()
         .to_string();
@@ -370,9 +416,10 @@ mod tests {
     fn help_fits_every_width() {
         for place in [Place::Boot, Place::Hosted] {
             for width in [2, 10, 40, 60, 80, 132] {
-                let text = help(place, width);
-                for line in text.lines() {
-                    assert!(width::text(line) < width, "{width}: {line}");
+                let text = help_all(place, width);
+                for line in text.lines().chain(help_short(place, width).lines()) {
+                    let columns = width::text(&line.replace('\t', ""));
+                    assert!(columns < width, "{width}: {line}");
                 }
                 if width > 20 {
                     for entry in commands(place) {
@@ -381,7 +428,8 @@ mod tests {
                 }
             }
         }
-        assert!(!help(Place::Hosted, 80).contains("/reboot"));
+        assert!(!help_all(Place::Hosted, 80).contains("/reboot"));
+        assert_eq!(help_short(Place::Boot, 80).lines().count(), 7);
         let text = help_of(&find("exit").unwrap(), 80);
         assert_eq!(text, "/exit\n  Leave.\n  Also: /quit, /bye\n");
     }

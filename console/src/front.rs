@@ -167,6 +167,17 @@ pub struct Gauge<'a> {
     pub rate: Option<f32>,
 }
 
+/// Gives out the parts of laid-out text with their styles: what a line has before a tab is a name.
+pub fn styled<'t>(style: Style, text: &'t str, show: &mut dyn FnMut(Style, &'t str)) {
+    for line in text.split_inclusive('\n') {
+        let (name, rest) = line.split_once('\t').unwrap_or(("", line));
+        if !name.is_empty() {
+            show(Style::Name, name);
+        }
+        show(style, rest);
+    }
+}
+
 /// Output of a session.
 pub trait Front {
     /// Appends text. It may end within a word, which may be held back until it is complete: until a
@@ -174,7 +185,7 @@ pub trait Front {
     fn show(&mut self, style: Style, text: &str);
 
     /// Appends text that is laid out for a number of columns, such as a table; it ends with a line
-    /// end.
+    /// end. A name stands before a tab, which takes no column: see [`styled`].
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String);
 
     /// Replaces the content below the text. For a line or a menu, an unfinished line of the text is

@@ -7,7 +7,7 @@ use alloc::{
 
 use crate::{
     ansi::{self, Ansi},
-    front::{Bottom, Front, Menu, Style},
+    front::{Bottom, Front, Menu, Style, styled},
     keys::Key,
     view::{Prompt, lay_out},
     width::{self, is_plain},
@@ -209,13 +209,15 @@ impl Front for Terminal {
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
         self.ansi.hide(&mut self.out);
         self.end_line();
-        let (on, off) = match self.colours {
-            true => colour(style),
-            false => ("", ""),
-        };
-        self.out.push_str(on);
-        self.put(&plain(&make(self.columns)));
-        self.out.push_str(off);
+        styled(style, &make(self.columns), &mut |style, text| {
+            let (on, off) = match self.colours {
+                true => colour(style),
+                false => ("", ""),
+            };
+            self.out.push_str(on);
+            self.put(&plain(text));
+            self.out.push_str(off);
+        });
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {

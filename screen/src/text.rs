@@ -4,7 +4,7 @@
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use llama2_console::{
-    front::Style,
+    front::{Style, styled},
     width::{self, is_plain},
 };
 
@@ -179,18 +179,15 @@ impl Text {
     /// Appends lines that are already laid out, without wrapping them between words.
     pub(crate) fn lay_out(&mut self, style: Style, text: &str) {
         self.end_row();
-        for line in text.lines() {
+        for line in text.split_inclusive('\n') {
             self.last();
-            for letter in line.chars() {
-                let letter = match letter {
-                    '\t' => ' ',
-                    _ if !is_plain(letter) => continue,
-                    _ => letter,
-                };
-                // All before it is one word that is not moved.
-                self.word = 0;
-                self.letter(style, letter);
-            }
+            styled(style, line, &mut |style, part| {
+                for letter in part.chars().filter(|letter| is_plain(*letter)) {
+                    // All before it is one word that is not moved.
+                    self.word = 0;
+                    self.letter(style, letter);
+                }
+            });
             self.end_row();
         }
     }

@@ -330,6 +330,7 @@ fn help_info_and_commands_that_are_none() {
     let mut room = Room::steady(speaker());
     let (screen, _) = room.hold(lines([
         "/help",
+        "/help all",
         "/help temp",
         "/help nothing",
         "/tmep",
@@ -380,7 +381,7 @@ fn help_info_and_commands_that_are_none() {
     assert_eq!(screen.said().matches("word").count(), 30);
     // On the host there is less to do.
     room.machine.place = Place::Hosted;
-    let (screen, _) = room.hold(lines(["/help", "/reboot"]));
+    let (screen, _) = room.hold(lines(["/help all", "/reboot"]));
     assert!(!screen.said().contains("/reboot"));
     assert!(screen.errors().contains("only where llama2.efi has booted"));
 }

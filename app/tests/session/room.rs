@@ -171,7 +171,7 @@ impl Front for Screen {
     }
 
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
-        let text = make(80);
+        let text = make(80).replace('\t', "");
         assert!(text.ends_with('\n'), "{text:?}");
         assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
         if style == Style::Summary {

@@ -29,8 +29,8 @@ pub enum Input {
 /// otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Lists the commands, or explains the one with this name (without the slash).
-    Help(Option<&'static str>),
+    /// Explains commands and keys.
+    Help(HelpTopic),
     /// Switches to the model of this name; `None` opens the menu.
     Model(Option<String>),
     /// Shows or sets the system prompt.
@@ -69,6 +69,17 @@ pub enum Command {
     Shutdown,
     /// Restarts the machine into its firmware setup.
     Firmware,
+}
+
+/// What `/help` is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HelpTopic {
+    /// The few commands that everybody needs.
+    Short,
+    /// All commands and keys.
+    All,
+    /// The command of this name, without the slash.
+    Command(&'static str),
 }
 
 /// Change of a text that can be set or switched off.
@@ -115,6 +126,10 @@ pub struct CommandEntry {
     pub arguments: &'static str,
     /// Description, in one sentence.
     pub help: &'static str,
+    /// Heading that it stands below in `/help all`.
+    pub group: &'static str,
+    /// True if plain `/help` lists it, too.
+    pub is_common: bool,
     /// Kind of values for completion.
     pub values: Values,
     /// True if it exists only when the program was booted.
@@ -150,17 +165,21 @@ const fn entry(
         also: &[],
         arguments,
         help,
+        group: "",
+        is_common: false,
         values: Values::None,
         only_boot: false,
         reading: Reading::By(read),
     }
 }
 
-/// All commands, in the order of `/help`.
+/// All commands, in the order of `/help all`.
 pub fn all() -> impl Iterator<Item = CommandEntry> {
     let settings = TABLE.iter().filter(|spec| !spec.commands.is_empty());
     let settings = settings.map(|spec| CommandEntry {
         also: &spec.commands[1..],
+        group: "Replies",
+        is_common: false,
         values: match spec.domain {
             Domain::Word(words) => Values::Words(words),
             Domain::Texts | Domain::Biases => Values::Words(&["off"]),
@@ -173,41 +192,52 @@ pub fn all() -> impl Iterator<Item = CommandEntry> {
         only_boot: false,
         reading: Reading::Setting(spec.param),
     });
-    FIRST.into_iter().chain(settings).chain(LAST)
+    TALK.into_iter().chain(MODEL).chain(settings).chain(MACHINE)
 }
 
-/// Commands listed before the settings.
-const FIRST: [CommandEntry; 6] = [
+/// Commands about the conversation.
+const TALK: [CommandEntry; 7] = [
     CommandEntry {
-        also: &["?"],
-        values: Values::Commands,
+        group: "Talk",
+        is_common: true,
+        also: &["new"],
         ..entry(
-            "help",
-            "[command]",
-            "List the commands, or explain one.",
-            |_, name| {
-                Ok(Command::Help(if name.is_empty() {
-                    None
-                } else {
-                    Some(
-                        find(name.trim_start_matches('/'))
-                            .ok_or_else(|| unknown(name))?
-                            .name,
-                    )
-                }))
-            },
+            "clear",
+            "",
+            "Forget the conversation and begin a new one.",
+            |entry, rest| alone(entry, rest, Command::Clear),
         )
     },
     CommandEntry {
-        values: Values::Models,
+        group: "Talk",
         ..entry(
-            "model",
-            "[name]",
-            "Choose a model from a menu, or switch to one.",
-            |_, name| Ok(Command::Model(given(name))),
+            "undo",
+            "",
+            "Take back the last question and its answer.",
+            |entry, rest| alone(entry, rest, Command::Undo),
         )
     },
     CommandEntry {
+        group: "Talk",
+        is_common: true,
+        ..entry(
+            "retry",
+            "",
+            "Answer the last question again.",
+            |entry, rest| alone(entry, rest, Command::Retry),
+        )
+    },
+    CommandEntry {
+        group: "Talk",
+        ..entry(
+            "story",
+            "[opening]",
+            "Continue this text, without a chat template.",
+            |_, text| Ok(Command::Story(given(text))),
+        )
+    },
+    CommandEntry {
+        group: "Talk",
         values: Values::Words(&["off"]),
         ..entry(
             "system",
@@ -217,49 +247,8 @@ const FIRST: [CommandEntry; 6] = [
         )
     },
     CommandEntry {
-        also: &["new"],
-        ..entry(
-            "clear",
-            "",
-            "Forget the conversation and begin a new one.",
-            |entry, rest| alone(entry, rest, Command::Clear),
-        )
-    },
-    entry(
-        "undo",
-        "",
-        "Take back the last question and its answer.",
-        |entry, rest| alone(entry, rest, Command::Undo),
-    ),
-    entry(
-        "retry",
-        "",
-        "Answer the last question again.",
-        |entry, rest| alone(entry, rest, Command::Retry),
-    ),
-];
-
-/// Commands listed after the settings.
-const LAST: [CommandEntry; 10] = [
-    entry(
-        "story",
-        "[opening]",
-        "Continue this text, without a chat template.",
-        |_, text| Ok(Command::Story(given(text))),
-    ),
-    entry(
-        "info",
-        "",
-        "Show the model, the settings and the machine.",
-        |entry, rest| alone(entry, rest, Command::Info),
-    ),
-    entry(
-        "bench",
-        "",
-        "Measure how fast this machine is.",
-        |entry, rest| alone(entry, rest, Command::Bench),
-    ),
-    CommandEntry {
+        group: "Talk",
+        is_common: true,
         values: Values::Conversations,
         ..entry(
             "save",
@@ -269,6 +258,7 @@ const LAST: [CommandEntry; 10] = [
         )
     },
     CommandEntry {
+        group: "Talk",
         values: Values::Conversations,
         ..entry(
             "load",
@@ -277,37 +267,102 @@ const LAST: [CommandEntry; 10] = [
             |_, name| Ok(Command::Load(given(name))),
         )
     },
-    entry(
-        "config",
-        "",
-        "Write these settings to the configuration file.",
-        |entry, rest| alone(entry, rest, Command::Config),
-    ),
+];
+
+/// Commands about the model.
+const MODEL: [CommandEntry; 3] = [
     CommandEntry {
+        group: "Model",
+        is_common: true,
+        values: Values::Models,
+        ..entry(
+            "model",
+            "[name]",
+            "Choose a model from a menu, or switch to one.",
+            |_, name| Ok(Command::Model(given(name))),
+        )
+    },
+    CommandEntry {
+        group: "Model",
+        ..entry(
+            "info",
+            "",
+            "Show the model, the settings and the machine.",
+            |entry, rest| alone(entry, rest, Command::Info),
+        )
+    },
+    CommandEntry {
+        group: "Model",
+        ..entry(
+            "bench",
+            "",
+            "Measure how fast this machine is.",
+            |entry, rest| alone(entry, rest, Command::Bench),
+        )
+    },
+];
+
+/// Commands about the program and the machine.
+const MACHINE: [CommandEntry; 6] = [
+    CommandEntry {
+        group: "Machine",
+        ..entry(
+            "config",
+            "",
+            "Write these settings to the configuration file.",
+            |entry, rest| alone(entry, rest, Command::Config),
+        )
+    },
+    CommandEntry {
+        group: "Machine",
+        is_common: true,
         also: &["quit", "bye"],
         ..entry("exit", "", "Leave.", |entry, rest| {
             alone(entry, rest, Command::Exit)
         })
     },
     CommandEntry {
+        group: "Machine",
         only_boot: true,
         ..entry("reboot", "", "Restart the machine.", |entry, rest| {
             alone(entry, rest, Command::Reboot)
         })
     },
     CommandEntry {
+        group: "Machine",
         only_boot: true,
         ..entry("shutdown", "", "Switch the machine off.", |entry, rest| {
             alone(entry, rest, Command::Shutdown)
         })
     },
     CommandEntry {
+        group: "Machine",
         only_boot: true,
         ..entry(
             "firmware",
             "",
             "Restart the machine into its firmware setup.",
             |entry, rest| alone(entry, rest, Command::Firmware),
+        )
+    },
+    CommandEntry {
+        group: "Machine",
+        also: &["?"],
+        values: Values::Commands,
+        ..entry(
+            "help",
+            "[all | command]",
+            "List the usual commands, or all, or explain one.",
+            |_, name| {
+                Ok(Command::Help(match name {
+                    "" => HelpTopic::Short,
+                    "all" => HelpTopic::All,
+                    name => {
+                        let entry = find(name.trim_start_matches('/'));
+                        HelpTopic::Command(entry.ok_or_else(|| unknown(name))?.name)
+                    }
+                }))
+            },
         )
     },
 ];
@@ -410,10 +465,11 @@ mod tests {
         let text = |text: &str| Some(text.to_string());
         let stop = |text: &str| set(Stop, ParamValue::Texts([text.into()].into()));
         for (line, want) in [
-            ("/help", Help(None)),
-            ("/?", Help(None)),
-            ("/help temp", Help(Some("temp"))),
-            ("/help /Top-P", Help(Some("top_p"))),
+            ("/help", Help(HelpTopic::Short)),
+            ("/?", Help(HelpTopic::Short)),
+            ("/help all", Help(HelpTopic::All)),
+            ("/help temp", Help(HelpTopic::Command("temp"))),
+            ("/help /Top-P", Help(HelpTopic::Command("top_p"))),
             ("/model", Command::Model(None)),
             (
                 "/model  Qwen3 0.6B.gguf ",
