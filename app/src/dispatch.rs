@@ -178,7 +178,7 @@ impl SessionLoop<'_, '_, '_> {
         };
         let offer = &offers[chosen];
         if offer.id == self.loaded.id {
-            self.say(&format!("{} is the model that is running.", offer.name));
+            self.say(&format!("{} is already running.", offer.name));
             return None;
         }
         if let Some(trouble) = &offer.trouble {
@@ -203,7 +203,7 @@ impl SessionLoop<'_, '_, '_> {
             None => {
                 let said = match &self.state.settings.system {
                     Some(system) => format!("system prompt: {system}"),
-                    None => "there is no system prompt but the model's own".to_string(),
+                    None => "there is no system prompt (the model's default applies)".to_string(),
                 };
                 return self.say(&said);
             }
@@ -218,7 +218,9 @@ impl SessionLoop<'_, '_, '_> {
         self.gauge();
         let said = match self.state.settings.system {
             Some(_) => "The system prompt is set; a new conversation begins.",
-            None => "There is no system prompt but the model's own now; a new conversation begins.",
+            None => {
+                "The system prompt is removed (the model's default applies); a new conversation begins."
+            }
         };
         self.say(said);
     }
@@ -228,7 +230,7 @@ impl SessionLoop<'_, '_, '_> {
         let was_asked = self.state.conversation.messages.len().is_multiple_of(2);
         // A turn of the file's beginning may be out of the context's reach.
         let Some(question) = self.state.conversation.undo() else {
-            return self.complain("there is nothing to take back");
+            return self.complain("there is nothing to undo");
         };
         let chat = self.state.chat.as_mut().filter(|_| was_asked);
         let taken = chat.is_none_or(|chat| chat.undo());
@@ -361,7 +363,7 @@ impl SessionLoop<'_, '_, '_> {
             false => &["tokenizer", "context"],
         };
         match self.platform.configure(&merge(&old, &wishes, gone)) {
-            Ok(place) => self.say(&format!("The settings are in LLAMA2.CFG on {place} now.")),
+            Ok(place) => self.say(&format!("Settings saved to LLAMA2.CFG on {place}.")),
             Err(sentence) => self.complain(&sentence),
         }
     }

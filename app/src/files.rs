@@ -50,7 +50,7 @@ impl SessionLoop<'_, '_, '_> {
         };
         let is_there = there.iter().any(|name| filename::is_same(name, &file));
         if is_there && !is_own(&file) {
-            let question = format!("{file} is there already. Write over it? [y/N] ");
+            let question = format!("{file} already exists. Overwrite it? [y/N] ");
             if !prompt::confirm(&question, self.console) {
                 return self.say("Nothing was written.");
             }
@@ -139,7 +139,7 @@ impl SessionLoop<'_, '_, '_> {
         self.anew();
         if saved.model != self.loaded.name {
             self.warn(&format!(
-                "it was held with {}; {} goes on with it",
+                "it was held with {}; {} continues it",
                 Quoted(&saved.model),
                 self.loaded.name
             ));

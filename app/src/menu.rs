@@ -79,12 +79,12 @@ pub fn choose(
         }
         if shown != Some((left, menu.selected)) {
             shown = Some((left, menu.selected));
-            let keys = "Up and Down choose, Return takes";
+            let keys = "Up and Down choose, Return loads";
             menu.note = match left {
-                Some(left) => format!("{keys}; this one is taken in {left} s"),
-                None if usable == 0 => "None of them can be taken; Esc leaves it".to_string(),
-                None if countdown.is_some() => format!("{keys}, Esc takes the first"),
-                None => format!("{keys}, Esc leaves it"),
+                Some(left) => format!("{keys}; loading this one in {left} s"),
+                None if usable == 0 => "None of them can be loaded; Esc cancels".to_string(),
+                None if countdown.is_some() => format!("{keys}, Esc loads the first"),
+                None => format!("{keys}, Esc cancels"),
             };
             console.bottom(Bottom::Menu(&menu));
         }
@@ -162,7 +162,7 @@ pub fn named(offers: &[ModelEntry], name: &str) -> Result<usize, String> {
         _ => {
             let some: Vec<&str> = parts.iter().map(|&i| offers[i].name.as_str()).collect();
             Err(format!(
-                "\"{name}\" may be {}; say more of it",
+                "\"{name}\" may be {}; give more of the name",
                 some.join(" or ")
             ))
         }

@@ -17,14 +17,17 @@ pub fn remark(remark: Remark) -> String {
             format!("{steps} steps are more than the model's context holds: taking {seq_len}")
         }
         Remark::UnknownTemplate => {
-            "the model's chat template is of no family that is known: taking chatml's".into()
+            "the model's chat template is of an unknown family: using chatml's".into()
         }
-        Remark::CannotThinkLess => "the model's chat template cannot say not to think".into(),
+        Remark::CannotThinkLess => {
+            "the model's chat template has no way to switch thinking off".into()
+        }
         Remark::NoTemplate => {
-            "the model's file has no chat template: it was not made to chat, and goes on from what you type instead".into()
+            "the model's file has no chat template: it continues what you type instead of answering"
+                .into()
         }
         Remark::NoSystemPrompt => {
-            "without a chat template there is no place for a system prompt: it is left out".into()
+            "without a chat template there is no place for a system prompt: it is ignored".into()
         }
     }
 }

@@ -492,7 +492,7 @@ impl SessionLoop<'_, '_, '_> {
             return self.complain(NOT_NUMBERS);
         }
         if stats.stopped && !chat.stop() {
-            self.say("Stopped before it was read whole: the question is taken back. Up brings it to the prompt again.");
+            self.say("Cancelled while the question was being read; press Up to edit it.");
         } else {
             self.keep(question, &said);
         }

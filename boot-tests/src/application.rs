@@ -476,7 +476,7 @@ fn bad_value(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let image = boot.image(suite, "exit = \"shutdown\"\nsteps = \"many\"\n", &[])?;
     boot.refused(
         &Machine::new(&image),
-        "LLAMA2.CFG on the boot volume: steps = \"many\" will not do: it must be a whole number, \
+        "LLAMA2.CFG on the boot volume: steps = \"many\" is not valid: it must be a whole number, \
          0 or more; correct that line",
     )
 }

@@ -119,7 +119,7 @@ pub fn completion(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         "temperature = 0\nsteps = 20\n",
         &["-t", "0", "-n", "20"],
     )?;
-    boot.says("warning: the model's file has no chat template: it was not made to chat")?;
+    boot.says("warning: the model's file has no chat template: it continues what you type")?;
     Ok(None)
 }
 

@@ -181,7 +181,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
 
     // A menu, because there are three; the second is taken.
-    dialog.shows("this one is taken in")?;
+    dialog.shows("loading this one in")?;
     dialog.keys(DOWN)?;
     dialog.shows("> MODELS\\STORIES.BIN")?;
     dialog.keys("\r")?;
@@ -231,9 +231,12 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
     dialog.expect(
         "/temp -1",
-        "error: /temp -1 will not do: it must be a number of 0 or more, such as /temp 0.8\n",
+        "error: /temp -1 is not valid: it must be a number of 0 or more, such as /temp 0.8\n",
     )?;
-    dialog.expect("/sed 1", "error: /sed is no command: did you mean /seed?\n")?;
+    dialog.expect(
+        "/sed 1",
+        "error: /sed is not a command: did you mean /seed?\n",
+    )?;
     dialog.expect("/seed 8", "seed 8\n")?;
     let eighth = host("8", "0.7", "Tim found a key")?;
     ensure!(eighth != seventh, "two seeds tell one story");
@@ -244,7 +247,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let said = dialog.say("/model 260")?;
     first_story(&said)?.is(&host_other(&["-s", "8", "-t", "0.7", "-n", "32"])?)?;
     dialog.keys("/model\r")?;
-    dialog.shows("Esc leaves it")?;
+    dialog.shows("Esc cancels")?;
     dialog.keys(DOWN)?;
     dialog.shows("> MODELS\\STORIES.BIN")?;
     dialog.keys("\r")?;
@@ -281,7 +284,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     dialog.expect("/help seed", "/seed [number | random]\n")?;
     dialog.expect(
         "/config",
-        "The settings are in LLAMA2.CFG on the boot volume now.\n",
+        "Settings saved to LLAMA2.CFG on the boot volume.\n",
     )?;
 
     // The machine starts anew: the model without a menu, and its settings.
@@ -291,7 +294,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let rebooted = start.elapsed();
     ensure!(begun.contains("\nllama2: exit 0\n"), "it did not end well");
     ensure!(begun.contains("llama2.efi 0."), "there is no second banner");
-    ensure!(!begun.contains("is taken in"), "there is a menu");
+    ensure!(!begun.contains("loading this one"), "there is a menu");
     first_story(&begun)?.is(&host("8", "0.7", "")?)?;
     for (command, said) in [
         ("/seed", "seed 8\n"),
@@ -353,12 +356,12 @@ fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         ..Machine::new(&image)
     };
     let mut dialog = Dialog::start(boot, &machine)?;
-    dialog.shows("this one is taken in 10 s")?;
+    dialog.shows("loading this one in 10 s")?;
     let start = Instant::now();
     dialog.shows("> STORIES1.BIN")?;
     dialog.shows(" (STORIES0.BIN")?;
     dialog.shows("needs 443 MiB, ")?;
-    dialog.shows("this one is taken in 3 s")?;
+    dialog.shows("loading this one in 3 s")?;
     // The menu is taken away before the model is named.
     dialog.shows("Model: \\STORIES1.BIN")?;
     let took = start.elapsed().as_secs_f64();
@@ -376,7 +379,7 @@ fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
     // Again, with keys: what does not fit stands last, and no key comes to it.
     dialog.keys("/reboot\r")?;
-    dialog.shows("this one is taken in")?;
+    dialog.shows("loading this one in")?;
     dialog.keys(DOWN)?;
     dialog.shows("> stories1M (inside llama2.efi)")?;
     dialog.keys(UP)?;
@@ -392,7 +395,7 @@ fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     );
     // One that is running does not stand in its own way, and the big one is refused by name too.
     dialog.expect("/model stories0", "error: STORIES0.BIN: needs 443 MiB, ")?;
-    dialog.expect("/model bundled", "is the model that is running.")?;
+    dialog.expect("/model bundled", "is already running.")?;
     dialog.leave("/exit")?;
     Ok(Some(format!("taken after {took:.1} s")))
 }

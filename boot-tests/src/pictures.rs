@@ -174,7 +174,7 @@ const VIEWS: [View; 6] = [
 fn menu(dialog: &mut Dialog<'_>) -> Result<()> {
     clear(dialog)?;
     dialog.keys("/model\r")?;
-    dialog.shows("Esc leaves it")
+    dialog.shows("Esc cancels")
 }
 
 /// Empties the screen, so that what is seen does not hang on what was before.
@@ -244,7 +244,7 @@ fn look(
         ..Machine::new(&image)
     };
     let mut dialog = Dialog::start(boot, &machine)?;
-    dialog.shows("this one is taken in")?;
+    dialog.shows("loading this one in")?;
     dialog.keys("\r")?;
     dialog.prompt()?;
     let mut notes = Vec::new();

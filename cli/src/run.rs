@@ -114,7 +114,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     if can_chat && mode == RunMode::Story && !quiet {
         let name = failure::name(&name);
         say(format_args!(
-            "llama2: goes on from the text; this model also chats: llama2 chat {name}"
+            "llama2: continues the text; to chat with this model: llama2 chat {name}"
         ));
     }
     let model = load::load(opened)?;

@@ -59,7 +59,7 @@ fn a_conversation_at_a_terminal() {
     terminal.hands("/min\t0.1\r");
     terminal.wait("min_p 0.1\r\n");
     terminal.write("/temp -1\r");
-    terminal.wait("error: /temp -1 will not do");
+    terminal.wait("error: /temp -1 is not valid");
     // A paste of two lines is one question.
     terminal.write("\x1b[200~one\rtwo\x1b[201~\r");
     terminal.wait("cut at /max");
@@ -261,7 +261,7 @@ fn a_terminal_gets_nothing_that_is_not_plain() {
         "{shown:?}"
     );
     terminal.write("/model\r");
-    shown += &terminal.wait("Esc leaves it");
+    shown += &terminal.wait("Esc cancels");
     terminal.write("\x1b");
     shown += &terminal.wait("> ");
     terminal.write("/info\r");

@@ -58,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Overrides, Vec<String>), String> {
         let value = param.spec().read(written(value)).map_err(|allowed| {
             let found = display(value);
             let found = short(&found, QUOTED);
-            format!("{key} = {found} will not do: it must be {allowed}; correct that line")
+            format!("{key} = {found} is not valid: it must be {allowed}; correct that line")
         })?;
         overrides.set(param, value);
     }
@@ -556,7 +556,7 @@ mod tests {
         for (text, words) in [
             (
                 "steps = -1",
-                "steps = -1 will not do: it must be a whole number, 0 or more",
+                "steps = -1 is not valid: it must be a whole number, 0 or more",
             ),
             ("steps = \"many\"", "steps = \"many\""),
             ("temperature = \"warm\"", "a number of 0 or more"),
@@ -566,7 +566,7 @@ mod tests {
             ("seed = 0.5", "a whole number"),
             (
                 "top_k = 1.5",
-                "top_k = 1.5 will not do: it must be a whole number from 0 to 16777216",
+                "top_k = 1.5 is not valid: it must be a whole number from 0 to 16777216",
             ),
             ("min_p = 2", "a number from 0 to 1"),
             ("typical = 'x'", "a number from 0 to 1"),

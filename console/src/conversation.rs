@@ -358,7 +358,7 @@ fn read_settings(line: &Line, map: &Map<String, Value>) -> Result<Overrides, Str
         };
         let read = spec.read(written(value)).map_err(|allowed| {
             line.error(&format!(
-                "has the setting {key} = {}, which will not do: it must be {allowed}",
+                "has the setting {key} = {}, but it must be {allowed}",
                 shown(value)
             ))
         })?;
@@ -508,7 +508,7 @@ mod tests {
             ),
             (
                 set("{\"top_p\":50}"),
-                "the setting top_p = 50, which will not do: it must be a number from 0 to 1",
+                "the setting top_p = 50, but it must be a number from 0 to 1",
             ),
             (
                 set("{\"temperature\":\"warm\"}"),

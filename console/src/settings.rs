@@ -53,7 +53,7 @@ fn said(settings: &Overrides, param: Param) -> String {
             max => format!("a reply has at most {max} tokens"),
         },
         (Param::Stop, _) => match settings.texts(param).map_or(&[][..], Vec::as_slice) {
-            [] => "no text ends a reply but the model's own".to_string(),
+            [] => "no stop texts are set".to_string(),
             texts => {
                 let all: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
                 format!("replies end at {}", all.join(", "))
@@ -136,7 +136,7 @@ mod tests {
             ("/logit_bias 7=-1.5", "biases 7=-1.5"),
             ("/logit_bias 8=2", "biases 7=-1.5, 8=2"),
             ("/logit_bias off", "no token has a bias"),
-            ("/stop", "no text ends a reply but the model's own"),
+            ("/stop", "no stop texts are set"),
             ("/stop \\nUser:", "replies end at \"\\nUser:\""),
             ("/stop \\nUser:", "replies end at \"\\nUser:\""),
             ("/stop End.", "replies end at \"\\nUser:\", \"End.\""),

@@ -128,7 +128,7 @@ fn retry_undo_clear_and_system() {
         2,
         "{errors}"
     );
-    assert!(errors.contains("there is nothing to take back"), "{errors}");
+    assert!(errors.contains("there is nothing to undo"), "{errors}");
     let said = screen.said();
     for sentence in [
         "Taken back: Why?\n",
@@ -160,7 +160,7 @@ fn retry_undo_clear_and_system() {
     let said = screen.said();
     assert!(said.contains("system prompt: Be brief.\n"), "{said}");
     assert_eq!(
-        said.matches("no system prompt but the model's own").count(),
+        said.matches("(the model's default applies)").count(),
         3,
         "{said}"
     );
@@ -242,13 +242,13 @@ fn every_setting_is_shown_set_and_refused() {
             "a reply has at most 5000 tokens",
             "think show",
             "think hide",
-            "no text ends a reply but the model's own",
+            "no stop texts are set",
             "replies end at \"a\\nb\"",
-            "no text ends a reply but the model's own",
+            "no stop texts are set",
         ]
     );
     let errors = screen.errors();
-    let refused = errors.matches(" will not do").count();
+    let refused = errors.matches(" is not valid").count();
     assert_eq!((refused, errors.lines().count()), (9, 9), "{errors}");
     let warnings = screen.warnings();
     assert!(
@@ -369,9 +369,9 @@ fn help_info_and_commands_that_are_none() {
     );
     let errors = screen.errors();
     for sentence in [
-        "/nothing is no command",
+        "/nothing is not a command",
         "did you mean /temp?",
-        "/exit takes nothing behind it",
+        "/exit takes no argument",
     ] {
         assert!(errors.contains(sentence), "{errors}");
     }
@@ -475,7 +475,9 @@ fn a_question_that_was_not_read_whole_is_taken_back() {
     let (screen, _) = room.hold(script);
     let want = answered(speaker(), &steady(), &["Who?", "Why?"]);
     assert!(
-        screen.said().contains("the question is taken back"),
+        screen
+            .said()
+            .contains("Cancelled while the question was being read"),
         "{}",
         screen.all()
     );

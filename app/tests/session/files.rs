@@ -39,7 +39,7 @@ fn saving_chooses_names_and_asks_before_it_writes_over_others() {
     assert!(
         screen
             .all()
-            .contains("B.JSL is there already. Write over it? [y/N] no\n")
+            .contains("B.JSL already exists. Overwrite it? [y/N] no\n")
     );
     assert_eq!(screen.said().matches("Nothing was written.").count(), 2);
     assert_eq!(room.machine.files["B.JSL"], before);
@@ -138,7 +138,7 @@ fn a_conversation_goes_on_as_if_it_had_never_been_interrupted() {
     let again = two.type_in(["/load x", "/retry", "/undo", "/undo", "/undo", "/undo"]);
     assert_eq!(again.answers().last(), Some(&all[2]));
     assert_eq!(again.said().matches("Taken back").count(), 3);
-    assert!(again.errors().contains("nothing to take back"));
+    assert!(again.errors().contains("nothing to undo"));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn files_that_are_no_conversations_name_the_line() {
     for sentence in [
         "EMPTY.JSL: the file is empty",
         "CUT.JSL: line 3 ends in the middle",
-        "HOT.JSL: line 1 has the setting temperature = -9, which will not do",
+        "HOT.JSL: line 1 has the setting temperature = -9, but it must be",
         "SWAPPED.JSL: line 3",
     ] {
         assert!(errors.contains(sentence), "{sentence}: {errors}");
@@ -191,7 +191,7 @@ fn conversations_of_other_models_and_of_longer_contexts() {
     assert!(
         screen
             .warnings()
-            .contains("it was held with \"speaker\"; other goes on with it"),
+            .contains("it was held with \"speaker\"; other continues it"),
         "{}",
         screen.warnings()
     );
@@ -231,7 +231,7 @@ fn conversations_of_other_models_and_of_longer_contexts() {
         !screen.warnings().contains("forgotten"),
         "it had read the first turn alone"
     );
-    assert!(screen.errors().contains("nothing to take back"));
+    assert!(screen.errors().contains("nothing to undo"));
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn the_configuration_keeps_what_it_does_not_know() {
     assert!(
         screen
             .said()
-            .contains("The settings are in LLAMA2.CFG on the test's volume now."),
+            .contains("Settings saved to LLAMA2.CFG on the test's volume."),
         "{}",
         screen.said()
     );

@@ -28,7 +28,7 @@ fn by_name() {
         (
             "/model qwen",
             None,
-            "\"qwen\" may be qwen3-0.6b.gguf or qwen3-4b.gguf; say more of it",
+            "\"qwen\" may be qwen3-0.6b.gguf or qwen3-4b.gguf; give more of the name",
         ),
         (
             "/model llama",
@@ -40,11 +40,7 @@ fn by_name() {
             None,
             "huge.gguf: needs 9 GiB, but 1 GiB is free",
         ),
-        (
-            "/model speaker",
-            None,
-            "speaker is the model that is running.",
-        ),
+        ("/model speaker", None, "speaker is already running."),
     ] {
         let (screen, next) = room().hold(lines([line]));
         match want {

@@ -144,7 +144,7 @@ fn undo_clear_and_what_a_story_has_none_of() {
     );
     assert!(said.contains("A new conversation begins."), "{said}");
     let errors = screen.errors();
-    assert!(errors.contains("there is nothing to take back"), "{errors}");
+    assert!(errors.contains("there is nothing to undo"), "{errors}");
     assert!(errors.contains("nothing was said yet"), "{errors}");
     assert!(errors.contains("a story has no system prompt"), "{errors}");
 }
@@ -244,7 +244,9 @@ fn a_question_of_run_c_s_chat_that_was_not_read_whole_is_taken_back() {
     .concat();
     let (screen, _) = room.hold(script);
     assert!(
-        screen.said().contains("the question is taken back"),
+        screen
+            .said()
+            .contains("Cancelled while the question was being read"),
         "{}",
         screen.all()
     );

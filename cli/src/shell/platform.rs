@@ -234,7 +234,7 @@ impl Platform for HostPlatform<'_> {
     }
 
     fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, String> {
-        read_small(Path::new(name), most)?.ok_or_else(|| format!("{name} is not there any more"))
+        read_small(Path::new(name), most)?.ok_or_else(|| format!("{name} no longer exists"))
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<String, String> {

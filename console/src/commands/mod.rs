@@ -416,9 +416,9 @@ fn unknown(name: &str) -> String {
     let known =
         all().flat_map(|entry| core::iter::once(entry.name).chain(entry.also.iter().copied()));
     match nearest(name, known) {
-        Some(near) => format!("/{name} is no command: did you mean /{near}?"),
+        Some(near) => format!("/{name} is not a command: did you mean /{near}?"),
         None => format!(
-            "/{name} is no command: /help lists them all, and a text that begins with / is typed as //{name}"
+            "/{name} is not a command: /help all lists them; to send a message that begins with /, type //{name}"
         ),
     }
 }
@@ -567,7 +567,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_one_sentence() {
         for (line, words) in [
-            ("/tmep 1", "/tmep is no command: did you mean /temp?"),
+            ("/tmep 1", "/tmep is not a command: did you mean /temp?"),
             ("/saev", "did you mean /save?"),
             (
                 "/usr/bin/env",
@@ -578,12 +578,12 @@ mod tests {
             ("/help tmep", "did you mean /temp?"),
             (
                 "/clear all",
-                "/clear takes nothing behind it, but \"all\" was given",
+                "/clear takes no argument, but \"all\" was given",
             ),
             ("/reboot now\nplease", "\"now…\""),
             (
                 "/temp warm",
-                "/temp warm will not do: it must be a number of 0 or more, such as /temp 0.8",
+                "/temp warm is not valid: it must be a number of 0 or more, such as /temp 0.8",
             ),
             ("/temp -1", "/temp -1"),
             ("/temp nan", "/temp nan"),

@@ -21,7 +21,7 @@ pub fn alone(entry: &CommandEntry, rest: &str, command: Command) -> Result<Comma
         return Ok(command);
     }
     Err(format!(
-        "/{} takes nothing behind it, but \"{}\" was given: type /{0} alone",
+        "/{} takes no argument, but \"{}\" was given: type /{0} alone",
         entry.name,
         short(rest)
     ))
@@ -70,7 +70,7 @@ pub fn setting(name: &str, param: Param, value: &str) -> Result<Command, String>
 fn checked(name: &str, param: Param, part: &str, typed: &str) -> Result<ParamValue, String> {
     let spec = param.spec();
     spec.parse(part).map_err(|allowed| {
-        let begins = format!("/{name} {} will not do: ", short(typed));
+        let begins = format!("/{name} {} is not valid: ", short(typed));
         match (spec.domain, param) {
             (Domain::Word([words @ .., last]), _) => {
                 begins + &format!("it must be {} or {last}", words.join(", "))

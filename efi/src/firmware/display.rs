@@ -41,7 +41,7 @@ pub fn begin(options: &Overrides) -> Result<(), String> {
     };
     let refused = |why: String| match wanted {
         true => Err(format!(
-            "display = \"screen\" will not do: {why}; leave it out, or say \"text\""
+            "display = \"screen\" is not possible: {why}; leave it out, or say \"text\""
         )),
         // The firmware's console shows the same.
         false => {

@@ -294,7 +294,7 @@ pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
     }
     let place = places(volumes).into_iter().find(|place| place.0 == id);
     let Some((_, Place { index, path })) = place else {
-        return Err(format!("{id}: the model is not there any more"));
+        return Err(format!("{id}: the model no longer exists"));
     };
     let volume = &mut volumes.list[index];
     let mut model = open_at(volume, &path)?;
