@@ -27,7 +27,7 @@ use crate::{
     platform::Power,
     prompt, sentences,
     session_loop::{Next, SessionLoop},
-    wishes,
+    settings,
 };
 
 impl SessionLoop<'_, '_, '_> {
@@ -39,7 +39,7 @@ impl SessionLoop<'_, '_, '_> {
             self.complain(&sentence);
             return None;
         }
-        if let Some(said) = wishes::apply(&mut self.state.settings, mode, &command) {
+        if let Some(said) = settings::apply(&mut self.state.settings, mode, &command) {
             let set = match &command {
                 Command::Setting { param, to } => Some((*param, !to.is_empty())),
                 _ => None,
@@ -48,7 +48,7 @@ impl SessionLoop<'_, '_, '_> {
                 // run.c counts what is asked, too.
                 Some((Param::Steps, _)) if mode == RunMode::Llama2Chat => {
                     let seq_len = self.loaded.seq_len();
-                    let steps = wishes::steps(&self.state.settings, mode, seq_len);
+                    let steps = settings::steps(&self.state.settings, mode, seq_len);
                     self.say(&format!(
                         "a conversation has at most {steps} positions, questions among them"
                     ));
@@ -128,7 +128,7 @@ impl SessionLoop<'_, '_, '_> {
         }
         let (mode, settings) = (self.loaded.mode, &self.state.settings);
         if let Some(chat) = &mut self.state.chat {
-            chat.set_most(wishes::steps(settings, mode, seq_len));
+            chat.set_most(settings::steps(settings, mode, seq_len));
             chat.sequence_mut().set_stops(&settings.stops);
             chat.set_thinking(settings.think != Think::Off);
         }
@@ -337,7 +337,7 @@ impl SessionLoop<'_, '_, '_> {
             Ok(old) => old,
             Err(sentence) => return self.complain(&sentence),
         };
-        let mut wishes = Vec::from([("model", quoted(self.loaded.id))]);
+        let mut values = Vec::from([("model", quoted(self.loaded.id))]);
         // What nobody asked for is left to the model, for a story's defaults are no chat's; but
         // what the file says is to be true.
         let (settings, shown) = (&self.state.settings, self.shown());
@@ -345,16 +345,16 @@ impl SessionLoop<'_, '_, '_> {
             if let Some(value) = shown.get(spec.param)
                 && (settings.get(spec.param).is_some() || sets(&old, spec.key))
             {
-                wishes.push((spec.key, line(spec, value)));
+                values.push((spec.key, line(spec, value)));
             }
         }
         if let Some(mode) = self.state.settings.mode {
-            wishes.push(("mode", quoted(mode.name())));
+            values.push(("mode", quoted(mode.name())));
         }
         match &self.state.settings.system {
-            Some(system) => wishes.push(("system", quoted(system))),
+            Some(system) => values.push(("system", quoted(system))),
             // One that was taken away is not to come back.
-            None if sets(&old, "system") => wishes.push(("system", quoted(""))),
+            None if sets(&old, "system") => values.push(("system", quoted(""))),
             None => (),
         }
         // What was said for another model is no good for this one.
@@ -362,7 +362,7 @@ impl SessionLoop<'_, '_, '_> {
             true => &[],
             false => &["tokenizer", "context"],
         };
-        match self.platform.configure(&merge(&old, &wishes, gone)) {
+        match self.platform.configure(&merge(&old, &values, gone)) {
             Ok(place) => self.say(&format!("Settings saved to LLAMA2.CFG on {place}.")),
             Err(sentence) => self.complain(&sentence),
         }

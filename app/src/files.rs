@@ -14,7 +14,7 @@ use llama2_console::{
 };
 use llama2_engine::{settings::Think, units::Quoted};
 
-use crate::{prompt, session_loop::SessionLoop, wishes};
+use crate::{prompt, session_loop::SessionLoop, settings};
 
 impl SessionLoop<'_, '_, '_> {
     /// The names of the files, or `None` with the reason said.
@@ -134,7 +134,7 @@ impl SessionLoop<'_, '_, '_> {
 
     /// Goes on with a conversation from a file.
     fn go_on(&mut self, saved: Conversation, file: String) {
-        wishes::restore(&mut self.state.settings, &saved.settings, self.loaded.mode);
+        settings::restore(&mut self.state.settings, &saved.settings, self.loaded.mode);
         self.state.settings.system.clone_from(&saved.system);
         self.anew();
         if saved.model != self.loaded.name {

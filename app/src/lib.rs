@@ -26,7 +26,7 @@ mod prompt;
 mod reply;
 pub mod sentences;
 mod session_loop;
-mod wishes;
+mod settings;
 
 pub use model_loop::{First, run_models};
 pub use session_loop::{Loaded, Next, State, run_session, tell_once};

@@ -33,7 +33,7 @@ use crate::{
     prompt,
     reply::{self, ReplyStats, Said, Stage, reply},
     sentences::{self, NOT_NUMBERS},
-    wishes,
+    settings,
 };
 
 /// A model that is in memory.
@@ -296,7 +296,7 @@ impl SessionLoop<'_, '_, '_> {
         };
         let tokenizer = self.loaded.tokenizer;
         let mut chat = settings.chat(tokenizer, mode, seq_len)?;
-        chat.set_most(wishes::steps(&settings, mode, seq_len));
+        chat.set_most(settings::steps(&settings, mode, seq_len));
         self.state.chat = Some(Box::new(chat));
         let remarks = settings.remarks(tokenizer, mode, seq_len);
         Ok(remarks.into_iter().map(sentences::remark).collect())
@@ -406,7 +406,7 @@ impl SessionLoop<'_, '_, '_> {
         let seq_len = self.loaded.seq_len();
         // The same seed gives the same story.
         let sampler = self.sampler(RunMode::Story);
-        let steps = wishes::steps(&self.state.settings, RunMode::Story, seq_len);
+        let steps = settings::steps(&self.state.settings, RunMode::Story, seq_len);
         let settings = Settings {
             prompt: Some(opening.into()),
             steps: Some(steps as i64),
@@ -527,6 +527,6 @@ impl SessionLoop<'_, '_, '_> {
 
     /// The settings as commands show them.
     pub fn shown(&self) -> llama2_settings::Overrides {
-        wishes::shown(&self.state.settings, self.loaded.mode)
+        settings::shown(&self.state.settings, self.loaded.mode)
     }
 }

@@ -291,14 +291,14 @@ pub fn sets(text: &str, key: &str) -> bool {
 /// `old` must be a valid configuration.
 ///
 /// Lines that set one of `gone` are commented out.
-pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
+pub fn merge(old: &str, values: &[(&str, String)], gone: &[&str]) -> String {
     let mut out = String::new();
-    let mut missing: Vec<_> = wishes.iter().collect();
+    let mut missing: Vec<_> = values.iter().collect();
     let (entries, rest) = entries(old);
-    let is_set = |wish: &str| {
+    let is_set = |name: &str| {
         entries
             .iter()
-            .any(|entry| entry.key.as_deref() == Some(wish))
+            .any(|entry| entry.key.as_deref() == Some(name))
     };
     for Entry {
         whole,
@@ -306,10 +306,10 @@ pub fn merge(old: &str, wishes: &[(&str, String)], gone: &[&str]) -> String {
         commented,
     } in &entries
     {
-        let wished = missing.iter().position(|(wish, _)| {
-            key.as_deref() == Some(*wish) || *commented == Some(*wish) && !is_set(wish)
+        let wanted = missing.iter().position(|(name, _)| {
+            key.as_deref() == Some(*name) || *commented == Some(*name) && !is_set(name)
         });
-        match (wished, key) {
+        match (wanted, key) {
             (Some(at), _) => {
                 let (key, value) = missing.remove(at);
                 out.push_str(&format!("{key} = {value}\n"));
@@ -662,7 +662,7 @@ mod tests {
     fn the_configuration_keeps_what_is_not_ours() {
         let old = "\u{feff}# Mine\r\nmodel = 'A.BIN' # good\r\ntemperature=1 # warm\r\n\"top_p\" = 0.5\r\n\r\n\
                    prompt = \"\"\"\ntop_k = 5\n\"\"\"\nstop = [ # two\n  \"a]\",\n  'b',\n]\n#seed = 1\n[table]\nseed = 2\n";
-        let wishes = [
+        let values = [
             ("temperature", "0.8".to_string()),
             ("top_p", "0.9".to_string()),
             ("top_k", "40".to_string()),
@@ -670,23 +670,23 @@ mod tests {
             ("seed", "7".to_string()),
             ("system", quoted("say \"x\"\n\u{1}\\")),
         ];
-        let new = merge(old, &wishes, &[]);
+        let new = merge(old, &values, &[]);
         assert_eq!(
             new,
             "# Mine\nmodel = 'A.BIN' # good\ntemperature = 0.8\ntop_p = 0.9\n\nprompt = \"\"\"\ntop_k = 5\n\"\"\"\nstop = []\nseed = 7\n\
              top_k = 40\nsystem = \"say \\\"x\\\"\\n\\u0001\\\\\"\n[table]\nseed = 2\n"
         );
-        assert_eq!(merge(&new, &wishes, &[]), new, "once is enough");
-        assert_eq!(merge("", &wishes[..1], &[]), "temperature = 0.8\n");
+        assert_eq!(merge(&new, &values, &[]), new, "once is enough");
+        assert_eq!(merge("", &values[..1], &[]), "temperature = 0.8\n");
         assert_eq!(
-            merge("# Mine\r\ntop_p = 1\r\n", &wishes[..2], &[]),
+            merge("# Mine\r\ntop_p = 1\r\n", &values[..2], &[]),
             "# Mine\r\ntop_p = 0.9\r\ntemperature = 0.8\r\n",
             "line ends stay what they are"
         );
         assert_eq!(
             merge(
                 "context = 9\n tokenizer='a'\n",
-                &wishes[..1],
+                &values[..1],
                 &["tokenizer", "context"]
             ),
             "# context = 9\n#  tokenizer='a'\ntemperature = 0.8\n",
@@ -695,7 +695,7 @@ mod tests {
         let explained = "# How warm. temperature = 0 is greedy; top_p = much\n#temperature = 1.0\n# temperature = 2\n\
                          #   stop = [\"a\"]\n# top_k = as many\n# seed = 0\nseed = 3\n# context = 9";
         assert_eq!(
-            merge(explained, &wishes[..5], &[]),
+            merge(explained, &values[..5], &[]),
             "# How warm. temperature = 0 is greedy; top_p = much\ntemperature = 0.8\n# temperature = 2\n\
              stop = []\n# top_k = as many\n# seed = 0\nseed = 7\n# context = 9\n\
              top_p = 0.9\ntop_k = 40\n",
@@ -728,9 +728,9 @@ mod tests {
             "\"top\\U0000005fp\" = 0.5",
         ];
         let tables = ["[t]\nseed = 1\n", "[[u]]\n[u.v]\nstop = 'x'\n", ""];
-        let mut wishes = usual();
-        wishes.push(("system", quoted("a\n\"b\"\\")));
-        let wished: toml::Table = merge("", &wishes, &[]).parse().unwrap();
+        let mut values = usual();
+        values.push(("system", quoted("a\n\"b\"\\")));
+        let wanted: toml::Table = merge("", &values, &[]).parse().unwrap();
         for _ in 0..2000 {
             let mut text = String::new();
             let start = random(lines.len());
@@ -741,8 +741,8 @@ mod tests {
             }
             text.push_str(tables[random(tables.len())]);
             let mut want: toml::Table = text.parse().unwrap();
-            want.extend(wished.clone());
-            let merged = merge(&text, &wishes, &[]);
+            want.extend(wanted.clone());
+            let merged = merge(&text, &values, &[]);
             let merged: toml::Table = merged
                 .parse()
                 .unwrap_or_else(|error| panic!("{error}\n{text}\n{merged}"));

@@ -32,8 +32,8 @@ impl Choice for Hook {
 /// Simulated misbehaviour, if any; always `None` in released files, which are built without the
 /// feature `test-hooks`.
 pub fn hook(options: &Overrides) -> Option<Hook> {
-    let wished = options.choice(Param::Test);
-    wished.filter(|_| cfg!(feature = "test-hooks"))
+    let wanted = options.choice(Param::Test);
+    wanted.filter(|_| cfg!(feature = "test-hooks"))
 }
 
 /// Keyboard layout, if one is configured; the default is a US keyboard.

@@ -15,7 +15,7 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What a user wishes of a run; `None` where he is silent, and a default is taken.
+/// What a user overrides of a run; `None` where he is silent, and a default is taken.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     /// How tokens are drawn.
@@ -261,11 +261,11 @@ mod tests {
         let (settings, said) = adjusted(|_| ());
         assert_eq!((settings, said), (Settings::default(), 0));
         for (temperature, top_p) in [(0.0, 0.0), (-0.0, 1.0), (5.0, 0.5)] {
-            let wishes = SamplerOverrides::default()
+            let overrides = SamplerOverrides::default()
                 .with(Param::Temperature, temperature)
                 .with(Param::TopP, top_p);
-            let (settings, said) = adjusted(|s| s.sampling = wishes.clone());
-            assert_eq!((settings.sampling, said), (wishes, 0));
+            let (settings, said) = adjusted(|s| s.sampling = overrides.clone());
+            assert_eq!((settings.sampling, said), (overrides, 0));
         }
     }
 

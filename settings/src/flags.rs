@@ -86,7 +86,7 @@ pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<CommandLine, String> {
 /// Value of `exit` in the words, even if [`parse`] rejects others.
 pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
     let mut words = words.iter().map(AsRef::as_ref);
-    let mut wished = None;
+    let mut wanted = None;
     while let Some(word) = words.next() {
         let value = match word.strip_prefix("--exit") {
             Some("") => words.next(),
@@ -94,9 +94,9 @@ pub fn exit<S: AsRef<str>>(words: &[S]) -> Option<Exit> {
             None => None,
         };
         let known = value.and_then(|value| Exit::named(&value.to_lowercase()));
-        wished = known.or(wished);
+        wanted = known.or(wanted);
     }
-    wished
+    wanted
 }
 
 /// Splits a word into a flag as typed, its row, and its value if that is in the same word.

@@ -27,13 +27,12 @@ use llama2_settings::{
 
 use super::{
     ap_pool::ApPool,
-    banner, display,
+    banner, configuration, display,
     files::Volumes,
     keyboard, memory, models, panic,
     platform::UefiPlatform,
     random, save, shell,
     terminal::{self, FirmwareTerminal, complain, say},
-    wishes,
 };
 
 /// Seconds until the first model of the menu is taken.
@@ -59,7 +58,7 @@ pub fn run() -> Result<(), String> {
     };
 
     let mut volumes = Volumes::new();
-    let options = wishes::wishes(&mut volumes, line)?;
+    let options = configuration::read(&mut volumes, line)?;
     terminal::end_with(options.choice(Param::Exit).unwrap_or_default());
     if let Some(layout) = layout(&options) {
         keyboard::set_layout(layout);
@@ -74,7 +73,7 @@ pub fn run() -> Result<(), String> {
         Some(name) => kernels::named(name, pool.features())
             .map_err(|error| format!("kernels \"{name}\": {error}"))?,
     };
-    banner::show_crew(pool, kernels);
+    banner::show_cores(pool, kernels);
     if let Some(wanted) = threads.filter(|&wanted| wanted > pool.count()) {
         complain(
             "warning",

@@ -39,7 +39,7 @@ pub fn firmware() -> String {
 }
 
 /// Shows the cores and the kernels.
-pub fn show_crew(pool: &ApPool, kernels: &Kernels) {
+pub fn show_cores(pool: &ApPool, kernels: &Kernels) {
     say_pair("cores", &pool.words());
     let clock = gigahertz(clock::nanoseconds);
     let clock = clock.map_or(String::new(), |ghz| format!(", {ghz:.2} GHz effective"));

@@ -7,6 +7,7 @@ mod banner;
 pub mod clock;
 mod console;
 pub use ap_pool::discharge;
+mod configuration;
 mod display;
 mod files;
 mod frame;
@@ -25,7 +26,6 @@ mod serial;
 mod shell;
 pub mod terminal;
 mod timer;
-mod wishes;
 
 /// The application's name and version.
 const NAME: &str = concat!("llama2.efi ", env!("CARGO_PKG_VERSION"));

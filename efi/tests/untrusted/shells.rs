@@ -49,7 +49,7 @@ pub fn configuration(bytes: &[u8]) {
     assert!(warnings.iter().all(|warning| warning.len() > 12));
     let old = config::decode(bytes).expect("it was read");
     let model = "MODELS\\\"A\".GGUF\t\u{1}日";
-    let mut wishes = Vec::from([("model", quoted(model)), ("system", quoted("''' # [x] ="))]);
+    let mut values = Vec::from([("model", quoted(model)), ("system", quoted("''' # [x] ="))]);
     let settings = Overrides::default()
         .with(Param::Temperature, ParamValue::Number(0.8))
         .with(Param::TopK, ParamValue::Number(40.0))
@@ -59,24 +59,24 @@ pub fn configuration(bytes: &[u8]) {
             Param::Stop,
             ParamValue::Texts(["\n\n".into(), "\"]".into()].into()),
         );
-    wishes.extend(
+    values.extend(
         settings
             .iter()
             .map(|(spec, value)| (spec.key, line(spec, value))),
     );
     let gone = ["tokenizer", "context"];
     let new = bounded("merging", most(bytes) + FLOOR, || {
-        merge(&old, &wishes, &gone)
+        merge(&old, &values, &gone)
     });
     let (read, again) = config::parse(new.as_bytes()).unwrap_or_else(|why| panic!("{why}\n{new}"));
     // All new settings, none of the removed ones, and the rest unchanged.
-    let (wished, _) = config::parse(merge("", &wishes, &[]).as_bytes()).expect("it is ours");
-    assert_eq!(wished.text(Param::Model), Some(model));
+    let (wanted, _) = config::parse(merge("", &values, &[]).as_bytes()).expect("it is ours");
+    assert_eq!(wanted.text(Param::Model), Some(model));
     let mut kept = options;
     kept.set(Param::Tokenizer, None);
     kept.set(Param::Context, None);
-    assert_eq!((read, again), (wished.over(kept), warnings), "{new}");
-    assert_eq!(merge(&new, &wishes, &gone), new);
+    assert_eq!((read, again), (wanted.over(kept), warnings), "{new}");
+    assert_eq!(merge(&new, &values, &gone), new);
 }
 
 /// File for `/load`, and a name for one.

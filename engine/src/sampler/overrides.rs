@@ -27,12 +27,12 @@ impl Default for SamplerOverrides {
 
 impl From<&Overrides> for SamplerOverrides {
     fn from(overrides: &Overrides) -> SamplerOverrides {
-        let mut wishes = SamplerOverrides::default();
+        let mut own = SamplerOverrides::default();
         for (param, _) in Param::samplers() {
-            wishes.set(param, overrides.number(param));
+            own.set(param, overrides.number(param));
         }
-        wishes.bias = overrides.biases(Param::LogitBias).cloned();
-        wishes
+        own.bias = overrides.biases(Param::LogitBias).cloned();
+        own
     }
 }
 
@@ -63,23 +63,23 @@ impl SamplerOverrides {
     /// sentence for each correction.
     pub fn adjust(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        if let Some(wished) = self.get(Param::Temperature)
-            && (!wished.is_finite() || wished < 0.0)
+        if let Some(wanted) = self.get(Param::Temperature)
+            && (!wanted.is_finite() || wanted < 0.0)
         {
-            let wrong = match wished == f32::INFINITY {
+            let wrong = match wanted == f32::INFINITY {
                 true => "is not a valid divisor",
                 false => "is not 0 or more",
             };
             said.push(format!(
-                "temperature {wished} {wrong}: taking 0, the most likely token each time"
+                "temperature {wanted} {wrong}: taking 0, the most likely token each time"
             ));
             self.set(Param::Temperature, Some(0.0));
         }
-        if let Some(wished) = self.get(Param::TopP)
-            && !(0.0..=1.0).contains(&wished)
+        if let Some(wanted) = self.get(Param::TopP)
+            && !(0.0..=1.0).contains(&wanted)
         {
             said.push(format!(
-                "top-p {wished} is outside of 0 to 1: taking {RUN_C_TOP_P}"
+                "top-p {wanted} is outside of 0 to 1: taking {RUN_C_TOP_P}"
             ));
             self.set(Param::TopP, Some(RUN_C_TOP_P));
         }

@@ -24,7 +24,7 @@ struct File {
 ///
 /// # Errors
 /// A sentence, if there is a file and it is invalid.
-pub fn wishes(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
+pub fn read(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
     let mut file = find(volumes)?;
     // Started over the network, all drives may still be asleep.
     if file.is_none() && !volumes.started_from_disk() && volumes.connect_everything() {

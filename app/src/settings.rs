@@ -59,7 +59,7 @@ pub fn restore(settings: &mut Settings, saved: &Overrides, mode: RunMode) {
     let usual = shown(&Settings::default(), mode);
     for spec in TABLE.iter().filter(|spec| !spec.saved.is_empty()) {
         let value = saved.get(spec.param);
-        let wished = value.filter(|_| value != usual.get(spec.param));
-        settings.set(spec.param, wished.cloned());
+        let wanted = value.filter(|_| value != usual.get(spec.param));
+        settings.set(spec.param, wanted.cloned());
     }
 }
