@@ -179,7 +179,7 @@ impl Text {
     /// Appends lines that are already laid out, without wrapping them between words.
     pub(crate) fn lay_out(&mut self, style: Style, text: &str) {
         self.end_row();
-        for line in text.split_inclusive('\n') {
+        for line in text.lines() {
             self.last();
             styled(style, line, &mut |style, part| {
                 for letter in part.chars().filter(|letter| is_plain(*letter)) {
