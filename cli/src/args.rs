@@ -148,7 +148,7 @@ Examples:
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
 pub struct RunArgs {
-    /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// The same by a flag
@@ -194,7 +194,7 @@ pub struct RunArgs {
 #[derive(Group)]
 #[command(after_help = CHAT_HELP, args_override_self = true)]
 pub struct ChatArgs {
-    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories1M]
+    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// The same by a flag
@@ -237,9 +237,9 @@ pub struct ChatArgs {
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
 granite, phi3; one of no known family is taken for chatml's, and the command says so. A GGUF model
-without one goes on from what you type: nothing lets it go on. A llama2.c checkpoint tells a story
-for each line, unless -y gives it a system prompt: then it chats as in run.c. When the context is
-full, the oldest turns are forgotten, and the system prompt is kept.
+without one goes on from what you type: nothing lets it go on. The bundled model tells a story for
+each line, and so does a llama2.c checkpoint, unless -y gives it a system prompt: then it chats as
+in run.c. When the context is full, the oldest turns are forgotten, and the system prompt is kept.
 
 On a terminal it is a session as llama2.efi has it: lines are edited, Up brings earlier ones, Tab
 completes, Esc or Ctrl-C stops an answer and keeps what was said, /help lists the commands, Ctrl-D
@@ -447,7 +447,7 @@ impl NumberType {
 /// What `llama2 perplexity` is asked for.
 #[derive(Group)]
 pub struct PerplexityArgs {
-    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// The same by a flag
@@ -495,7 +495,7 @@ pub struct InfoArgs {
     #[arg(short, long)]
     pub all: bool,
 
-    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// The same by a flag
@@ -531,7 +531,7 @@ Examples:
 #[derive(Group)]
 #[command(after_help = BENCH_HELP, args_override_self = true)]
 pub struct BenchArgs {
-    /// Checkpoints, one after another [default: the bundled model, stories1M]
+    /// Checkpoints, one after another [default: the bundled model, stories7M]
     pub checkpoints: Vec<PathBuf>,
 
     /// The same by a flag; may be given several times

@@ -36,8 +36,8 @@ struct Request<'a> {
     options: &'a Overrides,
     settings: Settings,
     quiet: bool,
-    /// True if each line is a story's beginning if the file is one of llama2.c's, which cannot say
-    /// that its model chats.
+    /// True if each line is a story's beginning if the model is the bundled one or the file is one
+    /// of llama2.c's, which cannot say that its model chats.
     stories: bool,
 }
 
@@ -91,9 +91,14 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     vocabulary.check_model(config.vocab_size)?;
     vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
-    let stories = request.stories && !matches!(format, Format::Gguf { .. });
+    let is_bundled = request.checkpoint.is_none();
+    let stories = request.stories && (is_bundled || !matches!(format, Format::Gguf { .. }));
     if stories {
         settings.mode = settings::Mode::Generate;
+    }
+    // run.c has no model of its own: this one's stories are told to their end.
+    if is_bundled && settings.mode == settings::Mode::Generate {
+        settings.steps = settings.steps.or(Some(0));
     }
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     let task = Task::new(settings, &tokenizer, format, context.positions()).map_err(refused)?;

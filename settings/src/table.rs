@@ -173,8 +173,8 @@ table! {
         about: "Show or set the length limit of a reply; 0 is as long as the context holds.",
         api: Api { llama_server: "n_predict", openai: "max_completion_tokens", ollama: "num_predict" },
         domain: Domain::Whole { least: 0, adjusted: true },
-        note: "Without it: 512\nin a conversation, 256 where exit is set. In a .gguf model's \
-            chat: most tokens of an answer. Without it: 1024.",
+        note: "Without it: 512\nin a conversation and for the bundled model, else 256. In a .gguf \
+            model's chat: most tokens of an answer. Without it: 1024.",
         example: "256",
     }
     Temperature {

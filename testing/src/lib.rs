@@ -34,6 +34,12 @@ pub fn bundled(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The float32 model of `models/` in llama2.c's int8.
+pub fn bundled_int8() -> Vec<u8> {
+    let file = std::fs::read(bundled("stories330K.bin")).expect("it is in the repository");
+    Maker::of_v0(&file).v2(64)
+}
+
 /// A file of the reference folder (`LLAMA2_REFERENCE`, else beside the checkout), or a loud word
 /// that the test is skipped.
 pub fn reference(name: &str) -> Option<PathBuf> {

@@ -228,8 +228,9 @@ fn work(
     })?;
     loop {
         computer.runs(served.path.as_deref(), served.context.memory().total());
+        // The bundled model is a GGUF file that tells stories.
         let is_gguf = matches!(served.format, Format::Gguf { .. });
-        state.usual = is_gguf.then_some(Mode::Chat);
+        state.usual = (is_gguf && served.path.is_some()).then_some(Mode::Chat);
         let mut session = Session::new(&model, kitchen.machine.options(&served.context))
             .map_err(|error| Failure::about(Path::new(&served.name), error))?;
         let loaded = Loaded {

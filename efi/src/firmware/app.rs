@@ -228,9 +228,13 @@ impl ModelLoader<'_> {
     fn tell(
         &self,
         pair: Pair,
-        settings: Settings,
+        mut settings: Settings,
         machine: &mut UefiPlatform<'_>,
     ) -> Result<(), String> {
+        // run.c has no model of its own: this one's stories are told to their end.
+        if pair.is_bundled() {
+            settings.steps = settings.steps.or(Some(0));
+        }
         let Some(ready) = self.load(pair, Some(&settings))? else {
             // Not an error: the user wants to leave.
             say("Stopped by a key.");
