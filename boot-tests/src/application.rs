@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 28] = [
+pub const BOOTS: [(&str, Check); 29] = [
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,
@@ -77,6 +77,7 @@ pub const BOOTS: [(&str, Check); 28] = [
     ("boot: a model cut short", cut_short),
     ("boot: not a model", not_a_model),
     ("boot: another model's tokenizer", other_tokenizer),
+    ("boot: a model without its tokenizer", no_tokenizer),
     ("boot: a prompt longer than the context", long_prompt),
     ("boot: a folder in place of the model", folder),
     ("boot: a model that is not there", missing),
@@ -126,7 +127,7 @@ fn random_stories15m(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
 fn gguf(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let model = suite.folder.join("q4_0.gguf");
-    let bundled = root().join("models/stories1M.bin");
+    let bundled = root().join("models/stories330K.bin");
     check(
         Command::new(&suite.llama2)
             .arg("quantize")
@@ -238,7 +239,10 @@ fn without_avx(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
 fn one_processor(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     // float32 this time.
-    let files = [("STORIES.BIN", From::File(suite.models("stories1M.bin")))];
+    let files = [
+        ("STORIES.BIN", From::File(suite.models("stories330K.bin"))),
+        ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
+    ];
     let image = boot.image(suite, GREEDY, &files)?;
     let want = suite.host_f32(&["-t", "0", "-n", "120", "-i", "Tim found a key"])?;
     let told = boot.tells(
@@ -248,8 +252,6 @@ fn one_processor(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         },
         &want,
     )?;
-    // Without a tokenizer on the volume, the one inside serves.
-    boot.says("taking the one inside llama2.efi, which has as many tokens")?;
     boot.says("1 of 1 used (there are no others)")?;
     Ok(told)
 }
@@ -352,7 +354,11 @@ fn passed_over(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         ("C.gguf", From::Bytes(b"no model".to_vec())),
         (
             "MODELS/MODEL.BIN",
-            From::File(suite.models("stories1M.bin")),
+            From::File(suite.models("stories330K.bin")),
+        ),
+        (
+            "MODELS/TOKENIZER.BIN",
+            From::File(suite.models("tokenizer.bin")),
         ),
     ];
     let image = boot.image(suite, GREEDY, &files)?;
@@ -387,7 +393,7 @@ pub fn stop(
     let image = boot.image(
         suite,
         &format!("exit = \"key\"\nsteps = 0\ntemperature = 0\n{config}\n"),
-        &[("STORIES.BIN", From::File(suite.models("stories1M.bin")))],
+        &[],
     )?;
     let mut guest = Machine::new(&image).start(Accel::Tcg)?;
     let begun = guest.wait(PATIENCE, |text| {
@@ -413,7 +419,7 @@ pub fn stop(
     };
     let status = boot.ended(&guest, end)?;
     ensure!(status == 0, "status {status}");
-    let whole = suite.host_f32(&["-t", "0", "-n", "0"])?;
+    let whole = suite.host(&["-t", "0", "-n", "0"])?;
     let told = boot.story()?.trim_end();
     ensure!(
         whole.starts_with(told) && told.len() + 10 < whole.len(),
@@ -432,7 +438,7 @@ fn keyboard(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
 fn other_volume(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let mut models = Content::default();
-    models.file("MODELS/MODEL.BIN", &suite.models("stories1M.bin"));
+    models.file("MODELS/MODEL.BIN", &suite.models("stories330K.bin"));
     models.file("MODELS/TOKEN.BIN", &suite.models("tokenizer.bin"));
     let second = boot.image_of(suite, &models, "-models")?;
     let image = boot.image(suite, &format!("{GREEDY}\nlog = true\n"), &[])?;
@@ -445,7 +451,7 @@ fn other_volume(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     for words in [
         "---- llama2.efi 0.",
         "  memory ",
-        "Model config: dim=128",
+        "Model config: dim=64",
         "Generating 120 tokens:\r\n",
         "achieved tok/s",
         "llama2: exit 0\r\n",
@@ -484,12 +490,12 @@ fn bad_value(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 const SHUTDOWN: &str = "exit = \"shutdown\"\nmodel = \"MODEL.BIN\"\n";
 
 fn cut_short(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
-    let bytes = suite.read("stories1M.bin")?[..3_000_000].to_vec();
+    let bytes = suite.read("stories330K.bin")?[..1_000_000].to_vec();
     let image = boot.image(suite, SHUTDOWN, &[("MODEL.BIN", From::Bytes(bytes))])?;
     boot.refused(
         &Machine::new(&image),
-        "MODEL.BIN on the boot volume: needs 5282332 bytes for dim 128, 6 layers, vocab 1024, but \
-         the file has 3000000: it is cut short",
+        "MODEL.BIN on the boot volume: needs 1330460 bytes for dim 64, 6 layers, vocab 512, but \
+         the file has 1000000: it is cut short",
     )
 }
 
@@ -507,13 +513,25 @@ fn not_a_model(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
 fn other_tokenizer(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let files = [
-        ("MODEL.BIN", From::File(suite.models("stories1M.bin"))),
+        ("MODEL.BIN", From::File(suite.models("stories330K.bin"))),
         ("TOKEN.BIN", From::Bytes(fixtures::tokenizer(500))),
     ];
     let image = boot.image(suite, SHUTDOWN, &files)?;
     boot.refused(
         &Machine::new(&image),
-        "has 500 tokens, but the model has 1024",
+        "has 500 tokens, but the model has 512",
+    )
+}
+
+/// What the program carries has its own tokenizer inside, which is nobody else's.
+fn no_tokenizer(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let files = [("MODEL.BIN", From::File(suite.models("stories330K.bin")))];
+    let image = boot.image(suite, SHUTDOWN, &files)?;
+    boot.refused(
+        &Machine::new(&image),
+        "MODEL.BIN on the boot volume: no tokenizer goes with it: neither TOKENIZER.BIN nor \
+         TOKEN.BIN is in its folder, \\ or \\MODELS; copy the model's own to the volume, or name \
+         it in LLAMA2.CFG",
     )
 }
 
@@ -545,13 +563,13 @@ fn missing(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 /// Boots from a disk of which QEMU's blkdebug fails every read of one sector in the middle of the
 /// weights.
 fn fails_to_read(suite: &Suite, boot: &mut Boot, sata: bool) -> Result<Option<String>> {
-    let model = suite.read("stories1M.bin")?;
+    let model = suite.read("stories330K.bin")?;
     let files = [
         ("MODEL.BIN", From::Bytes(model.clone())),
         ("TOKEN.BIN", From::File(suite.models("tokenizer.bin"))),
     ];
     let image = boot.image(suite, SHUTDOWN, &files)?;
-    let middle = &model[2_500_096..2_500_096 + 512];
+    let middle = &model[1_200_128..1_200_128 + 512];
     let disk = fs::read(&image)?;
     let at = disk.windows(512).position(|window| window == middle);
     let at = at.context("the weights are in the image")?;

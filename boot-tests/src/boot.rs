@@ -187,9 +187,9 @@ impl Suite {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Gives what `llama2 run` prints with the bundled model in float32.
+    /// Gives what `llama2 run` prints with the small model in float32.
     pub fn host_f32(&self, args: &[&str]) -> Result<String> {
-        let model = self.models("stories1M.bin").display().to_string();
+        let model = self.models("stories330K.bin").display().to_string();
         let tokenizer = self.models("tokenizer.bin").display().to_string();
         self.host(&[&[&model, "-z", &tokenizer], args].concat())
     }

@@ -17,13 +17,18 @@ use crate::{
     dialog::{Dialog, Reply, printable},
 };
 
-/// run.c's chat: Llama 2's template with the bundled model, and a line that has to be mended.
+/// run.c's chat: Llama 2's template with a checkpoint of llama2.c, and a line that has to be
+/// mended.
 pub fn chat(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let config = format!("{CHAT}temperature = 0\nsteps = 60\n");
-    let image = boot.image(suite, &config, &[])?;
+    let files = [
+        ("STORIES.BIN", From::File(suite.models("stories330K.bin"))),
+        ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
+    ];
+    let image = boot.image(suite, &config, &files)?;
     let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     let begun = dialog.prompt()?;
-    let greeting = "stories1M is listening. Esc stops an answer, /help lists the commands.\n";
+    let greeting = "STORIES.BIN is listening. Esc stops an answer, /help lists the commands.\n";
     ensure!(begun.contains(greeting), "it does not greet");
     dialog.keys("Who has a bx\x7fall?")?;
     dialog.typed("Who has a ball?")?;
@@ -31,7 +36,7 @@ pub fn chat(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     dialog.leave("/exit")?;
     drop(dialog);
     let flags = ["-m", "chat", "-t", "0", "-n", "60", "-y", ""];
-    let host = suite.host(&[&flags[..], &["-i", "Who has a ball?"]].concat())?;
+    let host = suite.host_f32(&[&flags[..], &["-i", "Who has a ball?"]].concat())?;
     let (_, want) = host.split_once("Assistant: ").context("no answer")?;
     // Behind it the host asks again.
     let want = want.strip_suffix("\nUser: \n").unwrap_or(want);

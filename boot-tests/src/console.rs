@@ -68,7 +68,7 @@ fn bare(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let info = dialog.say("/info")?;
     let seed = seed(&info)?.to_owned();
     dialog.leave("/exit")?;
-    for words in ["llama2.efi 0.", "Model: stories1M", INVITATION] {
+    for words in ["llama2.efi 0.", "Model: stories7M", INVITATION] {
         ensure!(begun.contains(words), "it does not say {words:?}");
     }
     // The seed that it drew gives the same story on the host.
@@ -96,7 +96,7 @@ fn one_story(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     ensure!(status == 0, "status {status}");
     for words in [
         "Running forward pass (token=1, pos=0)...",
-        "Top token: 428 (logit=12.0378)",
+        "Top token: 420 (logit=12.8170)",
         "Generating 60 tokens:",
     ] {
         boot.says(words)?;
@@ -156,7 +156,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         ("TOKEN.BIN", From::File(words.clone())),
         (
             "MODELS/STORIES.BIN",
-            From::File(suite.models("stories1M.bin")),
+            From::File(suite.models("stories330K.bin")),
         ),
         (
             "MODELS/TOKENIZER.BIN",
@@ -271,7 +271,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let info = dialog.say("/info")?;
     for words in [
         "STORIES.BIN",
-        "5282332 bytes",
+        "1330460 bytes",
         "temperature 0.7, top-p 0.9",
         "8 (given)",
         "firmware",
@@ -346,7 +346,7 @@ fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     fixtures::hollow_checkpoint(&big, &fixtures::STORIES110M)?;
     let files = [
         ("STORIES0.BIN", From::File(big)),
-        ("STORIES1.BIN", From::File(suite.models("stories1M.bin"))),
+        ("STORIES1.BIN", From::File(suite.models("stories330K.bin"))),
         ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
     ];
     let config = "display = \"text\"\r\nseed = 5\r\nsteps = 24\r\n";
@@ -381,16 +381,16 @@ fn menu(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     dialog.keys("/reboot\r")?;
     dialog.shows("loading this one in")?;
     dialog.keys(DOWN)?;
-    dialog.shows("> stories1M (inside llama2.efi)")?;
+    dialog.shows("> stories7M (inside llama2.efi)")?;
     dialog.keys(UP)?;
     dialog.shows("> STORIES1.BIN")?;
     dialog.keys(DOWN)?;
     dialog.keys(DOWN)?;
-    dialog.shows("> stories1M (inside llama2.efi)")?;
+    dialog.shows("> stories7M (inside llama2.efi)")?;
     dialog.keys("\r")?;
     let begun = dialog.prompt()?;
     ensure!(
-        begun.contains("\nModel: stories1M (inside llama2.efi)\n") && !begun.contains("error: "),
+        begun.contains("\nModel: stories7M (inside llama2.efi)\n") && !begun.contains("error: "),
         "the one inside was not taken:\n{begun}"
     );
     // One that is running does not stand in its own way, and the big one is refused by name too.

@@ -213,9 +213,8 @@ pub fn pastes(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
 
 /// Characters that are elsewhere on a German keyboard, or nowhere on a US one.
 pub fn german(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
-    let files = [("STORIES.BIN", From::File(suite.models("stories1M.bin")))];
     let config = "display = \"text\"\r\nkeyboard = \"de\"\r\ntemperature = 0\r\nsteps = 16\r\n";
-    let image = boot.image(suite, config, &files)?;
+    let image = boot.image(suite, config, &[])?;
     let mut dialog = Dialog::start(boot, &Machine::new(&image))?;
     dialog.prompt()?;
     // By the keys' names on a US keyboard.
@@ -238,7 +237,7 @@ pub fn german(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     dialog.expect("/max 0", "a reply is as long as the context holds\n")?;
     dialog.guest.type_text("Tim found a kez\n")?;
     let (told, took) = dialog.stop(20, &|guest| guest.press("esc"))?;
-    let whole = suite.host_f32(&["-t", "0", "-n", "0", "-i", "Tim found a key"])?;
+    let whole = suite.host(&["-t", "0", "-n", "0", "-i", "Tim found a key"])?;
     ensure!(
         whole.starts_with(told.text.trim_end()),
         "not the beginning of the story: {}",

@@ -234,8 +234,10 @@ fn look(
     fixtures::hollow_checkpoint(&big, &fixtures::STORIES110M)?;
     let files = [
         ("STORIES0.BIN", From::File(big)),
-        ("STORIES1.BIN", From::File(suite.models("stories1M.bin"))),
-        ("TOKENIZER.BIN", From::File(suite.models("tokenizer.bin"))),
+        (
+            "STORIES1.GGUF",
+            From::File(suite.models("stories7M-Q4_0.gguf")),
+        ),
     ];
     let image = boot.image(suite, &config, &files)?;
     let machine = Machine {

@@ -149,7 +149,7 @@ Examples:
 #[derive(Group)]
 #[command(after_help = RUN_HELP, args_override_self = true)]
 pub struct RunArgs {
-    /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint (v0, v1 or int8 v2) or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// Same as CHECKPOINT without a flag
@@ -195,7 +195,7 @@ pub struct RunArgs {
 #[derive(Group)]
 #[command(after_help = CHAT_HELP, args_override_self = true)]
 pub struct ChatArgs {
-    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories1M]
+    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// Same as CHECKPOINT without a flag
@@ -250,9 +250,9 @@ impl ChatArgs {
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
 granite, phi3; an unknown one is treated as chatml, with a warning. A GGUF model without a template
-continues what you type. A llama2.c checkpoint tells a story for each line; with a system prompt
-(-y) it chats as in run.c. When the context is full, the oldest turns are forgotten, but the system
-prompt is kept.
+continues what you type. The bundled model and llama2.c checkpoints tell a story for each line;
+with a system prompt (-y) a checkpoint chats as in run.c. When the context is full, the oldest
+turns are forgotten, but the system prompt is kept.
 
 On a terminal it is the same session as in llama2.efi: lines can be edited, Up recalls earlier ones,
 Tab completes, Esc or Ctrl-C stops an answer and keeps the text so far, /help lists the commands,
@@ -460,7 +460,7 @@ impl NumberType {
 /// Arguments of `llama2 perplexity`.
 #[derive(Group)]
 pub struct PerplexityArgs {
-    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// Same as CHECKPOINT without a flag
@@ -508,7 +508,7 @@ pub struct InfoArgs {
     #[arg(short, long)]
     pub all: bool,
 
-    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories1M]
+    /// llama2.c checkpoint or GGUF file [default: the bundled model, stories7M]
     pub checkpoint: Option<PathBuf>,
 
     /// Same as CHECKPOINT without a flag
@@ -543,7 +543,7 @@ Examples:
 #[derive(Group)]
 #[command(after_help = BENCH_HELP, args_override_self = true)]
 pub struct BenchArgs {
-    /// Checkpoints, one after another [default: the bundled model, stories1M]
+    /// Checkpoints, one after another [default: the bundled model, stories7M]
     pub checkpoints: Vec<PathBuf>,
 
     /// Same as CHECKPOINTS without a flag; may be repeated

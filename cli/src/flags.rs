@@ -71,7 +71,8 @@ fn help(spec: &Spec) -> String {
     let help = spec.help.trim_end_matches('.');
     match (spec.param, spec.defaults) {
         (Param::Steps, _) => format!(
-            "{help}. In a GGUF model's chat: maximum tokens per answer [default: 256; there 1024]"
+            "{help}. In a GGUF model's chat: maximum tokens per answer [default: 256, bundled \
+             model 512; there 1024]"
         ),
         (Param::LogitBias, _) => {
             format!("{help}: TOKEN=NUMBER; may be given several times")

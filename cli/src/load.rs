@@ -25,10 +25,9 @@ use crate::{
 
 /// Name and bytes of the bundled model.
 const BUNDLED: (&str, &[u8]) = (
-    "stories1M (bundled)",
-    include_bytes!("../../models/stories1M.q80.bin"),
+    "stories7M (bundled)",
+    include_bytes!("../../models/stories7M-Q4_0.gguf"),
 );
-const BUNDLED_TOKENIZER: &[u8] = include_bytes!("../../models/tokenizer.bin");
 
 /// Checkpoint whose header has been read.
 pub struct Opened {
@@ -162,53 +161,39 @@ impl NamedTokenizer {
     }
 }
 
-/// Returns the tokenizer given by the user, or else the one found for a checkpoint at `checkpoint`,
-/// or else that of the bundled model.
+/// Returns the tokenizer given by the user, or else the one inside of a checkpoint or the bundled
+/// model, or else the one found for a checkpoint.
 pub fn tokenizer(
     named: Option<&Path>,
     checkpoint: Option<&Path>,
 ) -> Result<NamedTokenizer, Failure> {
-    if let (None, Some(checkpoint)) = (named, checkpoint)
-        && let Some(vocabulary) = own_tokenizer(checkpoint)?
-    {
-        return Ok(vocabulary);
-    }
-    let path = match (named, checkpoint) {
-        (Some(path), _) => Some(path.to_owned()),
-        (None, Some(checkpoint)) => Some(find_tokenizer(checkpoint)?),
-        (None, None) => None,
-    };
-    let (name, mut source): (PathBuf, Box<dyn ByteSource>) = match path {
-        Some(path) => {
-            let source = FileSource::open(&path)?;
-            (path, Box::new(source))
+    let name = match named {
+        Some(path) => path.to_owned(),
+        None => {
+            let opened = open(checkpoint)?;
+            let name = opened.name.clone();
+            match own_tokenizer(opened)? {
+                Some(own) => return Ok(own),
+                None => find_tokenizer(&name)?,
+            }
         }
-        None => (
-            "tokenizer.bin (bundled)".into(),
-            Box::new(BUNDLED_TOKENIZER),
-        ),
     };
-    match Tokenizer::load(&mut *source) {
+    let mut source = FileSource::open(&name)?;
+    match Tokenizer::load(&mut source) {
         Ok(tokenizer) => Ok(NamedTokenizer { name, tokenizer }),
         Err(error) => Err(Failure::about(&name, error)),
     }
 }
 
 /// Tokenizer inside of a GGUF file; `None` for other files.
-fn own_tokenizer(checkpoint: &Path) -> Result<Option<NamedTokenizer>, Failure> {
-    let mut source = file::open_model(checkpoint)?;
-    let opened =
-        Checkpoint::open(&mut *source).map_err(|error| Failure::about(checkpoint, error))?;
-    if !matches!(opened.format, Format::Gguf { .. }) {
+fn own_tokenizer(mut opened: Opened) -> Result<Option<NamedTokenizer>, Failure> {
+    if !matches!(opened.checkpoint.format, Format::Gguf { .. }) {
         return Ok(None);
     }
-    let tokenizer = Tokenizer::from_gguf(&mut *source).map_err(|error| {
-        Failure::about(checkpoint, format!("{error} (-z names a tokenizer.bin)"))
-    })?;
-    Ok(Some(NamedTokenizer {
-        name: checkpoint.to_owned(),
-        tokenizer,
-    }))
+    let name = opened.name;
+    let tokenizer = Tokenizer::from_gguf(&mut *opened.source)
+        .map_err(|error| Failure::about(&name, format!("{error} (-z names a tokenizer.bin)")))?;
+    Ok(Some(NamedTokenizer { name, tokenizer }))
 }
 
 /// Path of `tokenizer.bin`: in the current folder, as in run.c, or else beside the checkpoint.

@@ -78,8 +78,9 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
 
 /// What `llama2 chat` runs a model as if nobody says it: whoever names a GGUF file wants to chat
 /// with it.
-pub fn usual_mode(format: Format) -> Option<Mode> {
-    matches!(format, Format::Gguf { .. }).then_some(Mode::Chat)
+pub fn usual_mode(format: Format, is_bundled: bool) -> Option<Mode> {
+    let chats = matches!(format, Format::Gguf { .. }) && !is_bundled;
+    chats.then_some(Mode::Chat)
 }
 
 fn work(mut request: Request<'_>) -> Result<(), Failure> {
@@ -97,8 +98,13 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     vocabulary.check_model(config.vocab_size)?;
     vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
-    let wanted = settings.mode.or_else(|| usual_mode(format));
+    let is_bundled = request.checkpoint.is_none();
+    let wanted = settings.mode.or_else(|| usual_mode(format, is_bundled));
     let mode = RunMode::decide(wanted, format, &tokenizer);
+    // run.c has no model of its own: this one's stories are told to their end.
+    if is_bundled && mode == RunMode::Story {
+        settings.steps = settings.steps.or(Some(0));
+    }
     // Before the weights are read: a mistake in the prompt should not cost their loading.
     settings.check_prompt(&tokenizer, mode, context.positions())?;
     let drawing = settings.sampling.drawing(mode);

@@ -10,8 +10,8 @@ use common::{file, llama2, models, refusal, text};
 
 #[test]
 fn bad_files_are_status_1_and_one_sentence() {
-    let q80 = std::fs::read(models("stories1M.q80.bin")).unwrap();
-    let f32 = std::fs::read(models("stories1M.bin")).unwrap();
+    let q80 = llama2_testing::bundled_int8();
+    let f32 = std::fs::read(models("stories330K.bin")).unwrap();
     let number = |index: usize, value: i32| {
         let mut bytes = f32.clone();
         bytes[4 * index..4 * index + 4].copy_from_slice(&value.to_le_bytes());
@@ -27,7 +27,7 @@ fn bad_files_are_status_1_and_one_sentence() {
     };
     for (name, bytes, words) in [
         ("empty.bin", vec![], "is empty"),
-        ("short.bin", f32[..100_000].to_vec(), "needs 5282332 bytes"),
+        ("short.bin", f32[..100_000].to_vec(), "needs 1330460 bytes"),
         ("header.bin", f32[..20].to_vec(), "has 20 bytes"),
         ("long.bin", [&f32[..], &[0; 16]].concat(), "16 too many"),
         ("q80short.bin", q80[..q80.len() - 4].to_vec(), "cut short"),
@@ -51,7 +51,7 @@ fn bad_files_are_status_1_and_one_sentence() {
         (
             "heads.bin",
             number(3, 7),
-            "n_heads 7 does not divide dim 128",
+            "n_heads 7 does not divide dim 64",
         ),
         (
             "kvheads.bin",
@@ -77,7 +77,7 @@ fn bad_tokenizers_and_prompts_are_status_1() {
     let run = |tokenizer: &Path| {
         llama2([
             Path::new("run"),
-            &models("stories1M.bin"),
+            &models("stories330K.bin"),
             Path::new("-z"),
             tokenizer,
         ])
@@ -100,7 +100,7 @@ fn bad_tokenizers_and_prompts_are_status_1() {
         ("tok_few.bin", good[..6000].to_vec(), "token"),
         (
             "tok_model.bin",
-            std::fs::read(models("stories1M.bin")).unwrap(),
+            std::fs::read(models("stories330K.bin")).unwrap(),
             "tokenizer",
         ),
     ] {
@@ -112,12 +112,12 @@ fn bad_tokenizers_and_prompts_are_status_1() {
     }
     // Cut between two tokens: a tokenizer, but not this model's.
     let mut at = 4;
-    for _ in 0..600 {
+    for _ in 0..300 {
         at += 8 + i32::from_le_bytes(good[at + 4..at + 8].try_into().unwrap()) as usize;
     }
-    let said = refusal(&run(&file("tok_600.bin", &good[..at])), 1);
+    let said = refusal(&run(&file("tok_300.bin", &good[..at])), 1);
     assert!(
-        said.contains("has 600 tokens, but the model has 1024"),
+        said.contains("has 300 tokens, but the model has 512"),
         "{said}"
     );
 
@@ -127,7 +127,7 @@ fn bad_tokenizers_and_prompts_are_status_1() {
             Path::new("run"),
             &file(
                 "alone.bin",
-                &std::fs::read(models("stories1M.bin")).unwrap(),
+                &std::fs::read(models("stories330K.bin")).unwrap(),
             ),
         ])
         .output()

@@ -33,12 +33,12 @@ fn each_format_has_every_result_once() {
     let csv = run("csv");
     assert_eq!(csv.lines().count(), 1 + tests.len(), "{csv}");
     let columns = csv.lines().next().unwrap().split(',').count();
-    assert!(columns > 20 && csv.contains("\"stories1M (bundled)\""));
+    assert!(columns > 20 && csv.contains("\"stories7M (bundled)\""));
 }
 
 #[test]
 fn a_test_longer_than_the_context_lengthens_it_and_says_so() {
-    let model = models("stories1M.bin");
+    let model = models("stories330K.bin");
     let output = llama2([
         "bench",
         model.to_str().unwrap(),
@@ -102,7 +102,7 @@ fn progress_fits_the_terminal_and_goes() {
     let name = "a-model-with-a-name-that-is-longer-than-half-of-a-line.gguf";
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("progress/of/a/writer");
     std::fs::create_dir_all(&folder).unwrap();
-    let (input, output) = (models("stories1M.bin"), folder.join(name));
+    let (input, output) = (models("stories330K.bin"), folder.join(name));
     let (input, output) = (input.display().to_string(), output.display().to_string());
     let args = ["quantize", &input, &output, "--force", "--type", "q4_k_m"];
     let mut terminal = common::Terminal::start(args, &models(""));

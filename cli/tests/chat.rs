@@ -125,8 +125,9 @@ fn a_model_of_stories_tells_one_for_each_line() {
     assert_eq!(chat(ask, "Tim found a key").0, both);
     assert_eq!(chat(ask, "").0, story("The cat"));
     // run.c's dialogue has to be requested.
+    let model = models("stories330K.bin").display().to_string();
     let asked = chat(
-        ["run", "-m", "chat", "-t", "0", "-n", "20"],
+        ["run", &model, "-m", "chat", "-t", "0", "-n", "20"],
         "Be brief.\nHi\n",
     )
     .0;
@@ -134,7 +135,8 @@ fn a_model_of_stories_tells_one_for_each_line() {
         asked.starts_with("Enter system prompt (optional): User: "),
         "{asked}"
     );
-    let system = chat(["chat", "-t", "0", "-n", "20", "-y", "Be brief."], "Hi\n").0;
+    let system = ["chat", &model, "-t", "0", "-n", "20", "-y", "Be brief."];
+    let system = chat(system, "Hi\n").0;
     assert!(system.starts_with("User: Assistant: "), "{system}");
 }
 
@@ -340,7 +342,7 @@ fn words_stop_a_text_in_every_mode() {
     let at = whole.find(&stop).unwrap();
     assert_eq!(cut.trim_end(), whole[..at].trim_end(), "{stop:?}");
 
-    let story = models("stories1M.bin").display().to_string();
+    let story = models("stories330K.bin").display().to_string();
     let alone = llama2(["run", &story, "-t", "0", "-n", "50", "--stop", "upon"]);
     assert_eq!(text(&alone.stdout), "Once \n");
     // run.c's chat has none by default.
@@ -441,7 +443,7 @@ fn the_context_is_said_and_why_it_is_no_longer() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_stops_the_answer_and_another_one_the_chat() {
-    let model = models("stories1M.bin").display().to_string();
+    let model = models("stories330K.bin").display().to_string();
     let run = ["run", &model, "-m", "chat", "-t", "0", "-n", "0", "-y", ""];
     // Slow: it is to be stopped.
     let slow = [

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{file, llama2, llama2_with_input, models, refusal, text};
+use common::{file, int8, llama2, llama2_with_input, models, refusal, text};
 use llama2_engine::layout::Encoding;
 use llama2_testing::family;
 
@@ -95,7 +95,7 @@ fn the_tokenizer_is_looked_for_here_then_beside_the_checkpoint() {
     std::fs::create_dir_all(&here).unwrap();
     std::fs::create_dir_all(&beside).unwrap();
     let model = beside.join("m.bin");
-    std::fs::copy(models("stories1M.q80.bin"), &model).unwrap();
+    std::fs::copy(models("stories330K.bin"), &model).unwrap();
     let _ = std::fs::remove_file(here.join("tokenizer.bin"));
     std::fs::copy(models("tokenizer.bin"), beside.join("tokenizer.bin")).unwrap();
     let run = || {
@@ -105,7 +105,8 @@ fn the_tokenizer_is_looked_for_here_then_beside_the_checkpoint() {
             .output()
             .unwrap()
     };
-    let want = llama2(["run", "-t0", "-n9"]);
+    let own = models("stories330K.bin");
+    let want = llama2([Path::new("run"), &own, Path::new("-t0"), Path::new("-n9")]);
     assert_eq!(run().stdout, want.stdout, "beside the checkpoint");
     // The one in this folder goes first, as with run.c, and is the one that is complained about.
     std::fs::write(here.join("tokenizer.bin"), b"abc").unwrap();
@@ -127,14 +128,16 @@ fn the_tokenizer_is_looked_for_here_then_beside_the_checkpoint() {
 
 #[test]
 fn chat_speaks_as_run_c_s() {
+    let model = models("stories330K.bin").display().to_string();
     let output = llama2_with_input(
-        ["run", "-m", "chat", "-t", "0", "-n", "60"],
+        ["run", &model, "-m", "chat", "-t", "0", "-n", "60"],
         b"\nWho has a ball?\n",
     );
     assert!(output.status.success());
     assert!(text(&output.stdout).starts_with("Enter system prompt (optional): User: Assistant: "));
     let given = llama2([
         "run",
+        &model,
         "-m",
         "chat",
         "-t",
@@ -155,12 +158,12 @@ fn chat_speaks_as_run_c_s() {
     };
     assert_eq!(answer(&given), answer(&output));
     // No answer at all is the end, not an error.
-    assert!(llama2(["run", "-m", "chat"]).status.success());
+    assert!(llama2(["run", &model, "-m", "chat"]).status.success());
     // A turn that does not fit is an error, before and while talking.
     let long = "the cat and the dog ".repeat(300);
-    let said = refusal(&llama2(["run", "-m", "chat", "-i", &long]), 1);
+    let said = refusal(&llama2(["run", &model, "-m", "chat", "-i", &long]), 1);
     assert!(said.contains("room for 512"), "{said}");
-    let late = llama2_with_input(["run", "-m", "chat", "-y", ""], long.as_bytes());
+    let late = llama2_with_input(["run", &model, "-m", "chat", "-y", ""], long.as_bytes());
     assert_eq!(late.status.code(), Some(1));
     assert_eq!(text(&late.stdout), "User: ");
 }
@@ -188,41 +191,40 @@ fn mistakes_on_the_command_line_are_status_2() {
 fn info_shows_the_shape() {
     let info = text(&llama2(["info"]).stdout);
     for line in [
-        "llama2.c v2, int8 in groups of 64",
-        "1399552 bytes",
-        "1312384",
-        "8 of 16 elements",
+        "GGUF",
+        "Q4_0",
+        "3912224 bytes",
+        "6754560",
+        "8 of 32 elements",
         "tied",
         "KV cache",
     ] {
         assert!(info.contains(line), "{line} is not in\n{info}");
     }
-    let beside = text(&llama2([Path::new("info"), &models("stories1M.bin")]).stdout);
+    let beside = text(&llama2([Path::new("info"), &models("stories330K.bin")]).stdout);
     assert!(beside.contains("llama2.c v0 (legacy), float32"), "{beside}");
-    for (info, name) in [
-        (&info, "tokenizer.bin (bundled)"),
-        (&beside, "models/tokenizer.bin"),
+    for (info, name, end) in [
+        (&info, "in the file", "4096 tokens, the longest of 14 bytes"),
+        (
+            &beside,
+            "models/tokenizer.bin",
+            "512 tokens, the longest of 8 bytes",
+        ),
     ] {
         let line = info
             .lines()
             .find(|line| line.starts_with("tokenizer"))
             .unwrap();
-        assert!(
-            line.contains(name) && line.ends_with("1024 tokens, the longest of 10 bytes"),
-            "{line}"
-        );
+        assert!(line.contains(name) && line.ends_with(end), "{line}");
     }
     // A model without its tokenizer can be shown; a tokenizer that was named has to be good.
-    let alone = file(
-        "info_alone.bin",
-        &std::fs::read(models("stories1M.q80.bin")).unwrap(),
-    );
+    let alone = int8("info_alone.bin");
     let info = llama2([Path::new("info"), &alone]);
     assert!(
         info.status.success() && text(&info.stdout).contains("none that fits: "),
         "{info:?}"
     );
-    let model = models("stories1M.bin");
+    let model = models("stories330K.bin");
     refusal(&llama2([Path::new("info"), Path::new("-z"), &model]), 1);
 }
 
@@ -313,7 +315,7 @@ fn a_prompt_file_of_windows_is_the_text_that_it_shows() {
 
 #[test]
 fn flags_have_the_names_that_other_programs_gave_them() {
-    let model = models("stories1M.bin").display().to_string();
+    let model = models("stories330K.bin").display().to_string();
     let want = llama2([
         "run", &model, "-t", "0.7", "-s", "3", "-n", "20", "-i", "Tim",
     ])

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{llama2, models, reference, text};
+use common::{int8, llama2, models, reference, text};
 
 /// Options of `llama2 run` that must not change the output.
 const WAYS: [&[&str]; 9] = [
@@ -33,22 +33,23 @@ fn in_every_way(command: &[PathBuf], want: &str, golden: &str) {
 }
 
 #[test]
-fn goldens_of_the_bundled_model() {
+fn goldens_of_stories330k() {
+    const INT8: &str = "golden.q80.bin";
     let long = "Lily had a cat. The cat was black. Tom had a dog. The dog was big. One day, the cat and the dog met at the park. They looked at each other and";
     for (golden, model, options) in [
         (
             "f32_greedy_empty",
-            "stories1M.bin",
+            "stories330K.bin",
             &["-t", "0", "-n", "400", "-i", ""][..],
         ),
         (
             "f32_greedy_key",
-            "stories1M.bin",
+            "stories330K.bin",
             &["-t", "0", "-n", "400", "-i", "Tim found a key"],
         ),
         (
             "f32_t1_p09_s42",
-            "stories1M.bin",
+            "stories330K.bin",
             &[
                 "-t",
                 "1.0",
@@ -64,7 +65,7 @@ fn goldens_of_the_bundled_model() {
         ),
         (
             "f32_t08_p09_s7",
-            "stories1M.bin",
+            "stories330K.bin",
             &[
                 "-t",
                 "0.8",
@@ -80,29 +81,32 @@ fn goldens_of_the_bundled_model() {
         ),
         (
             "f32_t1_p1_s3",
-            "stories1M.bin",
+            "stories330K.bin",
             &["-t", "1.0", "-p", "1.0", "-s", "3", "-n", "400", "-i", ""],
         ),
         (
             "f32_greedy_long",
-            "stories1M.bin",
+            "stories330K.bin",
             &["-t", "0", "-n", "512", "-i", long],
         ),
         (
             "q80_greedy_empty",
-            "stories1M.q80.bin",
+            INT8,
             &["-t", "0", "-n", "400", "-i", ""],
         ),
         (
-            "q80_greedy_key",
-            "stories1M.q80.bin",
-            &["-t", "0", "-n", "400", "-i", "Tim found a key"],
+            "q80_greedy_ball",
+            INT8,
+            &["-t", "0", "-n", "400", "-i", "Sara had a red ball"],
         ),
     ] {
         let want = std::fs::read_to_string(models("golden").join(format!("{golden}.txt"))).unwrap();
         let command = [
             "run".into(),
-            models(model),
+            match model {
+                INT8 => int8(INT8),
+                _ => models(model),
+            },
             "-z".into(),
             models("tokenizer.bin"),
         ];
@@ -118,10 +122,6 @@ fn goldens_of_the_bundled_model() {
             "{golden}"
         );
         assert!(output.status.success());
-        if model == "stories1M.q80.bin" {
-            let bundled = llama2(["run"].iter().chain(options));
-            assert_eq!(text(&bundled.stdout), want, "{golden}, no checkpoint named");
-        }
     }
 }
 
@@ -195,5 +195,33 @@ fn goldens_of_stories260k() {
             in_every_way(&command, &text(&want), golden);
         }
         assert_eq!(text(&found), text(&want), "{golden}");
+    }
+}
+
+/// The twenty stories of the model card, whole, by the bundled model: all of them end by
+/// themselves.
+#[test]
+fn the_bundled_model_tells_the_card_s_stories() {
+    let words = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("**"));
+        let words = lines.flat_map(|line| line.trim_start_matches("> ").split_whitespace());
+        words
+            .filter(|word| *word != ">")
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let read = |name: &str| std::fs::read_to_string(models(name)).unwrap();
+    let card = read("README.md");
+    let (_, stories) = card.split_once("## The twenty stories, whole\n").unwrap();
+    let stories: Vec<&str> = stories.split("\n**").skip(1).collect();
+    let openings = read("../training/openings.txt");
+    let openings = openings.lines().filter(|line| !line.starts_with('#'));
+    let openings: Vec<&str> = openings.filter(|line| !line.is_empty()).collect();
+    assert_eq!((stories.len(), openings.len()), (20, 20));
+    for (seed, (opening, story)) in (1..).zip(openings.into_iter().zip(stories)) {
+        let seed = seed.to_string();
+        let output = llama2(["run", "-t", "0.8", "-s", &seed, "-i", opening]);
+        let (_, want) = story.split_once('\n').unwrap();
+        assert_eq!(words(&text(&output.stdout)), words(want), "{seed}");
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{llama2, models, refusal, text};
+use common::{int8, llama2, models, refusal, text};
 
 /// Folder of this test.
 struct Folder(PathBuf);
@@ -40,18 +40,18 @@ fn story(model: &Path, options: &[&str]) -> String {
 }
 
 #[test]
-fn the_bundled_int8_model_comes_out_of_its_float32_weights() {
+fn int8_comes_out_of_float32_weights() {
     let folder = Folder::new("quantize-v2");
     let made = folder.0.join("made.bin");
-    let output = quantize(&models("stories1M.bin"), &made, &[]);
+    let output = quantize(&models("stories330K.bin"), &made, &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let same = std::fs::read(&made).unwrap() == std::fs::read(models("stories1M.q80.bin")).unwrap();
+    let same = std::fs::read(&made).unwrap() == llama2_testing::bundled_int8();
     assert!(same, "byte for byte");
 
     // An existing file stays, unless --force is given.
-    let said = refusal(&quantize(&models("stories1M.q80.bin"), &made, &[]), 1);
+    let said = refusal(&quantize(&models("stories330K.bin"), &made, &[]), 1);
     assert!(said.contains("--force"), "{said}");
-    let forced = quantize(&models("stories1M.bin"), &made, &["--force"]);
+    let forced = quantize(&models("stories330K.bin"), &made, &["--force"]);
     assert!(forced.status.success());
     // Nothing else is left behind.
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
@@ -62,7 +62,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
     let folder = Folder::new("quantize-gguf");
     let tokenizer = models("tokenizer.bin");
     let z = ["-z", tokenizer.to_str().unwrap()];
-    let f32_story = story(&models("stories1M.bin"), &z);
+    let f32_story = story(&models("stories330K.bin"), &z);
     for (kind, same) in [
         ("f32", true),
         ("f16", true),
@@ -71,7 +71,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
     ] {
         let made = folder.0.join(format!("{kind}.gguf"));
         let options = ["--type", kind];
-        let output = quantize(&models("stories1M.bin"), &made, &options);
+        let output = quantize(&models("stories330K.bin"), &made, &options);
         assert!(output.status.success(), "{}", text(&output.stderr));
         // The tokenizer is inside.
         let told = story(&made, &[]);
@@ -110,7 +110,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
     let said = refusal(&quantize(&small, &folder.0.join("x.txt"), &[]), 1);
     assert!(said.contains("must end in .gguf"), "{said}");
     let nowhere = folder.0.join("nowhere/x.gguf");
-    let said = refusal(&quantize(&models("stories1M.bin"), &nowhere, &[]), 1);
+    let said = refusal(&quantize(&models("stories330K.bin"), &nowhere, &[]), 1);
     assert!(said.contains("nowhere"), "{said}");
 }
 
@@ -139,12 +139,12 @@ fn int8_foresees_a_text_as_well_as_float32() {
     }
     let file = folder.0.join("text.txt");
     std::fs::write(&file, &stories).unwrap();
-    let exact = perplexity(&models("stories1M.bin"), &file, &z);
+    let exact = perplexity(&models("stories330K.bin"), &file, &z);
     assert!((1.5..8.0).contains(&exact), "{exact}");
     for (kind, bound) in [("f16", 0.001), ("q8_0", 0.01), ("q4_0", 0.5)] {
         let made = folder.0.join(format!("{kind}.gguf"));
         assert!(
-            quantize(&models("stories1M.bin"), &made, &["--type", kind])
+            quantize(&models("stories330K.bin"), &made, &["--type", kind])
                 .status
                 .success()
         );
@@ -154,7 +154,8 @@ fn int8_foresees_a_text_as_well_as_float32() {
             "{kind}: {found}, not {exact}"
         );
     }
-    let v2 = perplexity(&models("stories1M.q80.bin"), &file, &z);
+    let model = int8("perplexity.q80.bin");
+    let v2 = perplexity(&model, &file, &z);
     assert!((v2 / exact - 1.0).abs() < 0.01, "v2: {v2}, not {exact}");
     let halves = ["--kv", "f16"];
     let kv = perplexity(&folder.0.join("f16.gguf"), &file, &halves);
@@ -165,7 +166,6 @@ fn int8_foresees_a_text_as_well_as_float32() {
 
     let empty = folder.0.join("empty.txt");
     std::fs::write(&empty, "").unwrap();
-    let model = models("stories1M.q80.bin");
     let run = |file: &Path, context: &str| {
         let command = [Path::new("perplexity"), &model, Path::new("-f"), file];
         llama2(
@@ -192,13 +192,13 @@ fn int8_foresees_a_text_as_well_as_float32() {
 fn a_model_in_several_files_tells_the_same_story() {
     let folder = Folder::new("split");
     let whole = folder.0.join("whole.gguf");
-    let made = quantize(&models("stories1M.bin"), &whole, &["--type", "q8_0"]);
+    let made = quantize(&models("stories330K.bin"), &whole, &["--type", "q8_0"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let split = |options: &[&str]| {
         let command = [Path::new("split"), &whole];
         llama2(command.into_iter().chain(options.iter().map(Path::new)))
     };
-    let output = split(&["--size", "500K"]);
+    let output = split(&["--size", "150K"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let mut parts: Vec<PathBuf> = std::fs::read_dir(&folder.0)
         .unwrap()
@@ -208,15 +208,15 @@ fn a_model_in_several_files_tells_the_same_story() {
     parts.sort();
     assert!(parts.len() >= 3, "{parts:?}");
     for part in &parts {
-        assert!(std::fs::metadata(part).unwrap().len() <= 500 << 10);
+        assert!(std::fs::metadata(part).unwrap().len() <= 150 << 10);
     }
     assert!(parts[0].ends_with(format!("whole-00001-of-{:05}.gguf", parts.len())));
     assert_eq!(story(&parts[0], &[]), story(&whole, &[]));
 
-    assert!(refusal(&split(&["--size", "500K"]), 1).contains("--force"));
-    assert!(split(&["--size", "500K", "--force"]).status.success());
+    assert!(refusal(&split(&["--size", "150K"]), 1).contains("--force"));
+    assert!(split(&["--size", "150K", "--force"]).status.success());
     assert!(refusal(&split(&[]), 1).contains("nothing to split"));
-    let said = refusal(&split(&["--size", "60K"]), 1);
+    let said = refusal(&split(&["--size", "20K"]), 1);
     assert!(said.contains("alone makes a file of"), "{said}");
     assert!(refusal(&split(&["--size", "2T"]), 2).contains("K, M or G"));
     // And back: parts are one model to every command.
@@ -228,7 +228,7 @@ fn a_model_in_several_files_tells_the_same_story() {
     );
     assert!(std::fs::read(&again).unwrap() == std::fs::read(&whole).unwrap());
 
-    let command = [Path::new("split"), &models("stories1M.bin")];
+    let command = [Path::new("split"), &models("stories330K.bin")];
     assert!(refusal(&llama2(command), 1).contains("llama2 convert"));
 }
 
@@ -238,7 +238,7 @@ fn what_is_no_number_is_not_written() {
     let folder = Folder::new("quantize-nan");
     let tokenizer = models("tokenizer.bin");
     let z = ["-z", tokenizer.to_str().unwrap()];
-    let good = std::fs::read(models("stories1M.bin")).unwrap();
+    let good = std::fs::read(models("stories330K.bin")).unwrap();
     let made = folder.0.join("made.gguf");
     let bad = folder.0.join("bad.bin");
     // In the embedding, and in the last of the layers' matrices.
@@ -302,7 +302,7 @@ fn names_are_found_in_any_case() {
     let folder = Folder::new("case");
     let whole = folder.0.join("M.gguf");
     assert!(
-        quantize(&models("stories1M.bin"), &whole, &["--type", "f16"])
+        quantize(&models("stories330K.bin"), &whole, &["--type", "f16"])
             .status
             .success()
     );
@@ -311,7 +311,7 @@ fn names_are_found_in_any_case() {
         Path::new("split"),
         &whole,
         Path::new("--size"),
-        Path::new("1M"),
+        Path::new("200K"),
     ];
     assert!(llama2(split).status.success());
     let mut parts: Vec<PathBuf> = std::fs::read_dir(&folder.0)
@@ -342,7 +342,7 @@ fn names_are_found_in_any_case() {
         "{said}"
     );
 
-    std::fs::copy(models("stories1M.bin"), folder.0.join("S.BIN")).unwrap();
+    std::fs::copy(models("stories330K.bin"), folder.0.join("S.BIN")).unwrap();
     std::fs::copy(models("tokenizer.bin"), folder.0.join("TOKENIZER.BIN")).unwrap();
     assert_eq!(story(&folder.0.join("S.BIN"), &[]), told);
 }
@@ -432,7 +432,7 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
     let (zeros, out) = (folder.0.join("zeros.bin"), folder.0.join("out"));
     std::fs::create_dir_all(&out).unwrap();
     // A checkpoint of llama2.c with weights of zero: a sparse file.
-    let shape: [u64; 7] = [1024, 2816, 16, 8, 8, 1024, 256];
+    let shape: [u64; 7] = [1024, 2816, 16, 8, 8, 512, 256];
     let [dim, hidden, layers, heads, _, vocab, seq] = shape;
     let floats = vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) + dim;
     let floats = floats + seq * dim / heads;

@@ -171,7 +171,7 @@ table! {
         about: "Show or set the length limit of a reply; 0 is the rest of the context.",
         api: Api { llama_server: "n_predict", openai: "max_completion_tokens", ollama: "num_predict" },
         domain: Domain::Whole { least: 0, adjusted: true },
-        note: "Default: 512\nin a conversation, 256 with exit. In a .gguf model's chat it is the \
+        note: "Default: 512\nin a conversation and for the bundled model, else 256. In a .gguf model's chat it is the \
             maximum per answer, by default 1024.",
         example: "256",
     }

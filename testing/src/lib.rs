@@ -53,6 +53,12 @@ pub fn bundled(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The float32 model of `models/` in llama2.c's int8.
+pub fn bundled_int8() -> Vec<u8> {
+    let file = std::fs::read(bundled("stories330K.bin")).expect("it is in the repository");
+    Maker::of_v0(&file).v2(64)
+}
+
 /// Path of a file in the reference folder (`LLAMA2_REFERENCE`, or else beside the checkout); prints
 /// that the test is skipped if there is none.
 pub fn reference(name: &str) -> Option<PathBuf> {

@@ -346,7 +346,7 @@ pub(crate) mod tests {
             }
             .needs()
         };
-        let bundled = include_bytes!("../../models/stories1M.q80.bin");
+        let bundled = include_bytes!("../../models/stories330K.bin");
         let (bytes, memory) = needs("a.bin", bundled).unwrap();
         assert!(bytes == bundled.len() as u64 && memory > bytes);
         assert_eq!(Files::default().needs().unwrap(), (0, 0));

@@ -303,7 +303,7 @@ fn the_configuration_has_what_differs_from_the_model_s_defaults() {
     );
     room.type_in(["Once", "/save tale", "/load tale", "/config"]);
     let text = room.machine.config.clone().unwrap();
-    assert_eq!(text, "model = \"stories1M\"\nsteps = 8\n");
+    assert_eq!(text, "model = \"stories330K\"\nsteps = 8\n");
     room.type_in([
         "/temp 0.5",
         "/save tale",
@@ -314,7 +314,7 @@ fn the_configuration_has_what_differs_from_the_model_s_defaults() {
     let text = room.machine.config.clone().unwrap();
     assert_eq!(
         text,
-        "model = \"stories1M\"\nsteps = 8\ntemperature = 0.5\n"
+        "model = \"stories330K\"\nsteps = 8\ntemperature = 0.5\n"
     );
     // What the file says is to be true, and what it explains is said there.
     let old = "# Seed.\n# seed = 0\nthink = \"hide\"\n# top_k = 40\n# display = \"auto\"\n";
@@ -323,7 +323,7 @@ fn the_configuration_has_what_differs_from_the_model_s_defaults() {
     let text = room.machine.config.clone().unwrap();
     assert_eq!(
         text,
-        "# Seed.\n# seed = 0\nthink = \"show\"\ntop_k = 7\n# display = \"auto\"\nmodel = \"stories1M\"\nsteps = 8\ntemperature = 0.5\n"
+        "# Seed.\n# seed = 0\nthink = \"show\"\ntop_k = 7\n# display = \"auto\"\nmodel = \"stories330K\"\nsteps = 8\ntemperature = 0.5\n"
     );
 }
 

@@ -447,9 +447,9 @@ fn load(mut bytes: &[u8]) -> Model {
     loaded.unwrap().0
 }
 
-fn bundled(name: &'static str) -> Known {
+fn small(name: &'static str) -> Known {
     const TOKENIZER: &[u8] = include_bytes!("../../../models/tokenizer.bin");
-    const MODEL: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
+    const MODEL: &[u8] = include_bytes!("../../../models/stories330K.bin");
     Known {
         name,
         model: load(MODEL),
@@ -485,10 +485,10 @@ fn changed(
     }
 }
 
-/// The bundled model, which tells stories.
+/// A model of llama2.c's, which tells stories.
 pub fn stories() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
-    KNOWN.get_or_init(|| bundled("stories1M"))
+    KNOWN.get_or_init(|| small("stories330K"))
 }
 
 /// A model that chats.

@@ -207,7 +207,7 @@ fn an_opening_that_is_too_long_and_a_context_that_ends() {
     // run.c's chat.
     let script = lines(["Hello there", "And now?", "/clear", "/undo", "Hello"]);
     let (screen, _) = room.hold(script);
-    assert!(screen.said().contains("stories1M is listening"));
+    assert!(screen.said().contains("stories330K is listening"));
     let errors = screen.errors();
     assert!(errors.contains("steps are used up"), "{errors}");
     assert!(screen.summaries()[0].contains("cut at /max"));

@@ -186,7 +186,7 @@ impl Platform for HostPlatform<'_> {
     }
 
     fn usual_mode(&self, model: &OpenModel) -> Option<Mode> {
-        usual_mode(model.checkpoint.format)
+        usual_mode(model.checkpoint.format, model.id == BUNDLED)
     }
 
     fn power(&mut self, _power: Power) -> String {

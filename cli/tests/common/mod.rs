@@ -229,6 +229,11 @@ pub fn refusal(output: &Output, status: i32) -> String {
     said
 }
 
+/// The float32 model in llama2.c's int8, in a file of this test's own.
+pub fn int8(name: &str) -> PathBuf {
+    file(name, &llama2_testing::bundled_int8())
+}
+
 /// Creates a file in a folder of this test run.
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

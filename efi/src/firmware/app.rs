@@ -134,8 +134,11 @@ fn tell(
     computing: &Computing<'_>,
 ) -> Result<(), String> {
     let pair = models::choose(platform.volumes, platform.options)?;
+    // run.c has no model of its own: this one's stories are told to their end.
+    let steps = settings.steps.or(pair.is_bundled().then_some(0));
     let settings = &Settings {
         mode: Some(Mode::Generate),
+        steps,
         ..settings.clone()
     };
     let mut model = platform.prepare(pair, Some(settings), 0)?;

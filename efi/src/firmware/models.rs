@@ -31,15 +31,13 @@ use super::{
 };
 
 /// The model inside this file.
-const BUNDLED: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
-const BUNDLED_NAME: &str = "stories1M (inside llama2.efi)";
-const BUNDLED_SHORT: &str = "stories1M";
+const BUNDLED: &[u8] = include_bytes!("../../../models/stories7M-Q4_0.gguf");
+const BUNDLED_NAME: &str = "stories7M (inside llama2.efi)";
+const BUNDLED_SHORT: &str = "stories7M";
 /// What it is called in `LLAMA2.CFG`.
 const BUNDLED_ID: &str = "bundled";
 /// Most models of a menu: each is opened, which takes time.
 const MOST_OFFERS: usize = 64;
-const BUNDLED_TOKENIZER: &[u8] = include_bytes!("../../../models/tokenizer.bin");
-const BUNDLED_TOKENIZER_NAME: &str = "the tokenizer inside llama2.efi";
 
 /// Largest prompt file.
 const LARGEST_PROMPT: u64 = 1 << 20;
@@ -171,14 +169,8 @@ fn bundled(tokenizer: Option<Source>) -> Pair {
             id: BUNDLED_ID.into(),
             bytes: Box::new(BUNDLED),
         },
-        tokenizer: tokenizer.or_else(|| {
-            Some(Source {
-                name: BUNDLED_TOKENIZER_NAME.into(),
-                id: BUNDLED_ID.into(),
-                bytes: Box::new(BUNDLED_TOKENIZER),
-            })
-        }),
-        named: true,
+        named: tokenizer.is_some(),
+        tokenizer,
         checkpoint: None,
     }
 }
@@ -208,14 +200,6 @@ fn places(volumes: &mut Volumes) -> Vec<(String, Place)> {
     }
     places.truncate(MOST_OFFERS);
     places
-}
-
-/// Tells whether a model needs no tokenizer beside it: it has its own, or the one inside llama2.efi
-/// may do.
-fn speaks_without(model: &Checkpoint) -> bool {
-    let ours = || Tokenizer::load(&mut &*BUNDLED_TOKENIZER).map(|ours| ours.vocab_size());
-    matches!(model.format, Format::Gguf { .. })
-        || ours().is_ok_and(|ours| ours == model.config.vocab_size)
 }
 
 /// What people call the model of an offer: its file without folder and volume.
@@ -263,7 +247,7 @@ pub fn offers(volumes: &mut Volumes, room: MemoryBudget) -> Vec<ModelEntry> {
         offers.push(match open_at(volume, &path) {
             Ok(mut source) => {
                 let (mut offer, model) = catalogue::look(id, name, &mut *source.bytes, room);
-                let alone = model.is_some_and(|model| !speaks_without(&model))
+                let alone = model.is_some_and(|model| !matches!(model.format, Format::Gguf { .. }))
                     && beside(volumes, index, &path).is_none();
                 if alone && offer.trouble.is_none() {
                     offer.trouble = Some(format!("has no {} beside it", TOKENIZERS[0]));
@@ -481,8 +465,13 @@ pub fn prompt(volumes: &mut Volumes, path: &str) -> Result<Vec<u8>, String> {
 }
 
 impl Pair {
+    /// Tells whether it is the model inside this file.
+    pub fn is_bundled(&self) -> bool {
+        self.model.id == BUNDLED_ID
+    }
+
     /// Loads the tokenizer for the model: the one that was named, else a GGUF file's own, else the
-    /// one that lies beside it; where none goes with it, the one inside if it may do.
+    /// one that lies beside it.
     ///
     /// # Errors
     /// A sentence about the tokenizer, or about there being none.
@@ -502,22 +491,10 @@ impl Pair {
             return Ok(own);
         }
         let Some(mut source) = self.tokenizer.take() else {
-            let inside = Tokenizer::load(&mut &*BUNDLED_TOKENIZER)
-                .map_err(|error| format!("{BUNDLED_TOKENIZER_NAME}: {error}"))?;
-            let found = inside.vocab_size();
-            if found == vocab_size {
-                complain(
-                    "warning",
-                    "no tokenizer goes with the model; taking the one inside llama2.efi, which has as many tokens",
-                );
-                return Ok(inside);
-            }
             return Err(format!(
-                "{}: no tokenizer goes with it: neither {} is in its folder, \\ or \\MODELS, and the one inside llama2.efi has {} tokens instead of {}; copy the model's own to the volume, or name it in {}",
+                "{}: no tokenizer goes with it: neither {} is in its folder, \\ or \\MODELS; copy the model's own to the volume, or name it in {}",
                 self.model.name,
                 TOKENIZERS.join(" nor "),
-                Grouped(found as u64),
-                Grouped(vocab_size as u64),
                 config::NAME
             ));
         };

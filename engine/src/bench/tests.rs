@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::*;
 use crate::{checkpoint::Checkpoint, kernels, workers::tests::Scoped};
 
-/// The bundled model.
+/// A small model.
 fn model() -> (Model, Checkpoint) {
-    let mut source: &[u8] = include_bytes!("../../../models/stories1M.q80.bin");
+    let mut source: &[u8] = include_bytes!("../../../models/stories330K.bin");
     let checkpoint = Checkpoint::open(&mut source).unwrap();
     let (model, _) =
         Model::load(&checkpoint, &mut source, &mut |_| ControlFlow::Continue(())).unwrap();

@@ -12,7 +12,7 @@ use llama2_engine::{
     session::{Options, Session},
     tokenizer::{Fragment, Tokenizer},
 };
-use llama2_testing::{family, load, text_of};
+use llama2_testing::{bundled_int8, family, load, text_of};
 
 const START: u32 = family::VOCABULARY as u32 - 2;
 const END: u32 = family::VOCABULARY as u32 - 1;
@@ -499,15 +499,12 @@ fn run_c_s_chat_takes_turns_back_too() {
     );
 }
 
-/// The bundled model, in llama2.c's own format.
+/// A model in llama2.c's own format.
 fn llama2c() -> (Model, Tokenizer) {
     let read = |name| std::fs::read(format!("{}/../models/{name}", env!("CARGO_MANIFEST_DIR")));
     let tokenizer = read("tokenizer.bin").unwrap();
     let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
-    (
-        load(&read("stories1M.q80.bin").unwrap()).unwrap().0,
-        tokenizer,
-    )
+    (load(&bundled_int8()).unwrap().0, tokenizer)
 }
 
 /// BOS stands once before a conversation, whoever asks for it: the file, its template, or both.

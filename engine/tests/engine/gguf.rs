@@ -99,7 +99,7 @@ fn rows_that_a_block_does_not_divide_stay_in_half_precision() {
 
 #[test]
 fn the_tokenizer_comes_back() {
-    let model = std::fs::read(bundled("stories1M.bin")).unwrap();
+    let model = std::fs::read(bundled("stories330K.bin")).unwrap();
     let tokenizer = std::fs::read(bundled("tokenizer.bin")).unwrap();
     let tokenizer = Tokenizer::load(&mut &tokenizer[..]).unwrap();
     let file = as_gguf(&model, Mixture::Pure(Encoding::Q8_0), Some(&tokenizer));

@@ -204,7 +204,7 @@ fn ask(oracle: &str, file: &[u8], tokens: &[u32]) -> Vec<f32> {
 fn real_models_say_what_llama_cpp_says() {
     const TEXT: usize = 200;
     let Some(oracle) = oracle() else { return };
-    let mut models = vec![(bundled("stories1M.bin"), bundled("tokenizer.bin"))];
+    let mut models = vec![(bundled("stories330K.bin"), bundled("tokenizer.bin"))];
     if let (Some(model), Some(words)) = (reference("stories260K.bin"), reference("tok512.bin")) {
         models.push((model, words));
     }

@@ -10,7 +10,7 @@ use llama2_engine::{
     thread_tuner::Threads,
 };
 
-use llama2_testing::{Maker, bundled, load, load_file, reference, scoped::Scoped};
+use llama2_testing::{Maker, bundled, bundled_int8, load, load_file, reference, scoped::Scoped};
 
 /// One reference pass: sum, sum of squares and the largest logits with their tokens.
 struct Pass {
@@ -98,12 +98,11 @@ const INT8: f64 = 1e-2;
 
 #[test]
 fn bundled_model() {
-    for (model, golden, bound) in [
-        ("stories1M.bin", "logits_f32.txt", F32),
-        ("stories1M.q80.bin", "logits_q80.txt", INT8),
-    ] {
+    let f32 = load_file(&bundled("stories330K.bin"));
+    let int8 = load(&bundled_int8()).unwrap().0;
+    for (model, golden, bound) in [(f32, "logits_f32.txt", F32), (int8, "logits_q80.txt", INT8)] {
         let golden = std::fs::read_to_string(bundled("golden").join(golden)).unwrap();
-        check(&load_file(&bundled(model)), &golden, bound);
+        check(&model, &golden, bound);
     }
 }
 

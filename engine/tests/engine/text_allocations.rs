@@ -9,7 +9,7 @@ use llama2_engine::{
     session::{Options, Session},
     tokenizer::Tokenizer,
 };
-use llama2_testing::{bundled, gauge::allocations, load_file};
+use llama2_testing::{bundled, bundled_int8, gauge::allocations, load, load_file};
 
 #[test]
 fn the_counter_counts() {
@@ -20,8 +20,9 @@ fn the_counter_counts() {
 fn no_step_allocates() {
     let file = std::fs::read(bundled("tokenizer.bin")).unwrap();
     let tokenizer = Tokenizer::load(&mut &file[..]).unwrap();
-    for name in ["stories1M.bin", "stories1M.q80.bin"] {
-        let model = load_file(&bundled(name));
+    let f32 = load_file(&bundled("stories330K.bin"));
+    let int8 = load(&bundled_int8()).unwrap().0;
+    for (name, model) in [("f32", f32), ("int8", int8)] {
         let config = model.config;
         for (temperature, top_p) in [(0.0, 0.9), (1.0, 0.9), (1000.0, 0.99), (1.0, 1.0)] {
             let sampler = || Sampler::new(config.vocab_size, temperature, top_p, 3);

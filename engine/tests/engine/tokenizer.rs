@@ -6,7 +6,7 @@ use llama2_engine::{
     source::{ByteSource, ReadError},
     tokenizer::{BOS, Error, Tokenizer},
 };
-use llama2_testing::{bundled, reference};
+use llama2_testing::{bundled, bundled_int8, reference};
 
 /// run.c's `encode` as it stands: all pairs looked at after each merge.
 struct Plain {
@@ -455,12 +455,12 @@ fn bad_files_are_refused_with_a_sentence() {
         "has 261 tokens, but the model has 32000; use the tokenizer that came with the model"
     );
     // A model in place of a tokenizer.
-    let model = std::fs::read(bundled("stories1M.q80.bin")).unwrap();
+    let model = bundled_int8();
     assert!(matches!(
         Tokenizer::load(&mut &model[..]),
         Err(Error::Length { .. } | Error::CutShort { .. })
     ));
-    let model = std::fs::read(bundled("stories1M.bin")).unwrap();
+    let model = std::fs::read(bundled("stories330K.bin")).unwrap();
     assert!(matches!(
         Tokenizer::load(&mut &model[..]),
         Err(Error::Length { .. } | Error::CutShort { .. })

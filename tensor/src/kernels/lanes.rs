@@ -19,6 +19,8 @@ pub(super) trait Lanes {
     type Integers: Copy;
     /// 16 quads of 8-bit numbers.
     type Quads: Copy;
+    /// Sums of products of a block's 4-bit weights.
+    type BlockSums: Copy;
     /// Largest number of tokens in a tile.
     const TILE: usize;
 
@@ -60,6 +62,13 @@ pub(super) trait Lanes {
     unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     /// Adds each lane's products of four weights from 0 to 63 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
+    /// What [`four_bits`](Lanes::four_bits) adds to in a block whose sum begins with `start`.
+    unsafe fn block_sums(start: Self::Integers) -> Self::BlockSums;
+    /// Adds each lane's products of four weights from 0 to 15 with the four activations at `x`, at
+    /// most eight times in a block.
+    unsafe fn four_bits(sums: Self::BlockSums, w: Self::Quads, x: *const i8) -> Self::BlockSums;
+    /// The sum of a block that began with `start`.
+    unsafe fn block_sum(start: Self::Integers, sums: Self::BlockSums) -> Self::Integers;
     unsafe fn to_floats(x: Self::Integers) -> Self::Floats;
 
     /// Quantises `count` times 16 numbers at `x` to bytes at `out`. Returns the scale, the sum of

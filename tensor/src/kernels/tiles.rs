@@ -430,13 +430,17 @@ unsafe fn nibbles<L: Lanes, const T: usize>(
 ) -> [L::Integers; T] {
     // Safety: as the caller says.
     unsafe {
+        let mut sums = whole.map(|start| L::block_sums(start));
         for q in 0..BLOCK / 2 / QUAD {
             let (lower, upper) = L::nibbles(L::quads(w.add(q * PANEL * QUAD)));
-            for (t, whole) in whole.iter_mut().enumerate() {
+            for (t, sums) in sums.iter_mut().enumerate() {
                 let x = x.add(t * stride + q * QUAD);
-                *whole = L::unsigned(*whole, lower, x);
-                *whole = L::unsigned(*whole, upper, x.add(BLOCK / 2));
+                *sums = L::four_bits(*sums, lower, x);
+                *sums = L::four_bits(*sums, upper, x.add(BLOCK / 2));
             }
+        }
+        for t in 0..T {
+            whole[t] = L::block_sum(whole[t], sums[t]);
         }
     }
     whole

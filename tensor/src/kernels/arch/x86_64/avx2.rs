@@ -26,6 +26,7 @@ impl Lanes for Avx2 {
     type Floats = [__m256; 2];
     type Integers = [__m256i; 2];
     type Quads = [__m256i; 2];
+    type BlockSums = [__m256i; 2];
     const TILE: usize = 6;
 
     #[inline(always)]
@@ -259,6 +260,29 @@ impl Lanes for Avx2 {
                 add_pairs(sum[1], _mm256_maddubs_epi16(w[1], x)),
             ]
         }
+    }
+
+    /// In 16 bits, which hold eight times 2 · 15 · 128: they are widened once a block.
+    #[inline(always)]
+    unsafe fn block_sums(_: [__m256i; 2]) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn four_bits(sums: [__m256i; 2], w: [__m256i; 2], x: *const i8) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe {
+            let x = four(x);
+            [
+                _mm256_add_epi16(sums[0], _mm256_maddubs_epi16(w[0], x)),
+                _mm256_add_epi16(sums[1], _mm256_maddubs_epi16(w[1], x)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn block_sum(start: [__m256i; 2], sums: [__m256i; 2]) -> [__m256i; 2] {
+        // Safety: as above.
+        unsafe { [add_pairs(start[0], sums[0]), add_pairs(start[1], sums[1])] }
     }
 }
 

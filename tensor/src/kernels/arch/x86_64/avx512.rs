@@ -56,6 +56,7 @@ macro_rules! common {
         type Floats = __m512;
         type Integers = __m512i;
         type Quads = __m512i;
+        type BlockSums = __m512i;
         const TILE: usize = 12;
 
         #[inline(always)]
@@ -237,6 +238,20 @@ impl Lanes for Vnni {
         // Safety: as the caller says.
         unsafe { _mm512_dpbusd_epi32(sum, w, four(x)) }
     }
+
+    #[inline(always)]
+    unsafe fn block_sums(start: __m512i) -> __m512i {
+        start
+    }
+    #[inline(always)]
+    unsafe fn four_bits(sums: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe { Self::unsigned(sums, w, x) }
+    }
+    #[inline(always)]
+    unsafe fn block_sum(_: __m512i, sums: __m512i) -> __m512i {
+        sums
+    }
 }
 
 impl Lanes for Avx512 {
@@ -264,6 +279,23 @@ impl Lanes for Avx512 {
             let pairs = _mm512_maddubs_epi16(w, four(x));
             _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
         }
+    }
+
+    /// In 16 bits, which hold eight times 2 · 15 · 128: they are widened once a block.
+    #[inline(always)]
+    unsafe fn block_sums(_: __m512i) -> __m512i {
+        // Safety: as the caller says.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn four_bits(sums: __m512i, w: __m512i, x: *const i8) -> __m512i {
+        // Safety: as the caller says.
+        unsafe { _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, four(x))) }
+    }
+    #[inline(always)]
+    unsafe fn block_sum(start: __m512i, sums: __m512i) -> __m512i {
+        // Safety: as the caller says.
+        unsafe { _mm512_add_epi32(start, _mm512_madd_epi16(sums, _mm512_set1_epi16(1))) }
     }
 }
 
