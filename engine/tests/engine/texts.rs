@@ -318,7 +318,7 @@ fn chat_refuses_a_turn_that_does_not_fit_and_goes_on() {
 /// Each token's log-probability is that of its logits, and the most likely ones stand first.
 #[test]
 fn log_probabilities() {
-    let model = load_file(&bundled("stories1M.bin"));
+    let model = load_file(&bundled("stories330K.bin"));
     let tokenizer = tokenizer(&bundled("tokenizer.bin"));
     let (vocab_size, seq_len) = (model.config.vocab_size, model.config.seq_len);
     let mut session = Session::new(&model, Options::default()).unwrap();
