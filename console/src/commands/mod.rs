@@ -571,7 +571,7 @@ mod tests {
             ("/saev", "did you mean /save?"),
             (
                 "/usr/bin/env",
-                "a text that begins with / is typed as //usr/bin/env",
+                "to send a message that begins with /, type //usr/bin/env",
             ),
             ("/", "/help lists them"),
             ("/x", "/help lists them"),

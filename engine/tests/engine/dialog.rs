@@ -616,3 +616,49 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
     answer(&mut chat, &mut session, &tokenizer);
     assert_ne!(chat.sequence().end(), Some(EndReason::NotNumbers));
 }
+
+/// What a shell or a server is told of an answer: the prompt's progress, then every token once with
+/// its text, then the end, which comes once.
+#[test]
+fn an_answer_is_a_stream_of_events() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
+    chat.sequence_mut().limit_batch(8);
+    for question in ["Who are you, and why?", "And then?"] {
+        let before = chat.sequence().context().len();
+        chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
+        let (mut read, mut ids, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut out = |place, event: Event<'_>| {
+            assert_eq!((place, ends.len()), (0, 0), "nothing follows the end");
+            match event {
+                Event::PromptRead { done, total } => {
+                    assert!(ids.is_empty());
+                    read.push((done, total));
+                }
+                Event::Reasoning { tokens, .. } | Event::Text { tokens, .. } => {
+                    assert!(tokens.logprobs.is_empty() && tokens.top.is_empty());
+                    ids.extend(tokens.ids);
+                }
+                Event::End(reason) => ends.push(reason),
+            }
+        };
+        while step(
+            &mut session,
+            &tokenizer,
+            &mut [chat.sequence_mut()],
+            &mut out,
+        ) > 0
+        {}
+        let total = read[0].1;
+        assert!(read.len() > 2 && read.is_sorted(), "{read:?}");
+        assert_eq!(read.last(), Some(&(total, total)));
+        let sequence = chat.sequence();
+        assert_eq!(sequence.end(), ends.first().copied());
+        // The last token that was drawn has not been passed, and one that ends has no text.
+        let answer = &sequence.context()[before + total..];
+        assert!(ids.starts_with(answer), "{ids:?} {answer:?}");
+        let is_end = ends == [EndReason::EndToken];
+        assert_eq!(ids.len(), sequence.drawn() - usize::from(is_end));
+    }
+}
