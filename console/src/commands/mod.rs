@@ -573,8 +573,8 @@ mod tests {
                 "/usr/bin/env",
                 "to send a message that begins with /, type //usr/bin/env",
             ),
-            ("/", "/help lists them"),
-            ("/x", "/help lists them"),
+            ("/", "/help all lists them"),
+            ("/x", "/help all lists them"),
             ("/help tmep", "did you mean /temp?"),
             (
                 "/clear all",
