@@ -588,7 +588,7 @@ mod tests {
             ("/temp -1", "/temp -1"),
             ("/temp nan", "/temp nan"),
             ("/temp 0,8", "such as /temp 0.8"),
-            ("/temp 1 2", "/temp 1 2 will"),
+            ("/temp 1 2", "/temp 1 2 is not valid"),
             ("/top_p 1.01", "from 0 to 1"),
             ("/min_p inf", "from 0 to 1"),
             ("/top_k 1.5", "a whole number from 0"),
