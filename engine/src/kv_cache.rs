@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use half::f16;
+use crate::half::F16;
 
 use crate::{
     buffer::{OutOfMemory, Reserve},
@@ -533,7 +533,7 @@ impl Block {
         };
         (kernels.quantize)(values, Rounding::Q8_0, out);
         Block {
-            scale: f16::from_f32(scale[0]).to_le_bytes(),
+            scale: F16::from_f32(scale[0]).to_le_bytes(),
             quants: quants.map(|quant| quant as u8),
         }
     }

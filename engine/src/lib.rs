@@ -21,7 +21,7 @@
 extern crate alloc;
 
 pub use checkpoint::gguf;
-pub use llama2_tensor::{buffer, kernels, layout, math, matrix, quantize};
+pub use llama2_tensor::{buffer, half, kernels, layout, math, matrix, quantize};
 
 // From the ground up: each uses only those before it. Ground:
 pub mod source;

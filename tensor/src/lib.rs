@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod buffer;
+pub mod half;
 pub mod kernels;
 pub mod layout;
 pub mod math;

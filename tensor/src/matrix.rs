@@ -1,6 +1,6 @@
 //! Matrices in memory: packed while their bytes are read, multiplied by any set of kernels.
 
-use half::{bf16, f16};
+use crate::half::{Bf16, F16};
 
 use crate::{
     buffer::{Arena, OutOfMemory},
@@ -17,8 +17,8 @@ pub fn rounding(matrices: &[&Matrix]) -> Option<Rounding> {
 /// Packed numbers of a matrix, by type.
 enum PackedRows {
     F32(float32::PackedRows),
-    F16(float16::PackedRows<f16>),
-    BF16(float16::PackedRows<bf16>),
+    F16(float16::PackedRows<F16>),
+    BF16(float16::PackedRows<Bf16>),
     Q8(q8::PackedRows),
     Q8_0(q8_0::PackedRows),
     Q4_0(q4_0::PackedRows),

@@ -155,7 +155,7 @@ pub(super) fn brains(bits: &[u16]) -> &[Brain] {
 /// Converts a half-precision number.
 #[inline(always)]
 pub(super) fn half_value(half: Half) -> f32 {
-    half::f16::from_bits(half.0).to_f32()
+    crate::half::F16::from_bits(half.0).to_f32()
 }
 
 /// Defines a module with a set's functions, each compiled for `$features`, and the set itself.

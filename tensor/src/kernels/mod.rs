@@ -29,8 +29,8 @@ mod tiles;
 
 use core::fmt;
 
+use crate::half::F16;
 pub use arch::Features;
-use half::f16;
 
 use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
 
@@ -245,7 +245,7 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
         return (factor, 1.0 / factor);
     }
     let largest = farthest.abs();
-    (127.0 / largest, f16::from_f32(largest / 127.0).to_f32())
+    (127.0 / largest, F16::from_f32(largest / 127.0).to_f32())
 }
 
 /// End of the last of `count` steps of `stride`, plus `rest`; saturates at `usize::MAX`, which no

@@ -5,7 +5,7 @@
 //! could not be reordered and hence not be vectorised. The functions over plain vectors are also
 //! inlined into the sets for wider vectors, which recompile them.
 
-use half::{bf16, f16};
+use crate::half::{Bf16, F16};
 
 use super::{AttentionWeights, Kernels, Quantized, panels, read, scalar};
 use crate::{
@@ -22,8 +22,8 @@ pub static KERNELS: Kernels = Kernels {
     name: "portable",
     title: "portable",
     f32: |w, x, out| floats(w, x, out, |w| w),
-    f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
-    bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
+    f16: |w, x, out| floats(w, x, out, |w| F16::from_bits(w).to_f32()),
+    bf16: |w, x, out| floats(w, x, out, |w| Bf16::from_bits(w).to_f32()),
     q8,
     q8_0: blocks_q8_0,
     q4_0: blocks_q4_0,
@@ -127,7 +127,7 @@ fn blocks(
             products(&panel[values..][..layout.values], x_group, &mut whole);
             let scales = panel[scales..][..2 * PANEL].chunks_exact(2);
             for ((sum, whole), w) in sums.iter_mut().zip(whole).zip(scales) {
-                *sum += whole as f32 * f16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];
+                *sum += whole as f32 * F16::from_le_bytes([w[0], w[1]]).to_f32() * x.scales[g];
             }
         }
         out.copy_from_slice(&sums);
@@ -148,7 +148,7 @@ fn coded_panels<K: Kind>(w: &[u8], x: &Activations<'_>, out: &mut [f32]) {
         for (b, block) in panel.chunks_exact(shape.packed_block()).enumerate() {
             let halves = |at: usize| {
                 let bytes = block[at..].as_chunks::<2>().0;
-                core::array::from_fn(|r| f16::from_le_bytes(bytes[r]).to_f32())
+                core::array::from_fn(|r| F16::from_le_bytes(bytes[r]).to_f32())
             };
             let (scales, minima): ([f32; PANEL], [f32; PANEL]) = (halves(0), halves(2 * PANEL));
             for (p, part) in block[shape.head()..].chunks_exact(shape.part()).enumerate() {
@@ -338,7 +338,7 @@ pub(super) fn weighted_sum_q8_0(
             let blocks = row.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
             let out = out.as_chunks_mut::<BLOCK>().0;
             for (block, out) in blocks.iter().zip(out) {
-                let scale = weight * f16::from_le_bytes([block[0], block[1]]).to_f32();
+                let scale = weight * F16::from_le_bytes([block[0], block[1]]).to_f32();
                 for (out, value) in out.iter_mut().zip(&block[2..]) {
                     *out += scale * f32::from(*value as i8);
                 }

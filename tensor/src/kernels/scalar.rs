@@ -1,7 +1,7 @@
 //! Reference for every operation: plain loops that define what each kernel must compute, and in
 //! which order.
 
-use half::{bf16, f16};
+use crate::half::{Bf16, F16};
 
 use super::{AttentionWeights, Kernels, Quantized, panels, read};
 use crate::{
@@ -18,8 +18,8 @@ pub static KERNELS: Kernels = Kernels {
     name: "scalar",
     title: "scalar (reference)",
     f32: |w, x, out| floats(w, x, out, |w| w),
-    f16: |w, x, out| floats(w, x, out, |w| f16::from_bits(w).to_f32()),
-    bf16: |w, x, out| floats(w, x, out, |w| bf16::from_bits(w).to_f32()),
+    f16: |w, x, out| floats(w, x, out, |w| F16::from_bits(w).to_f32()),
+    bf16: |w, x, out| floats(w, x, out, |w| Bf16::from_bits(w).to_f32()),
     q8,
     q8_0: |w, x, out| blocks(&q8_0::LAYOUT, w, x, out, q8_0_value),
     q4_0: |w, x, out| blocks(&q4_0::LAYOUT, w, x, out, q4_0_value),
@@ -27,7 +27,7 @@ pub static KERNELS: Kernels = Kernels {
     quantize,
     weighted_sum_f32: |rows, weights, out, stride| weigh(rows, weights, out, stride, |x| x),
     weighted_sum_f16: |rows, weights, out, stride| {
-        weigh(rows, weights, out, stride, |x| f16::from_bits(x).to_f32());
+        weigh(rows, weights, out, stride, |x| F16::from_bits(x).to_f32());
     },
     weighted_sum_q8_0,
     to_f16,
@@ -102,7 +102,7 @@ fn blocks(
                 for (c, x) in x_group.iter().enumerate() {
                     sum += value(&panel[values..], r, c) * i32::from(*x);
                 }
-                let w_scale = f16::from_le_bytes([panel[scale], panel[scale + 1]]).to_f32();
+                let w_scale = F16::from_le_bytes([panel[scale], panel[scale + 1]]).to_f32();
                 *out += sum as f32 * w_scale * x.scales[t * groups + g];
             }
         }
@@ -224,7 +224,7 @@ fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32
             let mut sum = out[t * stride + c];
             for i in 0..weights.rows {
                 let block = &rows[i * row_bytes + block..];
-                let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+                let scale = F16::from_le_bytes([block[0], block[1]]).to_f32();
                 let scale = weights.values[t * weights.stride + i] * scale;
                 sum += scale * f32::from(block[place] as i8);
             }
@@ -235,7 +235,7 @@ fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32
 
 fn to_f16(x: &[f32], out: &mut [u16]) {
     for (x, out) in x.iter().zip(out) {
-        *out = f16::from_f32(*x).to_bits();
+        *out = F16::from_f32(*x).to_bits();
     }
 }
 

@@ -302,7 +302,7 @@ fn tensor(
 ) -> (Vec<u8>, Vec<Vec<f32>>) {
     let mut bytes = Vec::new();
     let mut values: Vec<f32> = Vec::new();
-    let half = |random: &mut Random| half::f16::from_f32(random.float());
+    let half = |random: &mut Random| crate::half::F16::from_f32(random.float());
     match encoding {
         Encoding::F32 => {
             values = random.floats(rows * cols);
@@ -317,7 +317,7 @@ fn tensor(
         }
         Encoding::BF16 => {
             for _ in 0..rows * cols {
-                let x = half::bf16::from_f32(random.float());
+                let x = crate::half::Bf16::from_f32(random.float());
                 bytes.extend(x.to_le_bytes());
                 values.push(x.to_f32());
             }
@@ -378,7 +378,7 @@ pub(crate) fn coded_block(random: &mut Random, coded: Coded) -> Vec<u8> {
         _ => 0,
     };
     for i in 0..1 + usize::from(shape.minima) {
-        let x = half::f16::from_f32(random.float());
+        let x = crate::half::F16::from_f32(random.float());
         bytes[at + 2 * i..][..2].copy_from_slice(&x.to_le_bytes());
     }
     bytes
@@ -509,7 +509,7 @@ fn integer_kernels_hold_the_extremes() {
                 }
                 _ => {
                     for block in bytes.chunks_mut(encoding.unit()) {
-                        block[..2].copy_from_slice(&half::f16::ONE.to_le_bytes());
+                        block[..2].copy_from_slice(&crate::half::F16::from_f32(1.0).to_le_bytes());
                     }
                 }
             }

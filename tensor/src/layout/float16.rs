@@ -7,7 +7,7 @@
 
 use core::marker::PhantomData;
 
-use half::{bf16, f16};
+use crate::half::{Bf16, F16};
 
 use super::{PANEL, float32::interleave};
 use crate::buffer::Buffer;
@@ -18,15 +18,15 @@ pub(crate) trait Half {
     fn value(bits: u16) -> f32;
 }
 
-impl Half for f16 {
+impl Half for F16 {
     fn value(bits: u16) -> f32 {
-        f16::from_bits(bits).to_f32()
+        F16::from_bits(bits).to_f32()
     }
 }
 
-impl Half for bf16 {
+impl Half for Bf16 {
     fn value(bits: u16) -> f32 {
-        bf16::from_bits(bits).to_f32()
+        Bf16::from_bits(bits).to_f32()
     }
 }
 

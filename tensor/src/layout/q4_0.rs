@@ -4,7 +4,7 @@
 //! of columns c to c + 3 (c a multiple of 4 below 16) are those columns' values, the upper ones
 //! those of columns c + 16 to c + 19. Values are offset by eight.
 
-use half::f16;
+use crate::half::F16;
 
 use super::{BLOCK, PANEL, QUAD, q8_0};
 use crate::buffer::Buffer;
@@ -49,7 +49,7 @@ impl PackedRows {
         let cols = out.len();
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (scale, values) = LAYOUT.places(cols, row, block);
-            let scale = f16::from_le_bytes([self.data[scale], self.data[scale + 1]]).to_f32();
+            let scale = F16::from_le_bytes([self.data[scale], self.data[scale + 1]]).to_f32();
             for (col, out) in out.iter_mut().enumerate() {
                 let (half, col) = (col / 16, col % 16);
                 let place =

@@ -3,7 +3,7 @@
 //! Packed form: pairs of blocks of columns ([`BlockLayout`]); in each block, for every four
 //! columns, the 16 rows' four bytes side by side (64 bytes).
 
-use half::f16;
+use crate::half::F16;
 
 use super::{BLOCK, PANEL, QUAD};
 use crate::buffer::Buffer;
@@ -81,7 +81,7 @@ impl PackedRows {
         let cols = out.len();
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (scale, values) = LAYOUT.places(cols, row, block);
-            let scale = f16::from_le_bytes([self.data[scale], self.data[scale + 1]]).to_f32();
+            let scale = F16::from_le_bytes([self.data[scale], self.data[scale + 1]]).to_f32();
             for (col, out) in out.iter_mut().enumerate() {
                 let place =
                     values + (col / QUAD) * PANEL * QUAD + (row % PANEL) * QUAD + col % QUAD;

@@ -1,7 +1,7 @@
 //! Quantisation to GGUF's coded types: the steps of ggml's `quantize_row_*_ref`, without an
 //! importance matrix.
 
-use half::f16;
+use crate::half::F16;
 
 use crate::layout::{
     BLOCK,
@@ -50,7 +50,7 @@ fn between(x: &[f32], most: u8, block: &mut Block) {
     let largest = x.iter().fold(-f32::MAX, |a, &b| if b > a { b } else { a });
     let scale = (largest - smallest) / f32::from(most);
     let inverse = inverse(scale);
-    (block.scale, block.minimum) = (f16::from_f32(scale), f16::from_f32(smallest));
+    (block.scale, block.minimum) = (F16::from_f32(scale), F16::from_f32(smallest));
     for (code, x) in block.codes.iter_mut().zip(x) {
         *code = (((x - smallest) * inverse + 0.5) as u8).min(most);
     }
@@ -66,7 +66,7 @@ fn symmetric(x: &[f32], block: &mut Block) {
     }
     let scale = farthest / -16.0;
     let inverse = inverse(scale);
-    block.scale = f16::from_f32(scale);
+    block.scale = F16::from_f32(scale);
     for (code, x) in block.codes.iter_mut().zip(x) {
         *code = ((x * inverse + 16.5) as i8).clamp(0, 31) as u8;
     }
@@ -89,8 +89,8 @@ fn scaled_with_minima(x: &[f32], most: u8, search: (usize, f32), block: &mut Blo
         block.factors[2 * i..][..2].fill(step(largest_scale, scales[i]));
         block.minima[2 * i..][..2].fill(step(largest_minimum, minima[i]));
     }
-    block.scale = f16::from_f32(largest_scale / 63.0);
-    block.minimum = -f16::from_f32(largest_minimum / 63.0);
+    block.scale = F16::from_f32(largest_scale / 63.0);
+    block.minimum = -F16::from_f32(largest_minimum / 63.0);
     for (i, (code, x)) in block.codes.iter_mut().zip(x).enumerate() {
         let scale = block.scale.to_f32() * f32::from(block.factors[i / 16]);
         let minimum = block.minimum.to_f32() * f32::from(block.minima[i / 16]);
@@ -186,7 +186,7 @@ fn scaled(x: &[f32], block: &mut Block) {
         return;
     }
     let steps = -128.0 / farthest;
-    block.scale = f16::from_f32(1.0 / steps);
+    block.scale = F16::from_f32(1.0 / steps);
     block.factors = scales.map(|scale| nearest(steps * scale).min(127) as i8);
     for (i, (code, x)) in block.codes.iter_mut().zip(x).enumerate() {
         let scale = block.scale.to_f32() * f32::from(block.factors[i / 16]);

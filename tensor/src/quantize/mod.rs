@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use half::{bf16, f16};
+use crate::half::{Bf16, F16};
 
 use crate::layout::{BLOCK, Coded, Encoding, coded::file_blocks};
 
@@ -21,8 +21,8 @@ mod coded;
 pub fn encode(encoding: Encoding, row: &[f32], out: &mut Vec<u8>, scales: &mut Vec<u8>) {
     match encoding {
         Encoding::F32 => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
-        Encoding::F16 => out.extend(row.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
-        Encoding::BF16 => out.extend(row.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
+        Encoding::F16 => out.extend(row.iter().flat_map(|x| F16::from_f32(*x).to_le_bytes())),
+        Encoding::BF16 => out.extend(row.iter().flat_map(|x| Bf16::from_f32(*x).to_le_bytes())),
         Encoding::Q8 { group } => groups(row, group, out, scales),
         Encoding::Q8_0 => blocks(row, q8_0, out),
         Encoding::Q4_0 => blocks(row, q4_0, out),
@@ -55,7 +55,7 @@ fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     let largest = block.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let scale = largest / 127.0;
     let inverse = inverse(scale);
-    out.extend(f16::from_f32(scale).to_le_bytes());
+    out.extend(F16::from_f32(scale).to_le_bytes());
     out.extend(block.iter().map(|x| libm::roundf(x * inverse) as i8 as u8));
 }
 
@@ -69,7 +69,7 @@ fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     }
     let scale = farthest / -8.0;
     let inverse = inverse(scale);
-    out.extend(f16::from_f32(scale).to_le_bytes());
+    out.extend(F16::from_f32(scale).to_le_bytes());
     let quant = |x: f32| ((x * inverse + 8.5) as i8).clamp(0, 15) as u8;
     let (lower, upper) = block.split_at(BLOCK / 2);
     out.extend(
@@ -99,7 +99,7 @@ fn groups(row: &[f32], group: usize, out: &mut Vec<u8>, scales: &mut Vec<u8>) {
 /// If there are fewer bytes than the row needs.
 pub fn decode(encoding: Encoding, bytes: &[u8], scales: &[u8], row: &mut [f32]) {
     let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
+    let half = |b: &[u8]| F16::from_le_bytes([b[0], b[1]]).to_f32();
     match encoding {
         Encoding::F32 => {
             for (x, b) in row.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -113,7 +113,7 @@ pub fn decode(encoding: Encoding, bytes: &[u8], scales: &[u8], row: &mut [f32]) 
         }
         Encoding::BF16 => {
             for (x, b) in row.iter_mut().zip(bytes.chunks_exact(2)) {
-                *x = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                *x = Bf16::from_le_bytes([b[0], b[1]]).to_f32();
             }
         }
         Encoding::Q8 { group } => {

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use half::f16;
+use crate::half::F16;
 
 use super::{Block, Coded};
 use crate::layout::BLOCK;
@@ -12,8 +12,8 @@ use crate::layout::BLOCK;
 /// Weights per block of a K-quant.
 const SUPER: usize = 256;
 
-fn half(bytes: &[u8], at: usize) -> f16 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]])
+fn half(bytes: &[u8], at: usize) -> F16 {
+    F16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// Byte offsets of a block's scale and minimum, both in half precision.

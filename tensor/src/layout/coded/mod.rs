@@ -15,7 +15,7 @@
 //! the two planes of two bits has quad i of those columns in bits 2i and 2i + 1; the one-bit plane
 //! has quad i in bit i.
 
-use half::f16;
+use crate::half::F16;
 
 pub mod file_blocks;
 
@@ -273,9 +273,9 @@ pub struct Block {
     /// Number of weights in use: 32 or 256.
     pub weights: usize,
     /// The scale.
-    pub scale: f16,
+    pub scale: F16,
     /// The minimum, as it is added.
-    pub minimum: f16,
+    pub minimum: F16,
     /// Factors of the scale, one per 16 weights.
     pub factors: [i8; 16],
     /// Factors of the minimum, one per 16 weights.
@@ -289,8 +289,8 @@ impl Block {
     pub fn new(shape: &Shape) -> Block {
         Block {
             weights: shape.block,
-            scale: f16::ZERO,
-            minimum: f16::ZERO,
+            scale: F16::ZERO,
+            minimum: F16::ZERO,
             factors: [1; 16],
             minima: [1; 16],
             codes: [0; 256],
@@ -410,7 +410,7 @@ fn put(shape: &Shape, block: &Block, row: usize, packed: &mut [u8]) {
 /// Unpacks the block of row `row`.
 pub fn get(shape: &Shape, packed: &[u8], row: usize) -> Block {
     let mut block = Block::new(shape);
-    let half = |at: usize| f16::from_le_bytes([packed[at], packed[at + 1]]);
+    let half = |at: usize| F16::from_le_bytes([packed[at], packed[at + 1]]);
     block.scale = half(row * 2);
     block.minimum = half(2 * PANEL + row * 2);
     if shape.factors > 0 {
