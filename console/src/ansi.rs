@@ -24,9 +24,9 @@ pub const PASTE_OFF: &str = "\x1b[?2004l";
 /// reports as a cursor position ([`crate::decoder::Keys::place`]). Anything but a terminal does not
 /// answer.
 pub const ASK_WIDTH: &str = "\x1b[999C\x1b[6n\r";
-/// Empties the screen, for [`crate::editor::Event::ClearScreen`].
+/// Empties the screen, for [`crate::editor::EditorEvent::ClearScreen`].
 pub const CLEAR: &str = "\x1b[H\x1b[2J";
-/// Rings the bell, for [`crate::editor::Event::Refused`].
+/// Rings the bell, for [`crate::editor::EditorEvent::Refused`].
 pub const BELL: &str = "\x07";
 
 /// Input line as shown on the terminal.

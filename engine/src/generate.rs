@@ -2,8 +2,7 @@
 //! events.
 //!
 //! Stories, run.c's chat and dialogues go through the same [`step`]; they differ in what their
-//! prompts are ([`crate::chat`]) and in four details of run.c's loops, which [`Sequence::step`]
-//! names.
+//! prompts are ([`crate::chat`]) and in four details of run.c's loops (see `Sequence::step`).
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};

@@ -11,8 +11,9 @@
 //! - [`tokenizer::Tokenizer`] encodes text as tokens and decodes them again.
 //! - [`session::Session`] computes the logits of the next token, on as many cores as there are
 //!   [`workers`], and [`sampler::Sampler`] chooses the token.
-//! - [`generate`] and [`chat`] repeat this until a text or an answer is complete. [`task`]
-//!   chooses between them by the user's [`settings`].
+//! - [`generate::step`] repeats this for a [`generate::Sequence`] (a story, or the answer of a
+//!   [`chat::Chat`]) and reports each [`event::Event`] until the text is complete.
+//!   [`run_mode::RunMode`] is what a model is run as.
 //!
 //! Everything here is `no_std` + `alloc`. The shells (`llama2`, `llama2.efi`) provide files, a
 //! clock and a screen.
