@@ -35,7 +35,7 @@ fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     }
 }
 
-/// Decodes a block. `bytes` must have the length [`file_block`](super::coded::Shape::file_block).
+/// Decodes a block. `bytes` must have the length [`file_block`](super::Shape::file_block).
 pub fn read(coded: Coded, bytes: &[u8]) -> Block {
     let mut block = Block::new(&coded.shape());
     match coded {
