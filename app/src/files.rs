@@ -166,27 +166,12 @@ impl SessionLoop<'_, '_, '_> {
                 }
             }
         }
-        let pairs: Vec<(&str, &str)> = saved
-            .messages
-            .chunks_exact(2)
-            .map(|pair| (&pair[0].content[..], &pair[1].content[..]))
-            .collect();
-        let system = saved.system.clone().unwrap_or_default();
-        let mut dropped = 0;
-        if let Some(chat) = &mut self.state.chat {
-            dropped = chat.recall(self.loaded.tokenizer, &system, &pairs);
-        }
-        if dropped > 0 {
-            self.warn(&format!(
-                "there is no room for the {dropped} oldest of {} turns: the model does not know them",
-                pairs.len()
-            ));
-        }
         let count = saved.messages.len();
         self.state.question = saved.last_question().map(String::from);
         // A file may end with a question.
         self.state.answered = count > 0 && count.is_multiple_of(2);
         self.state.conversation = saved;
+        self.hold_again();
         self.gauge();
         self.state.saved = count;
         let drawing = self.state.settings.sampling.drawing(self.loaded.mode);

@@ -35,7 +35,7 @@ pub struct First {
 /// be had, that is said, and another one is offered.
 ///
 /// # Errors
-/// A sentence: there is no model that could be run, or no memory for a session.
+/// A sentence: there is no model that could be run.
 pub fn run_models(
     first: Result<First, String>,
     state: &mut State,
@@ -71,13 +71,18 @@ pub fn run_models(
             }
         };
         platform.runs(Some(&model));
-        let wanted = converse(&model, &weights, state, console, platform, computing)?;
+        let wanted = converse(&model, &weights, state, console, platform, computing);
         // Its memory is the next one's.
         drop(weights);
         platform.runs(None);
         match wanted {
-            Some(wanted) => next = Ok(First::unread(wanted)),
-            None => return Ok(()),
+            Ok(Some(wanted)) => next = Ok(First::unread(wanted)),
+            Ok(None) => return Ok(()),
+            // There is no memory for its session.
+            Err(sentence) => {
+                next = Err(sentence);
+                continue;
+            }
         }
         before = Some(model);
     }
@@ -132,7 +137,6 @@ fn converse(
 ) -> Result<Option<OpenModel>, String> {
     let about = about(model);
     let format = model.checkpoint.format;
-    let wanted = state.settings.mode.or_else(|| platform.usual_mode(model));
     loop {
         let options = Options {
             positions: Some(model.context.positions()),
@@ -147,7 +151,7 @@ fn converse(
             name: &model.name,
             session: &mut session,
             tokenizer: &model.tokenizer,
-            mode: RunMode::decide(wanted, format, &model.tokenizer),
+            mode: RunMode::decide(state.settings.mode, format, &model.tokenizer),
             about: &about,
         };
         loop {

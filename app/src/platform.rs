@@ -12,7 +12,7 @@ use llama2_console::{
 };
 use llama2_engine::{
     checkpoint::Checkpoint, context::Context, event::Event, generate::TopToken, model::Model,
-    settings::Mode, source::ByteSource, tokenizer::Tokenizer,
+    source::ByteSource, tokenizer::Tokenizer,
 };
 
 /// What was typed while something goes on.
@@ -51,6 +51,8 @@ pub trait Console: Front {
         while let Some(key) = self.pressed() {
             match self.keep(key) {
                 Typed::Kept => looked.typed = true,
+                // A terminal that is gone gives such keys without end.
+                Typed::Stop if looked.stop => break,
                 Typed::Stop => looked.stop = true,
                 Typed::Refused => self.bell(),
                 Typed::Scroll => {
@@ -189,12 +191,6 @@ pub trait Platform {
 
     /// Knows that a model runs from now on, or none.
     fn runs(&mut self, _model: Option<&OpenModel>) {}
-
-    /// What a model is run as if nobody says it; `None`: see
-    /// [`RunMode::decide`](llama2_engine::run_mode::RunMode::decide).
-    fn usual_mode(&self, _model: &OpenModel) -> Option<Mode> {
-        None
-    }
 
     /// Does what was asked of the machine. It comes back only with a sentence why it cannot.
     fn power(&mut self, power: Power) -> String;

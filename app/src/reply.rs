@@ -211,13 +211,11 @@ impl<'a> ReplyView<'a> {
         text.clear();
     }
 
-    /// Before the first pass, with what there is to read.
-    fn wait(&mut self, progress: Progress) {
+    /// Before the first pass, with what there is to read. Whether the reply is to stop.
+    fn wait(&mut self, progress: Progress) -> bool {
         self.progress = progress;
-        if self.slow {
-            self.status = 0;
-            self.should_stop();
-        }
+        self.status = if self.slow { 0 } else { self.status };
+        self.slow && self.should_stop()
     }
 
     fn show_status(&mut self, now: u64) {
@@ -340,7 +338,7 @@ pub(crate) fn reply(
         top: sequence.top_token(),
     };
     let mut far = progress(sequence);
-    view.wait(far);
+    stats.stopped = view.wait(far);
     let threads = (!session.is_tuning()).then(|| session.threads());
     platform.perform(threads, &mut view, &mut |sink| {
         let mut looked = start;

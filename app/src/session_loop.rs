@@ -70,7 +70,7 @@ impl Loaded<'_, '_> {
 pub enum Next {
     /// Its user leaves.
     Exit,
-    /// Another model is wanted: an offer's `id`.
+    /// Another model is wanted: a [`crate::platform::ModelEntry`]'s `id`.
     Model(String),
     /// The machine is to be measured; then it goes on.
     Bench,
@@ -112,6 +112,8 @@ pub struct State {
     /// The model that the conversation is with, and the first of all: what was asked for besides
     /// was asked for that one.
     model: String,
+    /// Positions of its context when it was held last.
+    positions: usize,
     pub(crate) first: Option<String>,
 }
 
@@ -205,7 +207,12 @@ pub fn tell_once(
 
 impl SessionLoop<'_, '_, '_> {
     fn run(&mut self) -> Next {
+        let before = core::mem::replace(&mut self.state.positions, self.loaded.seq_len());
         if self.state.model == self.loaded.id {
+            if before != self.loaded.seq_len() {
+                // There is more memory, or less, than there was.
+                self.hold_again();
+            }
             self.gauge();
         } else {
             self.state.model = self.loaded.id.to_string();
@@ -300,6 +307,34 @@ impl SessionLoop<'_, '_, '_> {
         self.state.chat = Some(Box::new(chat));
         let remarks = settings.remarks(tokenizer, mode, seq_len);
         Ok(remarks.into_iter().map(sentences::remark).collect())
+    }
+
+    /// Goes on with the conversation in another context. Returns the number of its oldest turns for
+    /// which there is no room.
+    pub fn hold_again(&mut self) -> usize {
+        self.state.is_sampling = false;
+        self.state.chat = None;
+        if self.tells() || self.new_chat().is_err() {
+            return 0;
+        }
+        let messages = &self.state.conversation.messages;
+        let pairs: Vec<(&str, &str)> = messages
+            .chunks_exact(2)
+            .map(|pair| (&pair[0].content[..], &pair[1].content[..]))
+            .collect();
+        let system = self.state.settings.system.as_deref().unwrap_or_default();
+        let dropped = self
+            .state
+            .chat
+            .as_mut()
+            .map_or(0, |chat| chat.recall(self.loaded.tokenizer, system, &pairs));
+        if dropped > 0 {
+            let turns = pairs.len();
+            self.warn(&format!(
+                "there is no room for the {dropped} oldest of {turns} turns: the model does not know them"
+            ));
+        }
+        dropped
     }
 
     /// The first words: a story, or that somebody listens.

@@ -249,9 +249,9 @@ impl ChatArgs {
 
 const CHAT_HELP: &str = "\
 The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
-granite, phi3; an unknown one is treated as chatml, with a warning. A GGUF model without a template
-continues what you type. The bundled model and llama2.c checkpoints tell a story for each line;
-with a system prompt (-y) a checkpoint chats as in run.c. When the context is full, the oldest
+granite, phi3; an unknown one is treated as chatml, with a warning. Models without a template
+(the bundled one, llama2.c checkpoints) continue each line as a text of its own; with a system
+prompt (-y) a llama2.c checkpoint chats as in run.c. When the context is full, the oldest
 turns are forgotten, but the system prompt is kept.
 
 On a terminal it is the same session as in llama2.efi: lines can be edited, Up recalls earlier ones,

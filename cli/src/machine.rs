@@ -15,7 +15,10 @@ use llama2_engine::{
 
 use llama2_settings::{Overrides, Param};
 
-use crate::{failure::Failure, threads::ThreadPool};
+use crate::{
+    failure::{Failure, say},
+    threads::ThreadPool,
+};
 
 /// Largest number of threads.
 pub const MOST_THREADS: usize = 255;
@@ -77,12 +80,13 @@ impl Machine {
     /// Starts the threads.
     pub fn new(options: &Overrides) -> Result<Machine, Failure> {
         let kernels = kernels(options.text(Param::Kernels))?;
-        let (workers, count) = match options.count(Param::Threads) {
-            Some(count) if count > MOST_THREADS => {
-                return Err(Failure::Usage(format!(
-                    "--threads {count}: a number of threads is 1 to {MOST_THREADS}"
-                )));
-            }
+        let wanted = options.count(Param::Threads);
+        if let Some(wanted) = wanted.filter(|&wanted| wanted > MOST_THREADS) {
+            say(format_args!(
+                "llama2: {wanted} threads are more than can be used: taking {MOST_THREADS}"
+            ));
+        }
+        let (workers, count) = match wanted.map(|wanted| wanted.min(MOST_THREADS)) {
             Some(count) => (count, thread_tuner::Threads::Fixed(count)),
             None => (
                 default_threads(),

@@ -10,12 +10,11 @@ use std::{
 use llama2_app::sentences::{self, NOT_NUMBERS};
 use llama2_engine::{
     chat::Chat,
-    checkpoint::Format,
     event::{EndReason, Event},
     generate::{PromptError, Sequence, step},
     run_mode::RunMode,
     session::Session,
-    settings::{Mode, Settings, Think},
+    settings::{Mode, Remark, Settings, Think},
     tokenizer::Tokenizer,
 };
 use llama2_settings::{Overrides, Param};
@@ -76,13 +75,6 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     })
 }
 
-/// What `llama2 chat` runs a model as if nobody says it: whoever names a GGUF file wants to chat
-/// with it.
-pub fn usual_mode(format: Format, is_bundled: bool) -> Option<Mode> {
-    let chats = matches!(format, Format::Gguf { .. }) && !is_bundled;
-    chats.then_some(Mode::Chat)
-}
-
 fn work(mut request: Request<'_>) -> Result<(), Failure> {
     let settings = &mut request.settings;
     for said in settings.adjust() {
@@ -99,8 +91,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     vocabulary.warn();
     let tokenizer = vocabulary.tokenizer;
     let is_bundled = request.checkpoint.is_none();
-    let wanted = settings.mode.or_else(|| usual_mode(format, is_bundled));
-    let mode = RunMode::decide(wanted, format, &tokenizer);
+    let mode = RunMode::decide(settings.mode, format, &tokenizer);
     // run.c has no model of its own: this one's stories are told to their end.
     if is_bundled && mode == RunMode::Story {
         settings.steps = settings.steps.or(Some(0));
@@ -111,7 +102,11 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
     drawing
         .check(config.vocab_size)
         .map_err(|sentence| Failure::Input(format!("the sampling's {sentence}")))?;
-    for remark in settings.remarks(&tokenizer, mode, context.positions()) {
+    let mut remarks = settings.remarks(&tokenizer, mode, context.positions());
+    if request.chats && mode == RunMode::Story && !is_bundled {
+        remarks.push(Remark::NoTemplate);
+    }
+    for remark in remarks.into_iter().filter(|_| !quiet) {
         say(format_args!("llama2: {}", sentences::remark(remark)));
     }
 

@@ -88,7 +88,10 @@ pub fn complete(before: &str, names: Names<'_>, place: Place) -> Completion {
         Values::Words(words) => words.to_vec(),
         Values::Models => names.models.iter().map(String::as_str).collect(),
         Values::Conversations => names.conversations.iter().map(String::as_str).collect(),
-        Values::Commands => commands(place).map(|entry| entry.name).collect(),
+        Values::Commands => commands(place)
+            .map(|entry| entry.name)
+            .chain(["all"])
+            .collect(),
     };
     let fit = |test: &dyn Fn(&str) -> bool| -> Vec<String> {
         // A name that would be more than text on a line can be chosen from a menu.
@@ -358,6 +361,7 @@ mod tests {
             ("/save ", 6, &["CHAT0001.JSL", "holidays.jsl"]),
             ("/think ", 7, &["show", "hide", "off"]),
             ("/help mo", 6, &["model"]),
+            ("/help al", 6, &["all"]),
             ("/temp ", 6, &[]),
             ("/nothing ", 0, &[]),
             ("hello", 0, &[]),

@@ -75,7 +75,7 @@ impl Ring {
         &text[len..]
     }
 
-    /// Moves the contents to the end of `text`.
+    /// Takes the contents out, in order.
     pub fn pop(&self, take: &mut dyn FnMut(Kind, &str)) {
         let (written, read) = (self.written.load(Acquire), self.read.load(Relaxed));
         let len = written.wrapping_sub(read).min(self.bytes.len());

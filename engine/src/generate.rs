@@ -300,6 +300,7 @@ impl Sequence {
     /// Asks for each token's log-probability, and for those of the `top` most likely tokens at its
     /// place, of a vocabulary of `vocab_size`.
     pub fn set_logprobs(&mut self, vocab_size: usize, top: usize) {
+        let top = top.min(vocab_size);
         self.stream.keep_logprobs(top);
         self.logprobs = Some(Logprobs::new(vocab_size, top));
     }
@@ -515,6 +516,7 @@ impl Sequence {
         self.passed = mark.passed.min(self.passed);
         self.cached = self.cached.min(self.passed);
         self.prompt = self.tokens.len()..self.tokens.len();
+        self.sampler.restart(&self.tokens);
     }
 
     /// Tells whether the last token has not been passed.

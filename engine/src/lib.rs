@@ -24,7 +24,7 @@ extern crate alloc;
 pub use checkpoint::gguf;
 pub use llama2_tensor::{buffer, half, kernels, layout, math, matrix, quantize};
 
-// From the ground up: each uses only those before it. Ground:
+// From the ground up: each floor uses only those before it. Ground:
 pub mod source;
 pub mod units;
 pub mod utf8;

@@ -63,6 +63,8 @@ impl Waiting {
 pub struct TextStream {
     utf8: Utf8Stream,
     text: String,
+    /// Room for text without stop strings.
+    room: usize,
     /// Bytes at the beginning of `text` that have been given out or dropped.
     given: usize,
     /// Bytes at the end of `text` that may begin a stop string.
@@ -77,10 +79,12 @@ impl TextStream {
     /// A stream that takes at most `bytes` bytes between two calls of
     /// [`give`](TextStream::give).
     pub fn new(bytes: usize) -> TextStream {
+        // Each byte may turn into U+FFFD, three bytes long; so may half a character before.
+        let room = 3 * (bytes + 4) + BLANKS + MARKS[1].len();
         TextStream {
             utf8: Utf8Stream::default(),
-            // Each byte may turn into U+FFFD, three bytes long; so may half a character before.
-            text: String::with_capacity(3 * (bytes + 4) + BLANKS + MARKS[1].len()),
+            text: String::with_capacity(room),
+            room,
             given: 0,
             held: 0,
             stops: Vec::new(),
@@ -100,8 +104,8 @@ impl TextStream {
     pub fn set_stops(&mut self, stops: &[String]) {
         self.stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
         let longest = self.stops.iter().map(String::len).max();
-        self.text
-            .reserve(longest.unwrap_or(0) + self.text.capacity());
+        let room = self.room + longest.unwrap_or(0);
+        self.text.reserve(room.saturating_sub(self.text.len()));
     }
 
     /// Makes room for each token's log-probability and those of the `top` most likely ones.

@@ -611,3 +611,44 @@ fn the_speed_of_a_few_tokens_is_theirs() {
         assert!(speed > 5.0, "{summary}");
     }
 }
+
+/// A stop string once doubled a buffer with each setting.
+#[test]
+fn settings_beside_a_stop_string_take_no_memory() {
+    let mut room = Room::steady(speaker());
+    let typed = (0..60).map(|i| format!("/temp 0.{}\n", 1 + i % 2));
+    let typed: String = typed.collect();
+    let script = [keys("/stop END\n"), keys(&typed), keys("Who?\n")].concat();
+    let (screen, _) = room.hold(script.into_iter().map(Act::Press));
+    assert_eq!(screen.answers().len(), 1);
+}
+
+/// Memory may be less when a model is gone back to: the conversation goes on as far as there is
+/// room.
+#[test]
+fn the_same_model_in_a_shorter_context() {
+    let mut room = Room::steady(speaker());
+    room.type_in(["Who are you?", "Why?", "And then?", "What else?"]);
+    room.positions = Some(96);
+    let screen = room.type_in(["Go on", "/info"]);
+    assert_eq!(screen.answers().len(), 1, "{}", screen.all());
+    assert!(
+        screen.warnings().contains("oldest of 4 turns"),
+        "{}",
+        screen.warnings()
+    );
+    assert!(
+        screen.said().contains("of 96 tokens used"),
+        "{}",
+        screen.said()
+    );
+}
+
+/// Penalties look at what is in the context: what was taken back is not.
+#[test]
+fn a_retry_is_the_same_with_penalties() {
+    let mut room = Room::steady(speaker());
+    let screen = room.type_in(["/presence 2", "Who?", "Why?", "/retry"]);
+    let answers = screen.answers();
+    assert_eq!((answers.len(), &answers[1]), (3, &answers[2]));
+}

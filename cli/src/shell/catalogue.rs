@@ -27,6 +27,8 @@ const LARGEST_TOKENIZER: u64 = 16 << 20;
 pub struct Catalogue<'a> {
     /// The model that runs.
     pub own: Option<&'a Path>,
+    /// The folder of the last model that has one.
+    pub folder: Option<&'a Path>,
     /// Bytes of memory that a model could have.
     pub free: u64,
     pub kv: KvType,
@@ -46,7 +48,7 @@ impl Catalogue<'_> {
     /// All of them, in order of their names; the bundled one last.
     pub fn offers(&self) -> Vec<ModelEntry> {
         let mut paths = BTreeSet::new();
-        let beside = self.own.and_then(Path::parent);
+        let beside = self.folder;
         let is_here = |folder: &Path| folder.as_os_str().is_empty();
         if let Some(folder) = beside.filter(|folder| !is_here(folder)) {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

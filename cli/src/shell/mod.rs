@@ -103,6 +103,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
         book,
         own: None,
         taken: 0,
+        folder: None,
     };
     let model = platform
         .prepare(path.as_deref(), 0)

@@ -11,7 +11,7 @@ use std::{
 
 use llama2_app::platform::{Console, ModelEntry, OpenModel, Platform, Power, ReplySink};
 use llama2_console::{commands::Place, config, filename, front::Bottom};
-use llama2_engine::{bench::gigahertz, model::Model, settings::Mode, units::Bytes};
+use llama2_engine::{bench::gigahertz, model::Model, units::Bytes};
 
 use super::{BUNDLED, book::Book, catalogue::Catalogue};
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     machine::{Machine, nanoseconds, processor},
     output::{self, Output},
     pages::page_size,
-    run::usual_mode,
 };
 
 /// Time between two pictures of how far loading is.
@@ -42,6 +41,8 @@ pub struct HostPlatform<'a> {
     /// The model that runs, and the memory that it has.
     pub own: Option<PathBuf>,
     pub taken: u64,
+    /// The folder of the last model that has one.
+    pub folder: Option<PathBuf>,
 }
 
 /// Name that a model is known by: its path.
@@ -65,12 +66,14 @@ impl<'a> HostPlatform<'a> {
             book: None,
             own: None,
             taken: 0,
+            folder: None,
         }
     }
 
     fn catalogue(&self) -> Catalogue<'_> {
         Catalogue {
             own: self.own.as_deref(),
+            folder: self.folder.as_deref(),
             free: available_memory().map_or(u64::MAX, |free| free.saturating_add(self.taken)),
             kv: self.machine.kv,
             workers: self.machine.workers(),
@@ -182,11 +185,10 @@ impl Platform for HostPlatform<'_> {
 
     fn runs(&mut self, model: Option<&OpenModel>) {
         self.own = model.and_then(|model| path_of(&model.id));
+        // The bundled one has no folder: that of the one before is looked into.
+        let folder = self.own.as_deref().and_then(Path::parent);
+        self.folder = folder.map(PathBuf::from).or(self.folder.take());
         self.taken = model.map_or(0, |model| model.context.memory().total());
-    }
-
-    fn usual_mode(&self, model: &OpenModel) -> Option<Mode> {
-        usual_mode(model.checkpoint.format, model.id == BUNDLED)
     }
 
     fn power(&mut self, _power: Power) -> String {

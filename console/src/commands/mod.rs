@@ -198,7 +198,7 @@ pub fn all() -> impl Iterator<Item = CommandEntry> {
 /// Commands about the conversation.
 const TALK: [CommandEntry; 7] = [
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         is_common: true,
         also: &["new"],
         ..entry(
@@ -209,7 +209,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         ..entry(
             "undo",
             "",
@@ -218,7 +218,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         is_common: true,
         ..entry(
             "retry",
@@ -228,7 +228,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         ..entry(
             "story",
             "[opening]",
@@ -237,7 +237,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         values: Values::Words(&["off"]),
         ..entry(
             "system",
@@ -247,7 +247,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         is_common: true,
         values: Values::Conversations,
         ..entry(
@@ -258,7 +258,7 @@ const TALK: [CommandEntry; 7] = [
         )
     },
     CommandEntry {
-        group: "Talk",
+        group: "Conversation",
         values: Values::Conversations,
         ..entry(
             "load",
@@ -354,13 +354,10 @@ const MACHINE: [CommandEntry; 6] = [
             "[all | command]",
             "List the usual commands, or all, or explain one.",
             |_, name| {
-                Ok(Command::Help(match name {
+                Ok(Command::Help(match name.trim_start_matches('/') {
                     "" => HelpTopic::Short,
-                    "all" => HelpTopic::All,
-                    name => {
-                        let entry = find(name.trim_start_matches('/'));
-                        HelpTopic::Command(entry.ok_or_else(|| unknown(name))?.name)
-                    }
+                    name if name.eq_ignore_ascii_case("all") => HelpTopic::All,
+                    name => HelpTopic::Command(find(name).ok_or_else(|| unknown(name))?.name),
                 }))
             },
         )
@@ -468,6 +465,7 @@ mod tests {
             ("/help", Help(HelpTopic::Short)),
             ("/?", Help(HelpTopic::Short)),
             ("/help all", Help(HelpTopic::All)),
+            ("/help /ALL", Help(HelpTopic::All)),
             ("/help temp", Help(HelpTopic::Command("temp"))),
             ("/help /Top-P", Help(HelpTopic::Command("top_p"))),
             ("/model", Command::Model(None)),

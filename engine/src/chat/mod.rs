@@ -153,7 +153,8 @@ impl Chat {
     /// # Errors
     /// As [`Chat::begin_turn`].
     pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
-        let system = match (self.turns.is_empty(), self.mode) {
+        let begins = self.sequence.tokens().is_empty();
+        let system = match (begins, self.mode) {
             (true, _) => Some(system),
             (false, RunMode::Dialog) => self.system.as_deref(),
             // run.c's is in the first turn.
@@ -165,10 +166,15 @@ impl Chat {
         }
         let (tokens, left) = match self.mode {
             // The oldest turns may go, and an answer needs a place.
-            RunMode::Dialog => (
-                self.opening(tokenizer, system, user).len(),
-                self.seq_len.saturating_sub(1),
-            ),
+            RunMode::Dialog => {
+                let opening = self.opening(tokenizer, system, user).len();
+                // Without turns half of the text may go, and a line begins.
+                let line = match self.is_completion() && !begins {
+                    true => 1 + self.addition(tokenizer, None, user).len(),
+                    false => 0,
+                };
+                (opening.max(line), self.seq_len.saturating_sub(1))
+            }
             _ => (
                 self.addition(tokenizer, system, user).len(),
                 self.seq_len.saturating_sub(self.sequence.tokens().len()),
@@ -198,7 +204,8 @@ impl Chat {
         if self.sequence.is_running() {
             self.stop();
         }
-        if self.turns.is_empty() {
+        let begins = self.sequence.tokens().is_empty();
+        if begins {
             // Those who type nothing leave it to the model's maker.
             self.system = (!system.is_empty()).then(|| system.to_string());
         }
@@ -206,13 +213,13 @@ impl Chat {
         let system = self.system.clone();
         let system = system.as_deref();
         if self.mode == RunMode::Llama2Chat {
-            let system = system.filter(|_| self.turns.is_empty());
+            let system = system.filter(|_| begins);
             let prompt = self.addition(tokenizer, system, user);
             self.begin(user, &prompt);
             return Ok(());
         }
         let first = self.opening(tokenizer, system, user);
-        if self.turns.is_empty() {
+        if begins {
             self.begin(user, &first);
             return Ok(());
         }

@@ -119,6 +119,12 @@ impl Chain {
         }
     }
 
+    /// Forgets the tokens that penalties look at.
+    pub(super) fn forget(&mut self) {
+        self.recent.clear();
+        self.counts.fill(0);
+    }
+
     /// Records a token for the penalties.
     pub(super) fn accept(&mut self, token: u32) {
         let Some(count) = self.counts.get_mut(token as usize) else {

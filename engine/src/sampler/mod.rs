@@ -58,6 +58,14 @@ impl Sampler {
         }
     }
 
+    /// Remembers these tokens alone for penalties; draws go on.
+    pub fn restart(&mut self, tokens: &[u32]) {
+        if let Some(chain) = &mut self.chain {
+            chain.forget();
+            tokens.iter().for_each(|&token| chain.accept(token));
+        }
+    }
+
     /// Picks a token. Overwrites the logits with probabilities. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         if self.chain.is_some() {

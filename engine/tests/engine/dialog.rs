@@ -662,3 +662,33 @@ fn an_answer_is_a_stream_of_events() {
         assert_eq!(ids.len(), sequence.drawn() - usize::from(is_end));
     }
 }
+
+/// After the older half of a text was forgotten and its last line taken back there are no turns, but
+/// there is a text: the next line fits behind it.
+#[test]
+fn a_text_goes_on_after_its_half_was_forgotten_and_a_line_taken_back() {
+    let (model, mut tokenizer) = speaker();
+    tokenizer.set_chat_template(None);
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let seq_len = 160;
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 12, seq_len);
+    while !matches!(chat.forgotten(), Some(Forgotten::Tokens(_))) {
+        chat.begin_turn(&tokenizer, "", &"zx".repeat(10)).unwrap();
+        answer(&mut chat, &mut session, &tokenizer);
+    }
+    assert!(chat.undo());
+    for length in [10, 60] {
+        chat.begin_turn(&tokenizer, "", &"zx".repeat(length))
+            .unwrap();
+        answer(&mut chat, &mut session, &tokenizer);
+        assert!(chat.sequence().drawn() > 0);
+    }
+    // The longest line: each that is not refused is answered.
+    for length in seq_len - 8..seq_len + 2 {
+        let line = "z".repeat(length);
+        if chat.begin_turn(&tokenizer, "", &line).is_ok() {
+            answer(&mut chat, &mut session, &tokenizer);
+            assert!(chat.sequence().drawn() > 0, "{length}");
+        }
+    }
+}

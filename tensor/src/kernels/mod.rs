@@ -95,7 +95,7 @@ pub struct Kernels {
     pub read: fn(bytes: &[u8]) -> u64,
 }
 
-/// Attention weights of rows, for each of several tokens.
+/// Bytes that [`Kernels::read`] reads at a time.
 pub const READ_STEP: usize = 1024;
 
 /// Attention weights of rows, for each of several tokens.
