@@ -663,8 +663,8 @@ fn an_answer_is_a_stream_of_events() {
     }
 }
 
-/// After the older half of a text was forgotten and its last line taken back there are no turns, but
-/// there is a text: the next line fits behind it.
+/// After the older half of a text was forgotten and its last line taken back there are no turns,
+/// but there is a text: the next line fits behind it.
 #[test]
 fn a_text_goes_on_after_its_half_was_forgotten_and_a_line_taken_back() {
     let (model, mut tokenizer) = speaker();
