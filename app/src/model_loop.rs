@@ -190,7 +190,7 @@ fn about(model: &OpenModel) -> Vec<(String, String)> {
             "needs",
             format!("{} of memory", Bytes(model.context.memory().total())),
         ),
-        ("positions", model.context.to_string()),
+        ("length", model.context.to_string()),
     ]
     .map(|(name, value)| (name.into(), value))
     .into()
