@@ -167,7 +167,7 @@ impl SessionLoop<'_, '_, '_> {
                 return None;
             }
             None if offers.is_empty() => {
-                self.complain("there is no model to be had but this one");
+                self.complain("there is no other model");
                 return None;
             }
             None => {
@@ -239,7 +239,7 @@ impl SessionLoop<'_, '_, '_> {
         self.state.answered = self.state.question.is_some();
         self.gauge();
         let question = match question.trim() {
-            "" => "what was told without an opening".to_string(),
+            "" => "a story without an opening".to_string(),
             question => short(question),
         };
         self.say(&format!("Taken back: {question}"));
@@ -250,7 +250,7 @@ impl SessionLoop<'_, '_, '_> {
 
     fn retry(&mut self) {
         let Some(question) = self.state.question.clone() else {
-            return self.complain("nothing was said yet that could be answered again");
+            return self.complain("there is no question to answer again yet");
         };
         // The last thing that was said may have got no answer.
         if self.state.answered {

@@ -33,7 +33,7 @@ impl SessionLoop<'_, '_, '_> {
 
     pub fn save(&mut self, name: Option<&str>) {
         if self.state.conversation.messages.is_empty() {
-            return self.complain("nothing was said yet: there is nothing to save");
+            return self.complain("there is nothing to save yet");
         }
         let Some(there) = self.listed() else { return };
         let file = match (name, &self.state.file) {
@@ -77,7 +77,7 @@ impl SessionLoop<'_, '_, '_> {
         let Some(there) = self.listed() else { return };
         let Some(name) = name else {
             if there.is_empty() {
-                return self.say("No conversation has been saved yet: /save does it.");
+                return self.say("No conversation has been saved yet; /save saves one.");
             }
             self.say("Conversations; /load NAME goes on with one:");
             return self

@@ -155,7 +155,7 @@ pub fn named(offers: &[ModelEntry], name: &str) -> Result<usize, String> {
         [] => {
             let all: Vec<&str> = offers.iter().map(|offer| offer.name.as_str()).collect();
             Err(format!(
-                "there is no model \"{name}\"; there are {}",
+                "there is no model \"{name}\"; available: {}",
                 all.join(", ")
             ))
         }

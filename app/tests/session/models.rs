@@ -33,7 +33,7 @@ fn by_name() {
         (
             "/model llama",
             None,
-            "there is no model \"llama\"; there are qwen3-0.6b.gguf, speaker",
+            "there is no model \"llama\"; available: qwen3-0.6b.gguf, speaker",
         ),
         (
             "/model huge",

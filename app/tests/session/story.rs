@@ -139,7 +139,7 @@ fn undo_clear_and_what_a_story_has_none_of() {
     assert!(said.contains("Taken back: Lily had a cat\n"), "{said}");
     // The greeting's story had no opening.
     assert!(
-        said.contains("Taken back: what was told without an opening\n"),
+        said.contains("Taken back: a story without an opening\n"),
         "{said}"
     );
     assert!(said.contains("A new conversation begins."), "{said}");
