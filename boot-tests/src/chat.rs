@@ -122,7 +122,8 @@ pub fn completion(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         boot,
         &file,
         "temperature = 0\nsteps = 20\n",
-        &["-t", "0", "-n", "20"],
+        // A system prompt asks for a chat, and has no place in it.
+        &["-t", "0", "-n", "20", "-y", "Be brief."],
     )?;
     boot.says("warning: the model's file has no chat template: it continues what you type")?;
     Ok(None)

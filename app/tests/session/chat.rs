@@ -123,11 +123,7 @@ fn retry_undo_clear_and_system() {
         [who, why, why, when, fresh].map(String::clone)
     );
     let errors = screen.errors();
-    assert_eq!(
-        errors.matches("yet").count(),
-        2,
-        "{errors}"
-    );
+    assert_eq!(errors.matches("yet").count(), 2, "{errors}");
     assert!(errors.contains("there is nothing to undo"), "{errors}");
     let said = screen.said();
     for sentence in [
