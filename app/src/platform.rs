@@ -15,12 +15,12 @@ use llama2_engine::{
     source::ByteSource, tokenizer::Tokenizer,
 };
 
-/// What was typed while something goes on.
+/// Effect of the keys that were typed while something goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Looked {
-    /// It is to stop.
+    /// True if what goes on is to stop.
     pub stop: bool,
-    /// Something was typed for later.
+    /// True if something was typed for later.
     pub typed: bool,
 }
 
@@ -84,9 +84,9 @@ pub trait Console: Front {
 /// A model that can be had.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelEntry {
-    /// What the shell knows it by: a path.
+    /// Identifier in the shell: a path.
     pub id: String,
-    /// What people know it by.
+    /// Name for people.
     pub name: String,
     /// The type of its numbers; empty where it could not be told.
     pub kind: String,
@@ -103,9 +103,9 @@ pub struct ModelEntry {
 
 /// A model whose header and tokenizer have been read, and which there is memory for.
 pub struct OpenModel {
-    /// What the shell knows it by: a [`ModelEntry`]'s `id`.
+    /// Identifier in the shell: a [`ModelEntry`]'s `id`.
     pub id: String,
-    /// What people know it by.
+    /// Name for people.
     pub name: String,
     /// Name of its file in messages.
     pub file: String,
@@ -141,7 +141,7 @@ pub trait ReplySink {
     fn should_stop(&mut self) -> bool;
 }
 
-/// What may be asked of a machine at the end.
+/// Request to the machine that ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
     /// To start again.
@@ -154,7 +154,7 @@ pub enum Power {
 
 /// A machine to work on.
 pub trait Platform {
-    /// Where the program runs.
+    /// Environment of the program.
     fn place(&self) -> Place;
 
     /// Microseconds since some time; may be called wherever a reply is made, on any core.
@@ -247,7 +247,7 @@ pub trait Platform {
     /// As [`Platform::write`].
     fn configure(&mut self, text: &str) -> Result<String, String>;
 
-    /// What there is to be told of the machine: names and what they stand for.
+    /// Facts about the machine: names and values.
     fn about(&mut self) -> Vec<(String, String)>;
 
     /// A seed that is not 0, and where it came from.

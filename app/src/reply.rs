@@ -87,7 +87,7 @@ impl ReplyStats {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Said {
     pub answer: String,
-    /// What was thought before it, if that is shown.
+    /// Reasoning before it, if that is shown.
     pub thought: String,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct ReplyView<'a> {
     /// Text that has come and is not shown, and whether it is thought.
     text: String,
     thinks: bool,
-    /// Whether what was shown last is thought; `None`: nothing was shown.
+    /// True if reasoning was shown last; `None` if nothing was shown.
     shown: Option<bool>,
     /// The answer goes on behind a thought that is not shown.
     resumed: bool,
@@ -123,7 +123,7 @@ pub(crate) struct ReplyView<'a> {
     said: Said,
 }
 
-/// What a view is made of.
+/// Parts of a view.
 pub(crate) struct Stage<'a> {
     pub console: &'a mut dyn Console,
     pub model: &'a str,
@@ -211,7 +211,7 @@ impl<'a> ReplyView<'a> {
         text.clear();
     }
 
-    /// Before the first pass, with what there is to read. Whether the reply is to stop.
+    /// Shows the status before the first pass, if that is slow. Returns true if the reply is to stop.
     fn wait(&mut self, progress: Progress) -> bool {
         self.progress = progress;
         self.status = if self.slow { 0 } else { self.status };
@@ -251,7 +251,7 @@ impl<'a> ReplyView<'a> {
         });
     }
 
-    /// What goes before the text of a run that is only a story, once the first pass is over.
+    /// Shows the lines before the text of a run that is only a story, once the first pass is over.
     fn announce(&mut self) {
         if let (Some(steps), Some(TopToken { token, logit })) = (self.only, self.progress.top)
             && !self.announced

@@ -46,7 +46,7 @@ pub struct Loaded<'a, 'm> {
     pub session: &'a mut Session<'m>,
     /// Texts to tokens and back.
     pub tokenizer: &'a Tokenizer,
-    /// What it is run as.
+    /// Mode that it is run in.
     pub mode: RunMode,
     /// What there is to be told of it: names and what they stand for.
     pub about: &'a [(String, String)],
@@ -90,7 +90,7 @@ pub struct RenderTime {
 /// What outlives the model.
 #[derive(Default)]
 pub struct State {
-    /// What was asked for: by options at first, then by commands.
+    /// Settings, from options at first, then from commands.
     pub settings: Settings,
     /// How much the last reply's showing took.
     pub drawn: Option<RenderTime>,
@@ -309,13 +309,12 @@ impl SessionLoop<'_, '_, '_> {
         Ok(remarks.into_iter().map(sentences::remark).collect())
     }
 
-    /// Goes on with the conversation in another context. Returns the number of its oldest turns for
-    /// which there is no room.
-    pub fn hold_again(&mut self) -> usize {
+    /// Continues the conversation in another context; warns if there is no room for its oldest turns.
+    pub fn hold_again(&mut self) {
         self.state.is_sampling = false;
         self.state.chat = None;
         if self.tells() || self.new_chat().is_err() {
-            return 0;
+            return;
         }
         let messages = &self.state.conversation.messages;
         let pairs: Vec<(&str, &str)> = messages
@@ -334,7 +333,6 @@ impl SessionLoop<'_, '_, '_> {
                 "there is no room for the {dropped} oldest of {turns} turns: the model does not know them"
             ));
         }
-        dropped
     }
 
     /// The first words: a story, or that somebody listens.

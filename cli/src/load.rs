@@ -86,7 +86,7 @@ pub fn load(mut opened: Opened) -> Result<Model, Failure> {
     with_bar(&opened.name, &opened.checkpoint, &mut *opened.source)
 }
 
-/// The same for a model whose tokenizer has been read.
+/// Streams in the weights of a model whose tokenizer has been read.
 pub fn weights(model: &mut OpenModel) -> Result<Model, Failure> {
     with_bar(
         Path::new(&model.file),

@@ -116,7 +116,7 @@ impl Machine {
         self.threads.count()
     }
 
-    /// What sessions and benchmarks compute with.
+    /// Arithmetic for sessions and benchmarks.
     pub fn computing(&self) -> Computing<'_> {
         Computing {
             options: Options {

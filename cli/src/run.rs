@@ -221,7 +221,7 @@ fn show(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
-/// What makes tokens, and turns them to text.
+/// Session and tokenizer that make a text.
 struct Source<'s, 'm> {
     session: &'s mut Session<'m>,
     tokenizer: &'s Tokenizer,
@@ -340,7 +340,7 @@ struct Printer {
     /// Said before an answer.
     label: &'static str,
     hides: bool,
-    /// Whether what was shown last is thought; `None`: nothing was.
+    /// True if reasoning was shown last; `None` if nothing was.
     shown: Option<bool>,
     line_ended: bool,
 }

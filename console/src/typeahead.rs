@@ -9,9 +9,9 @@ use crate::keys::Key;
 pub enum Typed {
     /// It waits.
     Kept,
-    /// What goes on is to stop.
+    /// Esc or Ctrl-C: stop what goes on.
     Stop,
-    /// What was said before is to be looked at meanwhile.
+    /// A page key: scroll the text meanwhile.
     Scroll,
     /// There is no more room: worth a bell.
     Refused,

@@ -109,7 +109,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// The same state where `to` tokens stand in the place of the first `from`.
+    /// State after `to` tokens have replaced the first `from`.
     pub(crate) fn moved(self, from: usize, to: usize) -> Mark {
         Mark {
             tokens: self.tokens - from + to,

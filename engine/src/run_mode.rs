@@ -5,7 +5,7 @@ use llama2_settings::Mode;
 
 use crate::{checkpoint::Format, tokenizer::Tokenizer};
 
-/// What a model is run as.
+/// Mode that a model is run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunMode {
     /// run.c's `generate`: the prompt and its continuation.

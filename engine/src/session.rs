@@ -267,7 +267,7 @@ impl<'m> Session<'m> {
         &mut self.logits
     }
 
-    /// The same without logits, where more of a prompt follows.
+    /// Passes tokens without computing logits: more of a prompt follows.
     ///
     /// # Panics
     /// As [`forward`](Session::forward).

@@ -15,7 +15,7 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What a user overrides of a run; `None` where he is silent, and a default is taken.
+/// Settings of a run; `None` means the default.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     /// How tokens are drawn.
@@ -183,7 +183,7 @@ impl Settings {
         }
     }
 
-    /// What the user should know before it begins.
+    /// Remarks to the user before it begins.
     pub fn remarks(&self, tokenizer: &Tokenizer, mode: RunMode, seq_len: usize) -> Vec<Remark> {
         let steps = self.steps_beyond(seq_len);
         let mut remarks: Vec<Remark> = steps

@@ -16,7 +16,7 @@ const BLANKS: usize = 256;
 /// Tokens that may wait for their text: as many as a stop string or blanks can have, and more.
 const WAITING: usize = BLANKS + 64;
 
-/// Where in a text with reasoning the stream is.
+/// Place of the stream in a text with reasoning.
 #[derive(Debug, Clone, Copy)]
 struct Reasoning {
     /// Between the marks.
@@ -28,7 +28,7 @@ struct Reasoning {
 /// Tokens whose text has not been given out.
 struct Waiting {
     ids: Vec<u32>,
-    /// Where each one's text ends in [`TextStream::text`]; one more for half a character.
+    /// End of each one's text in [`TextStream::text`]; one more for half a character.
     ends: Vec<usize>,
     logprobs: Vec<f32>,
     top: Vec<(u32, f32)>,

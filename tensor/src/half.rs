@@ -45,7 +45,7 @@ impl F16 {
         F16(sign | magnitude as u16)
     }
 
-    /// The same number in single precision.
+    /// Converts to single precision, which is exact.
     #[inline]
     pub fn to_f32(self) -> f32 {
         let sign = u32::from(self.0 & 0x8000) << 16;
@@ -102,7 +102,7 @@ impl Bf16 {
         Bf16((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16)
     }
 
-    /// The same number in single precision.
+    /// Converts to single precision, which is exact.
     #[inline]
     pub fn to_f32(self) -> f32 {
         let bits = u32::from(self.0) << 16;

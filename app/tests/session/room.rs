@@ -434,7 +434,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// What it is run as where this is wanted.
+    /// Mode that it is run in if this is wanted.
     fn mode(&self, wanted: Option<Mode>) -> RunMode {
         let format = Checkpoint::open(&mut &self.bytes[..]).unwrap().format;
         RunMode::decide(wanted, format, &self.tokenizer)

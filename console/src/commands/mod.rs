@@ -71,7 +71,7 @@ pub enum Command {
     Firmware,
 }
 
-/// What `/help` is asked about.
+/// Topic of `/help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelpTopic {
     /// The few commands that everybody needs.

@@ -83,7 +83,7 @@ impl UefiPlatform<'_> {
         }
     }
 
-    /// What sessions and benchmarks compute with.
+    /// Arithmetic for sessions and benchmarks.
     pub fn computing(&self) -> Computing<'static> {
         let threads = self.options.count(Param::Threads);
         let threads = threads.map_or(Threads::Calibrate(clock::nanoseconds), Threads::Fixed);

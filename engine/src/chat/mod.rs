@@ -32,7 +32,7 @@ pub fn render_llama2(system: &str, user: &str) -> String {
     }
 }
 
-/// What a full context has lost when a turn begins.
+/// Loss of a full context when a turn begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forgotten {
     /// The oldest turns; the system prompt is kept.
@@ -49,7 +49,7 @@ pub enum Forgotten {
 /// A turn that is in the context.
 struct Turn {
     user: String,
-    /// Where the answer begins in the sequence.
+    /// Index of the answer's first token in the sequence.
     answer: usize,
     /// The sequence before it, which taking it back comes back to.
     before: Mark,
@@ -137,7 +137,7 @@ impl Chat {
         &mut self.sequence
     }
 
-    /// What the context lost when the turn began.
+    /// Loss of the context when the turn began.
     pub fn forgotten(&self) -> Option<Forgotten> {
         self.forgotten
     }

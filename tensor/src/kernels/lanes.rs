@@ -62,7 +62,7 @@ pub(super) trait Lanes {
     unsafe fn signed(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
     /// Adds each lane's products of four weights from 0 to 63 with the four activations at `x`.
     unsafe fn unsigned(sum: Self::Integers, w: Self::Quads, x: *const i8) -> Self::Integers;
-    /// What [`four_bits`](Lanes::four_bits) adds to in a block whose sum begins with `start`.
+    /// Start of [`four_bits`](Lanes::four_bits)'s sums in a block whose sum begins with `start`.
     unsafe fn block_sums(start: Self::Integers) -> Self::BlockSums;
     /// Adds each lane's products of four weights from 0 to 15 with the four activations at `x`, at
     /// most eight times in a block.

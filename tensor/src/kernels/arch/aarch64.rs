@@ -9,7 +9,7 @@ pub use super::no_features::Features;
 
 /// Name of the plain set.
 pub const NAME: &str = "neon";
-/// The same for people.
+/// Name of the plain set for people.
 pub const TITLE: &str = "NEON";
 
 /// Sets of this architecture's vector units.

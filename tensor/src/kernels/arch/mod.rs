@@ -1,4 +1,4 @@
-//! What is a processor architecture's own: its vector units, which kernels need which of them, and
+//! Properties of a processor architecture: its vector units, which kernels need which of them, and
 //! the additions that a clock is counted by. A file for each; all have the same names.
 
 #[cfg(target_arch = "aarch64")]

@@ -7,7 +7,7 @@ pub use super::no_features::Features;
 
 /// Name of the plain set.
 pub const NAME: &str = "portable";
-/// The same for people.
+/// Name of the plain set for people.
 pub const TITLE: &str = "portable";
 
 /// Sets of this architecture's vector units.

@@ -13,7 +13,7 @@ pub use features::Features;
 
 /// Name of the plain set.
 pub const NAME: &str = "sse2";
-/// The same for people.
+/// Name of the plain set for people.
 pub const TITLE: &str = "SSE2";
 
 /// Sets of this architecture's vector units, the plainest first.
