@@ -211,7 +211,7 @@ impl<'a> ReplyView<'a> {
         text.clear();
     }
 
-    /// Shows the status before the first pass, if that is slow. Returns true if the reply is to stop.
+    /// Shows the status before a slow first pass. Returns true if the reply is to stop.
     fn wait(&mut self, progress: Progress) -> bool {
         self.progress = progress;
         self.status = if self.slow { 0 } else { self.status };

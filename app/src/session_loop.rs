@@ -309,7 +309,7 @@ impl SessionLoop<'_, '_, '_> {
         Ok(remarks.into_iter().map(sentences::remark).collect())
     }
 
-    /// Continues the conversation in another context; warns if there is no room for its oldest turns.
+    /// Continues the conversation in another context; warns if its oldest turns do not fit.
     pub fn hold_again(&mut self) {
         self.state.is_sampling = false;
         self.state.chat = None;
