@@ -1,13 +1,20 @@
-# The two commands: `make run` boots a machine that tells a story, `make test` runs every test.
+# The commands: `make run` boots a machine that tells a story, `make chat` one to talk to (`make
+# chat-here` without a machine), `make test` runs every test.
 # All else is in xtask: `cargo xtask --help`.
 
 CARGO := $(shell sh xtask/bootstrap.sh --which)
 XTASK  = $(CARGO) xtask
 
-.PHONY: run test build image dist fmt clippy llama2.efi llama2-disk test-llama2 bootstrap
+.PHONY: run chat chat-here test build image dist fmt clippy llama2.efi llama2-disk test-llama2 bootstrap
 
 run: bootstrap
 	@$(XTASK) run
+
+chat: bootstrap
+	@$(XTASK) run --chat
+
+chat-here: bootstrap
+	@LLAMA2_MODELS="$${LLAMA2_MODELS:-models/fetched}" $(CARGO) run --quiet --release --package llama2-cli -- chat --get
 
 test: bootstrap
 	@$(XTASK) test

@@ -163,7 +163,11 @@ pub fn run(
         Work::Prompt(steps.unwrap_or(PROMPT)),
         Work::Generate(steps.unwrap_or(GENERATE)),
     ];
-    let tests = works.map(|work| Test { work, depth: 0 });
+    let tests = works.map(|work| Test {
+        work,
+        depth: 0,
+        parallel: 1,
+    });
     let rows = (tests.len() * threads.len()) as u64;
     let (time, limit) = match steps {
         None => (

@@ -5,7 +5,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use llama2_engine::chat::Template;
 use llama2_settings::ParamValue;
 
 use llama2_console::{
@@ -17,7 +16,7 @@ use llama2_console::{
 };
 use llama2_engine::{
     run_mode::RunMode,
-    settings::{Choice, Remark, Think},
+    settings::{Choice, Remark, Switch, Think},
     units::Grouped,
 };
 use llama2_settings::{Param, TABLE};
@@ -123,7 +122,10 @@ impl SessionLoop<'_, '_, '_> {
     pub fn settings_changed(&mut self, param: Param) {
         let seq_len = self.loaded.seq_len();
         // A sampler of the new numbers, and from the seed if there is one.
-        if !matches!(param, Param::Steps | Param::Think | Param::Stop) {
+        if !matches!(
+            param,
+            Param::Steps | Param::Think | Param::Stop | Param::Markdown | Param::RepeatGuard
+        ) {
             self.state.is_sampling = false;
         }
         let (mode, settings) = (self.loaded.mode, &self.state.settings);
@@ -131,11 +133,13 @@ impl SessionLoop<'_, '_, '_> {
             chat.set_most(settings::steps(settings, mode, seq_len));
             chat.sequence_mut().set_stops(&settings.stops);
             chat.set_thinking(settings.think != Think::Off);
+            let guards = settings.repeat_guard == Switch::On;
+            chat.sequence_mut().set_repeat_guard(guards);
         }
         let remarks = settings.remarks(self.loaded.tokenizer, mode, seq_len);
         for remark in remarks {
             if matches!(
-                (remark, param),
+                (&remark, param),
                 (Remark::Steps { .. }, Param::Steps) | (Remark::CannotThinkLess, Param::Think)
             ) {
                 self.warn(&sentences::remark(remark));
@@ -233,7 +237,7 @@ impl SessionLoop<'_, '_, '_> {
             return self.complain("there is nothing to undo");
         };
         let chat = self.state.chat.as_mut().filter(|_| was_asked);
-        let taken = chat.is_none_or(|chat| chat.undo());
+        let taken = chat.is_none_or(|chat| chat.undo(self.loaded.tokenizer));
         // `/retry` is about what is left.
         self.state.question = self.state.conversation.last_question().map(String::from);
         self.state.answered = self.state.question.is_some();
@@ -256,7 +260,7 @@ impl SessionLoop<'_, '_, '_> {
         if self.state.answered {
             self.state.conversation.undo();
             if let Some(chat) = &mut self.state.chat {
-                chat.undo();
+                chat.undo(self.loaded.tokenizer);
             }
         }
         if self.tells() {
@@ -273,11 +277,7 @@ impl SessionLoop<'_, '_, '_> {
         for (name, what) in self.loaded.about {
             row(name, what.clone());
         }
-        let template = match Template::of_tokenizer(self.loaded.tokenizer) {
-            Some(template) => template.name().to_string(),
-            None => "none".to_string(),
-        };
-        row("chat template", template);
+        row("chat template", sentences::template(self.loaded.tokenizer));
         let all = Grouped(self.loaded.seq_len() as u64);
         let context = match &self.state.chat {
             Some(chat) if !self.tells() => {

@@ -145,6 +145,7 @@ impl SessionLoop<'_, '_, '_> {
             ));
         }
         let shows_thoughts = self.state.settings.think == Think::Show;
+        let style = self.answer_style(self.state.chat.as_deref());
         for message in &saved.messages {
             match message.role {
                 Speaker::User => {
@@ -161,8 +162,7 @@ impl SessionLoop<'_, '_, '_> {
                         self.console
                             .show(Style::Thought, &format!("Thinking: {thought}\n"));
                     }
-                    self.console
-                        .show(Style::Answer, &format!("{}\n", message.content));
+                    self.console.show(style, &format!("{}\n", message.content));
                 }
             }
         }

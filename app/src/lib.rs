@@ -23,12 +23,15 @@ mod model_loop;
 pub mod model_names;
 pub mod platform;
 mod prompt;
+pub mod qr;
 mod reply;
 pub mod sentences;
+mod service;
 mod session_loop;
 mod settings;
 
 pub use model_loop::{First, run_models};
+pub use service::{Service, ServiceParts};
 pub use session_loop::{Loaded, Next, State, run_session, tell_once};
 
 /// Sentence before the last line where the machine starts again: for whoever runs it and may think

@@ -20,6 +20,7 @@ use crate::{
     catalogue, menu,
     platform::{Console, OpenModel, Platform},
     reply::note,
+    service::{Service, ServiceParts},
     session_loop::{Loaded, Next, State, run_session},
 };
 
@@ -138,14 +139,28 @@ fn converse(
     let about = about(model);
     let format = model.checkpoint.format;
     loop {
-        let options = Options {
-            positions: Some(model.context.positions()),
-            kv: model.context.kv(),
-            ..computing.options
+        let mut parts = platform.service(model);
+        let mut session = loop {
+            let others = parts.as_ref().map_or(0, ServiceParts::sequences);
+            let options = Options {
+                sequences: 1 + others,
+                positions: Some(model.context.positions()),
+                kv: model.context.kv(),
+                ..computing.options
+            };
+            // Memory may be free, but in pieces: then there is room for fewer.
+            match (Session::new(weights, options), &mut parts) {
+                (Ok(session), _) => break session,
+                (Err(_), Some(few)) if few.slots > 1 => few.slots /= 2,
+                (Err(_), Some(_)) => {
+                    note(console, "Not serving: there is no memory for it.");
+                    parts = None;
+                }
+                (Err(error), None) => return Err(format!("{}: {error}", model.file)),
+            }
         };
-        let mut session =
-            Session::new(weights, options).map_err(|error| format!("{}: {error}", model.file))?;
         state.forget_cache();
+        let service = parts.map(|parts| Service::new(parts, &model.tokenizer, &session));
         let mut loaded = Loaded {
             id: &model.id,
             name: &model.name,
@@ -153,18 +168,22 @@ fn converse(
             tokenizer: &model.tokenizer,
             mode: RunMode::decide(state.settings.mode, format, &model.tokenizer),
             about: &about,
+            service,
         };
         loop {
             match run_session(&mut loaded, state, console, platform) {
                 Next::Exit => return Ok(None),
-                Next::Bench => break,
+                Next::Bench => break close(&mut loaded),
                 Next::Power(power) => {
                     let sentence = platform.power(power);
                     complain(console, &sentence);
                 }
                 // Refused while the old one is still there.
                 Next::Model(id) => match platform.open(&id, model.context.memory().total()) {
-                    Ok(wanted) => return Ok(Some(wanted)),
+                    Ok(wanted) => {
+                        close(&mut loaded);
+                        return Ok(Some(wanted));
+                    }
                     Err(sentence) => complain(console, &sentence),
                 },
             }
@@ -174,6 +193,13 @@ fn converse(
         if let Err(error) = bench::run(&subject, None, console, platform, computing) {
             complain(console, &format!("{}: {error}", model.file));
         }
+    }
+}
+
+/// Ends what a server does with a session that goes.
+fn close(loaded: &mut Loaded<'_, '_>) {
+    if let Some(service) = &mut loaded.service {
+        service.close();
     }
 }
 

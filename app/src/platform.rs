@@ -11,9 +11,11 @@ use llama2_console::{
     width,
 };
 use llama2_engine::{
-    checkpoint::Checkpoint, context::Context, event::Event, generate::TopToken, model::Model,
-    source::ByteSource, tokenizer::Tokenizer,
+    chat::DateTime, checkpoint::Checkpoint, context::Context, event::Event, generate::TopToken,
+    model::Model, source::ByteSource, tokenizer::Tokenizer,
 };
+
+use crate::service::ServiceParts;
 
 /// Effect of the keys that were typed while something goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -170,6 +172,11 @@ pub trait Platform {
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     );
 
+    /// What a server beside the conversation with a model is made of; `None` if nothing is served.
+    fn service(&mut self, _model: &OpenModel) -> Option<ServiceParts> {
+        None
+    }
+
     /// Lets cores rest that work was done on outside of [`Platform::perform`].
     fn rest_cores(&mut self) {}
 
@@ -249,6 +256,10 @@ pub trait Platform {
 
     /// Facts about the machine: names and values.
     fn about(&mut self) -> Vec<(String, String)>;
+
+    /// Date and time of the machine's clock; [`llama2_engine::chat::NO_CLOCK`] if it has none that
+    /// can be believed.
+    fn now(&mut self) -> DateTime;
 
     /// A seed that is not 0, and where it came from.
     fn seed(&mut self) -> (u64, &'static str);

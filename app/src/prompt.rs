@@ -11,7 +11,10 @@ use llama2_console::{
     view::Prompt,
 };
 
-use crate::platform::{Console, Platform};
+use crate::{
+    platform::{Console, Platform},
+    service::{Beside, Turn},
+};
 
 /// Milliseconds between two looks at the keys.
 const REST: u64 = 10;
@@ -33,11 +36,12 @@ pub fn wait(console: &mut dyn Console) -> Key {
     }
 }
 
-/// Reads a line; `None` if whoever types wants to leave.
+/// Reads a line; `None` if whoever types wants to leave. `beside` goes on meanwhile.
 pub fn read_line(
     editor: &mut Editor,
     console: &mut dyn Console,
     platform: &mut dyn Platform,
+    beside: &mut Beside<'_, '_, '_>,
 ) -> Option<String> {
     let mut redraw = true;
     loop {
@@ -56,7 +60,15 @@ pub fn read_line(
                 });
                 console.flush();
             }
-            console.rest(REST);
+            match beside.turn() {
+                Turn::Busy | Turn::Active => console.rest(0),
+                Turn::Over => platform.rest_cores(),
+                Turn::Idle => console.rest(REST),
+            }
+            if let Some(note) = beside.note(platform.clock()()) {
+                console.serving(&note);
+                console.flush();
+            }
             continue;
         };
         redraw = true;

@@ -14,7 +14,10 @@ use llama2_engine::{
     tokenizer::Tokenizer,
 };
 
-use crate::platform::{Console, Platform, Progress, ReplySink};
+use crate::{
+    platform::{Console, Platform, Progress, ReplySink},
+    service::Service,
+};
 
 /// Microseconds between two looks at the keyboard, and between two batches of text: printing and
 /// polling inside the loop cost 4 to 12 % when done at every token.
@@ -61,6 +64,7 @@ impl ReplyStats {
                 _ if self.stopped => End::Stopped,
                 Some(EndReason::Limit) => End::Limit,
                 Some(EndReason::ContextFull) => End::Full,
+                Some(EndReason::Repeats) => End::Repeats,
                 _ => End::Own,
             },
         }
@@ -112,6 +116,8 @@ pub(crate) struct ReplyView<'a> {
     slow: bool,
     /// True if thoughts may come that nobody sees.
     hides: bool,
+    /// Style of the answer.
+    style: Style,
     progress: Progress,
     /// When the status was shown last, and when what it tells began.
     status: u64,
@@ -132,6 +138,8 @@ pub(crate) struct Stage<'a> {
     /// True if the first token takes so long that the status is worth showing at once.
     pub slow: bool,
     pub hides: bool,
+    /// Style of the answer.
+    pub style: Style,
 }
 
 impl<'a> ReplyView<'a> {
@@ -151,6 +159,7 @@ impl<'a> ReplyView<'a> {
             announced: stage.only.is_none(),
             slow: stage.slow,
             hides: stage.hides,
+            style: stage.style,
             progress: Progress::default(),
             status: now,
             phase: now,
@@ -184,11 +193,12 @@ impl<'a> ReplyView<'a> {
             text,
             thinks,
             said,
+            style: answer,
             ..
         } = self;
         let style = |thinks: bool| match thinks {
             true => Style::Thought,
-            false => Style::Answer,
+            false => *answer,
         };
         let begins = self.shown != Some(*thinks) || self.resumed;
         if let (true, Some(before)) = (begins, self.shown) {
@@ -268,7 +278,9 @@ impl<'a> ReplyView<'a> {
         self.put();
         self.console.bottom(Bottom::Nothing);
         if !self.line_ended {
-            self.console.show(Style::Answer, "\n");
+            let thinks = self.shown == Some(true);
+            let style = if thinks { Style::Thought } else { self.style };
+            self.console.show(style, "\n");
         }
         self.console.gauge(&Gauge {
             model: self.model,
@@ -318,11 +330,30 @@ pub(crate) fn note(console: &mut dyn Console, line: &str) {
     console.show(Style::Info, &format!("{line}\n"));
 }
 
+/// Whoever makes passes over the weights.
+pub(crate) struct Stepper<'a, 't, 'm> {
+    pub session: &'a mut Session<'m>,
+    pub tokenizer: &'a Tokenizer,
+    /// A server, whose requests are served by the same passes.
+    pub service: Option<&'a mut Service<'t>>,
+}
+
+impl Stepper<'_, '_, '_> {
+    fn step(&mut self, sequence: &mut Sequence, out: &mut dyn FnMut(Event<'_>)) -> usize {
+        match &mut self.service {
+            Some(service) => service.step(self.session, sequence, out),
+            None => {
+                let mut out = |_, event: Event<'_>| out(event);
+                step(self.session, self.tokenizer, &mut [sequence], &mut out)
+            }
+        }
+    }
+}
+
 /// Runs a sequence to its end or until a key stops it, and shows what it says.
 pub(crate) fn reply(
     sequence: &mut Sequence,
-    session: &mut Session<'_>,
-    tokenizer: &Tokenizer,
+    mut stepper: Stepper<'_, '_, '_>,
     platform: &mut dyn Platform,
     stage: Stage<'_>,
 ) -> (ReplyStats, Said) {
@@ -339,13 +370,13 @@ pub(crate) fn reply(
     };
     let mut far = progress(sequence);
     stats.stopped = view.wait(far);
+    let session = &stepper.session;
     let threads = (!session.is_tuning()).then(|| session.threads());
     platform.perform(threads, &mut view, &mut |sink| {
         let mut looked = start;
         while !stats.stopped {
             let begun = clock();
-            let mut out = |_, event: Event<'_>| sink.on_event(event, far);
-            let passed = step(session, tokenizer, &mut [&mut *sequence], &mut out);
+            let passed = stepper.step(sequence, &mut |event| sink.on_event(event, far));
             let now = clock();
             if passed == 0 {
                 break;
@@ -359,6 +390,10 @@ pub(crate) fn reply(
                 stats.first.get_or_insert(now - start);
             } else {
                 sequence.limit_batch(next_batch(passed, now - begun));
+            }
+            // Others may have something to be passed still.
+            if !sequence.is_running() {
+                break;
             }
             if now.saturating_sub(looked) >= BATCH {
                 stats.stopped = sink.should_stop();

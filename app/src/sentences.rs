@@ -5,10 +5,18 @@ use alloc::{
     string::{String, ToString},
 };
 
-use llama2_engine::{chat::Forgotten, settings::Remark};
+use llama2_engine::{
+    chat::{ChatTemplate, Forgotten},
+    settings::Remark,
+    tokenizer::Tokenizer,
+    units::Grouped,
+};
 
 /// Sentence where the model's result cannot be used.
 pub const NOT_NUMBERS: &str = "the model's numbers are not numbers (NaN or infinite): its file is damaged, or was made wrongly; fetch it again, or take another";
+
+/// Remark where an answer was ended because it repeated itself.
+pub const REPEATS: &str = "the answer repeated the same words again and again, and was ended; asking again, another temperature or a repeat penalty may help; repeat_guard off lets it go on";
 
 /// Sentence about a fact that a user should know before a run.
 pub fn remark(remark: Remark) -> String {
@@ -16,9 +24,9 @@ pub fn remark(remark: Remark) -> String {
         Remark::Steps { steps, seq_len } => {
             format!("{steps} steps are more than the model's context holds: taking {seq_len}")
         }
-        Remark::UnknownTemplate => {
-            "the model's chat template is of an unknown family: using chatml's".into()
-        }
+        Remark::BadTemplate(why) => format!(
+            "the model's chat template cannot be used: {why}; using chatml's, which most models understand"
+        ),
         Remark::CannotThinkLess => {
             "the model's chat template has no way to switch thinking off".into()
         }
@@ -30,6 +38,22 @@ pub fn remark(remark: Remark) -> String {
             "without a chat template there is no place for a system prompt: it is ignored".into()
         }
     }
+}
+
+/// A model's chat template in some words.
+pub fn template(tokenizer: &Tokenizer) -> String {
+    let Some(template) = ChatTemplate::of_tokenizer(tokenizer) else {
+        return "none: the model continues a text".into();
+    };
+    if let Some(fault) = template.fault() {
+        return format!("its own cannot be used ({fault}): chatml's");
+    }
+    let length = Grouped(template.length() as u64);
+    let thinks = match template.thinks() {
+        true => ", thinking can be switched off",
+        false => "",
+    };
+    format!("its own, {length} bytes{thinks}")
 }
 
 /// Sentence about what a full context of `seq_len` tokens has lost.

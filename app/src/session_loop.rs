@@ -23,7 +23,7 @@ use llama2_engine::{
     run_mode::RunMode,
     sampler::Sampler,
     session::Session,
-    settings::{Settings, Think},
+    settings::{Settings, Switch, Think},
     tokenizer::Tokenizer,
     units::{SENTENCE, short},
 };
@@ -31,8 +31,9 @@ use llama2_engine::{
 use crate::{
     platform::{Console, Platform, Power},
     prompt,
-    reply::{self, ReplyStats, Said, Stage, reply},
-    sentences::{self, NOT_NUMBERS},
+    reply::{self, ReplyStats, Said, Stage, Stepper, reply},
+    sentences::{self, NOT_NUMBERS, REPEATS},
+    service::{Beside, Service},
     settings,
 };
 
@@ -50,6 +51,8 @@ pub struct Loaded<'a, 'm> {
     pub mode: RunMode,
     /// What there is to be told of it: names and what they stand for.
     pub about: &'a [(String, String)],
+    /// A server beside the conversation.
+    pub service: Option<Service<'a>>,
 }
 
 impl Loaded<'_, '_> {
@@ -191,7 +194,7 @@ pub fn tell_once(
         platform,
     };
     run.say("Running forward pass (token=1, pos=0)...");
-    let (stats, _) = run.reply_with(&mut story, Some(steps), false);
+    let (stats, _) = run.reply_with(&mut story, Some(steps), (false, Style::Answer));
     if stats.end == Some(EndReason::NotNumbers) {
         return Err(NOT_NUMBERS);
     }
@@ -226,7 +229,14 @@ impl SessionLoop<'_, '_, '_> {
         }
         loop {
             let (editor, console) = (&mut self.state.editor, &mut *self.console);
-            let Some(line) = prompt::read_line(editor, console, self.platform) else {
+            let Loaded {
+                service, session, ..
+            } = &mut *self.loaded;
+            let mut beside = Beside {
+                service: service.as_mut(),
+                session,
+            };
+            let Some(line) = prompt::read_line(editor, console, self.platform, &mut beside) else {
                 return Next::Exit;
             };
             self.console.record(&line);
@@ -289,7 +299,7 @@ impl SessionLoop<'_, '_, '_> {
             Err(error) => {
                 self.complain(&format!("the system prompt: {error}"));
                 self.state.settings.system = None;
-                // Without one there is room.
+                // Without one there is room, or each question is told why there is none.
                 let _ = self.new_chat();
             }
         }
@@ -302,7 +312,8 @@ impl SessionLoop<'_, '_, '_> {
             ..self.state.settings.clone()
         };
         let tokenizer = self.loaded.tokenizer;
-        let mut chat = settings.chat(tokenizer, mode, seq_len)?;
+        let now = self.platform.now();
+        let mut chat = settings.chat(tokenizer, mode, seq_len, now)?;
         chat.set_most(settings::steps(&settings, mode, seq_len));
         self.state.chat = Some(Box::new(chat));
         let remarks = settings.remarks(tokenizer, mode, seq_len);
@@ -322,16 +333,17 @@ impl SessionLoop<'_, '_, '_> {
             .map(|pair| (&pair[0].content[..], &pair[1].content[..]))
             .collect();
         let system = self.state.settings.system.as_deref().unwrap_or_default();
-        let dropped = self
-            .state
-            .chat
-            .as_mut()
-            .map_or(0, |chat| chat.recall(self.loaded.tokenizer, system, &pairs));
-        if dropped > 0 {
-            let turns = pairs.len();
-            self.warn(&format!(
+        let recalled = match &mut self.state.chat {
+            Some(chat) => chat.recall(self.loaded.tokenizer, system, &pairs),
+            None => Ok(0),
+        };
+        let turns = pairs.len();
+        match recalled {
+            Ok(0) => (),
+            Ok(dropped) => self.warn(&format!(
                 "there is no room for the {dropped} oldest of {turns} turns: the model does not know them"
-            ));
+            )),
+            Err(error) => self.warn(&format!("the model knows none of the {turns} turns: {error}")),
         }
     }
 
@@ -452,7 +464,7 @@ impl SessionLoop<'_, '_, '_> {
                 return None;
             }
         };
-        let told = self.reply_with(&mut story, None, false);
+        let told = self.reply_with(&mut story, None, (false, Style::Answer));
         self.state.forget_cache();
         if told.0.end == Some(EndReason::NotNumbers) {
             self.complain(NOT_NUMBERS);
@@ -461,18 +473,28 @@ impl SessionLoop<'_, '_, '_> {
         Some(told)
     }
 
-    /// Has a sequence say what it says.
+    /// Style of the model's answers: they are in Markdown unless it only continues texts.
+    pub fn answer_style(&self, chat: Option<&Chat>) -> Style {
+        let answers = chat.is_some_and(|chat| chat.template().is_some());
+        match answers && self.state.settings.markdown == Switch::On {
+            true => Style::Markdown,
+            false => Style::Answer,
+        }
+    }
+
+    /// Has a sequence say what it says, in a style; `hides`: without its thoughts.
     fn reply_with(
         &mut self,
         sequence: &mut Sequence,
         only: Option<usize>,
-        hides: bool,
+        (hides, style): (bool, Style),
     ) -> (ReplyStats, Said) {
         let (seq_len, slow) = (self.loaded.seq_len(), self.loaded.is_slow());
         let Loaded {
             session,
             tokenizer,
             name,
+            service,
             ..
         } = &mut *self.loaded;
         let stage = Stage {
@@ -482,8 +504,14 @@ impl SessionLoop<'_, '_, '_> {
             only,
             slow,
             hides,
+            style,
         };
-        reply(sequence, session, tokenizer, self.platform, stage)
+        let stepper = Stepper {
+            session,
+            tokenizer,
+            service: service.as_mut(),
+        };
+        reply(sequence, stepper, self.platform, stage)
     }
 
     /// Says something to the model, and shows its answer.
@@ -491,6 +519,11 @@ impl SessionLoop<'_, '_, '_> {
         self.state.question = Some(question.to_string());
         self.state.answered = false;
         let system = self.state.settings.system.clone().unwrap_or_default();
+        if self.state.chat.is_none()
+            && let Err(error) = self.new_chat()
+        {
+            return self.complain(&error.to_string());
+        }
         let Some(mut chat) = self.state.chat.take() else {
             return;
         };
@@ -518,19 +551,23 @@ impl SessionLoop<'_, '_, '_> {
             self.state.is_sampling = true;
         }
         let hides = self.state.settings.think == Think::Hide;
-        let (mut stats, said) = self.reply_with(chat.sequence_mut(), None, hides);
+        let style = self.answer_style(Some(chat));
+        let (mut stats, said) = self.reply_with(chat.sequence_mut(), None, (hides, style));
         if stats.end == Some(EndReason::NotNumbers) {
             // What was asked can be asked of another model.
-            chat.undo();
+            chat.undo(self.loaded.tokenizer);
             return self.complain(NOT_NUMBERS);
         }
-        if stats.stopped && !chat.stop() {
+        if stats.stopped && !chat.stop(self.loaded.tokenizer) {
             self.say("Cancelled while the question was being read; press Up to edit it.");
         } else {
             self.keep(question, &said);
         }
         stats.progress.context = chat.sequence().context().len();
         self.summarise(&stats);
+        if stats.end == Some(EndReason::Repeats) {
+            self.warn(REPEATS);
+        }
     }
 
     /// Keeps what was said, for a file.

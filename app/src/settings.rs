@@ -31,6 +31,8 @@ pub fn shown(settings: &Settings, mode: RunMode) -> Overrides {
             (Param::Steps, _) if mode == RunMode::Dialog => ParamValue::Whole(ANSWER_STEPS),
             (Param::Steps, _) => ParamValue::Whole(STORY_STEPS as i64),
             (Param::Think, _) => ParamValue::Word(settings.think.name()),
+            (Param::Markdown, _) => ParamValue::Word(settings.markdown.name()),
+            (Param::RepeatGuard, _) => ParamValue::Word(settings.repeat_guard.name()),
             (_, Domain::Texts) => ParamValue::Texts(Vec::new()),
             (_, Domain::Biases) => ParamValue::Biases(Vec::new()),
             (sampler, _) => ParamValue::Number(drawing.get(sampler)),
@@ -53,13 +55,14 @@ pub fn apply(settings: &mut Settings, mode: RunMode, command: &Command) -> Optio
     Some(said)
 }
 
-/// Takes over the settings that a conversation was saved with. What is the model's default stays
-/// one: another model has others.
+/// Takes over the settings that a conversation was saved with; others stay as they are. What is the
+/// model's default stays one: another model has others.
 pub fn restore(settings: &mut Settings, saved: &Overrides, mode: RunMode) {
     let usual = shown(&Settings::default(), mode);
     for spec in TABLE.iter().filter(|spec| !spec.saved.is_empty()) {
-        let value = saved.get(spec.param);
-        let wanted = value.filter(|_| value != usual.get(spec.param));
-        settings.set(spec.param, wanted.cloned());
+        if let Some(value) = saved.get(spec.param) {
+            let wanted = Some(value).filter(|value| Some(*value) != usual.get(spec.param));
+            settings.set(spec.param, wanted.cloned());
+        }
     }
 }

@@ -79,7 +79,7 @@ struct Args {
     )]
     threads: Vec<usize>,
 
-    /// Our vector unit: scalar, sse2, avx2 or avx512 [default: the best that this machine has]
+    /// Our vector unit, as `llama2 --kernels` knows it [default: the best that this machine has]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
 
@@ -288,7 +288,11 @@ fn compare(args: &Args) -> Result<()> {
     for model in &args.models {
         for &work in &works {
             for &threads in &args.threads {
-                let test = Test { work, depth: 0 };
+                let test = Test {
+                    work,
+                    depth: 0,
+                    parallel: 1,
+                };
                 if test.tokens() == 0 {
                     continue;
                 }

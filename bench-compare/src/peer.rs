@@ -350,6 +350,7 @@ mod tests {
     const TG32: Test = Test {
         work: Work::Generate(32),
         depth: 0,
+        parallel: 1,
     };
 
     fn words(command: &Command) -> String {

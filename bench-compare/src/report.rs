@@ -217,6 +217,7 @@ mod tests {
             test: Test {
                 work: Work::Generate(128),
                 depth: 0,
+                parallel: 1,
             },
             threads: 2,
             programs: vec![

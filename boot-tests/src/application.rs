@@ -23,7 +23,11 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 29] = [
+pub const BOOTS: [(&str, Check); 30] = [
+    (
+        "boot: a conversation with SmolLM2, text as on the host",
+        chat::real_model,
+    ),
     (
         "boot: random stories15M, text as on the host",
         random_stories15m,

@@ -71,6 +71,18 @@ impl Boot {
         self.image_of(suite, &content, "")
     }
 
+    /// An image of the application, this configuration, and a driver before it whose network cards
+    /// have these faults, one in a line.
+    pub fn image_with_faults(&self, suite: &Suite, config: &str, faults: &str) -> Result<PathBuf> {
+        suite.hooked()?;
+        let mut content = Content::default();
+        content.file(Arch::built().boot_file, &build::faulty_card());
+        content.file("LLAMA2.EFI", &suite.efi);
+        content.bytes("LLAMA2.CFG", config);
+        content.bytes("FAULTS.TXT", faults);
+        self.image_of(suite, &content, "")
+    }
+
     pub fn image_of(&self, suite: &Suite, content: &Content, suffix: &str) -> Result<PathBuf> {
         let path = suite.folder.join(format!("{}{suffix}.img", self.number));
         image::write(content, &path)?;

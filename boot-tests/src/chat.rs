@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use llama2_engine::layout::{Coded, Encoding};
 use llama2_testing::family;
-use xtask::{image::From, qemu::Machine};
+use xtask::{fetch, image::From, qemu::Machine};
 
 use crate::{
     boot::{Boot, Suite},
@@ -54,7 +54,7 @@ const CHAT: &str = "exit = \"shutdown\"\ndisplay = \"text\"\nmode = \"chat\"\n";
 /// Two turns with a model of K types that has a template of its own, with llama.cpp's samplers and
 /// defaults.
 pub fn own_template(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
-    let file = speaker(Some("<|im_start|>"))?;
+    let file = speaker(Some(family::CHATML))?;
     two_turns(
         suite,
         boot,
@@ -68,39 +68,46 @@ pub fn own_template(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// A model whose biases let it think aloud now and then, and a string that stops it across tokens.
-pub fn thoughts(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
-    let file = speaker(Some("<|im_start|>"))?;
-    let biases = [THINK, THINK + 1].map(|token| format!("{token}=3"));
-    let (one, other) = (&biases[0][..], &biases[1][..]);
-    let flags = [
+/// Flags of the thinker.
+fn thinks<'a>(seed: &'a str, [one, other]: &'a [String; 2]) -> [&'a str; 8] {
+    [
         "-s",
-        "4",
+        seed,
         "-n",
         "60",
         "--logit-bias",
         one,
         "--logit-bias",
         other,
-    ];
-    // What it says without one, to find a string to stop it.
+    ]
+}
+
+/// A model whose biases let it think aloud now and then, and a string that stops it across tokens.
+pub fn thoughts(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    // It begins to think, and draws the mark of the thought's end sooner or later.
+    let template = format!("{}<think>", family::THINKER);
+    let file = speaker(Some(&template))?;
+    let biases = [format!("{THINK}=-100"), format!("{}=3", THINK + 1)];
+    let (one, other) = (&biases[0][..], &biases[1][..]);
     let name = model(suite, boot, &file)?;
-    let (whole, _) = host(suite, &name, &flags, "Who are you?\n")?;
-    let letters: Vec<char> = whole.trim().chars().collect();
     let plain = |c: &char| c.is_ascii_alphanumeric() || "!#$%&()*+,-.:;=?@_~".contains(*c);
-    let stop = letters
-        .windows(2)
-        .rev()
-        .find(|part| {
-            part.iter().all(plain) && !"</think>".contains(&part.iter().collect::<String>())
-        })
-        .context("the answer has two plain characters in a row")?;
-    let stop: String = stop.iter().collect();
+    // The first seed of an answer with two letters for a string that stops it.
+    let mut found = None;
+    for seed in (1..40).map(|seed| seed.to_string()) {
+        let (whole, _) = host(suite, &name, &thinks(&seed, &biases), "Who are you?\n")?;
+        let letters: Vec<char> = whole.replace("</think>", "\n").trim().chars().collect();
+        let part = letters.windows(2).rev().find(|part| part.iter().all(plain));
+        if let Some(part) = part {
+            found = Some((seed, part.iter().collect::<String>()));
+            break;
+        }
+    }
+    let (seed, stop) = found.context("no answer has two plain characters in a row")?;
     let config = format!(
-        "seed = 4\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\nthink = \
-         \"show\"\n"
+        "seed = {seed}\nsteps = 60\nlogit_bias = [\"{one}\", \"{other}\"]\nstop = \"{stop}\"\n\
+         think = \"show\"\n"
     );
-    let flags = [&flags[..], &["--stop", &stop]].concat();
+    let flags = [&thinks(&seed, &biases)[..], &["--stop", &stop]].concat();
     let said = two_turns(suite, boot, &file, &config, &flags)?;
     let thought = |text: &str| {
         let rest = text.split_once("Thinking: ")?.1;
@@ -111,7 +118,7 @@ pub fn thoughts(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         told.is_some() && told == want,
         "it thought {told:?}, and the host {want:?}"
     );
-    Ok(Some(format!("stopped by {stop:?}")))
+    Ok(Some(format!("seed {seed}, stopped by {stop:?}")))
 }
 
 /// A model that was not made to chat.
@@ -127,6 +134,67 @@ pub fn completion(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     )?;
     boot.says("warning: the model's file has no chat template: it continues what you type")?;
     Ok(None)
+}
+
+/// A conversation with a real model: a fact, a question that needs the memory of it, a system
+/// prompt, and a conversation that was saved and goes on after it was loaded.
+pub fn real_model(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let path = match fetch::chat_model() {
+        Ok(path) => path,
+        Err(error) if matches!(error.downcast_ref(), Some(fetch::Error::Failed(_))) => {
+            return Err(error);
+        }
+        Err(error) => {
+            boot.skip = Some(format!("{error:#}"));
+            return Ok(None);
+        }
+    };
+    let name = path.display().to_string();
+    let config = format!("{CHAT}temperature = 0\nsteps = 16\ncontext = 512\n");
+    let image = boot.image(suite, &config, &[("SMOLLM2.GGUF", From::File(path))])?;
+    let is_told = |told: &str, questions: [&str; 2], system: &[&str]| {
+        let flags = [&["-t", "0", "-n", "16", "-c", "512"], system].concat();
+        let (want, _) = host(
+            suite,
+            &name,
+            &flags,
+            &questions.map(|q| q.to_owned() + "\n").concat(),
+        )?;
+        let is_equal = told == printable(&want);
+        ensure!(is_equal, "it answered {told:?}, and the host {want:?}");
+        Ok(())
+    };
+    let machine = Machine {
+        memory: 512,
+        ..Machine::new(&image)
+    };
+    let mut dialog = Dialog::start(boot, &machine)?;
+    dialog.prompt()?;
+
+    let questions = [
+        "My name is Anna. What is water made of?",
+        "What is my name?",
+    ];
+    let [fact, memory] = [dialog.ask(questions[0])?, dialog.ask(questions[1])?];
+    is_told(&(answer(&fact) + &answer(&memory)), questions, &[])?;
+    let remembers = memory.text.contains("Anna");
+    ensure!(remembers, "it has forgotten: {}", memory.text);
+
+    let system = "You are Tom the cat. Be brief.";
+    let questions = ["Who are you?", "What is your name?"];
+    dialog.say(&format!("/system {system}"))?;
+    let first = dialog.ask(questions[0])?;
+    dialog.expect("/save", " messages as CHAT0001.JSL on the boot volume.\n")?;
+    dialog.say("/clear")?;
+    dialog.expect("/load chat0001", "CHAT0001.JSL: ")?;
+    let last = dialog.ask(questions[1])?;
+    is_told(
+        &(answer(&first) + &answer(&last)),
+        questions,
+        &["-y", system],
+    )?;
+    dialog.leave("/exit")?;
+    Ok(Some(last.summary))
 }
 
 /// The token of `<think>` in the model below; `</think>` comes after it.
@@ -196,7 +264,7 @@ fn answer(reply: &Reply) -> String {
 }
 
 /// `llama2 chat` on the host with this on standard input: what it answers, and what it says beside.
-fn host(suite: &Suite, model: &str, flags: &[&str], input: &str) -> Result<(String, String)> {
+pub fn host(suite: &Suite, model: &str, flags: &[&str], input: &str) -> Result<(String, String)> {
     let mut child = Command::new(&suite.llama2)
         .args(["chat", model])
         .args(flags)

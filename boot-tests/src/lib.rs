@@ -10,8 +10,12 @@ mod dialog;
 mod fixtures;
 mod hands;
 mod keys;
+mod network;
 mod picture;
 mod pictures;
+mod stick;
+mod web;
+mod wire;
 
 use std::{
     fs,
@@ -30,10 +34,22 @@ type Check = fn(&Suite, &mut Boot) -> Result<Option<String>>;
 /// Most boots share the host's cores; those about cores have them for themselves.
 static CORES: RwLock<()> = RwLock::new(());
 
+/// Beginnings of the names of boots that take long, which only continuous integration and those who
+/// name them run.
+const LONG: [&str; 2] = ["network: a lease that ends", "network: a driver "];
+
 /// Each boot's name and check, and whether it must have the host's cores for itself. The longest
 /// come first, so that none of them is alone at the end.
 fn boots() -> impl Iterator<Item = ((&'static str, Check), bool)> {
-    let several = [&console::BOOTS[..], &pictures::BOOTS, &application::BOOTS].concat();
+    let several = [
+        &console::BOOTS[..],
+        &stick::BOOTS,
+        &pictures::BOOTS,
+        &network::BOOTS,
+        &web::BOOTS,
+        &application::BOOTS,
+    ]
+    .concat();
     let several = several.into_iter().map(|boot| (boot, false));
     several.chain(cores::BOOTS.map(|boot| (boot, true)))
 }
@@ -49,6 +65,8 @@ pub fn is_named(part: &str) -> bool {
 /// If the application cannot be built.
 pub fn run(mut args: Arguments) -> Result<Conclusion> {
     args.test_threads.get_or_insert(2);
+    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    let runs_all = is_ci || args.filter.is_some();
     let suite = Arc::new(OnceLock::new());
     let trials = boots().enumerate().map(|(number, ((name, check), alone))| {
         let suite = suite.clone();
@@ -57,6 +75,7 @@ pub fn run(mut args: Arguments) -> Result<Conclusion> {
             let suite = suite.get().context("the application is built")?;
             boot(suite, name, number, check)
         })
+        .with_ignored_flag(LONG.iter().any(|long| name.starts_with(long)) && !runs_all)
     });
     let trials: Vec<Trial> = trials.collect();
     if !args.list && trials.iter().any(|trial| !args.is_filtered_out(trial)) {

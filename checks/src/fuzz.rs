@@ -16,7 +16,7 @@ use crate::{count::Count, oracle::is_ci};
 
 /// Targets: name, largest input in bytes, and total size of the inputs that are kept in the
 /// repository.
-const TARGETS: [(&str, u32, usize); 9] = [
+const TARGETS: [(&str, u32, usize); 13] = [
     ("gguf", 48 << 10, 96 << 10),
     ("llama2c", 8 << 10, 96 << 10),
     ("tokenizer", 16 << 10, 96 << 10),
@@ -26,6 +26,10 @@ const TARGETS: [(&str, u32, usize); 9] = [
     ("command_line", 1 << 10, 24 << 10),
     ("keys", 1 << 10, 24 << 10),
     ("terminal", 1 << 10, 24 << 10),
+    ("jinja", 2 << 10, 96 << 10),
+    ("markdown", 2 << 10, 24 << 10),
+    ("serve", 2 << 10, 96 << 10),
+    ("download", 2 << 10, 24 << 10),
 ];
 
 #[derive(clap::Args)]

@@ -1,10 +1,18 @@
 //! `cargo xtask test`, `fuzz` and `inspect`: all checks.
 #![forbid(unsafe_code)]
 
+mod aarch64;
+mod client;
+mod clients;
 mod count;
+mod fleet;
 mod fuzz;
 mod inspect;
+mod machine;
 mod oracle;
+mod server_suite;
+mod soak;
+mod stage;
 mod test;
 
 use std::{path::PathBuf, process::ExitCode};

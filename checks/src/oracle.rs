@@ -1,7 +1,13 @@
-//! Reference programs for comparison, in a Python environment of their own: llama.cpp (built from
-//! the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
+//! Reference programs for comparison, in a Python environment of their own: llama.cpp and its
+//! server (built from the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -13,9 +19,9 @@ use xtask::{
 /// Packages to install, with their versions.
 const REQUIREMENTS: &str = include_str!("../../engine/tests/oracle/requirements.txt");
 
-/// Options for building only llama.cpp's library, for any x86-64 processor with AVX2: the
-/// environment may be moved to another machine.
-const BUILD: [&str; 14] = [
+/// Options for building only llama.cpp's library and llama-server, for any x86-64 processor with
+/// AVX2: the environment may be moved to another machine.
+const BUILD: [&str; 15] = [
     "-GNinja",
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
@@ -23,18 +29,26 @@ const BUILD: [&str; 14] = [
     "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
     "-DGGML_NATIVE=OFF",
     "-DGGML_OPENMP=OFF",
-    "-DLLAMA_BUILD_COMMON=OFF",
+    "-DLLAMA_BUILD_COMMON=ON",
     "-DLLAMA_BUILD_TESTS=OFF",
-    "-DLLAMA_BUILD_TOOLS=OFF",
+    "-DLLAMA_BUILD_TOOLS=ON",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
-    "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_BUILD_SERVER=ON",
     "-DLLAMA_BUILD_APP=OFF",
     "-DLLAMA_BUILD_UI=OFF",
+    // The server's page would be downloaded.
+    "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
 ];
 
+/// Longest time for building llama-server. A machine that takes longer does without.
+const SERVER_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// Name of llama.cpp's server, as a program and as what builds it.
+const SERVER: &str = "llama-server";
+
 /// Arguments of `cargo test` for the tests that use an oracle.
-pub const TESTS: [&str; 14] = [
+pub const TESTS: [&str; 18] = [
     "-p",
     "llama2-engine",
     "--test",
@@ -43,10 +57,14 @@ pub const TESTS: [&str; 14] = [
     "llama2-tensor",
     "--test",
     "gguf_package",
+    "-p",
+    "llama2-jinja",
+    "--test",
+    "jinja",
     "--",
     "llama_cpp",
     "gguf_package",
-    "chat_templates",
+    "by_jinja2",
     "vocabularies",
     "--show-output",
 ];
@@ -84,7 +102,8 @@ impl Oracle {
             .then_some(oracle)
     }
 
-    /// Builds the environment: about 100 MB of packages, and some minutes of compiling.
+    /// Builds the environment: about 150 MB of packages, and fifteen minutes of one core. If only
+    /// llama-server cannot be built, says so and does without.
     ///
     /// # Errors
     /// A sentence about what could not be downloaded, built or started; the next call starts again.
@@ -165,9 +184,20 @@ impl Oracle {
                 .arg(&build)
                 .args(["--target", "llama"]),
         )?;
+        if let Err(error) = oracle.build_server(&build) {
+            eprintln!("xtask: llama-server could not be built: {error:#}");
+            let _ = fs::remove_file(build.join("bin").join(SERVER));
+        }
         fs::rename(build.join("bin"), oracle.library())?;
-        fs::rename(llama.join("models"), oracle.models())?;
-        fs::remove_dir_all(&work)?;
+        // Server tests look for templates in ../../../models.
+        fs::create_dir_all(oracle.llama().join("tools/server"))?;
+        for part in ["models", "tools/server/tests"] {
+            fs::rename(llama.join(part), oracle.llama().join(part))?;
+        }
+        // A compiler that outlived its time may still write.
+        if let Err(error) = fs::remove_dir_all(&work) {
+            eprintln!("xtask: {} remains: {error}", work.display());
+        }
         let mut python = oracle.python();
         python.args([
             "-c",
@@ -176,6 +206,48 @@ impl Oracle {
         check(&mut python)?;
         fs::write(oracle.whole(), REQUIREMENTS)?;
         Ok(oracle)
+    }
+
+    /// Builds llama-server beside the libraries; stops it after [`SERVER_LIMIT`].
+    fn build_server(&self, build: &Path) -> Result<()> {
+        let start = Instant::now();
+        let mut ninja = self.command("ninja");
+        let mut ninja = ninja
+            .arg("-C")
+            .arg(build)
+            .args(["--quiet", SERVER])
+            .spawn()
+            .context("ninja could not be started")?;
+        let ended = loop {
+            if let Some(ended) = ninja.try_wait()? {
+                break ended;
+            }
+            if start.elapsed() > SERVER_LIMIT {
+                ninja.kill()?;
+                ninja.wait()?;
+                bail!(
+                    "it took longer than {} minutes",
+                    SERVER_LIMIT.as_secs() / 60
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        };
+        if !ended.success() {
+            bail!("ninja ended with {ended}");
+        }
+        let minutes = start.elapsed().as_secs_f64() / 60.0;
+        eprintln!("xtask: llama-server took {minutes:.1} minutes");
+        Ok(())
+    }
+
+    /// Path of llama-server, if it could be built.
+    pub fn server(&self) -> Option<PathBuf> {
+        Some(self.library().join(SERVER)).filter(|path| path.is_file())
+    }
+
+    /// Folder of llama.cpp's own server tests.
+    pub fn server_tests(&self) -> PathBuf {
+        self.llama().join("tools/server/tests")
     }
 
     /// Environment variables that tell the tests how to call the programs. Tests run in `engine/`
@@ -192,13 +264,14 @@ impl Oracle {
                 "python tests/llama_cpp/tokens.py".into(),
             ),
             (
+                "LLAMA2_ORACLE_REAL",
+                "python tests/llama_cpp/real.py".into(),
+            ),
+            (
                 "LLAMA2_GGUF",
                 "python tests/gguf_package/dequantize.py".into(),
             ),
-            (
-                "LLAMA2_JINJA",
-                "python tests/chat_templates/render.py".into(),
-            ),
+            ("LLAMA2_JINJA", "python tests/render.py".into()),
             ("LLAMA2_TEMPLATES", text(self.models().join("templates"))),
             // llama.cpp's own vocabularies: ggml-vocab-*.gguf.
             ("LLAMA2_VOCABULARIES", text(self.models())),
@@ -218,8 +291,14 @@ impl Oracle {
         self.0.join("lib")
     }
 
-    fn models(&self) -> PathBuf {
-        self.0.join("models")
+    /// Folder of some of llama.cpp's files, each at its place in the source.
+    fn llama(&self) -> PathBuf {
+        self.0.join("llama.cpp")
+    }
+
+    /// Folder of the templates and vocabularies with which llama.cpp tests itself.
+    pub fn models(&self) -> PathBuf {
+        self.llama().join("models")
     }
 
     /// Command for one of the environment's programs.
@@ -229,7 +308,8 @@ impl Oracle {
         command
     }
 
-    fn python(&self) -> Command {
+    /// Command for the environment's Python.
+    pub fn python(&self) -> Command {
         self.command("python")
     }
 

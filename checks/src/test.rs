@@ -10,16 +10,20 @@ use anyhow::{Context, Result, bail};
 
 use libtest_mimic::Arguments;
 use xtask::{
-    build,
+    build, fetch,
     image::{self, Content, Files},
     setup,
     shell::{output, root, target},
 };
 
 use crate::{
+    aarch64, clients,
     count::Count,
-    fuzz, inspect,
+    fleet, fuzz, inspect,
     oracle::{self, Oracle},
+    server_suite::{self, SuiteArgs},
+    soak::{self, SoakArgs},
+    stage::{cargo, results, some_tests, stage},
 };
 
 #[derive(clap::Args)]
@@ -29,6 +33,10 @@ pub struct TestArgs {
     /// Also prove that the inspection catches a soft-float build (builds one: a minute more)
     #[arg(long)]
     soft_float: bool,
+    #[command(flatten)]
+    suite: SuiteArgs,
+    #[command(flatten)]
+    soak: SoakArgs,
 }
 
 pub fn test(args: &TestArgs) -> ExitCode {
@@ -64,6 +72,17 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             .as_ref()
             .is_none_or(|only| name.contains(only.as_str()))
     };
+    if args.suite.are_given() && args.only.as_deref() != Some(server_suite::NAME) {
+        bail!("files, --record, --running and --server belong to the stage server-suite");
+    }
+    if args.soak.minutes.is_some() && args.only.as_deref() != Some(soak::NAME) {
+        bail!("--minutes belongs to the stage soak");
+    }
+    // A command of its own: it takes an hour.
+    if args.only.as_deref() == Some(soak::NAME) {
+        soak::stage(&args.soak, count);
+        return Ok(());
+    }
     if args.only.as_deref() == Some("oracle") {
         let found = oracles(true, count);
         return found.map_or(Ok(()), |oracle| {
@@ -113,12 +132,26 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         );
     }
     if wanted("host tests") {
-        setup::for_fetch()?;
         let start = Instant::now();
         let oracle = oracles(false, count);
         count.took("oracles", start);
         let all = ["--workspace", "--", "--show-output"];
         host_tests("host tests", &all, oracle.as_ref(), count)?;
+    }
+    if wanted("real weights") {
+        real_weights(args.only.is_some(), count);
+    }
+    if wanted(server_suite::NAME) {
+        llama_cpp_server_tests(args, count);
+    }
+    if wanted(fleet::NAME) {
+        in_a_fleet(args.only.is_some(), count);
+    }
+    if wanted(clients::BROWSER) {
+        in_a_browser(args.only.is_some(), count);
+    }
+    if wanted(aarch64::NAME) {
+        on_aarch64(args.only.is_some(), count);
     }
     if wanted("licences of dependencies") {
         dependencies(count);
@@ -187,12 +220,6 @@ fn boots(only: &str, count: &mut Count) -> Result<()> {
     Ok(())
 }
 
-fn cargo(args: &[&str]) -> Command {
-    let mut cargo = Command::new(setup::cargo());
-    cargo.current_dir(root()).args(args);
-    cargo
-}
-
 /// Checks licences, bans and sources of dependencies (`deny.toml`), if cargo-deny is installed.
 fn dependencies(count: &mut Count) {
     const NAME: &str = "licences of dependencies";
@@ -254,48 +281,6 @@ fn miri(asked: bool, count: &mut Count) {
     some_tests("miri: a tiny session", count, session, flags);
 }
 
-/// Runs tests that must succeed, and of which there must be at least one: a filter may have become
-/// outdated.
-fn some_tests(name: &str, count: &mut Count, mut tests: Command, variable: (&str, &str)) {
-    println!("\n== {name}");
-    let start = Instant::now();
-    let output = tests
-        .env(variable.0, variable.1)
-        .stderr(Stdio::inherit())
-        .output();
-    let result = output.context("could not be started").and_then(|output| {
-        let text = String::from_utf8_lossy(&output.stdout);
-        print!("{text}");
-        let lines = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("test result: "));
-        let passed: usize = lines.map(|line| results(line).0).sum();
-        match (output.status.success(), passed) {
-            (true, 1..) => Ok(Some(format!("{passed} passed"))),
-            (true, 0) => bail!("no test has such a name"),
-            (false, _) => bail!("{}", output.status),
-        }
-    });
-    count.add(name, start, result);
-    count.took(name, start);
-}
-
-/// Runs a program that must succeed.
-fn stage(name: &str, count: &mut Count, mut command: Command, environment: &[(&str, &str)]) {
-    println!("\n== {name}");
-    let start = Instant::now();
-    let status = command.envs(environment.iter().copied()).status();
-    let result = status.context("could not be started").and_then(|status| {
-        if status.success() {
-            Ok(None)
-        } else {
-            bail!("{status}")
-        }
-    });
-    count.add(name, start, result);
-    count.took(name, start);
-}
-
 /// Finds the reference programs, or builds them if `asked` or in continuous integration. Without
 /// them the tests that need them are skipped.
 fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
@@ -330,6 +315,91 @@ fn oracles(asked: bool, count: &mut Count) -> Option<Oracle> {
     }
 }
 
+/// Compares a real model in every type with llama.cpp: all of it if `asked`, a little of it in
+/// continuous integration.
+fn real_weights(asked: bool, count: &mut Count) {
+    const NAME: &str = "real weights";
+    if !asked && !oracle::is_ci() {
+        return count.skip(
+            NAME,
+            "it takes ten minutes; this runs it: cargo xtask test real",
+        );
+    }
+    let model = match std::env::var_os("LLAMA2_REAL_MODEL") {
+        // The test runs in another folder.
+        Some(path) => std::path::absolute(&path).unwrap_or(path.into()),
+        None => match fetch::chat_model() {
+            Ok(model) => model,
+            Err(error) => return count.skip(NAME, &format!("{error:#}")),
+        },
+    };
+    let oracle = if asked {
+        oracles(true, count)
+    } else {
+        Oracle::find()
+    };
+    let Some(oracle) = oracle else {
+        return count.skip(NAME, "there is no llama.cpp to compare it with");
+    };
+    let mut tests = cargo(&["test", "--package", "llama2-engine", "--test", "engine"]);
+    tests.args(["--", "real_weights", "--nocapture", "--test-threads=1"]);
+    tests
+        .envs(oracle.variables())
+        .env("LLAMA2_REAL_MODEL", model);
+    if !asked {
+        tests.env("LLAMA2_REAL_SHORT", "1");
+    }
+    stage(NAME, count, tests, &[]);
+}
+
+/// Tests the other architecture's kernels and command, if asked or in continuous integration.
+fn on_aarch64(asked: bool, count: &mut Count) {
+    if !asked && !oracle::is_ci() {
+        let why = "it takes minutes; this runs it: cargo xtask test aarch64";
+        return count.skip(aarch64::NAME, why);
+    }
+    aarch64::stages(asked, count);
+}
+
+/// Tests several servers behind HAProxy, if asked or in continuous integration.
+fn in_a_fleet(asked: bool, count: &mut Count) {
+    if !asked && !oracle::is_ci() {
+        let why = "it wants HAProxy; this runs it: cargo xtask test fleet";
+        return count.skip(fleet::NAME, why);
+    }
+    fleet::stage(asked, count);
+}
+
+/// Tests the server's page in a browser, if asked or in continuous integration.
+fn in_a_browser(asked: bool, count: &mut Count) {
+    if !asked && !oracle::is_ci() {
+        let why = "it wants Chromium and Node; this runs it: cargo xtask test browser";
+        return count.skip(clients::BROWSER, why);
+    }
+    clients::browser(server_suite::build_program, asked, count);
+}
+
+/// Runs llama.cpp's own server tests against `llama2 serve`, if asked or in continuous integration.
+fn llama_cpp_server_tests(args: &TestArgs, count: &mut Count) {
+    let asked = args.only.is_some();
+    if !asked && !oracle::is_ci() {
+        let why = "it takes minutes; this runs it: cargo xtask test server-suite";
+        return count.skip(server_suite::NAME, why);
+    }
+    let oracle = if asked {
+        oracles(true, count)
+    } else {
+        Oracle::find()
+    };
+    match oracle {
+        Some(oracle) => server_suite::stage(&args.suite, &oracle, count),
+        None => count.skip(
+            server_suite::NAME,
+            "there is no llama.cpp to take them from",
+        ),
+    }
+}
+
 /// Runs `cargo test`, and adds its own counts.
 fn host_tests(
     name: &str,
@@ -341,6 +411,8 @@ fn host_tests(
     let start = Instant::now();
     let mut tests = cargo(&["test"]);
     tests.arg("--no-fail-fast").args(which);
+    // They have a stage of their own.
+    tests.env_remove("LLAMA2_REAL_MODEL");
     if let Some(oracle) = oracle {
         tests.envs(oracle.variables());
     }
@@ -378,19 +450,6 @@ fn host_tests(
         bail!("cargo test ended with {}", output.status);
     }
     Ok(())
-}
-
-/// Passed, failed and ignored tests in one of libtest's result lines.
-fn results(line: &str) -> (usize, usize, usize) {
-    let number = |what: &str| {
-        let before = line.split(what).next().unwrap_or_default();
-        before
-            .rsplit([' ', ';'])
-            .find(|word| !word.is_empty())
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0)
-    };
-    (number(" passed"), number(" failed"), number(" ignored"))
 }
 
 fn soft_float_is_caught() -> Result<Option<String>> {

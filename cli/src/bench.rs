@@ -77,15 +77,23 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
-/// The tests that were asked for: prompts, then generation, each behind each number of tokens.
+/// The tests that were asked for: prompts, then generation, each behind each number of tokens and
+/// in each number of sequences.
 fn tests(args: &BenchArgs) -> Vec<Test> {
     let prompts = args.prompt.iter().copied().map(Work::Prompt);
     let generations = args.generate.iter().copied().map(Work::Generate);
     let works: Vec<Work> = prompts.chain(generations).collect();
-    let all = args
-        .depth
-        .iter()
-        .flat_map(|&depth| works.iter().map(move |&work| Test { work, depth }));
+    let contexts = args.depth.iter().flat_map(|&depth| {
+        let parallel = args.parallel.iter();
+        parallel.map(move |&parallel| (depth, parallel))
+    });
+    let all = contexts.flat_map(|(depth, parallel)| {
+        works.iter().map(move |&work| Test {
+            work,
+            depth,
+            parallel,
+        })
+    });
     all.filter(|test| test.tokens() > 0).collect()
 }
 
@@ -104,9 +112,15 @@ fn report(
         ));
     }
     let (kv, workers) = (machine.kv, machine.threads.count());
-    Memory::of(&opened.checkpoint, positions(&tests), kv, workers)
-        .check(load::available_memory().unwrap_or(u64::MAX))
-        .map_err(|error| Failure::about(&opened.name, error))?;
+    let parallel = tests.iter().map(|test| test.parallel).max().unwrap_or(1);
+    Memory::of(
+        &opened.checkpoint,
+        parallel * positions(&tests),
+        kv,
+        workers,
+    )
+    .check(load::available_memory().unwrap_or(u64::MAX))
+    .map_err(|error| Failure::about(&opened.name, error))?;
     let name = opened.name.display().to_string();
     let (size, parameters) = (opened.size(), opened.checkpoint.parameters());
     let model = load::load(opened)?;

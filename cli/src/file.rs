@@ -113,7 +113,7 @@ impl ByteSource for FileSource {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error.to_string(),
             };
-            return Err(ReadError { offset, reason });
+            return Err(ReadError::new(offset, reason));
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ fn arg(spec: &'static Spec) -> Arg {
         .aliases(spec.flags.iter().skip(2).copied())
         .allow_hyphen_values(true)
         .value_name(match spec.domain {
-            Domain::Word(_) => spec.value_name,
+            Domain::Word(_) | Domain::Date => spec.value_name,
             Domain::Text | Domain::Texts => "TEXT",
             Domain::Biases => "BIAS",
             _ => "NUMBER",

@@ -3,13 +3,14 @@
 use std::{io::Write, ops::ControlFlow, path::Path};
 
 use llama2_engine::{
-    chat::Template,
     checkpoint::Format,
     context::Memory,
     gguf,
     session::KvType,
     units::{Bytes, Grouped, Quoted},
 };
+
+use llama2_app::sentences;
 
 use crate::{args::InfoArgs, failure::Failure, load};
 
@@ -157,12 +158,7 @@ fn tokenizer(
                 Grouped(found.tokenizer.vocab_size() as u64),
                 found.tokenizer.longest_piece()
             );
-            let template = match Template::of_tokenizer(&found.tokenizer) {
-                Some(template) if template.is_known() => template.name(),
-                Some(_) => "of an unknown family, treated as chatml",
-                None => "none: it continues a text",
-            };
-            Ok((said, Some(template.into())))
+            Ok((said, Some(sentences::template(&found.tokenizer))))
         }
         Err(Failure::Input(sentence)) if args.tokenizer.is_none() => {
             let about = format!("{}: ", model.display());

@@ -121,6 +121,7 @@ impl Machine {
         Computing {
             options: Options {
                 positions: None,
+                sequences: 1,
                 kernels: self.kernels,
                 workers: &self.threads,
                 threads: self.count,

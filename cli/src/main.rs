@@ -2,7 +2,9 @@
 
 mod args;
 mod bench;
+mod clock;
 mod failure;
+mod fetch;
 mod file;
 mod flags;
 mod info;
@@ -19,6 +21,7 @@ mod plain;
 mod progress;
 mod quantize;
 mod run;
+mod serve;
 mod shell;
 mod split;
 mod threads;
@@ -35,12 +38,16 @@ use failure::Failure;
 fn main() -> ExitCode {
     let done = match Args::read().command {
         Action::Run(args) => run::run(&args),
-        Action::Chat(args) if shell::is_wanted() => shell::chat(&args),
-        Action::Chat(args) => run::chat(&args),
+        Action::Chat(args) => fetch::with_model(args).and_then(|args| match shell::is_wanted() {
+            true => shell::chat(&args),
+            false => run::chat(&args),
+        }),
+        Action::Fetch(args) => fetch::fetch(&args),
         Action::Info(args) => info::info(&args),
         Action::Bench(args) => bench::bench(&args),
         Action::Convert(args) => quantize::convert(args),
         Action::Quantize(args) => quantize::quantize(&args),
+        Action::Serve(args) => serve::serve(&args),
         Action::Split(args) => split::split(&args),
         Action::Perplexity(args) => perplexity::perplexity(&args),
         Action::Completions { shell } => manual::completions(shell),

@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use llama2_app::sentences::NOT_NUMBERS;
-use llama2_engine::{generate::are_numbers, session::Session};
+use llama2_engine::{
+    generate::are_numbers,
+    session::{BATCH, Session},
+};
 
 use crate::{
     args::PerplexityArgs,
@@ -48,22 +51,27 @@ pub fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     let bar = progress::of("measuring", &args.file, tokens.len() as u64, Unit::Tokens);
     // Sums of the surprises, in natural units, and of their squares.
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0u64);
+    let mut logits = vec![0.0; BATCH * config.vocab_size];
     for window in tokens.chunks(context.positions() - 1) {
-        // If texts have no BOS, the window's first token predicts the second.
-        let mut token = vocabulary.tokenizer.bos().unwrap_or(window[0]);
-        for (pos, &next) in window.iter().enumerate() {
-            let logits = session.forward(token, pos);
-            if !are_numbers(logits) {
-                bar.finish_and_clear();
-                return Err(Failure::Input(NOT_NUMBERS.into()));
+        // If texts have no BOS, the window's first token predicts itself.
+        let mut before = vec![vocabulary.tokenizer.bos().unwrap_or(window[0])];
+        before.extend(&window[..window.len() - 1]);
+        let batches = before.chunks(BATCH).zip(window.chunks(BATCH));
+        for (index, (batch, next)) in batches.enumerate() {
+            let logits = &mut logits[..batch.len() * config.vocab_size];
+            session.score(batch, index * BATCH, logits);
+            for (logits, &next) in logits.chunks_exact(config.vocab_size).zip(next) {
+                if !are_numbers(logits) {
+                    bar.finish_and_clear();
+                    return Err(Failure::Input(NOT_NUMBERS.into()));
+                }
+                let surprise = surprise(logits, next);
+                sum += surprise;
+                squares += surprise * surprise;
+                count += 1;
             }
-            let surprise = surprise(logits, next);
-            sum += surprise;
-            squares += surprise * surprise;
-            count += 1;
-            token = next;
+            bar.set_position(count);
         }
-        bar.set_position(count);
     }
     bar.finish_and_clear();
     let mean = sum / count as f64;

@@ -66,6 +66,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<(), Failure> {
     };
     if let Some((encoding, _)) = opened.checkpoint.encodings().first()
         && encoding.group().is_some()
+        && args.number_type != NumberType::F32
     {
         say(format_args!(
             "llama2: {} is in {encoding} already; quantising it again loses a little more",

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use llama2_app::sentences::{self, NOT_NUMBERS};
+use llama2_app::sentences::{self, NOT_NUMBERS, REPEATS};
 use llama2_engine::{
     chat::Chat,
     event::{EndReason, Event},
@@ -21,6 +21,7 @@ use llama2_settings::{Overrides, Param};
 
 use crate::{
     args::{ChatArgs, PromptMode, RunArgs},
+    clock,
     failure::{self, Failure, say},
     file,
     input::{self, Lines},
@@ -97,7 +98,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         settings.steps = settings.steps.or(Some(0));
     }
     // Before the weights are read: a mistake in the prompt should not cost their loading.
-    settings.check_prompt(&tokenizer, mode, context.positions())?;
+    settings.check_prompt(&tokenizer, mode, context.positions(), clock::now())?;
     let drawing = settings.sampling.drawing(mode);
     drawing
         .check(config.vocab_size)
@@ -156,7 +157,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
             source.tell(&mut story)?;
         }
         RunMode::Llama2Chat | RunMode::Dialog => {
-            let mut chat = settings.chat(&tokenizer, mode, seq_len)?;
+            let mut chat = settings.chat(&tokenizer, mode, seq_len, clock::now())?;
             chat.sequence_mut().set_sampler(sampler);
             interrupt::listen();
             LineByLine {
@@ -431,7 +432,8 @@ impl LineByLine<'_, '_> {
                 }
                 say(format_args!("llama2: {error}"));
                 // Unless there is no room for any words.
-                if self.chat.fits(tokenizer, &system, "").is_err() {
+                let fits = self.chat.fits(tokenizer, &system, "");
+                if matches!(fits, Err(PromptError::TooLong { .. })) {
                     break;
                 }
                 continue;
@@ -486,7 +488,7 @@ impl LineByLine<'_, '_> {
         interrupt::end();
         let end = self.chat.sequence().end();
         if stopped {
-            self.chat.stop();
+            self.chat.stop(self.source.tokenizer);
         }
         printer.turn_to(false)?;
         let ends_line = match self.mode {
@@ -502,6 +504,7 @@ impl LineByLine<'_, '_> {
         }
         match end {
             _ if stopped => say("llama2: stopped; Ctrl-C again ends the chat"),
+            Some(EndReason::Repeats) => say(format_args!("llama2: {REPEATS}")),
             Some(EndReason::ContextFull) if self.mode == RunMode::Dialog => say(
                 "llama2: the context is full: the answer is cut here; the next question drops what is oldest",
             ),

@@ -236,7 +236,7 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     let mut file = family.unwrap().make(7, &|_| Encoding::Q8_0);
     file.speak();
     file.text("general.name", "A \u{1b}[2Jname");
-    file.text("tokenizer.chat_template", "'<|im_start|>'");
+    file.text("tokenizer.chat_template", family::CHATML);
     for (number, part) in (1..).zip(file.split(2)) {
         std::fs::write(folder.join(format!("m-{number:05}-of-00002.gguf")), part).unwrap();
     }
@@ -261,7 +261,7 @@ fn a_model_of_another_family_speaks_with_its_own_tokenizer() {
     // The format comes first; a name in the file cannot move the cursor.
     let info = text(&llama2(["info", &first]).stdout);
     let begins = format!(
-        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not stated\ntemplate      chatml\ncontext       512 positions\n"
+        "file          {first}\nname          A \\u{{1b}}[2Jname\narchitecture  qwen2\nlicence       not stated\ntemplate      its own, 198 bytes\ncontext       512 positions\n"
     );
     assert!(info.starts_with(&begins), "{info}");
     assert!(
@@ -427,4 +427,71 @@ fn completions_and_manual_pages() {
         "{page}"
     );
     assert!(refusal(&llama2(["man", "sing"]), 2).contains("no such subcommand"));
+}
+
+#[test]
+fn models_are_fetched_by_name() {
+    let list = text(&llama2(["fetch", "--list"]).stdout);
+    assert!(
+        list.contains("\nsmollm2-135m ") && list.contains("\nqwen3-8b "),
+        "{list}"
+    );
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("models");
+    // Of an earlier run.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let fetch = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_llama2"))
+            .args(args)
+            .env("LLAMA2_MODELS", &folder)
+            // Nobody listens there.
+            .env("HF_ENDPOINT", "http://127.0.0.1:1")
+            .env("NO_PROXY", "*")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    };
+    for (args, says) in [
+        (
+            &["fetch", "stories9M"][..],
+            "stories9M: no model of this name; --list shows",
+        ),
+        (
+            &["fetch", "hf:a/b"],
+            "hf:a/b: a file on the hub is hf:OWNER/REPOSITORY/FILE",
+        ),
+        (
+            &["fetch", "qwen3-0.6b"],
+            "does not answer: is there a network?",
+        ),
+        (
+            &["chat", "--get=stories260K"],
+            "does not answer: is there a network?",
+        ),
+    ] {
+        let said = refusal(&fetch(args), 1);
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+    for args in [&["fetch"][..], &["chat", "--get", "m.gguf"]] {
+        assert_eq!(fetch(args).status.code(), Some(2), "{args:?}");
+    }
+    // What is there is taken, without a network. Its digest is the known one.
+    let Some(model) = common::reference("stories260K.bin") else {
+        return;
+    };
+    std::fs::copy(&model, folder.join("stories260K.bin")).unwrap();
+    let tokenizer = model.with_file_name("tok512.bin");
+    std::fs::copy(tokenizer, folder.join("tok512.bin")).unwrap();
+    let told = fetch(&[
+        "chat",
+        "--get=stories260K",
+        "-q",
+        "-t",
+        "0",
+        "-n",
+        "20",
+        "-i",
+        "Once",
+    ]);
+    assert!(text(&told.stdout).starts_with("Once"), "{told:?}");
 }

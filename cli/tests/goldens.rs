@@ -4,28 +4,30 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{int8, llama2, models, reference, text};
+use common::{KERNELS, int8, llama2, models, reference, text};
 
-/// Options of `llama2 run` that must not change the output.
-const WAYS: [&[&str]; 9] = [
-    &["--kernels", "scalar", "--threads", "1"],
-    &["--kernels", "sse2", "--threads", "1"],
-    &["--kernels", "avx2", "--threads", "1"],
-    &["--kernels", "avx512", "--threads", "1"],
-    &["--kernels", "sse2", "--threads", "2"],
-    &["--threads", "2"],
-    &["--threads", "3"],
-    &["--threads", "4"],
-    &["--threads", "7"],
-];
+/// Options of `llama2 run` that must not change the output. None in an emulator, which would take
+/// minutes over them: kernels have tests of their own.
+fn ways() -> impl Iterator<Item = Vec<&'static str>> {
+    if std::env::var_os("LLAMA2_COMMAND").is_some() {
+        return Vec::new().into_iter();
+    }
+    let kernels = KERNELS.map(|name| vec!["--kernels", name, "--threads", "1"]);
+    let threads = ["2", "3", "4", "7"].map(|count| vec!["--threads", count]);
+    let all: Vec<_> = kernels.into_iter().chain(threads).collect();
+    all.into_iter()
+}
 
 /// Runs the command with all of these options; each run must print `want`.
 fn in_every_way(command: &[PathBuf], want: &str, golden: &str) {
-    for way in WAYS {
+    for way in ways() {
         let output = llama2(command.iter().cloned().chain(way.iter().map(PathBuf::from)));
         let said = text(&output.stderr);
         if said.contains("which this machine does not have") {
             eprintln!("SKIPPED: {said}");
+            continue;
+        }
+        if said.contains("there are no kernels of that name") {
             continue;
         }
         assert_eq!(text(&output.stdout), want, "{golden}, {way:?}");

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{int8, llama2, models, refusal, text};
+use common::{KERNELS, int8, llama2, models, refusal, text};
 
 /// Folder of this test.
 struct Folder(PathBuf);
@@ -79,7 +79,7 @@ fn gguf_files_tell_the_checkpoint_s_stories() {
             told.len() > 100 && (!same || told == f32_story),
             "{kind}: {told}"
         );
-        for kernels in ["scalar", "sse2", "avx2", "avx512"] {
+        for kernels in KERNELS {
             let way = ["--kernels", kernels];
             let command = [Path::new("run"), &made]
                 .into_iter()

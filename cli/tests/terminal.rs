@@ -35,7 +35,7 @@ fn speaker_of(path: &Path, words: &[&str]) {
     let family = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut made = family.unwrap().make(7, &|_| Encoding::Q8_0);
     made.speak_with(words);
-    made.text("tokenizer.chat_template", "<|im_start|>");
+    made.text("tokenizer.chat_template", family::CHATML);
     fs::write(path, made.bytes()).unwrap();
 }
 

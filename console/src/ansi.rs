@@ -4,16 +4,36 @@
 //! It requires CR, LF, backspace, `CSI A B C D` (cursor), `CSI J K` (erase to the end), and `CSI m`
 //! for colours. All successors of the VT100 support these.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 use crate::{
-    view::{Row, View, change},
+    row::Row,
+    style::Style,
+    view::{View, change},
     width,
 };
 
-/// Bold, for the prompt.
-const PROMPT_ON: &str = "\x1b[1m";
-const PROMPT_OFF: &str = "\x1b[0m";
+/// Ends every style.
+pub(crate) const PLAIN: &str = "\x1b[0m";
+
+/// Escape code before a text of this style (ECMA-48, SGR); empty if it looks like any other.
+/// Without colours, Markdown is bold, italic or faint, and nothing else is.
+pub(crate) fn sgr(style: Style, colours: bool) -> &'static str {
+    match style {
+        Style::Strong | Style::Title => "\x1b[1m",
+        Style::Emphasis => "\x1b[3m",
+        Style::Faint => "\x1b[2m",
+        Style::Code if !colours => "\x1b[1m",
+        _ if !colours => "",
+        Style::User | Style::Prompt => "\x1b[1m",
+        Style::Name | Style::Code | Style::Listing => "\x1b[36m",
+        Style::Warning => "\x1b[33m",
+        Style::Error => "\x1b[31m",
+        Style::Thought | Style::Info => "\x1b[2m",
+        Style::Summary => "\x1b[32m",
+        Style::Answer | Style::Markdown | Style::Typed => "",
+    }
+}
 
 /// Asks a terminal to mark pasted text ([`crate::keys`] handles the marks), sent when the session
 /// begins; ignored by terminals that cannot.
@@ -29,18 +49,19 @@ pub const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Rings the bell, for [`crate::editor::EditorEvent::Refused`].
 pub const BELL: &str = "\x07";
 
-/// Input line as shown on the terminal.
+/// Rows that change, as shown on the terminal: the input line, or the end of an answer.
 #[derive(Debug)]
 pub struct Ansi {
     shown: View,
-    /// First row of the text that is shown, if not all of them fit.
+    /// First row of the text that is shown, if not all of them fit; of an answer, the first one
+    /// that has not left the screen.
     top: usize,
     height: usize,
     styled: bool,
 }
 
 impl Ansi {
-    /// An empty line on a terminal of `height` rows; the prompt will be bold if `styled`.
+    /// No rows, on a terminal of `height` rows; with colours if `styled`.
     pub const fn new(height: usize, styled: bool) -> Ansi {
         Ansi {
             shown: View {
@@ -73,7 +94,33 @@ impl Ansi {
     /// shown yet, the cursor must be at the beginning of an empty row.
     pub fn draw(&mut self, mut view: View, out: &mut String) {
         view.cut(&mut self.top, self.height);
-        for (i, row) in view.rows.iter().enumerate() {
+        self.update(&view.rows, 0, out);
+        self.go(view.row, view.column, out);
+        self.shown = view;
+    }
+
+    /// Updates the terminal to show the end of a text that grows: `rows`, at least one, with the
+    /// cursor behind the last. The first `done` of them are final: the next call begins behind
+    /// them. Rows that have left the screen stay as they are. If nothing is shown yet, the cursor
+    /// must be at the beginning of an empty row.
+    pub fn grow(&mut self, mut rows: Vec<Row>, done: usize, out: &mut String) {
+        // What has left the screen cannot be taken back, even if there is less text now.
+        let least = rows.len().max(self.top + 1);
+        rows.resize(least, Row::default());
+        self.update(&rows, self.top, out);
+        let last = rows.len() - 1;
+        self.go(last, rows[last].cell_columns(), out);
+        self.top = self.top.max(rows.len().saturating_sub(self.height));
+        let done = done.min(last);
+        rows.drain(..done);
+        self.top = self.top.saturating_sub(done);
+        self.shown.row -= done;
+        self.shown.rows = rows;
+    }
+
+    /// Writes the rows from `from` on, where they differ from those shown.
+    fn update(&mut self, rows: &[Row], from: usize, out: &mut String) {
+        for (i, row) in rows.iter().enumerate().skip(from) {
             match self.shown.rows.get(i) {
                 Some(old) => {
                     if let Some(change) = change(old, row) {
@@ -96,12 +143,10 @@ impl Ansi {
                 }
             }
         }
-        if self.shown.rows.len() > view.rows.len() {
-            self.go(view.rows.len(), 0, out);
+        if self.shown.rows.len() > rows.len() {
+            self.go(rows.len(), 0, out);
             out.push_str("\x1b[J");
         }
-        self.go(view.row, view.column, out);
-        self.shown = view;
     }
 
     /// Removes the line from the terminal and leaves the cursor at its beginning, to print
@@ -147,11 +192,13 @@ impl Ansi {
 
     /// Writes `count` cells of a row at the cursor.
     fn write(&mut self, row: &Row, first: usize, count: usize, out: &mut String) {
-        let mut bold = false;
+        let mut on = "";
         for cell in row.cells().skip(first).take(count) {
-            if self.styled && cell.prompt != bold {
-                out.push_str(if cell.prompt { PROMPT_ON } else { PROMPT_OFF });
-                bold = cell.prompt;
+            let wanted = sgr(cell.style, self.styled);
+            if wanted != on {
+                out.push_str(if on.is_empty() { "" } else { PLAIN });
+                out.push_str(wanted);
+                on = wanted;
             }
             out.push_str(cell.text);
             self.shown.column += cell.columns;
@@ -161,9 +208,7 @@ impl Ansi {
                 forward(self.shown.column, out);
             }
         }
-        if bold {
-            out.push_str(PROMPT_OFF);
-        }
+        out.push_str(if on.is_empty() { "" } else { PLAIN });
     }
 
     /// Moves the cursor to an existing row.

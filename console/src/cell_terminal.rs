@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use crate::{
     front::{Bottom, Front, Style, styled},
     grid::{CellScreen, Grid},
+    markdown::Markdown,
     terminal::{menu_text, plain},
     view::{Prompt, lay_out},
     width,
@@ -42,6 +43,8 @@ pub struct Places<C> {
     wrap: Wrap,
     /// Input line or other content below the text.
     grid: Option<Grid>,
+    /// Answer that grows, and its end on the console.
+    answer: Option<(Markdown, Grid)>,
     /// True if the last line of the text has not ended.
     open: bool,
 }
@@ -53,6 +56,7 @@ impl<C: CellTerminal> Places<C> {
             console,
             wrap: Wrap::new(79),
             grid: None,
+            answer: None,
             open: false,
         }
     }
@@ -72,6 +76,7 @@ impl<C: CellTerminal> Places<C> {
     /// Prints text with control characters: backspace and carriage return move the cursor back.
     /// `whole` is true if the text does not end within a word.
     pub fn raw(&mut self, style: Style, text: &str, whole: bool) {
+        self.end_answer();
         self.hide();
         let mut out = String::new();
         self.wrap.push(text, &mut out);
@@ -83,6 +88,7 @@ impl<C: CellTerminal> Places<C> {
 
     /// Rewrites the row of the cursor.
     pub fn redraw(&mut self, style: Style, line: &str) {
+        self.end_answer();
         self.hide();
         self.console.style(style);
         self.console.print("\r");
@@ -105,6 +111,41 @@ impl<C: CellTerminal> Places<C> {
         }
     }
 
+    /// Appends to the answer that grows, or begins one.
+    fn answer(&mut self, text: &str) {
+        self.hide();
+        if self.answer.is_none() {
+            self.end_line(Style::Answer);
+            let (columns, _) = self.console.size();
+            let answer = Markdown::new(columns.saturating_sub(1));
+            let (_, row) = self.console.place();
+            self.answer = Some((answer, Grid::new(row)));
+        }
+        if let Some((answer, _)) = &mut self.answer {
+            answer.push(text);
+        }
+        self.show_answer(true);
+    }
+
+    /// Shows the answer as it is now; a word that may go on is held back.
+    fn show_answer(&mut self, holds: bool) {
+        if let Some((answer, grid)) = &mut self.answer {
+            let (rows, done) = answer.rows(holds);
+            self.open = rows.last().is_some_and(|row| !row.text().is_empty());
+            grid.grow(rows, done, &mut self.console);
+        }
+    }
+
+    /// Ends the answer; the cursor is then at the beginning of a row.
+    fn end_answer(&mut self) {
+        if let Some((answer, _)) = &mut self.answer {
+            answer.finish();
+            self.show_answer(false);
+            self.answer = None;
+            self.wrap.push("\n", &mut String::new());
+        }
+    }
+
     /// Prints the word that was held back.
     fn end_word(&mut self, style: Style) {
         let mut out = String::new();
@@ -114,6 +155,7 @@ impl<C: CellTerminal> Places<C> {
 
     /// Prints the word that was held back, and ends the line unless it has ended.
     fn end_line(&mut self, style: Style) {
+        self.end_answer();
         self.end_word(style);
         if self.open {
             self.raw(style, "\n", true);
@@ -123,7 +165,10 @@ impl<C: CellTerminal> Places<C> {
 
 impl<C: CellTerminal> Front for Places<C> {
     fn show(&mut self, style: Style, text: &str) {
-        self.raw(style, &plain(text), false);
+        match style {
+            Style::Markdown => self.answer(text),
+            _ => self.raw(style, &plain(text), false),
+        }
     }
 
     fn lay_out(&mut self, style: Style, make: &dyn Fn(usize) -> String) {
@@ -141,10 +186,11 @@ impl<C: CellTerminal> Front for Places<C> {
         const HELD: Style = Style::Answer;
         let note = |line: String| {
             let end = line.len();
-            (NO_PROMPT, line, end, Style::Info)
+            (NO_PROMPT, line, end)
         };
-        let (prompt, text, cursor, style) = match bottom {
+        let (prompt, text, cursor) = match bottom {
             Bottom::Nothing => {
+                self.show_answer(false);
                 self.end_word(HELD);
                 return self.hide();
             }
@@ -152,21 +198,20 @@ impl<C: CellTerminal> Front for Places<C> {
                 prompt,
                 text,
                 cursor,
-            } => (prompt, text.to_string(), cursor, Style::User),
+            } => (prompt, text.to_string(), cursor),
             // In the middle of a line there is no place for these.
             Bottom::Status(_) | Bottom::Note(_) if self.open => return,
             Bottom::Status(status) => note(status.line(columns)),
             Bottom::Note(line) => note(width::cut(line, columns.saturating_sub(1)).to_string()),
             Bottom::Menu(menu) => {
                 let (text, cursor) = menu_text(menu, columns, rows);
-                (NO_PROMPT, text, cursor, Style::Info)
+                (NO_PROMPT, text, cursor)
             }
         };
         if self.grid.is_none() {
             self.end_line(HELD);
         }
         let (_, row) = self.console.place();
-        self.console.style(style);
         let grid = self.grid.get_or_insert_with(|| Grid::new(row));
         grid.draw(lay_out(prompt, &text, cursor, columns), &mut self.console);
     }
@@ -178,7 +223,7 @@ impl<C: CellTerminal> Front for Places<C> {
     }
 
     fn clear(&mut self) {
-        self.grid = None;
+        (self.grid, self.answer) = (None, None);
         self.console.clear();
         self.wrap.push("\n", &mut String::new());
         self.open = false;
@@ -278,6 +323,71 @@ mod tests {
         places.clear();
         places.bottom(line("a"));
         assert_eq!(seen(&mut places), ["> a"]);
+    }
+
+    /// An answer in pieces, on a console of cells and on a terminal: what is seen is the end of
+    /// what it is laid out as.
+    #[test]
+    fn answers_in_markdown_grow_as_they_are_laid_out() {
+        const PIECES: [&str; 18] = [
+            "word ",
+            "a",
+            "**",
+            "*",
+            "`",
+            "[x](y)",
+            "日本 ",
+            "🙂",
+            "e\u{301}",
+            "\n",
+            "\n\n",
+            "- ",
+            "# ",
+            "> ",
+            "\n```\n",
+            "\n| a | b |\n|--|--|\n",
+            "| cell | c |\n",
+            "longerword",
+        ];
+        let mut random = crate::random(3);
+        for round in 0..300 {
+            let (columns, rows) = (20 + random(20), 40);
+            let mut places = places(columns, rows);
+            let mut wire = crate::terminal::Terminal::new(columns, rows, round % 2 == 0);
+            let mut shown = Terminal::new(columns, rows);
+            wire.set_size(columns, rows);
+            let mut markdown = Markdown::new(columns - 1);
+            for front in [&mut places as &mut dyn Front, &mut wire] {
+                front.show(Style::Info, "before");
+            }
+            for _ in 0..=random(150) {
+                let piece = PIECES[random(PIECES.len())];
+                markdown.push(piece);
+                for front in [&mut places as &mut dyn Front, &mut wire] {
+                    front.show(Style::Markdown, piece);
+                    if round % 3 == 0 {
+                        front.bottom(Bottom::Nothing);
+                    }
+                }
+                shown.feed(&wire.take());
+            }
+            markdown.finish();
+            for front in [&mut places as &mut dyn Front, &mut wire] {
+                front.show(Style::Info, "after");
+                front.bottom(Bottom::Nothing);
+            }
+            shown.feed(&wire.take());
+            let mut want = Vec::from(["before".to_string()]);
+            let (rows_laid_out, done) = markdown.rows(false);
+            let laid_out = rows_laid_out.iter().take(done);
+            want.extend(laid_out.map(|row| row.text().trim_end().to_string()));
+            want.push("after".into());
+            let first = want.len().saturating_sub(rows);
+            for seen in [seen(&mut places), shown.seen()] {
+                let seen: Vec<String> = seen.into_iter().take(want.len() - first).collect();
+                assert_eq!(seen, want[first..], "{round}");
+            }
+        }
     }
 
     #[test]

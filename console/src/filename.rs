@@ -52,11 +52,7 @@ pub fn of(name: &str) -> Result<String, String> {
     if stem.chars().any(|letter| u32::from(letter) > 0xffff) {
         return refuse("it contains a character that UEFI cannot represent; remove it".to_string());
     }
-    let device = stem.split('.').next().unwrap_or_default().trim_end();
-    let numbered = device.len() == 4 && (is(device.get(..3), "COM") || is(device.get(..3), "LPT"));
-    if DEVICES.iter().any(|name| is(Some(device), name))
-        || numbered && device.ends_with(|last: char| last.is_ascii_digit())
-    {
+    if is_device(stem) {
         return refuse("Windows reserves it for a device; choose another".to_string());
     }
     let short = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
@@ -64,6 +60,14 @@ pub fn of(name: &str) -> Result<String, String> {
         return Ok(stem.to_ascii_uppercase() + EXTENSION);
     }
     Ok(stem.to_string() + extension)
+}
+
+/// Returns true if Windows reserves a file's name for a device, whatever its extension.
+pub fn is_device(name: &str) -> bool {
+    let device = name.split('.').next().unwrap_or_default().trim_end();
+    let numbered = device.len() == 4 && (is(device.get(..3), "COM") || is(device.get(..3), "LPT"));
+    DEVICES.iter().any(|name| is(Some(device), name))
+        || numbered && device.ends_with(|last: char| last.is_ascii_digit())
 }
 
 fn is(text: Option<&str>, name: &str) -> bool {

@@ -9,28 +9,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{keys::Key, status::Status, view::Prompt, width};
 
-/// Kind of a piece of text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// Name of the program, shown once.
-    Title,
-    /// Message of the program.
-    Info,
-    /// Label of a value that follows.
-    Name,
-    /// Warning.
-    Warning,
-    /// Error message.
-    Error,
-    /// Message of the user.
-    User,
-    /// Reasoning of the model.
-    Thought,
-    /// Answer of the model.
-    Answer,
-    /// Statistics of a reply.
-    Summary,
-}
+pub use crate::style::Style;
 
 /// Content below the text.
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +179,9 @@ pub trait Front {
 
     /// Updates the status bar, if there is one.
     fn gauge(&mut self, _gauge: &Gauge<'_>) {}
+
+    /// Shows in the status bar what is served to others; nothing if that is empty.
+    fn serving(&mut self, _note: &str) {}
 
     /// Scrolls through earlier text (page up, page down). Returns true if it could.
     fn scroll(&mut self, _key: Key) -> bool {

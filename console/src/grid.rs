@@ -1,8 +1,12 @@
-//! Input line on a console with absolute positions: UEFI's text output, or cells drawn by a
-//! program.
+//! Input line, and the end of an answer, on a console with absolute positions: UEFI's text output,
+//! or cells drawn by a program.
+
+use alloc::{string::String, vec::Vec};
 
 use crate::{
-    view::{Row, View, change},
+    row::Row,
+    style::Style,
+    view::{View, change},
     width,
 };
 
@@ -16,27 +20,29 @@ pub trait CellScreen {
 
     /// Writes text at the cursor; it contains no control characters and ends before the last
     /// column.
-    fn write(&mut self, text: &str, prompt: bool);
+    fn write(&mut self, text: &str, style: Style);
 
     /// Scrolls up by one row; the last row is then empty. (UEFI: a line feed in the last row.)
     fn scroll(&mut self);
 }
 
-/// Input line as shown on the console.
+/// Rows that change, as shown on the console: the input line, or the end of an answer.
 #[derive(Debug)]
 pub struct Grid {
     shown: View,
-    /// Row of the console in which the line begins.
+    /// Row of the console in which they begin.
     start: usize,
+    /// First row that is shown, if not all of them fit; of an answer, the first one that has not
+    /// left the console.
     top: usize,
 }
 
 impl Grid {
-    /// An empty line, to begin in row `start` of the console, which must be empty.
+    /// No rows, to begin in row `start` of the console, which must be empty.
     pub const fn new(start: usize) -> Grid {
         Grid {
             shown: View {
-                rows: alloc::vec::Vec::new(),
+                rows: Vec::new(),
                 row: 0,
                 column: 0,
             },
@@ -45,7 +51,7 @@ impl Grid {
         }
     }
 
-    /// Row of the console in which the line begins; it decreases when the console scrolls.
+    /// Row of the console in which they begin; it decreases when the console scrolls.
     pub fn start(&self) -> usize {
         self.start
     }
@@ -59,35 +65,85 @@ impl Grid {
             screen.scroll();
             self.start -= 1;
         }
-        let nothing = Row::default();
-        for i in 0..view.rows.len().max(self.shown.rows.len()) {
-            let old = self.shown.rows.get(i).unwrap_or(&nothing);
-            let new = view.rows.get(i).unwrap_or(&nothing);
-            if let Some(change) = change(old, new) {
-                let cells = new.cells().skip(change.first).take(change.count);
-                let mut column = change.column;
-                screen.move_to(column, self.start + i);
-                for cell in cells {
-                    // A console that shows only one of two columns leaves the old contents in the
-                    // other.
-                    if cell.columns == 2 || width::is_doubtful(cell.text) {
-                        screen.write(&"  "[..cell.columns], cell.prompt);
-                        screen.move_to(column, self.start + i);
-                        screen.write(cell.text, cell.prompt);
-                        column += cell.columns;
-                        screen.move_to(column, self.start + i);
-                    } else {
-                        screen.write(cell.text, cell.prompt);
-                        column += cell.columns;
-                    }
-                }
-                for _ in 0..change.empty {
-                    screen.write(" ", false);
-                }
-            }
-        }
+        self.update(&view.rows, screen);
         screen.move_to(view.column, self.start + view.row);
         self.shown = view;
+    }
+
+    /// Updates the console to show the end of a text that grows: `rows`, at least one, with the
+    /// cursor behind the last. The first `done` of them are final: the next call begins behind
+    /// them. Rows that have left the console stay as they are.
+    pub fn grow(&mut self, mut rows: Vec<Row>, done: usize, screen: &mut dyn CellScreen) {
+        let (_, height) = screen.size();
+        let least = rows.len().max(self.top + 1);
+        rows.resize(least, Row::default());
+        let done = done.min(least - 1);
+        rows.drain(..self.top);
+        let mut left = done.saturating_sub(self.top);
+        self.top = self.top.saturating_sub(done);
+        while self.start + rows.len() > height.max(1) {
+            screen.scroll();
+            match self.start {
+                0 => {
+                    rows.remove(0);
+                    self.shown.rows.drain(..1.min(self.shown.rows.len()));
+                    match left {
+                        0 => self.top += 1,
+                        _ => left -= 1,
+                    }
+                }
+                _ => self.start -= 1,
+            }
+        }
+        self.update(&rows, screen);
+        let last = rows.len() - 1;
+        let column = rows[last].cell_columns();
+        screen.move_to(column, self.start + last);
+        rows.drain(..left);
+        self.start += left;
+        (self.shown.row, self.shown.column) = (last - left, column);
+        self.shown.rows = rows;
+    }
+
+    /// Writes the rows where they differ from those shown.
+    fn update(&mut self, rows: &[Row], screen: &mut dyn CellScreen) {
+        let nothing = Row::default();
+        for i in 0..rows.len().max(self.shown.rows.len()) {
+            let old = self.shown.rows.get(i).unwrap_or(&nothing);
+            let new = rows.get(i).unwrap_or(&nothing);
+            let Some(change) = change(old, new) else {
+                continue;
+            };
+            let mut column = change.column;
+            screen.move_to(column, self.start + i);
+            let mut run = (String::new(), Style::Answer);
+            let flush = |run: &mut (String, Style), screen: &mut dyn CellScreen| {
+                if !run.0.is_empty() {
+                    screen.write(&run.0, run.1);
+                    run.0.clear();
+                }
+            };
+            for cell in new.cells().skip(change.first).take(change.count) {
+                // A console that shows only one of two columns leaves the old contents in the
+                // other.
+                if cell.columns == 2 || width::is_doubtful(cell.text) {
+                    flush(&mut run, screen);
+                    screen.write(&"  "[..cell.columns], cell.style);
+                    screen.move_to(column, self.start + i);
+                    screen.write(cell.text, cell.style);
+                    screen.move_to(column + cell.columns, self.start + i);
+                } else {
+                    if run.1 != cell.style {
+                        flush(&mut run, screen);
+                    }
+                    run.0.push_str(cell.text);
+                    run.1 = cell.style;
+                }
+                column += cell.columns;
+            }
+            run.0.extend(core::iter::repeat_n(' ', change.empty));
+            flush(&mut run, screen);
+        }
     }
 
     /// Removes the line from the console, and moves the cursor to its beginning.
@@ -141,7 +197,7 @@ mod tests {
             (self.column, self.row) = (column, row);
         }
 
-        fn write(&mut self, text: &str, _: bool) {
+        fn write(&mut self, text: &str, _: Style) {
             text.graphemes(true).for_each(|cluster| self.put(cluster));
         }
 
@@ -206,7 +262,7 @@ mod tests {
             fn move_to(&mut self, column: usize, row: usize) {
                 self.0.push(format!("{column},{row}"));
             }
-            fn write(&mut self, text: &str, _: bool) {
+            fn write(&mut self, text: &str, _: Style) {
                 self.0.push(text.into());
             }
             fn scroll(&mut self) {
@@ -219,9 +275,9 @@ mod tests {
         grid.draw(lay_out(PROMPT, "ab", 1, 80), &mut calls);
         calls.0.clear();
         grid.draw(lay_out(PROMPT, "axb", 2, 80), &mut calls);
-        assert_eq!(calls.0, ["3,24", "x", "b", "4,24"]);
+        assert_eq!(calls.0, ["3,24", "xb", "4,24"]);
         calls.0.clear();
         grid.draw(lay_out(PROMPT, "axb\n", 4, 80), &mut calls);
-        assert_eq!(calls.0, ["scroll", "0,24", ".", " ", "2,24"]);
+        assert_eq!(calls.0, ["scroll", "0,24", ". ", "2,24"]);
     }
 }

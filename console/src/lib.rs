@@ -5,6 +5,8 @@
 //!                         ├─► Key ─► editor::Editor ─► a line ─► commands::parse ─► Input
 //!  firmware's keyboard ───┘             │
 //!   └─► layout::TypingState             └─► view::lay_out ─► ansi::Ansi, grid::Grid ─► the screen
+//!                                                                     ▲
+//!                          an answer ─► markdown::Markdown ─► rows ───┘
 //! ```
 //!
 //! Nothing in here waits, prints or reads a clock: a shell passes in keys and milliseconds, and
@@ -28,9 +30,12 @@ pub mod grid;
 pub mod history;
 pub mod keys;
 pub mod layout;
+pub mod markdown;
 mod paste_detect;
+pub mod row;
 pub mod settings;
 pub mod status;
+pub mod style;
 pub mod suggest;
 pub mod terminal;
 pub mod text;

@@ -84,6 +84,8 @@ pub enum End {
     Limit,
     /// The context is full.
     Full,
+    /// Endless repetition.
+    Repeats,
 }
 
 /// Statistics of a finished reply.
@@ -112,6 +114,7 @@ impl Summary {
             End::Own => "",
             End::Stopped => "stopped",
             End::Limit => "cut at /max",
+            End::Repeats => "repeats itself",
             End::Full => {
                 context.clear();
                 "context full"
@@ -259,7 +262,7 @@ mod tests {
     fn every_width() {
         for number in [0, 1, 999, 1000, usize::MAX] {
             for width in 0..120 {
-                for end in [End::Own, End::Full, End::Limit] {
+                for end in [End::Own, End::Full, End::Limit, End::Repeats] {
                     let summary = Summary {
                         decode: (number, number as u64),
                         first: number as u64,

@@ -6,9 +6,10 @@ use alloc::{
 };
 
 use crate::{
-    ansi::{self, Ansi},
+    ansi::{self, Ansi, PLAIN, sgr},
     front::{Bottom, Front, Menu, Style, styled},
     keys::Key,
+    markdown::Markdown,
     view::{Prompt, lay_out},
     width::{self, is_plain},
     wrap::Wrap,
@@ -29,31 +30,40 @@ pub struct Terminal {
     columns: usize,
     /// True if colours are sent.
     colours: bool,
+    /// Answer that grows, and its end on the terminal.
+    answer: Option<Markdown>,
+    tail: Ansi,
     /// True if the last line of the text has not ended.
     open: bool,
     out: String,
 }
 
 impl Terminal {
-    /// Creates a terminal of this size. Without `colours`, only text and the sequences of the input
-    /// line are sent.
+    /// Creates a terminal of this size. Without `colours`, only text, the sequences of the input
+    /// line and those of Markdown are sent.
     pub const fn new(columns: usize, rows: usize, colours: bool) -> Terminal {
         Terminal {
             ansi: Ansi::new(rows, colours),
             wrap: None,
             columns,
             colours,
+            answer: None,
+            tail: Ansi::new(rows, colours),
             open: false,
             out: String::new(),
         }
     }
 
-    /// Sets the terminal's size, which is now certain: from now on lines are wrapped between words.
-    /// What is below the text has to be shown again.
+    /// Sets the terminal's size, which is now certain: from now on lines are wrapped between words,
+    /// and Markdown is laid out. What is below the text has to be shown again.
     pub fn set_size(&mut self, columns: usize, rows: usize) {
         self.ansi.hide_in(columns, &mut self.out);
         self.columns = columns.max(8);
         self.ansi.set_height(rows);
+        self.tail.set_height(rows);
+        if let Some(answer) = &mut self.answer {
+            answer.set_width(self.columns - 1);
+        }
         let wrap = self.wrap.get_or_insert(Wrap::new(columns));
         // A character in the last column makes some terminals break the line by themselves.
         wrap.set_width(self.columns - 1);
@@ -66,6 +76,7 @@ impl Terminal {
 
     /// Sends text without wrapping it.
     pub fn unbroken(&mut self, text: &str) {
+        self.end_answer();
         self.ansi.hide(&mut self.out);
         self.put(&plain(text));
     }
@@ -98,17 +109,56 @@ impl Terminal {
         if text.is_empty() {
             return;
         }
-        let (on, off) = match self.colours {
-            true => colour(style),
-            false => ("", ""),
+        self.put_in(style, &text);
+    }
+
+    fn put_in(&mut self, style: Style, text: &str) {
+        let on = match self.colours {
+            true => sgr(style, true),
+            false => "",
         };
         self.out.push_str(on);
-        self.put(&text);
-        self.out.push_str(off);
+        self.put(text);
+        self.out.push_str(if on.is_empty() { "" } else { PLAIN });
+    }
+
+    /// Appends to the answer that grows, or begins one.
+    fn answer(&mut self, text: &str) {
+        if self.answer.is_none() {
+            self.end_line();
+            self.answer = Some(Markdown::new(self.columns - 1));
+        }
+        if let Some(answer) = &mut self.answer {
+            answer.push(text);
+        }
+        self.show_answer(true);
+    }
+
+    /// Shows the answer as it is now; a word that may go on is held back.
+    fn show_answer(&mut self, holds: bool) {
+        if let Some(answer) = &mut self.answer {
+            let (rows, done) = answer.rows(holds);
+            self.open = rows.last().is_some_and(|row| !row.text().is_empty());
+            self.tail.grow(rows, done, &mut self.out);
+        }
+    }
+
+    /// Ends the answer; the cursor is then at the beginning of a row.
+    fn end_answer(&mut self) {
+        if let Some(answer) = &mut self.answer {
+            answer.finish();
+            self.show_answer(false);
+            self.answer = None;
+            self.tail.forget();
+            if let Some(wrap) = &mut self.wrap {
+                wrap.push("\n", &mut String::new());
+            }
+        }
     }
 
     /// Sends the word that is held back, and a line end if there is none.
     fn end_line(&mut self) {
+        self.end_answer();
         self.end_word();
         if self.open {
             self.put("\n");
@@ -135,19 +185,6 @@ pub fn plain(text: &str) -> String {
 /// Puts a text such as a name or a sentence on one line: line ends and tabs become spaces.
 pub fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
-}
-
-/// Escape codes before and after a text (ECMA-48, SGR).
-fn colour(style: Style) -> (&'static str, &'static str) {
-    match style {
-        Style::Title | Style::User => ("\x1b[1m", "\x1b[0m"),
-        Style::Name => ("\x1b[36m", "\x1b[0m"),
-        Style::Warning => ("\x1b[33m", "\x1b[0m"),
-        Style::Error => ("\x1b[31m", "\x1b[0m"),
-        Style::Thought | Style::Info => ("\x1b[2m", "\x1b[0m"),
-        Style::Summary => ("\x1b[32m", "\x1b[0m"),
-        Style::Answer => ("", ""),
-    }
 }
 
 /// Formats a menu as at most `height` lines of text, and returns the cursor's position in it. Rows
@@ -202,7 +239,12 @@ pub fn menu_text(menu: &Menu, columns: usize, height: usize) -> (String, usize) 
 
 impl Front for Terminal {
     fn show(&mut self, style: Style, text: &str) {
+        // What is below an answer stands on a row of its own.
         self.ansi.hide(&mut self.out);
+        if style == Style::Markdown && self.wrap.is_some() {
+            return self.answer(text);
+        }
+        self.end_answer();
         self.write(style, text);
     }
 
@@ -210,19 +252,14 @@ impl Front for Terminal {
         self.ansi.hide(&mut self.out);
         self.end_line();
         styled(style, &make(self.columns), &mut |style, text| {
-            let (on, off) = match self.colours {
-                true => colour(style),
-                false => ("", ""),
-            };
-            self.out.push_str(on);
-            self.put(&plain(text));
-            self.out.push_str(off);
+            self.put_in(style, &plain(text));
         });
     }
 
     fn bottom(&mut self, bottom: Bottom<'_>) {
         let (prompt, text, cursor) = match bottom {
             Bottom::Nothing => {
+                self.show_answer(false);
                 self.end_word();
                 return self.ansi.hide(&mut self.out);
             }
@@ -269,6 +306,8 @@ impl Front for Terminal {
 
     fn clear(&mut self) {
         self.ansi.forget();
+        self.answer = None;
+        self.tail.forget();
         self.out.push_str(ansi::CLEAR);
         if let Some(wrap) = &mut self.wrap {
             wrap.push("\n", &mut String::new());

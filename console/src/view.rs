@@ -4,11 +4,15 @@
 //! No row reaches the last column: terminals and firmware disagree about the cursor behind a full
 //! row, and some scroll. [`crate::ansi`] and [`crate::grid`] draw the rows.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::width::{self, is_plain};
+use crate::{
+    row::Row,
+    style::Style,
+    width::{self, is_plain},
+};
 
 /// Prompts of the input line.
 #[derive(Debug, Clone, Copy)]
@@ -17,57 +21,6 @@ pub struct Prompt<'a> {
     pub first: &'a str,
     /// Prompt of each further line; continuation rows of a long line have none.
     pub more: &'a str,
-}
-
-/// Row: a prompt, then text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Row {
-    text: String,
-    /// Length of the prompt, in bytes.
-    prompt: usize,
-    columns: usize,
-}
-
-/// Grapheme cluster of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cell<'a> {
-    /// Its characters.
-    pub text: &'a str,
-    /// True if it belongs to the prompt.
-    pub prompt: bool,
-    /// Width in columns, 1 or 2.
-    pub columns: usize,
-}
-
-impl Row {
-    /// Prompt and text.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Width in columns.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// Iterates over the clusters.
-    pub fn cells(&self) -> impl DoubleEndedIterator<Item = Cell<'_>> {
-        let (prompt, text) = self.text.split_at(self.prompt);
-        let cell = |prompt| {
-            move |text| Cell {
-                text,
-                prompt,
-                columns: width::cluster(text),
-            }
-        };
-        let cells = prompt.graphemes(true).map(cell(true));
-        cells.chain(text.graphemes(true).map(cell(false)))
-    }
-
-    fn push(&mut self, text: &str, columns: usize) {
-        self.text.push_str(text);
-        self.columns += columns;
-    }
 }
 
 /// Rows, and the cursor's position in them, counted from 0.
@@ -100,12 +53,11 @@ pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> V
         // A prompt must leave room for text.
         for cluster in prompt.graphemes(true) {
             let (cluster, columns) = shown(cluster);
-            if row.columns + columns > room / 2 {
+            if row.columns() + columns > room / 2 {
                 break;
             }
-            row.push(cluster, columns);
+            row.push(Style::Prompt, cluster, columns);
         }
-        row.prompt = row.text.len();
         row
     };
     let mut view = View::default();
@@ -114,22 +66,22 @@ pub fn lay_out(prompt: Prompt<'_>, text: &str, cursor: usize, width: usize) -> V
     for (at, cluster) in text.grapheme_indices(true) {
         if cluster == "\n" {
             if at >= cursor {
-                place.get_or_insert((view.rows.len(), row.columns));
+                place.get_or_insert((view.rows.len(), row.columns()));
             }
             view.rows
                 .push(core::mem::replace(&mut row, begin(prompt.more)));
             continue;
         }
         let (cluster, columns) = shown(cluster);
-        if row.columns + columns > room {
+        if row.columns() + columns > room {
             view.rows.push(core::mem::take(&mut row));
         }
         if at >= cursor {
-            place.get_or_insert((view.rows.len(), row.columns));
+            place.get_or_insert((view.rows.len(), row.columns()));
         }
-        row.push(cluster, columns);
+        row.push(Style::Typed, cluster, columns);
     }
-    (view.row, view.column) = place.unwrap_or((view.rows.len(), row.columns));
+    (view.row, view.column) = place.unwrap_or((view.rows.len(), row.columns()));
     view.rows.push(row);
     view
 }
@@ -165,6 +117,7 @@ pub(crate) fn change(old: &Row, new: &Row) -> Option<Change> {
     if old == new {
         return None;
     }
+    let (before, after) = (old.cell_columns(), new.cell_columns());
     let same = || {
         old.cells()
             .zip(new.cells())
@@ -177,9 +130,9 @@ pub(crate) fn change(old: &Row, new: &Row) -> Option<Change> {
         column,
         first,
         count,
-        empty: old.columns.saturating_sub(new.columns),
+        empty: before.saturating_sub(after),
     };
-    if old.columns == new.columns {
+    if before == after {
         let shorter = count.min(old.cells().count() - first);
         let pairs = old.cells().rev().zip(new.cells().rev());
         change.count -= pairs
@@ -201,7 +154,7 @@ pub(crate) mod tests {
 
     fn rows(text: &str, cursor: usize, width: usize) -> (Vec<String>, (usize, usize)) {
         let view = lay_out(PROMPT, text, cursor, width);
-        let rows = view.rows.iter().map(|row| row.text.clone()).collect();
+        let rows = view.rows.iter().map(|row| row.text().to_string()).collect();
         (rows, (view.row, view.column))
     }
 
@@ -251,11 +204,7 @@ pub(crate) mod tests {
             let mut view = lay_out(PROMPT, text, cursor, 80);
             let height = if first == "> a" && row == 4 { 9 } else { 3 };
             view.cut(&mut top, height);
-            assert_eq!(
-                (view.rows[0].text.as_str(), view.row),
-                (first, row),
-                "{cursor}"
-            );
+            assert_eq!((view.rows[0].text(), view.row), (first, row), "{cursor}");
             assert!(view.rows.len() <= height);
         }
     }

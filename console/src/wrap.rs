@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use crate::width;
+use crate::width::LastCluster;
 
 /// Breaks a stream of text into lines of at most `width` columns. An incomplete word is held back.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub struct Wrap {
     column: usize,
     word: String,
     word_width: usize,
+    last: LastCluster,
 }
 
 impl Wrap {
@@ -21,6 +22,7 @@ impl Wrap {
             column: 0,
             word: String::new(),
             word_width: 0,
+            last: LastCluster::NONE,
         }
     }
 
@@ -60,13 +62,17 @@ impl Wrap {
                     }
                 }
                 _ => {
-                    let columns = width::letter(letter);
-                    // Longer than a line: broken at the end of the line.
-                    if self.word_width + columns > self.width {
-                        self.flush(out);
-                    }
                     self.word.push(letter);
-                    self.word_width += columns;
+                    let grown = self.last.push(&self.word);
+                    self.word_width = self.word_width.saturating_add_signed(grown);
+                    // Longer than a line: broken at the end of the line, but not in a cluster.
+                    if self.word_width > self.width && self.last.start() > 0 {
+                        let (rest, last) = (self.word.split_off(self.last.start()), self.last);
+                        self.word_width -= last.columns();
+                        self.flush(out);
+                        (self.word, self.word_width) = (rest, last.columns());
+                        self.last = last.alone();
+                    }
                 }
             }
         }
@@ -85,12 +91,14 @@ impl Wrap {
         self.column += self.word_width;
         self.word.clear();
         self.word_width = 0;
+        self.last = LastCluster::NONE;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::width;
 
     /// Wraps a text that is pushed in pieces of `cut` characters.
     fn wrapped(width: usize, cut: usize, text: &str) -> String {
@@ -116,6 +124,12 @@ mod tests {
             (5, "日本語 日本語", "日本\n語 \n日本\n語"),
             // A combining accent stays with its letter.
             (4, "abce\u{301}fg", "abce\u{301}\nfg"),
+            // What is one character to a reader is not torn apart, and the sign that makes a
+            // symbol an emoji may leave no room for it.
+            (4, "abc👍🏽d", "abc\n👍🏽d"),
+            (4, "🇩🇪🇫🇷🇮🇹", "🇩🇪🇫🇷\n🇮🇹"),
+            (4, "abc❤d", "abc❤\nd"),
+            (4, "abc❤\u{fe0f}d", "abc\n❤\u{fe0f}d"),
             (10, "", ""),
         ] {
             for cut in [1, 2, 3, 100] {
@@ -126,6 +140,17 @@ mod tests {
 
     #[test]
     fn no_line_is_too_wide_and_no_letter_is_lost() {
+        const PIECES: [&str; 9] = [
+            "a",
+            "b",
+            " ",
+            "\n",
+            "日",
+            "❤",
+            "❤\u{fe0f}",
+            "🇩🇪",
+            "👩\u{200d}👧",
+        ];
         let mut seed = 1u64;
         for _ in 0..2000 {
             let text: String = (0..60)
@@ -133,15 +158,12 @@ mod tests {
                     seed = seed
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(99);
-                    ['a', 'b', ' ', '日', '\n'][(seed >> 40) as usize % 5]
+                    PIECES[(seed >> 40) as usize % PIECES.len()]
                 })
                 .collect();
             let out = wrapped(7, 1 + (seed >> 50) as usize % 9, &text);
             for line in out.lines() {
-                assert!(
-                    line.chars().map(width::letter).sum::<usize>() <= 7,
-                    "{line:?}"
-                );
+                assert!(width::text(line) <= 7, "{line:?}");
             }
             let letters =
                 |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };

@@ -26,6 +26,29 @@ fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
         Domain::Texts => (own(&["a", "\"b\\nc\"", "]", "#"]), Vec::new()),
         Domain::Biases => (own(&["7=-1.5", "0=1e-30", "4294967295=-inf"]), bad),
         Domain::Truth => (own(&["true"]), bad),
+        Domain::Date => (
+            own(&["2024-02-29", "0001-01-01", "9999-12-31"]),
+            own(&[
+                "",
+                "2023-02-29",
+                "2024-13-01",
+                "24-7-26",
+                "2024-07-26-1",
+                "+024-07-26",
+            ]),
+        ),
+        Domain::Address => (
+            own(&["dhcp", "10.0.2.15/24", "192.168.1.5/24 via 192.168.1.1"]),
+            own(&["", "10.0.2.15", "10.0.2.15/33", "10.0.2.15/24 via 10.0.3.2"]),
+        ),
+        Domain::Mac => (
+            own(&["52:54:00:12:34:56"]),
+            own(&["", "52:54:00:12:34", "x"]),
+        ),
+        Domain::Sha256 => (
+            own(&[&"0aF9".repeat(16)]),
+            own(&["", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64)]),
+        ),
         Domain::Word(words) => (own(words), bad),
         Domain::Seed => (own(&["0", "1", "18446744073709551615", "-1"]), bad),
         Domain::Whole { least, .. } => {
@@ -151,6 +174,31 @@ fn what_can_be_set_can_be_saved_loaded_and_configured() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_server_s_settings_come_from_the_file_alone() {
+    let read = |text: &str| config::parse(text.as_bytes());
+    let text = "serve = true\naddress = \"10.0.2.15/24 via 10.0.2.2\"\nport = 80\n\
+        api_key = \"s3cret\"\nnic = \"52:54:00:12:34:56\"\n";
+    let (values, warnings) = read(text).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(values.truth(Param::Serve));
+    assert_eq!(values.number(Param::Port), Some(80.0));
+    assert_eq!(values.text(Param::ApiKey), Some("s3cret"));
+    // The key is neither shown nor written.
+    let written = format!("{}{values:?}", config::text(&values));
+    assert!(!written.contains("s3cret") && written.contains("52:54"));
+    for (bad, said) in [
+        ("port = 0", "from 1 to 65535"),
+        ("port = 65536", "from 1 to 65535"),
+        ("serve = 1", "true or false"),
+        ("address = \"10.0.2.15\"", "192.168.1.5/24"),
+        ("nic = \"eth0\"", "52:54:00:12:34:56"),
+    ] {
+        let sentence = read(bad).unwrap_err();
+        assert!(sentence.contains(said), "{bad}: {sentence}");
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Hook {
     BlockingPanic,
     /// Files cannot be renamed.
     NoRename,
+    /// No network card can be had for oneself.
+    Mnp,
 }
 
 impl Choice for Hook {
@@ -26,6 +28,7 @@ impl Choice for Hook {
         ("panic", Hook::Panic),
         ("blocking-panic", Hook::BlockingPanic),
         ("no-rename", Hook::NoRename),
+        ("mnp", Hook::Mnp),
     ];
 }
 

@@ -22,6 +22,8 @@ pub fn ucs2(text: &str, put: &mut dyn FnMut(&[u16])) {
                 continue;
             }
             '\t' => piece[len] = u16::from(b' '),
+            // A list's mark, which EDK2's font lacks.
+            '•' => piece[len] = u16::from(b'*'),
             '\r' | '\u{8}' => piece[len] = letter as u16,
             _ if !is_plain(letter) => continue,
             _ => piece[len] = u16::try_from(u32::from(letter)).unwrap_or(u16::from(b'?')),
@@ -52,10 +54,10 @@ mod tests {
         let long = "日本\n".repeat(100);
         ucs2(&long, &mut put);
         ucs2("", &mut put);
-        ucs2("a\u{1b}\u{7f}b🙂\tc\0", &mut put);
+        ucs2("a\u{1b}\u{7f}b🙂\tc\0•", &mut put);
         assert_eq!(
             String::from_utf16(&all).unwrap(),
-            "日本\r\n".repeat(100) + "ab? c"
+            "日本\r\n".repeat(100) + "ab? c*"
         );
     }
 }

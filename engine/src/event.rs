@@ -12,6 +12,8 @@ pub enum EndReason {
     Limit,
     /// The context is full.
     ContextFull,
+    /// The answer repeats the same tokens without end (`repetition.rs`).
+    Repeats,
     /// Logits that are NaN or infinite: no token can be chosen by them. The weights are damaged, or
     /// lead out of single precision.
     NotNumbers,

@@ -10,9 +10,10 @@ use core::{fmt, ops::Range};
 use crate::{
     event::{EndReason, Event},
     math,
+    repetition::Repetition,
     run_mode::RunMode,
     sampler::{Sampler, argmax},
-    session::{BATCH, Session},
+    session::{BATCH, Session, Span},
     text_stream::TextStream,
     tokenizer::{EOS, Tokenizer},
     units::Quoted,
@@ -33,6 +34,8 @@ pub enum PromptError {
         /// The character.
         character: String,
     },
+    /// The chat template refuses the conversation, or cannot be followed.
+    Template(String),
 }
 
 impl PromptError {
@@ -57,6 +60,9 @@ impl fmt::Display for PromptError {
                 "the prompt has {}, and the model's vocabulary has no token for that character; leave it out",
                 Quoted(character)
             ),
+            PromptError::Template(sentence) => {
+                write!(f, "the model's chat template: {sentence}")
+            }
         }
     }
 }
@@ -101,23 +107,6 @@ pub(crate) struct Limits {
     pub context: usize,
 }
 
-/// State of a sequence's tokens, to come back to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Mark {
-    tokens: usize,
-    passed: usize,
-}
-
-impl Mark {
-    /// State after `to` tokens have replaced the first `from`.
-    pub(crate) fn moved(self, from: usize, to: usize) -> Mark {
-        Mark {
-            tokens: self.tokens - from + to,
-            passed: self.passed - from + to,
-        }
-    }
-}
-
 /// Log-probabilities of the tokens at a place, before a sampler changes the logits. Allocates
 /// nothing once made.
 struct Logprobs {
@@ -128,16 +117,54 @@ struct Logprobs {
     top: Vec<(u32, f32)>,
     /// How many of them are kept.
     most: usize,
+    moment: Moment,
+}
+
+/// The moment at which probabilities of tokens are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Moment {
+    /// Before a sampler changes them: the model's own, as logarithms.
+    #[default]
+    BeforeSampling,
+    /// When a sampler has removed and changed what it would: those that it draws by, not as
+    /// logarithms. Tokens that it removed are not among them; their places have a probability of 0.
+    AfterSampling,
 }
 
 impl Logprobs {
-    fn new(vocab_size: usize, most: usize) -> Logprobs {
+    fn new(vocab_size: usize, most: usize, moment: Moment) -> Logprobs {
         Logprobs {
             logits: Vec::with_capacity(vocab_size),
             log_sum: 0.0,
-            top: Vec::with_capacity(most + 1),
+            top: Vec::with_capacity(most.max(1) + 1),
             most,
+            moment,
         }
+    }
+
+    /// Keeps a token if it is one of the most likely so far; the first of equals stands first.
+    fn offer(&mut self, token: u32, value: f32) {
+        let place = self.top.partition_point(|&(_, kept)| kept >= value);
+        if place < self.most {
+            self.top.insert(place, (token, value));
+            self.top.truncate(self.most);
+        }
+    }
+
+    /// Looks at what `sampler` drew `drawn` by. Returns its probability.
+    fn take_drawn(&mut self, sampler: &Sampler, drawn: u32) -> f32 {
+        self.top.clear();
+        let mut own = 0.0;
+        sampler.probabilities(drawn, &mut |token, p| {
+            if p > 0.0 {
+                self.offer(token, p);
+            }
+            if token == drawn {
+                own = p;
+            }
+        });
+        self.top.resize(self.most, (0, 0.0));
+        own
     }
 
     /// Looks at logits.
@@ -149,12 +176,7 @@ impl Logprobs {
         self.log_sum = largest + math::ln(sum);
         self.top.clear();
         for (token, &logit) in (0..).zip(logits) {
-            // The first of equals stands first.
-            let place = self.top.partition_point(|&(_, kept)| kept >= logit);
-            if place < self.most {
-                self.top.insert(place, (token, logit));
-                self.top.truncate(self.most);
-            }
+            self.offer(token, logit);
         }
         for (_, logit) in &mut self.top {
             *logit -= self.log_sum;
@@ -170,6 +192,8 @@ impl Logprobs {
 /// Tokens, the text that they make, and who chooses the next one.
 pub struct Sequence {
     mode: RunMode,
+    /// Its number in the session.
+    slot: usize,
     /// Tokens that were passed, then those that are to be: of a prompt, or the last that was drawn.
     tokens: Vec<u32>,
     passed: usize,
@@ -188,7 +212,12 @@ pub struct Sequence {
     top: Option<TopToken>,
     sampler: Sampler,
     logprobs: Option<Logprobs>,
+    repetition: Option<Repetition>,
+    /// BOS is a token as others, as in llama.cpp: it ends nothing, and leaves the space behind it.
+    goes_past_bos: bool,
     stream: TextStream,
+    /// The answer began inside of reasoning.
+    opens_thought: bool,
 }
 
 impl Sequence {
@@ -206,6 +235,7 @@ impl Sequence {
         };
         Sequence {
             mode,
+            slot: 0,
             // The last one drawn has no position.
             tokens: Vec::with_capacity(limits.context + 1),
             passed: 0,
@@ -220,7 +250,10 @@ impl Sequence {
             top: None,
             sampler,
             logprobs: None,
+            repetition: None,
+            goes_past_bos: false,
             stream: TextStream::new(at_once * tokenizer.longest_piece()),
+            opens_thought: false,
         }
     }
 
@@ -264,26 +297,125 @@ impl Sequence {
         Ok(sequence)
     }
 
-    /// Begins a prompt behind the tokens that there are. With `Some` reasoning is told from the
-    /// answer, which begins inside of it or not.
-    pub(crate) fn begin(&mut self, prompt: &[u32], reasoning: Option<bool>) {
+    /// Begins an answer behind `tokens`; with `Some` reasoning is told from it, and it begins
+    /// inside of reasoning or not. What the cache holds of the tokens is not passed again.
+    pub(crate) fn begin(&mut self, tokens: &[u32], reasoning: Option<bool>) {
         self.stream.reset(reasoning);
-        self.append(prompt);
+        self.opens_thought = reasoning == Some(true);
+        let same = self.keep_common(tokens);
+        self.append(&tokens[same..]);
+    }
+
+    /// A sequence for texts that clients ask to be continued, in a context of `seq_len`; of its
+    /// cache it knows nothing. [`Sequence::begin_completion`] begins a text.
+    pub fn completion(tokenizer: &Tokenizer, seq_len: usize) -> Sequence {
+        let limits = Limits {
+            tokens: usize::MAX,
+            // The token after the last one needs a place, too.
+            positions: seq_len.saturating_sub(1),
+            context: seq_len.saturating_sub(1),
+        };
+        let sampler = Sampler::new(0, 0.0, 0.0, 1);
+        let mut sequence = Sequence::new(tokenizer, RunMode::Dialog, limits, sampler);
+        sequence.goes_past_bos = true;
+        sequence
+    }
+
+    /// Begins to continue `tokens`, at least one and no more than the context has places for, with
+    /// at most `most` tokens that `sampler` draws; with `Some` reasoning is told from the text,
+    /// which begins inside of reasoning or not. What the cache holds of the tokens is not passed
+    /// again.
+    ///
+    /// # Panics
+    /// If there is no token.
+    pub fn begin_completion(
+        &mut self,
+        tokens: &[u32],
+        most: usize,
+        reasoning: Option<bool>,
+        sampler: Sampler,
+    ) {
+        assert!(!tokens.is_empty());
+        self.limits.tokens = most;
+        self.logprobs = None;
+        self.stream.keep_logprobs(0);
+        self.begin(tokens, reasoning);
+        self.set_sampler(sampler);
+    }
+
+    /// Knows that the session's cache holds these tokens for it, and nothing else.
+    pub fn hold(&mut self, tokens: &[u32]) {
+        self.stop();
+        self.tokens.clear();
+        self.tokens.extend_from_slice(tokens);
+        (self.passed, self.cached) = (tokens.len(), tokens.len());
+        self.prompt = tokens.len()..tokens.len();
+    }
+
+    /// Forgets `tokens` tokens from place `from` on and goes on: what is behind them is passed
+    /// again, since its positions change.
+    ///
+    /// # Panics
+    /// If it has not as many.
+    pub fn discard(&mut self, from: usize, tokens: usize) {
+        self.limits.tokens -= self.drawn();
+        self.tokens.drain(from..from + tokens);
+        (self.cached, self.passed) = (self.cached.min(from), self.passed.min(from));
+        // What is left is a prompt, which penalties know already.
+        self.prompt = self.tokens.len()..self.tokens.len();
+        (self.running, self.end) = (true, None);
     }
 
     fn append(&mut self, prompt: &[u32]) {
         let first = self.tokens.len();
         self.tokens.extend_from_slice(prompt);
         self.prompt = first..self.tokens.len();
+        // The last one's logits are needed.
+        self.cached = self.cached.min(self.tokens.len().saturating_sub(1));
         self.to_pass = self.tokens.len() - self.cached;
         (self.running, self.end) = (true, None);
+        if let Some(repetition) = &mut self.repetition {
+            repetition.restart();
+        }
+    }
+
+    /// Takes over a text whose last token has been passed or not; nothing is begun.
+    pub(crate) fn rest(&mut self, tokens: &[u32], is_pending: bool) {
+        let same = self.keep_common(tokens);
+        self.tokens.extend_from_slice(&tokens[same..]);
+        self.passed = tokens.len() - usize::from(is_pending && !tokens.is_empty());
+        self.cached = self.cached.min(self.passed);
+        self.prompt = tokens.len()..tokens.len();
+        self.end = None;
+        self.sampler.restart(&self.tokens);
+    }
+
+    /// Drops the tokens from the first one on that is not in its place in `tokens`. Returns how
+    /// many are left.
+    fn keep_common(&mut self, tokens: &[u32]) -> usize {
+        let pairs = self.tokens.iter().zip(tokens);
+        let same = pairs.take_while(|(old, new)| old == new).count();
+        if same < self.tokens.len() {
+            self.tokens.truncate(same);
+            self.sampler.restart(&self.tokens);
+        }
+        self.passed = self.passed.min(same);
+        self.cached = self.cached.min(same);
+        same
     }
 
     /// Ends the text where it is. `false` if its prompt had not been read whole.
-    pub(crate) fn stop(&mut self) -> bool {
+    pub fn stop(&mut self) -> bool {
         self.running = false;
         self.stream.reset(None);
         self.passed >= self.prompt.end
+    }
+
+    /// Sets its number among the session's sequences, 0 at first: another one's cache holds nothing
+    /// of it.
+    pub fn set_slot(&mut self, slot: usize) {
+        self.slot = slot;
+        self.cached = 0;
     }
 
     /// Lets a pass over the prompt take at most `tokens` tokens, where a whole batch would keep the
@@ -298,11 +430,17 @@ impl Sequence {
     }
 
     /// Asks for each token's log-probability, and for those of the `top` most likely tokens at its
-    /// place, of a vocabulary of `vocab_size`.
-    pub fn set_logprobs(&mut self, vocab_size: usize, top: usize) {
+    /// place, of a vocabulary of `vocab_size`; or for the probabilities at another moment.
+    pub fn set_logprobs(&mut self, vocab_size: usize, top: usize, moment: Moment) {
         let top = top.min(vocab_size);
         self.stream.keep_logprobs(top);
-        self.logprobs = Some(Logprobs::new(vocab_size, top));
+        self.logprobs = Some(Logprobs::new(vocab_size, top, moment));
+    }
+
+    /// Sets whether a dialogue's answer that repeats itself without end is ended.
+    pub fn set_repeat_guard(&mut self, wanted: bool) {
+        let is_dialog = self.mode == RunMode::Dialog;
+        self.repetition = (wanted && is_dialog).then(Repetition::new);
     }
 
     /// Sets who chooses. Penalties look at the tokens before the last prompt, too.
@@ -324,40 +462,51 @@ impl Sequence {
         &mut self.limits
     }
 
-    /// One pass, over a token or a batch of the prompt's, and the events that follow from it.
-    /// Returns the number of tokens passed; 0 if it is over. Allocates nothing.
-    ///
-    /// run.c's loops differ in that a text's first token goes alone (their speed leaves that pass
-    /// out), that a story's prompt is echoed, that `chat` draws at each token of a prompt and drops
-    /// what comes, and that only EOS ends a turn of it.
-    fn step(
-        &mut self,
-        session: &mut Session<'_>,
-        tokenizer: &Tokenizer,
-        out: &mut dyn FnMut(Event<'_>),
-    ) -> usize {
+    /// Tokens of its next pass, at most `most` of them; `None` if it is over.
+    fn next_pass(&mut self, most: usize, out: &mut dyn FnMut(Event<'_>)) -> Option<Range<usize>> {
         if !self.running {
-            return 0;
+            return None;
         }
         let (from, last) = (self.cached, self.tokens.len());
         let room = self.limits.positions.saturating_sub(from);
         if room == 0 {
             self.finish(self.limit(), out);
-            return 0;
+            return None;
         }
         let is_alone = from == 0 && self.mode != RunMode::Dialog;
-        let batch = if is_alone { 1 } else { self.batch };
-        let to = last.min(from + batch.min(room));
-        let is_whole = to == last;
-        let tokens = &self.tokens[from..to];
-        let logits = match tokens {
-            [token] => Some(session.forward(*token, from)),
-            tokens if is_whole => Some(session.prefill(tokens, from)),
-            tokens => {
-                session.read(tokens, from);
-                None
-            }
-        };
+        let batch = if is_alone { 1 } else { self.batch.min(most) };
+        Some(from..last.min(from + batch.min(room)))
+    }
+
+    /// Its part of a pass.
+    fn span(&self, pass: &Range<usize>) -> Span<'_> {
+        Span {
+            sequence: self.slot,
+            pos: pass.start,
+            tokens: &self.tokens[pass.clone()],
+            logits: usize::from(self.wants_logits(pass)),
+        }
+    }
+
+    /// Tells whether a token is drawn after this pass.
+    fn wants_logits(&self, pass: &Range<usize>) -> bool {
+        pass.end == self.tokens.len() || pass.len() == 1
+    }
+
+    /// The events that follow from a pass, and from its logits if it has any.
+    ///
+    /// run.c's loops differ in that a text's first token goes alone (their speed leaves that pass
+    /// out), that a story's prompt is echoed, that `chat` draws at each token of a prompt and drops
+    /// what comes, and that only EOS ends a turn of it.
+    fn take(
+        &mut self,
+        pass: Range<usize>,
+        logits: Option<&mut [f32]>,
+        tokenizer: &Tokenizer,
+        out: &mut dyn FnMut(Event<'_>),
+    ) {
+        let (from, to) = (pass.start, pass.end);
+        let is_whole = to == self.tokens.len();
         let new = to.saturating_sub(self.passed.max(from));
         self.cached = to;
         self.passed = self.passed.max(to);
@@ -370,10 +519,12 @@ impl Sequence {
             out(Event::PromptRead { done, total });
         }
         if logits.as_ref().is_some_and(|logits| !are_numbers(logits)) {
-            self.finish(EndReason::NotNumbers, out);
-            return to - from;
+            return self.finish(EndReason::NotNumbers, out);
         }
         self.echo(new, tokenizer);
+        if is_whole && self.limits.tokens == 0 {
+            return self.finish(EndReason::Limit, out);
+        }
         let end = match logits {
             Some(logits) if is_whole => self.draw(logits, from, new, tokenizer),
             _ => {
@@ -386,7 +537,6 @@ impl Sequence {
             Some(reason) => self.finish(reason, out),
             None => self.stream.give(out),
         }
-        to - from
     }
 
     /// The prompt of a story is part of its text: the token behind those that were passed as well.
@@ -418,7 +568,9 @@ impl Sequence {
         if from < self.prompt.end {
             self.sampler.accept(&self.tokens[self.prompt.clone()]);
         }
-        if let Some(logprobs) = &mut self.logprobs {
+        if let Some(logprobs) = &mut self.logprobs
+            && logprobs.moment == Moment::BeforeSampling
+        {
             logprobs.take(logits);
         }
         let next = self.sampler.sample(logits);
@@ -426,22 +578,34 @@ impl Sequence {
         self.tokens.push(next);
         let is_end = match self.mode {
             RunMode::Llama2Chat => next == EOS,
+            _ if self.goes_past_bos && tokenizer.begin() == Some(next) => tokenizer.end() == next,
             _ => tokenizer.is_end(next),
         };
         if is_end {
             return Some(EndReason::EndToken);
         }
-        if let Some(logprobs) = &self.logprobs {
+        if let Some(logprobs) = &mut self.logprobs {
+            let own = match logprobs.moment {
+                Moment::BeforeSampling => logprobs.of(next),
+                Moment::AfterSampling => logprobs.take_drawn(&self.sampler, next),
+            };
             let top = logprobs.top.iter().copied();
-            self.stream.push_logprobs(logprobs.of(next), top);
+            self.stream.push_logprobs(own, top);
         }
+        // Behind itself no token loses its space.
+        let before = if self.goes_past_bos { next } else { before };
         self.stream.push(next, tokenizer.decode(before, next));
-        if self.stream.stopped() {
+        if self.stream.stopped().is_some() {
             if let (RunMode::Llama2Chat, Some(last)) = (self.mode, self.tokens.last_mut()) {
                 // run.c knows no other end of a turn.
                 *last = EOS;
             }
             return Some(EndReason::StopString);
+        }
+        let answer = &self.tokens[self.prompt.end..];
+        let repeats = |repetition: &mut Repetition| repetition.follows(answer);
+        if self.repetition.as_mut().is_some_and(repeats) {
+            return Some(EndReason::Repeats);
         }
         (self.drawn() >= self.limits.tokens).then_some(EndReason::Limit)
     }
@@ -477,6 +641,21 @@ impl Sequence {
         (self.to_pass.saturating_sub(left), self.to_pass)
     }
 
+    /// Tokens of the prompt that the cache held when it began.
+    pub fn reused(&self) -> usize {
+        self.prompt.end.saturating_sub(self.to_pass)
+    }
+
+    /// The stop string that ended the text, if one did.
+    pub fn stop_string(&self) -> Option<&str> {
+        self.stream.stopped()
+    }
+
+    /// Tokens at the beginning of the context whose keys and values the session's cache holds.
+    pub fn cached(&self) -> &[u32] {
+        &self.tokens[..self.cached]
+    }
+
     /// Tokens that were drawn since the prompt, the one that ended the text included.
     pub fn drawn(&self) -> usize {
         self.tokens.len() - self.prompt.end
@@ -502,21 +681,25 @@ impl Sequence {
         &self.tokens
     }
 
-    /// State to come back to.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            tokens: self.tokens.len(),
-            passed: self.passed,
-        }
+    /// Tokens of the answer, one that ended it included.
+    pub(crate) fn answer(&self) -> &[u32] {
+        &self.tokens[self.prompt.end..]
     }
 
-    /// Comes back to a state: what came after it is gone.
-    pub(crate) fn back_to(&mut self, mark: Mark) {
-        self.tokens.truncate(mark.tokens);
-        self.passed = mark.passed.min(self.passed);
-        self.cached = self.cached.min(self.passed);
-        self.prompt = self.tokens.len()..self.tokens.len();
-        self.sampler.restart(&self.tokens);
+    /// The token before the answer.
+    pub(crate) fn before_answer(&self) -> u32 {
+        let before = self.prompt.end.checked_sub(1);
+        before.map_or(0, |last| self.tokens[last])
+    }
+
+    /// Tells whether the answer began inside of reasoning.
+    pub(crate) fn opens_thought(&self) -> bool {
+        self.opens_thought
+    }
+
+    /// Strings that end the text.
+    pub(crate) fn stops(&self) -> &[String] {
+        self.stream.stops()
     }
 
     /// Tells whether the last token has not been passed.
@@ -524,26 +707,9 @@ impl Sequence {
         self.tokens.len() > self.passed
     }
 
-    /// Drops the tokens that have not been passed.
+    /// Drops the last token, if it has not been passed.
     pub(crate) fn drop_pending(&mut self) {
         self.tokens.truncate(self.passed);
-        self.prompt = self.passed..self.passed;
-    }
-
-    /// Puts other tokens in the place of the first `count`; all is passed again.
-    pub(crate) fn replace_first(&mut self, count: usize, tokens: &[u32]) {
-        self.tokens.splice(..count, tokens.iter().copied());
-        self.passed = (self.passed + tokens.len()).saturating_sub(count);
-        self.prompt = self.tokens.len()..self.tokens.len();
-        self.cached = 0;
-    }
-
-    /// Takes over tokens of a text that was made elsewhere.
-    pub(crate) fn recall(&mut self, tokens: &[u32]) {
-        self.tokens.clear();
-        self.tokens.extend_from_slice(tokens);
-        (self.passed, self.cached) = (tokens.len(), 0);
-        self.prompt = tokens.len()..tokens.len();
     }
 
     /// Knows that the cache's keys and values are somebody else's: all is passed again.
@@ -553,20 +719,65 @@ impl Sequence {
 }
 
 /// One pass that serves all of `sequences`, and the events that follow from it, each with its
-/// sequence's place. Returns the number of tokens passed; 0 if all are over. Allocates nothing.
+/// sequence's place. A token of each that draws, and parts of prompts as far as there is room in
+/// [`BATCH`]. Returns the number of tokens passed; 0 if all are over. Allocates nothing.
 ///
 /// # Panics
-/// If there is more than one sequence: a session has one KV cache.
+/// If two have the same slot, or one has none in the session.
 pub fn step(
     session: &mut Session<'_>,
     tokenizer: &Tokenizer,
     sequences: &mut [&mut Sequence],
     out: &mut dyn FnMut(usize, Event<'_>),
 ) -> usize {
-    assert!(sequences.len() <= 1, "a session has one KV cache");
-    let passed = sequences
-        .iter_mut()
-        .enumerate()
-        .map(|(place, sequence)| sequence.step(session, tokenizer, &mut |event| out(place, event)));
-    passed.sum()
+    assert!(sequences.len() <= BATCH);
+    let mut passes: [Option<Range<usize>>; BATCH] = [const { None }; BATCH];
+    // Those that draw go first; prompts share what is left.
+    let mut left = BATCH;
+    let is_reading = |sequence: &Sequence| sequence.tokens.len() - sequence.cached > 1;
+    let mut reading = sequences
+        .iter()
+        .filter(|sequence| sequence.running && is_reading(sequence))
+        .count();
+    for reads in [false, true] {
+        for (place, sequence) in sequences.iter_mut().enumerate() {
+            if is_reading(sequence) != reads || left == 0 {
+                continue;
+            }
+            let most = if reads {
+                left.div_ceil(reading.max(1))
+            } else {
+                1
+            };
+            reading -= usize::from(reads && sequence.running);
+            passes[place] = sequence.next_pass(most, &mut |event| out(place, event));
+            left -= passes[place].as_ref().map_or(0, Range::len);
+        }
+    }
+    let mut spans = [Span {
+        sequence: 0,
+        pos: 0,
+        tokens: &[],
+        logits: 0,
+    }; BATCH];
+    let mut count = 0;
+    for (sequence, pass) in sequences.iter().zip(&passes) {
+        if let Some(pass) = pass {
+            spans[count] = sequence.span(pass);
+            count += 1;
+        }
+    }
+    if count == 0 {
+        return 0;
+    }
+    session.batch(&spans[..count]);
+    let mut number = 0;
+    for (place, (sequence, pass)) in sequences.iter_mut().zip(passes).enumerate() {
+        if let Some(pass) = pass {
+            let logits = sequence.wants_logits(&pass).then(|| session.logits(number));
+            number += usize::from(logits.is_some());
+            sequence.take(pass, logits, tokenizer, &mut |event| out(place, event));
+        }
+    }
+    BATCH - left
 }

@@ -39,6 +39,7 @@ pub mod tokenizer;
 // The model at work:
 pub mod bench;
 pub mod context;
+mod forward;
 mod kv_cache;
 pub mod model;
 pub mod parallel;
@@ -52,6 +53,7 @@ pub mod workers;
 pub mod chat;
 pub mod event;
 pub mod generate;
+mod repetition;
 pub mod run_mode;
 pub mod sampler;
 pub mod settings;

@@ -19,7 +19,7 @@ use core::{
 };
 
 use crate::{
-    buffer::{Buffer, Plain, Reserve},
+    buffer::{Plain, Reserve},
     workers::Workers,
 };
 
@@ -142,10 +142,10 @@ unsafe impl<T: Send + Sync> Sync for Shared<'_, T> {}
 
 impl<'a, T: Plain> Shared<'a, T> {
     /// Shares `buffer` until the end of 'a.
-    pub fn new(buffer: &'a mut Buffer<T>) -> Self {
+    pub fn new(buffer: &'a mut [T]) -> Self {
         Shared {
             len: buffer.len(),
-            start: buffer.start(),
+            start: buffer.as_mut_ptr(),
             _owner: PhantomData,
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         for items in [0, 1, 15, 16, 17, 100, 160] {
             for count in [1, 2, 3, 7] {
                 let mut pool = Pool::new(count);
-                let mut buffer = Buffer::<i32>::zeroed(items).unwrap();
+                let mut buffer = alloc::vec![0i32; items];
                 let data = Shared::new(&mut buffer);
                 pool.run(&Scoped(count), count, |member| {
                     for round in 1..=5 {

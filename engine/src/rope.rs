@@ -39,11 +39,10 @@ impl RopeTable {
         })
     }
 
-    /// Computes the rows of `positions`.
-    pub(crate) fn of(&mut self, positions: core::ops::Range<usize>) -> RopeRows<'_> {
-        let first = positions.start;
-        for pos in positions {
-            let at = (pos - first) * self.head_dim;
+    /// Computes a row for each of `positions`.
+    pub(crate) fn of(&mut self, positions: impl Iterator<Item = usize>) -> RopeRows<'_> {
+        for (row, pos) in positions.enumerate() {
+            let at = row * self.head_dim;
             let range = at..at + self.head_dim;
             let cos = self.cos[range.clone()].as_chunks_mut::<2>().0;
             let sin = self.sin[range].as_chunks_mut::<2>().0;
@@ -56,7 +55,6 @@ impl RopeTable {
         RopeRows {
             cos: &self.cos,
             sin: &self.sin,
-            first,
             head_dim: self.head_dim,
         }
     }
@@ -94,21 +92,20 @@ fn kept(rope: &Rope, head_dim: usize, i: usize) -> f32 {
 pub(crate) struct RopeRows<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
-    /// First position of the pass.
-    first: usize,
     head_dim: usize,
 }
 
 impl RopeRows<'_> {
-    /// Rotates `values`, which are rows of all heads from row `row` (even) on, to position `pos`.
-    pub(crate) fn turn(&self, kernels: &Kernels, pos: usize, row: usize, values: &mut [f32]) {
+    /// Rotates `values`, which are rows of all heads from row `row` (even) on, to the position of
+    /// the pass's token `token`.
+    pub(crate) fn turn(&self, kernels: &Kernels, token: usize, row: usize, values: &mut [f32]) {
         let mut row = row;
         let mut rest = values;
         while !rest.is_empty() {
             let inside = row % self.head_dim;
             let len = rest.len().min(self.head_dim - inside);
             let (part, behind) = rest.split_at_mut(len);
-            let at = (pos - self.first) * self.head_dim + inside;
+            let at = token * self.head_dim + inside;
             (kernels.rope)(part, &self.cos[at..at + len], &self.sin[at..at + len]);
             rest = behind;
             row += len;

@@ -1,13 +1,17 @@
 //! Settings of a run, with run.c's adjustments; where nothing is set, a default is
 //! chosen later.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
-pub use llama2_settings::{Choice, Mode, Think};
-use llama2_settings::{Overrides, Param, ParamValue};
+pub use llama2_settings::{Choice, Mode, Switch, Think};
+use llama2_settings::{Overrides, Param, ParamValue, date};
 
 use crate::{
-    chat::{Chat, Template},
+    chat::{Chat, ChatTemplate, DateTime},
     generate::{PromptError, Sequence},
     run_mode::RunMode,
     sampler::{Sampler, SamplerOverrides},
@@ -35,6 +39,12 @@ pub struct Settings {
     pub stops: Vec<String>,
     /// What becomes of thoughts.
     pub think: Think,
+    /// Year, month and day that chat templates are told; `None`: the clock's.
+    pub date: Option<(u16, u8, u8)>,
+    /// Markdown in answers is laid out where people see them.
+    pub markdown: Switch,
+    /// An answer that repeats itself without end is ended.
+    pub repeat_guard: Switch,
 }
 
 impl From<&Overrides> for Settings {
@@ -64,6 +74,9 @@ impl Settings {
             Param::System => self.system = text(),
             Param::Stop => self.stops = one.texts(param).cloned().unwrap_or_default(),
             Param::Think => self.think = one.choice(param).unwrap_or_default(),
+            Param::Date => self.date = one.text(param).and_then(date),
+            Param::Markdown => self.markdown = one.choice(param).unwrap_or_default(),
+            Param::RepeatGuard => self.repeat_guard = one.choice(param).unwrap_or_default(),
             Param::LogitBias => {
                 let biases = one.biases(param).filter(|biases| !biases.is_empty());
                 self.sampling.bias = biases.cloned();
@@ -82,6 +95,13 @@ impl Settings {
             Param::Stop => Some(ParamValue::Texts(self.stops.clone())),
             Param::Think if self.think == Think::default() => None,
             Param::Think => Some(ParamValue::Word(self.think.name())),
+            Param::Date => self.date.map(|(year, month, day)| {
+                ParamValue::Text(format!("{year:04}-{month:02}-{day:02}"))
+            }),
+            Param::Markdown if self.markdown == Switch::default() => None,
+            Param::Markdown => Some(ParamValue::Word(self.markdown.name())),
+            Param::RepeatGuard if self.repeat_guard == Switch::default() => None,
+            Param::RepeatGuard => Some(ParamValue::Word(self.repeat_guard.name())),
             Param::LogitBias => self.sampling.bias.clone().map(ParamValue::Biases),
             sampler => self.sampling.get(sampler).map(ParamValue::Number),
         }
@@ -144,24 +164,41 @@ impl Settings {
         Ok(story)
     }
 
-    /// The conversation that is asked for, in a context of `seq_len`.
+    /// The conversation that is asked for, in a context of `seq_len`, which begins `now`.
     ///
     /// # Errors
-    /// [`PromptError`] if its first turn could not be run.
+    /// [`PromptError`] if its first turn could not be run. Without a prompt there is nothing that a
+    /// template could refuse but the system prompt.
     pub fn chat(
         &self,
         tokenizer: &Tokenizer,
         mode: RunMode,
         seq_len: usize,
+        now: DateTime,
     ) -> Result<Chat, PromptError> {
         let mut chat = Chat::new(tokenizer, mode, self.steps_for(seq_len, mode), seq_len);
         chat.sequence_mut().set_stops(&self.stops);
         chat.set_thinking(self.think != Think::Off);
+        let day = |(year, month, day)| DateTime {
+            year,
+            month,
+            day,
+            ..now
+        };
+        chat.set_date(self.date.map_or(now, day));
+        chat.sequence_mut()
+            .set_repeat_guard(self.repeat_guard == Switch::On);
         // Only tried: the system prompt may still be asked for.
         let system = self.system.as_deref().unwrap_or_default();
         let user = self.prompt_text().unwrap_or_default();
-        chat.fits(tokenizer, system, &user)?;
-        Ok(chat)
+        match chat.fits(tokenizer, system, &user) {
+            Err(PromptError::Template(_))
+                if self.prompt.is_none() && chat.fits(tokenizer, "", &user).is_err() =>
+            {
+                Ok(chat)
+            }
+            outcome => outcome.map(|()| chat),
+        }
     }
 
     /// Tells whether the prompt can be run, before the weights are read.
@@ -173,13 +210,14 @@ impl Settings {
         tokenizer: &Tokenizer,
         mode: RunMode,
         seq_len: usize,
+        now: DateTime,
     ) -> Result<(), PromptError> {
         match mode {
             RunMode::Story => {
                 let sampler = Sampler::new(0, 0.0, 0.0, 1);
                 self.story(tokenizer, seq_len, sampler).map(drop)
             }
-            _ => self.chat(tokenizer, mode, seq_len).map(drop),
+            _ => self.chat(tokenizer, mode, seq_len, now).map(drop),
         }
     }
 
@@ -190,11 +228,11 @@ impl Settings {
             .map(|steps| Remark::Steps { steps, seq_len })
             .into_iter()
             .collect();
-        match Template::of_tokenizer(tokenizer) {
+        match ChatTemplate::of_tokenizer(tokenizer) {
             _ if mode != RunMode::Dialog => (),
             Some(template) => {
-                if !template.is_known() {
-                    remarks.push(Remark::UnknownTemplate);
+                if let Some(fault) = template.fault() {
+                    remarks.push(Remark::BadTemplate(fault.to_string()));
                 }
                 if self.think == Think::Off && !template.thinks() {
                     remarks.push(Remark::CannotThinkLess);
@@ -212,7 +250,7 @@ impl Settings {
 }
 
 /// Fact that a user should know before a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remark {
     /// More steps were asked for than the context holds.
     Steps {
@@ -221,8 +259,8 @@ pub enum Remark {
         /// Positions of the context, which are taken.
         seq_len: usize,
     },
-    /// The chat template is of no known family: chatml's is taken.
-    UnknownTemplate,
+    /// The chat template cannot be used, for this reason: chatml's is taken.
+    BadTemplate(String),
     /// The chat template has no way to say that the model is not to think.
     CannotThinkLess,
     /// The file has no chat template: the model continues what is typed.

@@ -59,10 +59,7 @@ impl<S: ByteSource> ByteSource for Joined<S> {
         if done == buf.len() {
             Ok(())
         } else {
-            Err(ReadError {
-                offset: start,
-                reason: "end of file".into(),
-            })
+            Err(ReadError::new(start, "end of file".into()))
         }
     }
 
@@ -75,21 +72,34 @@ impl<S: ByteSource> ByteSource for Joined<S> {
     }
 }
 
-/// Failed read: the offset and the medium's reason.
+/// Failed read: the offset, the medium's reason, and advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {
     /// Offset of the first byte that could not be read.
     pub offset: u64,
     /// Reason in the medium's own words ("Input/output error", "DEVICE_ERROR", "end of file").
     pub reason: String,
+    /// Advice to the user: a clause.
+    pub advice: &'static str,
+}
+
+impl ReadError {
+    /// Error of a medium.
+    pub fn new(offset: u64, reason: String) -> ReadError {
+        ReadError {
+            offset,
+            reason,
+            advice: "the medium may be damaged; copy the file again",
+        }
+    }
 }
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "reading failed at byte {} ({}): the medium may be damaged; copy the file again",
-            self.offset, self.reason
+            "reading failed at byte {} ({}): {}",
+            self.offset, self.reason, self.advice
         )
     }
 }
@@ -110,10 +120,10 @@ impl ByteSource for &[u8] {
                 buf.copy_from_slice(bytes);
                 Ok(())
             }
-            None => Err(ReadError {
-                offset: offset.min(self.size()),
-                reason: "end of file".into(),
-            }),
+            None => Err(ReadError::new(
+                offset.min(self.size()),
+                "end of file".into(),
+            )),
         }
     }
 }

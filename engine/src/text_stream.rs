@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// Marks of the text that a model thinks before it answers.
-const MARKS: [&str; 2] = ["<think>", "</think>"];
+const OPEN: &str = "<think>";
+const CLOSE: &str = "</think>";
 
 /// Most bytes of white space that are held back until it is known whether a word follows.
 const BLANKS: usize = 256;
@@ -16,11 +17,19 @@ const BLANKS: usize = 256;
 /// Tokens that may wait for their text: as many as a stop string or blanks can have, and more.
 const WAITING: usize = BLANKS + 64;
 
+/// Part of a text with reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Nothing has been said: only here a mark begins reasoning.
+    Beginning,
+    Thought,
+    Answer,
+}
+
 /// Place of the stream in a text with reasoning.
 #[derive(Debug, Clone, Copy)]
 struct Reasoning {
-    /// Between the marks.
-    inside: bool,
+    part: Part,
     /// A word of this part has been given out: white space before the first one is dropped.
     words: bool,
 }
@@ -70,7 +79,8 @@ pub struct TextStream {
     /// Bytes at the end of `text` that may begin a stop string.
     held: usize,
     stops: Vec<String>,
-    stopped: bool,
+    /// Which of them came.
+    stopped: Option<usize>,
     reasoning: Option<Reasoning>,
     waiting: Waiting,
 }
@@ -80,7 +90,7 @@ impl TextStream {
     /// [`give`](TextStream::give).
     pub fn new(bytes: usize) -> TextStream {
         // Each byte may turn into U+FFFD, three bytes long; so may half a character before.
-        let room = 3 * (bytes + 4) + BLANKS + MARKS[1].len();
+        let room = 3 * (bytes + 4) + BLANKS + CLOSE.len();
         TextStream {
             utf8: Utf8Stream::default(),
             text: String::with_capacity(room),
@@ -88,7 +98,7 @@ impl TextStream {
             given: 0,
             held: 0,
             stops: Vec::new(),
-            stopped: false,
+            stopped: None,
             reasoning: None,
             waiting: Waiting {
                 ids: Vec::with_capacity(WAITING),
@@ -108,6 +118,11 @@ impl TextStream {
         self.text.reserve(room.saturating_sub(self.text.len()));
     }
 
+    /// Strings that end a text.
+    pub(crate) fn stops(&self) -> &[String] {
+        &self.stops
+    }
+
     /// Makes room for each token's log-probability and those of the `top` most likely ones.
     pub(crate) fn keep_logprobs(&mut self, top: usize) {
         self.waiting.clear();
@@ -121,17 +136,21 @@ impl TextStream {
     pub fn reset(&mut self, reasoning: Option<bool>) {
         self.text.clear();
         self.waiting.clear();
-        (self.given, self.held, self.stopped) = (0, 0, false);
+        (self.given, self.held, self.stopped) = (0, 0, None);
         self.utf8 = Utf8Stream::default();
         self.reasoning = reasoning.map(|inside| Reasoning {
-            inside,
+            part: if inside {
+                Part::Thought
+            } else {
+                Part::Beginning
+            },
             words: false,
         });
     }
 
-    /// Tells whether a stop string has come.
-    pub fn stopped(&self) -> bool {
-        self.stopped
+    /// The stop string that has come, if one has.
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.map(|stop| &self.stops[stop][..])
     }
 
     /// Takes bytes of a prompt: they stop nothing.
@@ -141,7 +160,7 @@ impl TextStream {
 
     /// Takes the bytes of a token that the model gave.
     pub fn push(&mut self, token: u32, bytes: &[u8]) {
-        if self.stopped {
+        if self.stopped.is_some() {
             return;
         }
         // A stop string may begin in what is held, not in what went before.
@@ -174,10 +193,13 @@ impl TextStream {
     /// Ends the text before the first stop string in it from `from` on, if there is one.
     fn cut(&mut self, from: usize) -> bool {
         let fresh = &self.text[from..];
-        let found = self.stops.iter().filter_map(|s| fresh.find(&s[..])).min();
-        if let Some(at) = found {
+        let places = (0..).zip(&self.stops);
+        let found = places
+            .filter_map(|(stop, s)| Some((fresh.find(&s[..])?, stop)))
+            .min();
+        if let Some((at, stop)) = found {
             self.text.truncate(from + at);
-            (self.held, self.stopped) = (0, true);
+            (self.held, self.stopped) = (0, Some(stop));
         }
         found.is_some()
     }
@@ -194,7 +216,7 @@ impl TextStream {
 
     /// Gives out all that was held back: nothing follows.
     pub fn finish(&mut self, out: &mut dyn FnMut(Event<'_>)) {
-        if !self.stopped {
+        if self.stopped.is_none() {
             let from = self.text.len() - self.held;
             self.utf8.finish(&mut self.text);
             // What is left of a character may be the end of a stop string.
@@ -211,16 +233,18 @@ impl TextStream {
         let end = self.text.len() - self.held;
         loop {
             let open = &self.text[self.given..end];
-            let Some(Reasoning { inside, words }) = self.reasoning else {
+            let Some(Reasoning { part: place, words }) = self.reasoning else {
                 let words = 0..open.len();
                 return self.release(false, words, end, out);
             };
-            let mark = MARKS[usize::from(inside)];
-            let found = open.find(mark);
-            let part = &open[..found.unwrap_or_else(|| match whole {
-                true => open.len(),
-                false => open.len() - begun(open, mark),
-            })];
+            let word = open.trim_start();
+            let (found, held) = match place {
+                Part::Beginning if word.starts_with(OPEN) => (Some(open.len() - word.len()), 0),
+                Part::Beginning if OPEN.starts_with(word) => (None, word.len()),
+                Part::Thought => (open.find(CLOSE), begun(open, CLOSE)),
+                _ => (None, 0),
+            };
+            let part = &open[..found.unwrap_or(open.len() - if whole { 0 } else { held })];
             let first = match words {
                 true => 0,
                 false => part.len() - part.trim_start().len(),
@@ -230,24 +254,32 @@ impl TextStream {
                 last = part.len();
             }
             let is_word = last > first;
+            let (mark, then) = match place {
+                Part::Beginning => (OPEN, Part::Thought),
+                _ => (CLOSE, Part::Answer),
+            };
             let done = match found {
                 Some(at) => at + mark.len(),
                 None if whole => part.len(),
                 // What is no word at the beginning is dropped, behind a word it may be needed.
                 None => last,
             };
-            let next = match found {
-                Some(_) => Reasoning {
-                    inside: !inside,
+            let next = match (found, place) {
+                (Some(_), _) => Reasoning {
+                    part: then,
                     words: false,
                 },
-                None => Reasoning {
-                    inside,
+                (None, Part::Beginning) if is_word => Reasoning {
+                    part: Part::Answer,
+                    words: true,
+                },
+                (None, part) => Reasoning {
+                    part,
                     words: words || is_word,
                 },
             };
             let to = self.given + done;
-            self.release(inside, first..last, to, out);
+            self.release(place == Part::Thought, first..last, to, out);
             self.reasoning = Some(next);
             if found.is_none() {
                 return;
@@ -339,10 +371,17 @@ mod tests {
             ("<think>hm", "hm", ""),
             ("", "", ""),
             (
-                " 1 <think 2 <think>\u{f6} </thin</think>\u{e9}< ",
+                "\n <think>\u{f6} </thin</think>\u{e9} <think>no</think>< ",
                 "\u{f6} </thin",
-                "1 <think 2\u{e9}<",
+                "\u{e9} <think>no</think><",
             ),
+            // A mark is one at the beginning only.
+            (
+                " 1 <think 2 <think>3</think> ",
+                "",
+                "1 <think 2 <think>3</think>",
+            ),
+            ("<thin", "", "<thin"),
         ] {
             for size in 1..=text.len().max(1) {
                 let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();

@@ -1,6 +1,8 @@
-//! Shared by the fuzzers: functions and seeds for the shells' input, the measuring allocator, and
-//! the seeds' folder.
+//! Shared by the fuzzers: functions and seeds for the shells' input and for downloads, the
+//! measuring allocator, and the seeds' folder.
 
+#[path = "../../efi/tests/untrusted/download.rs"]
+pub mod download;
 #[path = "../../efi/tests/untrusted/shells.rs"]
 pub mod shells;
 

@@ -125,6 +125,19 @@ fn main() {
             });
         };
         report("a page", median(&mut screen, &mut display, page, |_| true));
+        while screen.scroll(Key::PageDown) {}
+        display.draw(&mut screen);
+        // The first ideographs also unpack a part of their font.
+        for (what, text) in [
+            ("an ideograph", "中".into()),
+            ("another one", "丰".into()),
+            ("1000 more", ('\u{5000}'..'\u{53e8}').collect::<String>()),
+        ] {
+            screen.show(Style::Answer, &text);
+            let begin = Instant::now();
+            let drawn = display.draw(&mut screen);
+            report(what, (begin.elapsed().as_secs_f64() * 1e6, drawn));
+        }
         let all = |screen: &mut Screen, _| screen.forget();
         report(
             "all put again",

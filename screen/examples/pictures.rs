@@ -18,6 +18,8 @@ const PROMPT: Prompt<'static> = Prompt {
 
 const STORY: &str = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her friends. One day, Lily saw a big, red ball in the sky. She wanted to catch it, but it was too high. Her friend Tom said, “Let’s climb the tree!” So they climbed, and climbed, until they could touch the clouds.";
 
+const ANSWER: &str = "## Llamas and alpacas\n\nBoth are **camelids** from the *Andes*, but a llama is about twice as large. The differences that you see first:\n\n| | Llama | Alpaca |\n|---|---|---|\n| Weight | 130 to 200 kg | 48 to 84 kg |\n| Ears | long, like *bananas* | short and pointed |\n| Kept for | carrying loads, guarding sheep | its **wool**, finer than cashmere |\n\n1. Look at the ears.\n2. If there are none to be seen, look at the size:\n   - taller than you: a llama\n   - not taller than your shoulder: an alpaca, whose `wool` also covers most of its face\n\n```python\ndef is_llama(height):\n    return height > 1.5  # metres, head included\n```\n\n> They are said to hum when they are **content";
+
 fn line(text: &str) -> Bottom<'_> {
     Bottom::Line {
         prompt: PROMPT,
@@ -155,6 +157,24 @@ fn models(count: usize) -> Menu {
     }
 }
 
+/// An answer in many scripts, with emoji.
+const HELLO: &str = "\
+Here is how people greet each other 🌍:
+
+🇨🇳 Chinese: 你好，很高兴认识你！
+🇯🇵 Japanese: こんにちは、お元気ですか？ 日本語の漢字とカタカナ。
+🇰🇷 Korean: 안녕하세요, 만나서 반갑습니다.
+🇮🇳 Hindi: नमस्ते, आप कैसे हैं?
+🇹🇭 Thai: สวัสดีครับ
+🇬🇷 Greek: Γειά σου κόσμε!
+🇷🇺 Russian: Здравствуй, мир!
+🇫🇷 French: Ça va très bien au café, merci ☕
+🇬🇪 Georgian: გამარჯობა, Armenian: Բարեւ, Amharic: ሰላም
+
+- A heart ❤️, a family 👨‍👩‍👧, thumbs 👍🏽, a coder 👩‍💻, a key 1️⃣, a rocket 🚀 and a warning ⚠️
+- 1 日元 ≈ 0.05 元, ∀x ∈ ℝ: 𝑥² ≥ 0, ⟨ψ|φ⟩, ⌘ ⏎ ✓ ✗ ★ ☂ ♞ ⚛ ☯
+";
+
 struct Display {
     width: usize,
     height: usize,
@@ -193,7 +213,7 @@ impl Display {
 type View = (&'static str, fn(&mut Screen));
 
 fn main() {
-    let views: [View; 8] = [
+    let views: [View; 10] = [
         ("talk", |screen| {
             talk(screen);
             gauge(screen, "tinyllama-1.1b-chat.Q4_K_M.gguf");
@@ -202,6 +222,15 @@ fn main() {
                 text: "And what do they eat, then?",
                 cursor: 13,
             });
+        }),
+        ("markdown", |screen| {
+            screen.show(Style::Title, "llama2.efi 0.1.0\n\n");
+            screen.bottom(line(
+                "What is the difference between a llama and an alpaca?",
+            ));
+            screen.keep_line();
+            screen.show(Style::Markdown, ANSWER);
+            gauge(screen, "Qwen3-8B-Q4_K_M.gguf");
         }),
         ("menu", |screen| {
             banner(screen);
@@ -261,6 +290,11 @@ fn main() {
             gauge(screen, "stories15M.bin");
             screen.bottom(line(&STORY.repeat(13)));
         }),
+        ("unicode", |screen| {
+            ask(screen, "How do people say hello? 👋🏽", HELLO);
+            gauge(screen, "Qwen3-4B-Instruct.Q4_K_M.gguf");
+            screen.bottom(line("谢谢！再来一个 🙂"));
+        }),
     ];
     for (width, height) in [
         (640, 480),
@@ -270,7 +304,7 @@ fn main() {
         (3840, 2160),
     ] {
         for (name, view) in &views {
-            if !matches!(width, 800 | 1920) && *name != "talk" {
+            if !matches!(width, 800 | 1920) && !["talk", "unicode"].contains(name) {
                 continue;
             }
             let mut screen = Screen::new(width, height).expect("a screen");

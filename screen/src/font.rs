@@ -1,4 +1,5 @@
-//! Glyphs as coverage levels of a cell's pixels, from the outlines of one font at any size.
+//! Glyphs as coverage levels of a cell's pixels, from the outlines of one font at any size, and,
+//! for characters that it lacks, from the pixels of another ([`crate::unifont`]).
 //!
 //! # The font
 //!
@@ -19,8 +20,8 @@
 //!   one bit per pixel; nothing for large screens.
 //! - `spleen-font` 0.2.0 (MIT, the fonts BSD): 5x8 to 32x64, one bit per pixel; Latin, lines and
 //!   blocks, but neither Greek nor Cyrillic.
-//! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): all of Unicode's first
-//!   plane, but 8x16 only and one bit per pixel.
+//! - `unifont` 1.1.0 (MIT, the font GPL 2 with font exception or OFL): the first plane only, no
+//!   emoji, and not packed (1.9 MB).
 //! - `u8g2-fonts` 0.8.0: hundreds of fonts, each with its own licence and coverage, one bit per
 //!   pixel.
 //! - `epaint_default_fonts` 0.37 (Hack): requires Rust 1.95 and the standard library; an en dash
@@ -34,7 +35,10 @@
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use llama2_console::width;
 
-use crate::lines::{self, FULL};
+use crate::{
+    lines::{self, FULL},
+    unifont::{Frame, Unifont},
+};
 
 /// Font data (`build.rs`) in font units: metrics; letters sorted by code point, with a range of
 /// `PLACES` for each; contours and their start points; the first index of each contour's points in
@@ -99,6 +103,21 @@ pub(crate) struct Font {
     small: (f32, f32),
     capital: (f32, f32),
     canvas: Rasterizer,
+    /// The font of everything else.
+    unifont: Unifont<'static>,
+}
+
+/// Place of a character in a cluster.
+#[derive(Debug, Default)]
+struct Base {
+    /// First column and width, in pixels.
+    left: usize,
+    width: usize,
+    /// True if it is a glyph of Unifont, and the glyph's width in that font's pixels.
+    is_glyph: bool,
+    columns: usize,
+    /// True if there is an outline in the cluster.
+    is_outlined: bool,
 }
 
 impl Font {
@@ -116,24 +135,24 @@ impl Font {
             capital: rounded(outlines::CAPITAL),
             // A cell of two columns, and one of room on each side.
             canvas: Rasterizer::new(4 * width, 3 * height),
+            unifont: Unifont::new(),
         }
     }
 
-    /// Returns true if the font has this character.
-    pub(crate) fn has(&self, letter: char) -> bool {
-        outlines::contours(letter).is_some()
+    /// Returns true if this character can be drawn.
+    pub(crate) fn has(&mut self, letter: char) -> bool {
+        let letter = alias(letter);
+        outlines::contours(letter).is_some() || self.unifont.glyph(letter).is_some()
     }
 
     /// Draws the coverage levels of a cluster of `columns` columns, row by row, into `levels`.
-    /// Characters missing in the font become a box.
+    /// Characters missing in both fonts become a box.
     pub(crate) fn draw(&mut self, cluster: &str, shape: Shape, columns: usize, levels: &mut [u8]) {
         let (width, height) = (self.width * columns, self.height);
         levels.fill(0);
-        let mut letters = cluster.chars();
-        let Some(first) = letters.next() else {
+        let Some(first) = cluster.chars().next() else {
             return;
         };
-        let first = alias(first);
         if first.is_whitespace() || lines::draw(first, width, height, levels) {
             return;
         }
@@ -141,21 +160,30 @@ impl Font {
             return missing(width, height, levels);
         }
         self.canvas.clear();
-        // A glyph that fits into one column is centred in two.
-        let aside = (columns - 1) as f32 * self.width as f32 / 2.0;
-        let marks = letters.filter(|&letter| width::letter(letter) == 0);
-        for letter in core::iter::once(first).chain(marks) {
-            let Some(glyph) = outlines::contours(letter) else {
-                continue;
-            };
-            let thicker = 0.045 * self.width as f32;
-            match shape.bold {
-                true => {
-                    self.outline(glyph, aside - thicker, shape.italic);
-                    self.outline(glyph, aside + thicker, shape.italic);
-                }
-                false => self.outline(glyph, aside, shape.italic),
+        // Its letters, such as the two of a flag, share the columns. Of emoji that are joined the
+        // first stands for all, and colours of skin are not shown.
+        let is_wide = width::letter(first) > 1;
+        let is_drawn = |&(place, letter): &(usize, char)| match width::letter(letter) {
+            0 => true,
+            1 => place == 0 || !is_wide,
+            _ => place == 0,
+        };
+        let letters = || cluster.chars().enumerate().filter(is_drawn);
+        let all: usize = letters().map(|(_, letter)| width::letter(letter)).sum();
+        let share = |at: usize| at * width / all.max(1);
+        let (mut at, mut base) = (0, Base::default());
+        for (place, letter) in letters() {
+            let columns = width::letter(letter);
+            let is_mark = place > 0 && columns == 0;
+            if !is_mark {
+                base.left = share(at);
+                base.width = share(at + columns.max(1)) - base.left;
+                at += columns;
             }
+            self.letter(alias(letter), is_mark, &mut base, shape, (width, levels));
+        }
+        if !base.is_outlined {
+            return;
         }
         let (left, top) = (self.width, self.height);
         self.canvas.for_each_pixel_2d(|x, y, ink| {
@@ -167,9 +195,62 @@ impl Font {
                 // Light letters on a dark ground look thinner than they are.
                 let ink = ink.min(1.0);
                 let ink = ink + 0.35 * ink * (1.0 - ink);
-                levels[y * width + x] = (ink * f32::from(FULL) + 0.5) as u8;
+                let level = &mut levels[y * width + x];
+                *level = (*level).max((ink * f32::from(FULL) + 0.5) as u8);
             }
         });
+    }
+
+    /// Draws a character of a cluster: an outline on the canvas, or a glyph of Unifont into
+    /// `levels`, whose rows are `stride` long. `base` is the place for it or, if it is a mark, of
+    /// the character that it belongs to.
+    fn letter(
+        &mut self,
+        letter: char,
+        is_mark: bool,
+        base: &mut Base,
+        shape: Shape,
+        (stride, levels): (usize, &mut [u8]),
+    ) {
+        let outline = outlines::contours(letter);
+        // Marks are of the font of their letter; and in two columns a wide glyph looks better than
+        // a narrow one in their middle.
+        let glyph = match (is_mark, outline) {
+            (_, None) => self.unifont.glyph(letter),
+            (true, _) if base.is_glyph => self.unifont.glyph(letter),
+            (false, _) if base.width > self.width => {
+                let glyph = self.unifont.glyph(letter);
+                glyph.filter(|glyph| glyph.columns() == 16)
+            }
+            _ => None,
+        };
+        if !is_mark {
+            base.is_glyph = glyph.is_some();
+            base.columns = glyph.map_or(8, |glyph| glyph.columns());
+        }
+        if let Some(glyph) = glyph {
+            let columns = base.columns.max(glyph.columns());
+            // A wide glyph in one column becomes narrower.
+            let width = (columns * self.width / 8).min(base.width);
+            let left = base.left + (base.width - width) / 2;
+            let frame = Frame {
+                left,
+                width,
+                columns,
+            };
+            glyph.draw(frame, shape.bold, stride, levels);
+        } else if let Some(outline) = outline {
+            base.is_outlined = true;
+            let aside = base.left as f32 + (base.width as f32 - self.width as f32) / 2.0;
+            let thicker = 0.045 * self.width as f32;
+            match shape.bold {
+                true => {
+                    self.outline(outline, aside - thicker, shape.italic);
+                    self.outline(outline, aside + thicker, shape.italic);
+                }
+                false => self.outline(outline, aside, shape.italic),
+            }
+        }
     }
 
     fn outline(&mut self, glyph: &[(u16, i16, i16)], aside: f32, italic: bool) {
@@ -193,6 +274,8 @@ impl Font {
 /// Substitute that looks the same, for some characters that the font lacks.
 fn alias(letter: char) -> char {
     match letter {
+        // Two of these are a flag.
+        '\u{1f1e6}'..='\u{1f1ff}' => char::from(b'A' + (u32::from(letter) - 0x1f1e6) as u8),
         '\u{2024}' => '.',
         '\u{2027}' => '·',
         '\u{2043}' => '–',
@@ -290,13 +373,12 @@ impl Pen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
+    use alloc::{format, vec, vec::Vec};
 
-    /// Unicode blocks, and how many of their characters are drawn as boxes (including unassigned
+    /// Unicode blocks, and how many of their characters have no outlines (including unassigned
     /// ones).
     #[test]
     fn the_scripts_that_are_promised() {
-        let font = Font::new(8, 16);
         let mut cell = vec![0; 8 * 16];
         for (name, range, lacking) in [
             ("Basic Latin", 0x20..0x7f, 0),
@@ -320,11 +402,98 @@ mod tests {
             ("geometric shapes", 0x25a0..0x2600, 0),
         ] {
             let missing = range.filter_map(char::from_u32).filter(|&letter| {
-                let drawn = lines::draw(letter, 8, 16, &mut cell);
-                !drawn && !font.has(alias(letter))
+                let is_drawn = lines::draw(letter, 8, 16, &mut cell);
+                !is_drawn && outlines::contours(alias(letter)).is_none()
             });
             assert_eq!(missing.count(), lacking, "{name}");
         }
+    }
+
+    /// Unicode blocks of which nothing is a box.
+    #[test]
+    fn the_scripts_of_the_world() {
+        let mut font = Font::new(8, 16);
+        for (name, range) in [
+            ("Cyrillic of all languages", 0x400..0x530),
+            ("Hebrew letters", 0x5d0..0x5eb),
+            ("Arabic", 0x620..0x700),
+            ("Devanagari", 0x900..0x980),
+            ("Thai", 0xe01..0xe3b),
+            ("Ethiopic syllables", 0x1200..0x1249),
+            ("arrows, operators, technical", 0x2190..0x2427),
+            ("symbols, dingbats, braille", 0x2600..0x2b74),
+            ("kana", 0x3041..0x3097),
+            ("katakana", 0x30a0..0x3100),
+            ("CJK ideographs", 0x4e00..0xa000),
+            ("Hangul syllables", 0xac00..0xd7a4),
+            ("full width", 0xff01..0xffbf),
+            ("mathematical letters", 0x1d456..0x1d49d),
+            ("pictographs, emoticons", 0x1f300..0x1f650),
+            ("transport", 0x1f680..0x1f6d8),
+            ("more pictographs", 0x1f900..0x1fa54),
+            ("the newest", 0x1fae0..0x1fae9),
+        ] {
+            let missing = range
+                .filter_map(char::from_u32)
+                .find(|&letter| !font.has(letter));
+            let missing = missing.map(|letter| format!("U+{:04X}", u32::from(letter)));
+            assert_eq!(missing, None, "{name}");
+        }
+    }
+
+    /// Ink in each column of cells.
+    fn ink(font: &mut Font, cluster: &str, columns: usize) -> Vec<u32> {
+        let (width, height) = (font.width, font.height);
+        let mut levels = vec![0; columns * width * height];
+        font.draw(cluster, Shape::default(), columns, &mut levels);
+        let mut ink = vec![0; columns];
+        for row in levels.chunks(columns * width) {
+            for (x, &level) in row.iter().enumerate() {
+                ink[x / width] += u32::from(level);
+            }
+        }
+        ink
+    }
+
+    fn image(font: &mut Font, cluster: &str, columns: usize) -> Vec<u8> {
+        let mut levels = vec![0; columns * font.width * font.height];
+        font.draw(cluster, Shape::default(), columns, &mut levels);
+        levels
+    }
+
+    #[test]
+    fn emoji_of_several_characters_are_their_first() {
+        let mut font = Font::new(12, 24);
+        for (cluster, first) in [
+            ("👨\u{200d}👩\u{200d}👧", "👨"),
+            ("👍🏽", "👍"),
+            ("❤\u{fe0f}", "❤"),
+            (
+                "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+                "🏴",
+            ),
+            ("❤\u{fe0f}\u{200d}🔥", "❤"),
+        ] {
+            let first = image(&mut font, first, 2);
+            assert!(image(&mut font, cluster, 2) == first, "{cluster}");
+        }
+        // A flag is its two letters.
+        let (d, e) = (ink(&mut font, "D", 1), ink(&mut font, "E", 1));
+        assert_eq!(ink(&mut font, "🇩🇪", 2), [d, e].concat());
+        // A key has its frame.
+        assert!(image(&mut font, "1\u{fe0f}\u{20e3}", 2) != image(&mut font, "1", 2));
+    }
+
+    #[test]
+    fn letters_of_a_cluster_share_its_columns() {
+        let mut font = Font::new(12, 24);
+        // The vowel sign above is drawn over the letter below, and two letters stand side by side.
+        let (two, second) = (ink(&mut font, "स्ते", 2), ink(&mut font, "त", 1));
+        assert!(two[0] > 0 && two[1] > second[0], "{two:?} {second:?}");
+        let three = image(&mut font, "क्ष्म", 2);
+        assert!(three != image(&mut font, "क्ष्", 2));
+        // A mark that the outlines lack, on a letter that they have.
+        assert!(image(&mut font, "x\u{20d7}", 1) != image(&mut font, "x", 1));
     }
 
     #[test]

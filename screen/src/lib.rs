@@ -30,6 +30,7 @@ mod tests;
 mod text;
 mod theme;
 mod tiles;
+mod unifont;
 mod views;
 
 pub use picture::{Area, FrameCost};

@@ -83,7 +83,7 @@ impl Picture {
         let ground = crate::theme::COLOURS[usize::from(crate::theme::GROUND)];
         pixels.resize(width * height, ground);
         Some(Picture {
-            tiles: Tiles::new(cell.0, cell.1),
+            tiles: Tiles::new(cell.0, cell.1, columns * rows),
             width,
             height,
             columns,
@@ -99,6 +99,14 @@ impl Picture {
     /// Marks the contents of the display as unknown, so that everything is copied again.
     pub(crate) fn forget(&mut self) {
         self.forgotten = true;
+    }
+
+    /// Forgets glyphs and cells: every row must be taken again.
+    pub(crate) fn clear_glyphs(&mut self) {
+        self.tiles.clear();
+        self.next.fill(Spot::EMPTY);
+        self.shown.fill(Spot::UNKNOWN);
+        self.touched.fill(true);
     }
 
     /// Returns true if [`Picture::flush`] has something to do.

@@ -137,6 +137,11 @@ impl Screen {
     /// of the screen and their number per row.
     pub fn draw(&mut self, put: &mut dyn FnMut(Area, &[u32], usize)) -> FrameCost {
         self.render();
+        if self.picture.tiles.is_full() {
+            self.picture.clear_glyphs();
+            self.all_due = true;
+            self.render();
+        }
         if !self.picture.is_due() {
             return FrameCost::default();
         }
@@ -163,6 +168,16 @@ impl Screen {
             out.push('\n');
         }
         out
+    }
+
+    /// Clusters in the cells of a row of the conversation.
+    #[cfg(test)]
+    pub(crate) fn symbols(&mut self, row: u16) -> alloc::vec::Vec<String> {
+        self.cells();
+        let places = self.places();
+        let cells = places.left..places.left + places.measure;
+        let cell = |x| self.buffer[(x, places.pane.y + row)].symbol().to_string();
+        cells.map(cell).collect()
     }
 
     /// Lays out and copies everything again.
@@ -226,7 +241,7 @@ impl Screen {
         // A menu covers the conversation, which is redrawn together with it.
         let menu = matches!(self.below, Below::Menu(_));
         let was = self.drawn.filter(|&(was, was_top)| {
-            let under = menu && (self.frame_due || changed < end || was_top != top);
+            let under = menu && (self.frame_due || changed != usize::MAX || was_top != top);
             !self.all_due && was == places && !under
         });
         if was.is_none() {
@@ -247,7 +262,8 @@ impl Screen {
             _ => top,
         };
         for number in top..top + height {
-            if number >= kept || (changed..end).contains(&number) {
+            // Behind the last one, too: an answer's end may have become shorter.
+            if number >= kept || number >= changed {
                 let y = usize::from(places.pane.y) + number - top;
                 views::row(&mut self.buffer, &places, y as u16, self.text.row(number));
                 self.picture.take(&self.buffer, y);
@@ -403,6 +419,13 @@ impl Front for Screen {
             bar.rates.push_back((rate * 100.0) as u64);
         }
         self.bar_due = true;
+    }
+
+    fn serving(&mut self, note: &str) {
+        if self.bar.serving != note {
+            self.bar.serving = note.to_string();
+            self.bar_due = true;
+        }
     }
 
     fn scroll(&mut self, key: Key) -> bool {

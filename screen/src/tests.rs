@@ -160,6 +160,43 @@ fn a_conversation() {
 }
 
 #[test]
+fn an_answer_in_markdown_is_laid_out_as_it_comes() {
+    let mut screen = screen(40, 20);
+    let mut display = Display::new(320, 320);
+    screen.show(Style::Info, "before");
+    screen.show(Style::Markdown, "## Title\n**bold");
+    display.draw(&mut screen);
+    assert_eq!(pane(&mut screen)[..3], ["before", "Title", "bold"]);
+    // The stars are there again when it is certain that they mean nothing; a table moves as it
+    // grows, and may become shorter on the screen when it is one.
+    screen.show(Style::Markdown, "\n| A long header | B |");
+    assert_eq!(
+        pane(&mut screen)[2..5],
+        ["**bold", "| A long header | B |", ""]
+    );
+    screen.show(Style::Markdown, "\n|---|---|\n| 1 | 2");
+    display.draw(&mut screen);
+    assert_eq!(
+        pane(&mut screen)[3..7],
+        [
+            "A long header │ B",
+            "──────────────┼──",
+            "1             │ 2",
+            ""
+        ]
+    );
+    screen.show(Style::Markdown, " |\n\nx");
+    display.draw(&mut screen);
+    // A word more is a word more to draw.
+    screen.show(Style::Markdown, "y");
+    assert_eq!(display.draw(&mut screen).cells, 1);
+    screen.show(Style::Markdown, "\n");
+    screen.show(Style::Info, "after");
+    let seen = pane(&mut screen);
+    assert_eq!(seen[5..10], ["1             │ 2", "", "xy", "after", ""]);
+}
+
+#[test]
 fn progress_is_a_bar() {
     let mut screen = screen(60, 12);
     screen.bottom(Bottom::Note("Loading [####......] 45 % 93 MB/s"));
@@ -344,14 +381,15 @@ fn whatever_is_shown_in_whatever_order() {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
-    const STYLES: [Style; 5] = [
+    const STYLES: [Style; 6] = [
         Style::Title,
         Style::User,
         Style::Thought,
         Style::Error,
         Style::Answer,
+        Style::Markdown,
     ];
-    const PIECES: [&str; 14] = [
+    const PIECES: [&str; 18] = [
         "a",
         " ",
         "word",
@@ -366,6 +404,10 @@ fn whatever_is_shown_in_whatever_order() {
         "क्षि",
         "👨\u{200d}👩\u{200d}👧",
         "averyveryverylongwordthatdoesnotfitintoanarrowscreenatall",
+        "**",
+        "`",
+        "\n```\n",
+        "\n| a | b |\n|--|--|\n| c |",
     ];
     for round in 0..60 {
         let (width, height) = (200 + random(700), 160 + random(500));
@@ -378,7 +420,9 @@ fn whatever_is_shown_in_whatever_order() {
             }
             let number = [0, 1, 77, usize::MAX][random(4)];
             match random(14) {
-                0..=3 => screen.show(STYLES[random(5)], &text),
+                // An answer goes on for a while.
+                0..=3 if random(2) == 0 => screen.show(Style::Markdown, &text),
+                0..=3 => screen.show(STYLES[random(6)], &text),
                 4 => screen.lay_out(Style::Info, &|columns| {
                     format!("{}\n{text}\n", "=".repeat(columns + 3))
                 }),
@@ -460,4 +504,82 @@ fn what_is_typed_for_later_is_seen_below_the_reply() {
     assert!(crate::font::Font::new(8, 16).has('⏎'));
     screen.bottom(Bottom::Nothing);
     assert!(!screen.cells().contains("and then"));
+}
+
+/// Pixels of the whole screen.
+fn pixels(screen: &mut Screen, width: usize, height: usize) -> Vec<u32> {
+    let mut display = Display::new(width, height);
+    screen.forget();
+    display.draw(screen);
+    display.pixels
+}
+
+#[test]
+fn writing_systems_side_by_side() {
+    let mut screen = screen(40, 16);
+    // As tokens come: also parts of what will be one character to a reader.
+    let text = "日本語 🙂 café नमस्ते 🇩🇪 👩\u{200d}💻 ❤\u{fe0f} 한국어, ไทย";
+    for letter in text.chars() {
+        screen.show(Style::Answer, &letter.to_string());
+        screen.draw(&mut |_, _, _| ());
+    }
+    assert_eq!(
+        pane(&mut screen)[..2],
+        [
+            "日本語 🙂 café नमस्ते 🇩🇪 👩\u{200d}💻 ❤\u{fe0f} 한국어,",
+            "ไทย"
+        ]
+    );
+    // Each character is drawn, no two of a row are alike, and none is the box of what is missing.
+    let cells: Vec<String> = screen
+        .symbols(0)
+        .into_iter()
+        .filter(|cell| cell != " ")
+        .collect();
+    let image = |symbol: &str| {
+        let mut screen = self::screen(40, 16);
+        screen.show(Style::Answer, symbol);
+        pixels(&mut screen, 320, 256)
+    };
+    let boxes = [image(" "), image("\u{e000}"), image("\u{20000}")];
+    let mut seen = boxes.to_vec();
+    let mut columns = 0;
+    for cell in cells {
+        columns += llama2_console::width::cluster(&cell);
+        let image = image(&cell);
+        assert!(!seen.contains(&image), "{cell}");
+        seen.push(image);
+    }
+    assert_eq!(columns, 6 + 2 + 4 + 4 + 2 + 2 + 2 + 7);
+    // Rows break before a wide character that does not fit, never within it.
+    for columns in 26..40 {
+        let mut screen = self::screen(columns, 16);
+        screen.show(Style::Answer, &"日本a語🙂".repeat(30));
+        let rows = pane(&mut screen);
+        for row in &rows[..6] {
+            let wide = llama2_console::width::text(row);
+            assert!(
+                (columns - 5..=columns - 4).contains(&wide),
+                "{columns}: {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn more_characters_than_are_kept_are_seen_all_the_same() {
+    let mut screen = screen(60, 20);
+    let mut display = Display::new(480, 320);
+    let han: String = ('\u{4e00}'..'\u{6000}').collect();
+    let mut shown = 0;
+    for part in han.chars().collect::<Vec<_>>().chunks(100) {
+        screen.show(Style::Answer, &part.iter().collect::<String>());
+        display.draw(&mut screen);
+        shown += part.len();
+    }
+    assert_eq!(shown, 0x1200);
+    let mut fresh = self::screen(60, 20);
+    fresh.show(Style::Answer, &han);
+    assert_eq!(fresh.cells(), screen.cells());
+    assert!(pixels(&mut fresh, 480, 320) == display.pixels);
 }

@@ -1,63 +1,17 @@
 //! Text of the conversation in rows of the pane's width: it grows at the end, the oldest rows are
-//! dropped, and only the last row is ever wrapped again.
+//! dropped, and only the last row, or the end of an answer in Markdown, is ever laid out again.
 
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::collections::VecDeque;
 
 use llama2_console::{
     front::{Style, styled},
-    width::{self, is_plain},
+    markdown::Markdown,
+    row::Row,
+    width::is_plain,
 };
 
 /// Number of rows that can be scrolled back to.
 pub(crate) const ROWS: usize = 10_000;
-
-/// Row: text, and the styles with the byte offsets at which they begin.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    text: String,
-    runs: Vec<(usize, Style)>,
-    columns: usize,
-}
-
-impl Row {
-    /// Parts of one style each.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (Style, &str)> {
-        let ends = self.runs.iter().skip(1).map(|run| run.0);
-        let ends = ends.chain([self.text.len()]);
-        let runs = self.runs.iter().zip(ends);
-        runs.map(|(&(from, style), to)| (style, &self.text[from..to]))
-    }
-
-    /// Style of the beginning.
-    pub(crate) fn style(&self) -> Option<Style> {
-        self.runs.first().map(|run| run.1)
-    }
-
-    fn push(&mut self, style: Style, letter: char, columns: usize) {
-        if self.runs.last().is_none_or(|run| run.1 != style) {
-            self.runs.push((self.text.len(), style));
-        }
-        self.text.push(letter);
-        self.columns += columns;
-    }
-
-    /// Splits off what is behind `from`.
-    fn split(&mut self, from: usize) -> Row {
-        let mut tail = Row::default();
-        for (style, text) in self.runs() {
-            // Offset of this run in the row's text.
-            let at = text.as_ptr() as usize - self.text.as_ptr() as usize;
-            let skipped = from.saturating_sub(at).min(text.len());
-            for letter in text[skipped..].chars() {
-                tail.push(style, letter, width::letter(letter));
-            }
-        }
-        self.text.truncate(from);
-        self.runs.retain(|run| run.0 < from);
-        self.columns -= tail.columns;
-        tail
-    }
-}
 
 /// All rows that can be scrolled back to. Rows are numbered from the first one ever.
 #[derive(Debug)]
@@ -70,6 +24,8 @@ pub(crate) struct Text {
     open: bool,
     /// Offset in the last row of the word that may have to move to the next row.
     word: usize,
+    /// Answer that grows, and how many of the last rows may still change.
+    answer: Option<(Markdown, usize)>,
     /// First row that has changed since the last call of [`Text::changed`].
     changed: usize,
 }
@@ -83,6 +39,7 @@ impl Text {
             gone: 0,
             open: false,
             word: 0,
+            answer: None,
             changed: 0,
         }
     }
@@ -108,7 +65,7 @@ impl Text {
     }
 
     fn begin(&mut self, row: Row) {
-        self.word = row.text.len();
+        self.word = row.text().len();
         self.rows.push_back(row);
         self.open = true;
         self.changed = self.changed.min(self.end() - 1);
@@ -130,6 +87,10 @@ impl Text {
 
     /// Appends text, wrapped between words.
     pub(crate) fn push(&mut self, style: Style, text: &str) {
+        if style == Style::Markdown {
+            return self.push_answer(text);
+        }
+        self.end_answer();
         for letter in text.chars() {
             match letter {
                 '\n' => {
@@ -140,10 +101,10 @@ impl Text {
                     let width = self.width;
                     let row = self.last();
                     // The row is broken at a space that does not fit.
-                    if row.columns < width {
-                        row.push(style, ' ', 1);
+                    if row.columns() < width {
+                        row.push(style, " ", 1);
                     }
-                    self.word = row.text.len();
+                    self.word = row.text().len();
                 }
                 _ if !is_plain(letter) => {}
                 _ => self.letter(style, letter),
@@ -152,27 +113,63 @@ impl Text {
     }
 
     fn letter(&mut self, style: Style, letter: char) {
-        let (width, columns) = (self.width, width::letter(letter));
-        let word = match self.open {
-            true => self.word,
-            false => 0,
-        };
+        let width = self.width;
+        self.last();
+        let word = self.word;
         let row = self.last();
-        if row.columns + columns <= width {
-            return row.push(style, letter, columns);
+        row.push_letter(style, letter);
+        // A word that is longer than a row is broken at the end of the row, but not in a cluster.
+        let from = if word > 0 { word } else { row.last_cluster() };
+        if row.columns() > width && from > 0 {
+            let next = row.split(from);
+            self.begin(next);
+            self.word = 0;
         }
-        // A word that is longer than a row is broken at the end of the row.
-        let mut next = match word {
-            0 => Row::default(),
-            word => row.split(word),
+    }
+
+    /// Appends to the answer that grows, or begins one.
+    fn push_answer(&mut self, text: &str) {
+        if self.answer.is_none() {
+            self.open = false;
+        }
+        let width = self.width;
+        let (answer, _) = self.answer.get_or_insert_with(|| (Markdown::new(width), 0));
+        answer.push(text);
+        self.show_answer();
+    }
+
+    /// Replaces the rows of the answer that may have changed.
+    fn show_answer(&mut self) {
+        let Some((answer, live)) = &mut self.answer else {
+            return;
         };
-        next.push(style, letter, columns);
-        self.begin(next);
-        self.word = 0;
+        let (mut rows, done) = answer.rows(false);
+        // Nothing stands in a row yet that has just begun.
+        rows.pop_if(|row| row.text().is_empty());
+        let from = self.rows.len() - (*live).min(self.rows.len());
+        let shown = self.rows.range(from..);
+        let same = shown.zip(&rows).take_while(|(old, new)| old == new).count();
+        *live = rows.len() - done.min(rows.len());
+        if from + same < self.rows.len() {
+            self.changed = self.changed.min(self.gone + from + same);
+        }
+        self.rows.truncate(from + same);
+        rows.into_iter().skip(same).for_each(|row| self.begin(row));
+        self.open = false;
+    }
+
+    /// Ends the answer.
+    fn end_answer(&mut self) {
+        if let Some((answer, _)) = &mut self.answer {
+            answer.finish();
+            self.show_answer();
+            self.answer = None;
+        }
     }
 
     /// Ends the last row.
     pub(crate) fn end_row(&mut self) {
+        self.end_answer();
         self.open = false;
     }
 
@@ -196,11 +193,14 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
-    use llama2_console::wrap::Wrap;
+    use alloc::{
+        string::{String, ToString},
+        vec::Vec,
+    };
+    use llama2_console::{width, wrap::Wrap};
 
     fn rows(text: &Text) -> Vec<String> {
-        text.rows.iter().map(|row| row.text.clone()).collect()
+        text.rows.iter().map(|row| row.text().to_string()).collect()
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(rows(&text), ["Once upon ", "ate it", "", "x"]);
         text.end_row();
         text.push(Style::Info, "y");
-        assert_eq!(text.row(4).map(|row| row.text.as_str()), Some("y"));
+        assert_eq!(text.row(4).map(Row::text), Some("y"));
         text.lay_out(Style::Info, "a  b   c    d\n\nz\n");
         assert_eq!(rows(&text)[5..], ["a  b   c  ", "  d", "", "z"]);
     }
@@ -240,7 +240,7 @@ mod tests {
             ]
         );
         assert_eq!(text.row(0).unwrap().runs().count(), 1);
-        assert_eq!((text.rows[0].columns, text.rows[1].columns), (3, 4));
+        assert_eq!((text.rows[0].columns(), text.rows[1].columns()), (3, 4));
     }
 
     #[test]

@@ -70,7 +70,13 @@ pub(crate) fn style(style: front::Style) -> Style {
         front::Style::Error => ink(ERROR),
         front::Style::User => ink(USER),
         front::Style::Thought => ink(THOUGHT).add_modifier(Modifier::ITALIC),
-        front::Style::Answer => ink(TEXT),
+        front::Style::Answer | front::Style::Markdown => ink(TEXT),
+        front::Style::Strong => ink(TEXT).add_modifier(Modifier::BOLD),
+        front::Style::Emphasis => ink(TEXT).add_modifier(Modifier::ITALIC),
+        front::Style::Code | front::Style::Listing => ink(NAME),
+        front::Style::Faint => ink(DIM),
+        front::Style::Prompt => ink(USER).add_modifier(Modifier::BOLD),
+        front::Style::Typed => ink(TITLE),
         front::Style::Summary => ink(DONE),
     }
 }

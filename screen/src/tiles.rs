@@ -41,8 +41,9 @@ impl Spot {
     }
 }
 
-/// Largest number of glyphs kept; a text with more of them shows boxes.
-const GLYPHS: usize = 6000;
+/// Largest number of glyphs kept beyond one for each cell. When there are more (a long text in
+/// Chinese), all are forgotten and those in view are drawn again.
+const GLYPHS: usize = 4096;
 /// Number of coloured cells kept: a power of two.
 const KEPT: usize = 1024;
 /// Added to the number of a glyph of two columns.
@@ -50,39 +51,62 @@ const TWO: u16 = 1 << 15;
 /// Code points whose glyphs are found in the table.
 const TABLE: usize = 0x2600;
 
+/// Names of the boxes of one and two columns that stand for what the font has not.
+const MISSING: [&str; 2] = ["\u{fffe}?", "\u{3000}?"];
+
 /// Cache of glyphs and cells of one size.
 pub(crate) struct Tiles {
     font: Font,
     pub(crate) width: usize,
     pub(crate) height: usize,
-    /// Coverage levels of the glyphs, one after another.
+    /// Coverage levels of the glyphs, one after another, and their largest number.
     levels: Vec<u8>,
+    most: usize,
+    /// True if there was no room for a glyph.
+    is_full: bool,
     /// Glyph number plus one of each character and style, with [`TWO`] added if it takes two
     /// columns; 0 if it is not drawn yet.
     table: Vec<u16>,
-    /// Glyph numbers of all other clusters and styles.
-    others: BTreeMap<(String, u8), u16>,
+    /// Glyph numbers of all other clusters, for each style.
+    others: [BTreeMap<String, u16>; 4],
     /// Pixels of [`KEPT`] cells, and the contents of each.
     pixels: Vec<u32>,
     kept: Vec<Spot>,
 }
 
 impl Tiles {
-    /// Creates a cache for cells of this size, in pixels.
-    pub(crate) fn new(width: usize, height: usize) -> Tiles {
+    /// Creates a cache for `cells` cells of this size, in pixels.
+    pub(crate) fn new(width: usize, height: usize, cells: usize) -> Tiles {
         let mut tiles = Tiles {
             font: Font::new(width, height),
             width,
             height,
             levels: Vec::new(),
+            // Their numbers must be lower than `TWO`.
+            most: (GLYPHS + cells).min(usize::from(TWO) - 1),
+            is_full: false,
             table: vec![0; TABLE * 4],
-            others: BTreeMap::new(),
+            others: Default::default(),
             pixels: vec![0; KEPT * width * height],
             kept: vec![Spot::UNKNOWN; KEPT],
         };
         // The first glyph is the blank.
         tiles.add(" ", Shape::default(), 1);
         tiles
+    }
+
+    /// Returns true if there was no room for a glyph, which is a blank therefore.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Forgets all glyphs but the blank: earlier spots have no meaning any more.
+    pub(crate) fn clear(&mut self) {
+        self.levels.truncate(self.width * self.height);
+        self.table.fill(0);
+        self.others.iter_mut().for_each(BTreeMap::clear);
+        self.kept.fill(Spot::UNKNOWN);
+        self.is_full = false;
     }
 
     /// Contents of one cell of the interface, and of the one to its right if it takes two.
@@ -124,7 +148,10 @@ impl Tiles {
         {
             return ((entry & !TWO) - 1, 1 + usize::from(entry >= TWO));
         }
-        let columns = width::cluster(cluster).max(1);
+        let columns = width::cluster(cluster).clamp(1, 2);
+        if let Some(&glyph) = self.others[usize::from(style)].get(cluster) {
+            return (glyph, columns);
+        }
         if let Some(place) = place {
             let glyph = self.add(cluster, shape, columns);
             self.table[place] = (glyph + 1) | if columns == 2 { TWO } else { 0 };
@@ -134,15 +161,14 @@ impl Tiles {
         let first = cluster.chars().next().unwrap_or(' ');
         let key = match self.font.has(first) {
             true => cluster,
-            false if columns == 2 => "\u{3000}?",
-            false => "\u{fffe}?",
+            false => MISSING[columns - 1],
         };
-        let key = (key.to_string(), style);
-        if let Some(&glyph) = self.others.get(&key) {
-            return (glyph, columns);
-        }
-        let glyph = self.add(cluster, shape, columns);
-        self.others.insert(key, glyph);
+        let known = self.others[usize::from(style)].get(key);
+        let glyph = known.copied().unwrap_or_else(|| {
+            let glyph = self.add(cluster, shape, columns);
+            self.others[usize::from(style)].insert(key.to_string(), glyph);
+            glyph
+        });
         (glyph, columns)
     }
 
@@ -150,7 +176,8 @@ impl Tiles {
     fn add(&mut self, cluster: &str, shape: Shape, columns: usize) -> u16 {
         let size = self.width * self.height;
         let glyph = self.levels.len() / size;
-        if glyph + columns > GLYPHS {
+        if glyph + columns > self.most {
+            self.is_full = true;
             return 0;
         }
         let mut levels = vec![0; size * columns];
@@ -239,13 +266,19 @@ mod tests {
 
     #[test]
     fn glyphs_are_drawn_once_and_their_number_is_limited() {
-        let mut tiles = Tiles::new(8, 16);
+        let mut tiles = Tiles::new(8, 16, 100);
         let mut cell = Cell::default();
         let a = tiles.spots(cell.set_symbol("a"));
         assert_eq!(tiles.spots(cell.set_symbol("a")), a);
         let (left, right) = tiles.spots(cell.set_symbol("日"));
-        assert_eq!(tiles.spots(cell.set_symbol("本")), (left, right));
         assert!(right.is_some_and(|right| right != left));
+        assert_ne!(tiles.spots(cell.set_symbol("本")), (left, right));
+        assert_eq!(tiles.spots(cell.set_symbol("日")), (left, right));
+        // A private character and one of CJK's extensions: all boxes of a width are one glyph.
+        for (one, other) in [("\u{e000}", "\u{e001}"), ("\u{20000}", "\u{20001}")] {
+            let one = tiles.spots(cell.set_symbol(one));
+            assert_eq!(tiles.spots(cell.set_symbol(other)), one);
+        }
         for a in 'a'..='z' {
             for mark in '\u{300}'..='\u{36f}' {
                 for other in ['\u{301}', '\u{302}', '\u{303}', '\u{323}'] {
@@ -254,6 +287,6 @@ mod tests {
                 }
             }
         }
-        assert!(tiles.levels.len() <= GLYPHS * 8 * 16);
+        assert!(tiles.levels.len() <= (GLYPHS + 100) * 8 * 16 && tiles.is_full());
     }
 }

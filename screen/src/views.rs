@@ -11,13 +11,14 @@ use alloc::{
 
 use llama2_console::{
     front::{Below, Menu},
+    row,
     view::{Prompt, View, lay_out},
     width,
 };
 use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Rect},
-    style::Modifier,
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::{
         Block, BorderType, Clear, Padding, Row, Scrollbar, ScrollbarOrientation, ScrollbarState,
@@ -25,10 +26,7 @@ use ratatui::{
     },
 };
 
-use crate::{
-    text,
-    theme::{self, ink, ink_on},
-};
+use crate::theme::{self, ink, ink_on};
 
 /// Contents of the status bar.
 #[derive(Debug, Default)]
@@ -37,6 +35,8 @@ pub(crate) struct Bar {
     pub context: (usize, usize),
     pub rate: Option<f32>,
     pub rates: VecDeque<u64>,
+    /// What is served to others.
+    pub serving: String,
 }
 
 /// Areas of the parts, in cells.
@@ -54,7 +54,7 @@ pub(crate) struct Places {
 }
 
 /// Draws a row of the conversation, or an empty one.
-pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&text::Row>) {
+pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&row::Row>) {
     let columns = usize::from(places.pane.width);
     let begin = usize::from(y) * columns;
     if let Some(cells) = buffer.content.get_mut(begin..begin + columns) {
@@ -69,9 +69,34 @@ pub(crate) fn row(buffer: &mut Buffer, places: &Places, y: u16, row: Option<&tex
     let mut x = places.left;
     let end = places.left + places.measure;
     for (style, text) in row.runs() {
-        let room = usize::from(end.saturating_sub(x));
-        x = buffer.set_stringn(x, y, text, room, theme::style(style)).0;
+        let style = theme::style(style);
+        for (cluster, columns) in width::clusters(text) {
+            x = write(buffer, (x, y), end, (cluster, columns as u16), style);
+        }
     }
+}
+
+/// Writes a cluster if it ends before the column `end`, and returns the column behind it. (For
+/// ratatui, some clusters are wider than terminals show them.)
+fn write(
+    buffer: &mut Buffer,
+    (x, y): (u16, u16),
+    end: u16,
+    (cluster, columns): (&str, u16),
+    style: Style,
+) -> u16 {
+    if columns == 0 || x + columns > end {
+        return x;
+    }
+    for column in x..x + columns {
+        if let Some(cell) = buffer.cell_mut((column, y)) {
+            match column == x {
+                true => drop(cell.set_symbol(cluster).set_style(style)),
+                false => cell.reset(),
+            }
+        }
+    }
+    x + columns
 }
 
 /// Input line, in rows.
@@ -156,18 +181,9 @@ pub(crate) fn frame(
             for (y, row) in (inner.y..).zip(&view.rows) {
                 let mut x = inner.x;
                 for cell in row.cells() {
-                    let style = match cell.prompt {
-                        true => ink(theme::USER).add_modifier(Modifier::BOLD),
-                        false => ink(theme::TITLE),
-                    };
-                    buffer.set_stringn(
-                        x,
-                        y,
-                        cell.text,
-                        usize::from(inner.right().saturating_sub(x)),
-                        style,
-                    );
-                    x += cell.columns as u16;
+                    let content = (cell.text, cell.columns as u16);
+                    let style = theme::style(cell.style);
+                    x = write(buffer, (x, y), inner.right(), content, style);
                 }
             }
             let cursor = (inner.x + view.column as u16, inner.y + view.row as u16);
@@ -308,6 +324,11 @@ pub(crate) fn bar(buffer: &mut Buffer, places: &Places, bar: &Bar) {
             };
             meter(buffer, (x + 1, area.y), halves, GAUGE, (colour, theme::BAR));
         }
+    }
+    if !bar.serving.is_empty()
+        && let Some(x) = take(width::text(&bar.serving))
+    {
+        buffer.set_string(x, area.y, &bar.serving, ink_on(theme::TEXT, theme::BAR));
     }
     if !bar.rates.is_empty() {
         // While nothing is said the last rate stays, dim.

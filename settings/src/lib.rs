@@ -8,12 +8,16 @@
 extern crate alloc;
 
 pub mod flags;
+mod network;
 mod overrides;
 mod spec;
 mod table;
 mod value;
 
+pub use network::{Addressing, mac};
 pub use overrides::Overrides;
-pub use spec::{Api, Choice, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Think};
+pub use spec::{
+    Api, Choice, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Switch, Think,
+};
 pub use table::{Param, TABLE};
-pub use value::{ParamValue, Written};
+pub use value::{MOST_BIASES, ParamValue, Written, date, sha256};

@@ -123,6 +123,14 @@ pub enum Domain {
     Biases,
     /// True or false.
     Truth,
+    /// A day: year, month and day as in ISO 8601, `2024-07-26`.
+    Date,
+    /// Address of the machine, as [`crate::Addressing::parse`] reads it.
+    Address,
+    /// Address of a network card, as [`crate::mac`] reads it.
+    Mac,
+    /// SHA-256 of a file, as [`crate::sha256`] reads it.
+    Sha256,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A number.
@@ -216,6 +224,20 @@ impl Choice for Think {
         ("hide", Think::Hide),
         ("off", Think::Off),
     ];
+}
+
+/// Something that is on unless it is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
+impl Choice for Switch {
+    const NAMES: &'static [(&'static str, Switch)] = &[("on", Switch::On), ("off", Switch::Off)];
 }
 
 /// Action after a story or an error.

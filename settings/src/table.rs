@@ -1,7 +1,7 @@
 //! Table of parameters. A new parameter is a row; that of a sampler also needs a step in the chain.
 
 use crate::{
-    Api, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Think,
+    Api, Defaults, Display, Domain, Exit, Mode, SamplerDefaults, Spec, Switch, Think,
     spec::{Choice, words},
 };
 
@@ -123,6 +123,7 @@ const NONE: &str = "none";
 
 static MODES: [&str; 2] = words(Mode::NAMES);
 static THINK: [&str; 3] = words(Think::NAMES);
+static SWITCH: [&str; 2] = words(Switch::NAMES);
 static EXITS: [&str; 3] = words(Exit::NAMES);
 static DISPLAYS: [&str; 3] = words(Display::NAMES);
 
@@ -132,8 +133,16 @@ table! {
         key: "model",
         value_name: "checkpoint",
         note: "Default: STORIES*.BIN, MODEL.BIN\nor *.GGUF in \\ or \\MODELS (a menu if there are \
-            several), else the bundled model. Write / or use single quotes: 'MODELS\\MY.BIN'.",
+            several), else the bundled model. Write / or use single quotes: 'MODELS\\MY.BIN'. A \
+            .gguf may also lie on a web server: \"http://192.168.1.2/MY.GGUF\".",
         example: "\"STORIES.BIN\"",
+    }
+    Sha256 {
+        help: "SHA-256 of that checkpoint, which is compared while llama2.efi reads it.",
+        key: "sha256",
+        domain: Domain::Sha256,
+        note: "64 digits, as sha256sum prints them. A model on a web server needs it.",
+        example: "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
     }
     Tokenizer {
         help: "Tokenizer of that checkpoint; a .gguf file has its own.",
@@ -258,6 +267,29 @@ table! {
         note: "Default: \"show\".",
         example: "\"show\"",
     }
+    Date {
+        help: "Today's date as the chat template is told it.",
+        key: "date",
+        flags: &["date"],
+        value_name: "YYYY-MM-DD",
+        domain: Domain::Date,
+        note: "Default: the clock's.",
+        example: "\"2024-07-26\"",
+    }
+    Markdown {
+        help: "\"on\" shows Markdown in a chat's answers as headings, lists, tables and so on, on \
+            screens and terminals; \"off\" shows answers as they are written.",
+        key: "markdown",
+        saved: "markdown",
+        flags: &["markdown"],
+        value_name: "on|off",
+        commands: &["markdown"],
+        arguments: "[on | off]",
+        about: "Show or set whether Markdown in answers is laid out.",
+        domain: Domain::Word(&SWITCH),
+        note: "Default: \"on\". Files, pipes and saved conversations always get the text itself.",
+        example: "\"on\"",
+    }
     Stop {
         help: "Stop when the model writes this text: one text, or several.",
         key: "stop",
@@ -343,6 +375,19 @@ table! {
         defaults: sampler(64.0, 64.0, (0.0, NONE)),
         example: "64",
     }
+    RepeatGuard {
+        help: "\"on\" ends a chat's answer that repeats the same words without end.",
+        key: "repeat_guard",
+        saved: "repeat_guard",
+        flags: &["repeat-guard"],
+        value_name: "on|off",
+        commands: &["repeat_guard"],
+        arguments: "[on | off]",
+        about: "Show or set whether an answer that repeats itself without end is ended.",
+        domain: Domain::Word(&SWITCH),
+        note: "Default: \"on\".",
+        example: "\"on\"",
+    }
     FrequencyPenalty {
         help: "Subtract this from a token's logit for each recent occurrence.",
         key: "frequency_penalty",
@@ -406,11 +451,14 @@ table! {
         example: "1024",
     }
     Kernels {
-        help: "Vector unit to use: \"scalar\", \"sse2\", \"avx2\" or \"avx512\".",
+        help: "Vector unit to use: \"scalar\"; on x86-64 \"sse2\", \"avx2\" or \"avx512\"; on \
+            AArch64 \"neon\", \"dotprod\" or \"i8mm\".",
         key: "kernels",
         flags: &["kernels"],
-        value_name: "scalar|sse2|avx2|avx512",
-        domain: Domain::Word(&["scalar", "sse2", "avx2", "avx512"]),
+        value_name: "NAME",
+        domain: Domain::Word(&[
+            "scalar", "sse2", "avx2", "avx512", "neon", "dotprod", "i8mm",
+        ]),
         note: "Default: the best that all cores have.",
         example: "\"avx2\"",
     }
@@ -466,12 +514,68 @@ table! {
         flags: &["display"],
         value_name: "auto|screen|text",
         domain: Domain::Word(&DISPLAYS),
-        note: "A serial line always gets plain text.",
+        note: "A serial line always gets text.",
         example: "\"auto\"",
+    }
+    Serve {
+        help: "true makes llama2.efi a server: it answers requests over the network, beside the \
+            conversation on the screen.",
+        key: "serve",
+        domain: Domain::Truth,
+        note: "Default: false; the network is then left alone.",
+        example: "true",
+    }
+    Address {
+        help: "Address of the machine, for the server in llama2.efi: \"dhcp\", or an address with \
+            the length of its network's prefix, and perhaps its router.",
+        key: "address",
+        domain: Domain::Address,
+        note: "Default: \"dhcp\".",
+        example: "\"192.168.1.5/24 via 192.168.1.1\"",
+    }
+    Port {
+        help: "TCP port of the server in llama2.efi.",
+        key: "port",
+        domain: Domain::Number {
+            least: 1.0,
+            most: 65_535.0,
+            allowed: "a whole number from 1 to 65535",
+            whole: true,
+            adjusted: false,
+        },
+        note: "Default: 8080.",
+        example: "8080",
+    }
+    Alias {
+        help: "Name of the model in the answers of the server in llama2.efi.",
+        key: "alias",
+        note: "Default: the model's own.",
+        example: "\"my-model\"",
+    }
+    Slots {
+        help: "Requests that the server in llama2.efi answers at once, each with a context of its own.",
+        key: "slots",
+        domain: COUNTED,
+        note: "Default: 4, or as many as there is memory for.",
+        example: "4",
+    }
+    ApiKey {
+        help: "Key that clients of the server in llama2.efi must send.",
+        key: "api_key",
+        secret: true,
+        note: "Default: none is asked for. It crosses the network unencrypted.",
+        example: "\"a-long-secret\"",
+    }
+    Nic {
+        help: "Network card of the server in llama2.efi, by its address.",
+        key: "nic",
+        domain: Domain::Mac,
+        note: "Default: the first one that gets an address.",
+        example: "\"52:54:00:12:34:56\"",
     }
     Test {
         help: "Simulated misbehaviour of firmware, for tests.",
         key: if cfg!(feature = "test-hooks") { "test" } else { "" },
-        domain: Domain::Word(&["blocking", "disabled", "panic", "blocking-panic", "no-rename"]),
+        domain: Domain::Word(&["blocking", "disabled", "panic", "blocking-panic", "no-rename", "mnp"]),
     }
 }

@@ -6,12 +6,12 @@ use alloc::{
     vec::Vec,
 };
 
-use crate::{Domain, Spec};
+use crate::{Addressing, Domain, Spec, mac};
 
 /// Largest number of stop strings; more is a mistake.
 const MOST_TEXTS: usize = 64;
 /// Largest number of biases.
-const MOST_BIASES: usize = 1024;
+pub const MOST_BIASES: usize = 1024;
 
 /// Value of a parameter, of the type given by its [`Domain`].
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,8 @@ pub enum ParamValue {
     Number(f32),
     /// Value of [`Domain::Word`].
     Word(&'static str),
-    /// Value of [`Domain::Text`].
+    /// Value of [`Domain::Text`], [`Domain::Date`], [`Domain::Address`], [`Domain::Mac`] or
+    /// [`Domain::Sha256`].
     Text(String),
     /// Value of [`Domain::Texts`].
     Texts(Vec<String>),
@@ -52,6 +53,35 @@ pub enum Written {
     Other,
 }
 
+/// Year, month and day of a [`Domain::Date`], if there is such a day.
+pub fn date(text: &str) -> Option<(u16, u8, u8)> {
+    let mut parts = text.split('-');
+    let mut part = |length: usize| {
+        let digits = parts.next().filter(|part| part.len() == length)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u16>().ok().filter(|_| is_number)
+    };
+    let (year, month, day) = (part(4)?, part(2)? as u8, part(2)? as u8);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u8::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_day = (1..=12).contains(&month) && (1..=days).contains(&day);
+    (is_day && year > 0 && parts.next().is_none()).then_some((year, month, day))
+}
+
+/// Parses the 64 hexadecimal digits of a SHA-256.
+pub fn sha256(text: &str) -> Option<[u8; 32]> {
+    let mut digits = text.chars().map(|digit| digit.to_digit(16));
+    let mut bytes = [0; 32];
+    for byte in &mut bytes {
+        *byte = (digits.next()?? << 4 | digits.next()??) as u8;
+    }
+    digits.next().is_none().then_some(bytes)
+}
+
 impl Spec {
     /// Converts a value from a file.
     ///
@@ -61,7 +91,24 @@ impl Spec {
         let is_text = matches!(written, Written::Text(_));
         let found = match (self.domain, written) {
             (Domain::Text, Written::Text(text)) => Some(ParamValue::Text(text)),
+            (Domain::Date, Written::Text(text)) => {
+                date(&text).is_some().then_some(ParamValue::Text(text))
+            }
+            (Domain::Address, Written::Text(text)) => Addressing::parse(&text)
+                .is_some()
+                .then_some(ParamValue::Text(text)),
+            (Domain::Mac, Written::Text(text)) => {
+                mac(&text).is_some().then_some(ParamValue::Text(text))
+            }
+            (Domain::Sha256, Written::Text(text)) => {
+                sha256(&text).is_some().then_some(ParamValue::Text(text))
+            }
             (Domain::Truth, Written::Truth(truth)) => Some(ParamValue::Truth(truth)),
+            (Domain::Word(words), Written::Truth(truth)) => {
+                let wanted = if truth { "on" } else { "off" };
+                let word = words.iter().find(|word| **word == wanted);
+                word.map(|word| ParamValue::Word(word))
+            }
             (Domain::Word(words), Written::Text(text)) => words
                 .iter()
                 .find(|word| word.eq_ignore_ascii_case(&text))
@@ -123,6 +170,7 @@ impl Spec {
         self.read(written.unwrap_or(Written::Other))
             .map_err(|allowed| match self.domain {
                 Domain::Biases => BIAS.into(),
+                Domain::Date => "a day that there is, such as 2024-07-26".into(),
                 _ => allowed,
             })
     }
@@ -157,6 +205,14 @@ impl Spec {
             Domain::Texts => format!("a text in quotes, or up to {MOST_TEXTS} of them in [ ]"),
             Domain::Biases => format!("a text in quotes, or up to {MOST_BIASES} of them in [ ]"),
             Domain::Truth => "true or false".into(),
+            Domain::Date => "a day in quotes, such as \"2024-07-26\"".into(),
+            Domain::Address => {
+                "\"dhcp\", or the machine's address with the length of its network's \
+                prefix, such as \"192.168.1.5/24\" or \"192.168.1.5/24 via 192.168.1.1\""
+                    .into()
+            }
+            Domain::Sha256 => "64 hexadecimal digits in quotes, as sha256sum prints them".into(),
+            Domain::Mac => "a card's address in quotes, such as \"52:54:00:12:34:56\"".into(),
             Domain::Word(words) => {
                 let all: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 all.join(" or ")

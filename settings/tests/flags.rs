@@ -152,6 +152,10 @@ fn mistakes() {
         (&["--stop"], "--stop needs a value after it"),
         (&["--logit-bias", "5"], "--logit-bias 5 is not a token"),
         (&["--think", "loud"], "--think loud is not \"show\""),
+        (
+            &["--date", "2024-02-30"],
+            "--date 2024-02-30 is not a day that there is, such as 2024-07-26",
+        ),
         (&["a", "b"], "b is one checkpoint too many"),
         (&["-i", "a", "-f", "b"], "-i and -f"),
     ] {

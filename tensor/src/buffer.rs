@@ -17,10 +17,10 @@ pub const ALIGN: usize = 64;
 /// are aligned to it, so that a hosted allocator can back them with large pages.
 pub const LARGE_PAGE: usize = 2 << 20;
 
-/// Element types whose all-zero bit pattern is a valid value and which need no drop.
+/// Element types of which any bytes are a value, and which need no drop.
 ///
 /// # Safety
-/// The implementer promises both, and an alignment of at most [`ALIGN`].
+/// The implementer promises both, no padding, and an alignment of at most [`ALIGN`].
 pub unsafe trait Plain: Copy + Send + Sync + 'static {}
 // Safety: plain numbers.
 unsafe impl Plain for f32 {}
@@ -171,11 +171,6 @@ impl<T: Plain> Buffer<T> {
             _memory: Some(Arc::new(region)),
         })
     }
-
-    /// Pointer to the first element, through which several workers may write.
-    pub fn start(&mut self) -> *mut T {
-        self.start.as_ptr()
-    }
 }
 
 impl<T: Plain> Deref for Buffer<T> {
@@ -226,6 +221,49 @@ impl<T: Plain> Reserve<T> {
         assert!(range.start <= range.end && range.end <= self.len);
         // Safety: within the memory, which is borrowed mutably; zero is a valid value by `Plain`.
         unsafe { self.start.add(range.start).write_bytes(0, range.len()) }
+    }
+
+    /// Copies the elements in `range`, which must have been zeroed or written, to those from `to`
+    /// on.
+    ///
+    /// # Panics
+    /// If either reaches past the end.
+    pub fn copy(&mut self, range: core::ops::Range<usize>, to: usize) {
+        assert!(range.start <= range.end && range.end <= self.len);
+        assert!(to <= self.len - range.len());
+        // Safety: both are within the memory, which is borrowed mutably; they may overlap.
+        unsafe {
+            let from = self.start.add(range.start);
+            from.copy_to(self.start.add(to), range.len());
+        }
+    }
+
+    /// The elements in `range`, which must have been zeroed or written, as they lie in memory.
+    ///
+    /// # Panics
+    /// If `range` reaches past the end.
+    pub fn bytes(&self, range: core::ops::Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // Safety: within the memory, which is borrowed; initialised as the caller says, and without
+        // padding by `Plain`.
+        unsafe {
+            let start = self.start.add(range.start).cast().as_ptr();
+            core::slice::from_raw_parts(start, range.len() * size_of::<T>())
+        }
+    }
+
+    /// Writes elements from place `to` on, as [`Reserve::bytes`] gave them.
+    ///
+    /// # Panics
+    /// If they are not whole, or reach past the end.
+    pub fn write_bytes(&mut self, to: usize, bytes: &[u8]) {
+        assert!(bytes.len().is_multiple_of(size_of::<T>()));
+        assert!(to <= self.len && bytes.len() / size_of::<T>() <= self.len - to);
+        // Safety: within the memory, which is borrowed mutably; any bytes are a value by `Plain`.
+        unsafe {
+            let start: *mut u8 = self.start.add(to).cast().as_ptr();
+            start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
     }
 
     /// Number of elements.

@@ -238,6 +238,22 @@ pub struct Family {
     pub scales: Option<[f32; 4]>,
 }
 
+/// Chatml, as most models' files have it.
+pub const CHATML: &str = "{% for message in messages %}\
+    {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}\
+    {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// Chatml for a model that thinks before it answers, as Qwen3's: thoughts of earlier turns are left
+/// out, and `enable_thinking` switches them off.
+pub const THINKER: &str = "{% for message in messages %}\
+    {{ '<|im_start|>' + message.role + '\n' }}\
+    {% if message.role == 'assistant' and '</think>' in message.content %}\
+    {{ message.content.split('</think>')[-1].lstrip('\n') }}\
+    {% else %}{{ message.content }}{% endif %}{{ '<|im_end|>\n' }}\
+    {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}\
+    {% if enable_thinking is defined and enable_thinking is false %}\
+    {{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}";
+
 pub const DIM: usize = 256;
 pub const HIDDEN: usize = 512;
 pub const LAYERS: usize = 2;

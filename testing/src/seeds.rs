@@ -198,10 +198,7 @@ pub fn gguf() -> Vec<Seed> {
     };
     let mut speaks = model("qwen2", &speaker);
     speaks.speak();
-    speaks.text(
-        "tokenizer.chat_template",
-        "{{'<|im_start|>system\\nBe kind.<|im_end|>' + enable_thinking + '<think>'}}",
-    );
+    speaks.text("tokenizer.chat_template", crate::family::THINKER);
     all.push(seed("speaks", speaks.bytes()));
     let own = bundled_tokenizer();
     let mut scored = scored(&own);

@@ -4,12 +4,12 @@
 use std::{fmt::Display, ops::ControlFlow, sync::LazyLock};
 
 use llama2_engine::{
-    chat::{Chat, Template},
+    chat::{Chat, ChatMessage, ChatRole, ChatTemplate, NO_CLOCK, RenderOptions},
     checkpoint::{Checkpoint, Error, describe},
     config::{Config, Variant},
     context::{Context, Memory},
     event::Event,
-    generate::Sequence,
+    generate::{Moment, Sequence},
     gguf,
     model::Model,
     run_mode::RunMode,
@@ -192,7 +192,7 @@ fn talk(model: &Model, tokenizer: &Tokenizer, positions: usize) {
     match Sequence::story(tokenizer, b"a the", 8, seq_len, sampler()) {
         Ok(mut story) => {
             story.set_stops(&stops);
-            story.set_logprobs(vocab_size, 3);
+            story.set_logprobs(vocab_size, 3, Moment::default());
             text_of(&mut story, &mut session, tokenizer);
         }
         Err(error) => sentence(error),
@@ -241,27 +241,40 @@ fn speak(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u8> {
         }
         before = token;
     }
-    if let Some(template) = Template::of_tokenizer(tokenizer) {
+    if let Some(template) = ChatTemplate::of_tokenizer(tokenizer) {
         chat(&template, tokenizer, &String::from_utf8_lossy(text));
     }
     shown
 }
 
-/// Checks a dialog's tokens: all in the vocabulary, and none of messages is a control token.
-fn chat(template: &Template, tokenizer: &Tokenizer, said: &str) {
-    let marks = |system, user| {
-        let mut tokens = Vec::new();
-        tokenizer.encode_marked(&template.first(system, user, false), &mut tokens);
-        tokenizer.encode_marked(&template.next(false, user, true), &mut tokens);
-        assert!(
-            tokens
-                .iter()
-                .all(|&token| (token as usize) < tokenizer.vocab_size().max(1))
-        );
-        tokens
-    };
-    let _ = marks(None, said);
-    let _ = marks(Some(said), said);
+/// Checks a conversation's tokens: all in the vocabulary.
+fn chat(template: &ChatTemplate, tokenizer: &Tokenizer, said: &str) {
+    let roles = [
+        ChatRole::System,
+        ChatRole::User,
+        ChatRole::Assistant,
+        ChatRole::User,
+    ];
+    let messages = roles.map(|role| ChatMessage::new(role, said));
+    for (messages, thinks) in [(&messages[..], true), (&messages[1..2], false)] {
+        let options = RenderOptions {
+            answers: true,
+            thinks,
+            now: NO_CLOCK,
+        };
+        match template.render(tokenizer, messages, &options) {
+            Ok(rendered) => {
+                let count = tokenizer.vocab_size().max(1);
+                assert!(
+                    rendered
+                        .tokens
+                        .iter()
+                        .all(|&token| (token as usize) < count)
+                );
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
 }
 
 /// Tokenizers for texts: llama2.c's, the same from a GGUF file, and byte-level BPE with all
@@ -376,8 +389,7 @@ pub fn tokenisation(bytes: &[u8]) {
     assert_eq!(split(piece), split(usize::MAX));
 
     // The same text as a template, as a file name, and as stop strings.
-    let template = Template::of(&lossy);
-    assert!(!template.name().is_empty());
+    let template = ChatTemplate::new(&lossy);
     chat(&template, byte_level, "Hi");
     chat(&template, &vocabularies.scored[0], "Hi");
     if let Some(part) = gguf::PartName::of(&lossy) {

@@ -30,9 +30,20 @@ pub fn build() -> Result<Built> {
     build_for(&Arch::built().hard_float, "llama2", "efi", &[])
 }
 
+/// Path of the application that is built under a name, `llama2` at first.
+pub(crate) fn path(name: &str) -> PathBuf {
+    target().join(format!("{name}.efi"))
+}
+
+/// Path of the driver with which tests make a network card fail, built by [`with_hooks`].
+pub fn faulty_card() -> PathBuf {
+    let folder = target().join(Arch::built().target);
+    folder.join("efi-hooks/faulty-card.efi")
+}
+
 /// Builds the application with hooks by which tests make it fail, in a file of its own.
 pub fn with_hooks() -> Result<PathBuf> {
-    let features = ["--features", "test-hooks"];
+    let features = ["--features", "test-hooks", "--bin", "faulty-card"];
     build_for(
         &Arch::built().hard_float,
         "llama2-test-hooks",
@@ -71,7 +82,7 @@ fn build_for(
     check(cargo.args(["--bin", "llama2-efi"]).args(features))?;
     let folder = target_file.file_stem().context("the target has a name")?;
     let made = target().join(folder).join(profile).join("llama2-efi.efi");
-    let efi = target().join(format!("{name}.efi"));
+    let efi = path(name);
     std::fs::copy(&made, &efi).with_context(|| format!("{} was not made", made.display()))?;
     Ok(Built { efi, map })
 }
@@ -81,12 +92,12 @@ pub fn build_soft_float() -> Result<Built> {
     build_for(&|_| (), "llama2-soft-float", "efi", &[])
 }
 
-/// clippy for the application, with the flags of its build.
+/// clippy for the application and the driver for its tests, with the flags of their build.
 pub fn clippy() -> Result<Command> {
     let toolchain = toolchain::find()?;
     let target_file = write_target(&toolchain, &Arch::built().hard_float, "llama2")?;
     let mut cargo = cargo(&toolchain, "clippy", "efi", &target_file, &[])?;
-    cargo.args(["--", "-D", "warnings"]);
+    cargo.args(["--features", "test-hooks", "--", "-D", "warnings"]);
     Ok(cargo)
 }
 
@@ -119,26 +130,33 @@ fn cargo(
     // The same bytes in every folder: no folder names in panic messages, no time in the header, and
     // no debug directory, which carries a hash over folder names though strip leaves nothing to
     // debug.
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home =
-        home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let sysroot = output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]))
         .context("rustc tells its sysroot")?;
     let mut flags = vec![
         "-Clink-arg=/Brepro".to_owned(),
         "-Clink-arg=/DEBUG:NONE".to_owned(),
-        format!("--remap-path-prefix={}=", root().display()),
     ];
-    flags.push(format!(
-        "--remap-path-prefix={sysroot}/lib/rustlib/src/rust=rust"
-    ));
-    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    flags.extend(remaps(Path::new(&sysroot)));
     flags.extend(toolchain.linker.map(|linker| format!("-Clinker={linker}")));
     flags.extend_from_slice(more_flags);
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS");
     Ok(cargo)
+}
+
+/// Flags that keep the names of this machine's folders out of panic messages.
+pub(crate) fn remaps(sysroot: &Path) -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let library = sysroot.join("lib/rustlib/src/rust");
+    let mut flags = vec![
+        format!("--remap-path-prefix={}=", root().display()),
+        format!("--remap-path-prefix={}=rust", library.display()),
+    ];
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    flags
 }
 
 /// Writes a target specification derived from the stock one, so that it follows the compiler's

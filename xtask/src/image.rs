@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use llama2_app::model_names::is_model;
-use llama2_console::config;
+use llama2_console::{
+    config,
+    filename::{is_device, is_same},
+};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     context::Memory,
@@ -25,6 +28,12 @@ use llama2_settings::{Overrides, Param, ParamValue};
 use crate::arch::Arch;
 
 pub use disk::{fill, read_back, write};
+
+/// Largest file on FAT32.
+const LARGEST_FILE: u64 = u32::MAX as u64;
+
+/// Name of a model whose own the application would not find.
+const MODEL: &str = "MODEL.BIN";
 
 /// Models and tokenizer to include.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -105,10 +114,7 @@ impl ByteSource for HostFile {
             .0
             .seek(SeekFrom::Start(offset))
             .and_then(|_| self.0.read_exact(buf));
-        read.map_err(|error| ReadError {
-            offset,
-            reason: error.to_string(),
-        })
+        read.map_err(|error| ReadError::new(offset, error.to_string()))
     }
 }
 
@@ -154,7 +160,7 @@ impl Content {
         content.file(Arch::built().boot_file, efi);
         let mut options = options.clone();
         for model in &files.model {
-            content.model(model, config.is_none())?;
+            content.model("", model, config.is_none())?;
         }
         // Of several one is chosen from a menu.
         if let [model] = &content.models[..] {
@@ -172,24 +178,49 @@ impl Content {
         Ok(content)
     }
 
-    /// Adds a model (all parts of a split one) under its own name. Unless our configuration `names`
-    /// it, it gets a name that the application looks for.
-    fn model(&mut self, model: &Path, names: bool) -> Result<()> {
+    /// Adds a model (all parts of a split one) to a folder (empty, or ending in `/`), under its own
+    /// name. Unless our configuration `names` it, it gets a name that the application looks for.
+    ///
+    /// # Errors
+    /// If there is already a file of this name, or if a part is missing.
+    pub fn model(&mut self, folder: &str, model: &Path, names: bool) -> Result<()> {
         for (number, path) in parts(model)?.iter().enumerate() {
             let name = match fat_name(path) {
                 name if names || is_model(&name) || number > 0 => name,
-                _ => "MODEL.BIN".into(),
+                _ => MODEL.into(),
             };
-            let is_there = |entry: &Entry| entry.path.to_lowercase() == name.to_lowercase();
-            ensure!(
-                !self.entries.iter().any(is_there),
-                "{}: there is already a {name} in the image; rename one of them",
-                path.display()
-            );
-            self.file(&name, path);
+            self.another(folder, &name, path)?;
             if number == 0 {
                 self.models.push(name);
             }
+        }
+        Ok(())
+    }
+
+    /// Adds a user's file to a folder.
+    ///
+    /// # Errors
+    /// If there is already a file of this name: FAT does not tell upper from lower case. If it is
+    /// a device's on Windows.
+    pub fn another(&mut self, folder: &str, name: &str, from: &Path) -> Result<()> {
+        let path = format!("{folder}{name}");
+        let shown = from.display();
+        ensure!(
+            !is_device(name),
+            "{shown}: Windows reserves the name {name} for a device; rename it"
+        );
+        let is_there = |entry: &&Entry| is_same(&entry.path, &path);
+        match self.entries.iter().find(is_there).map(|entry| &entry.from) {
+            Some(From::File(other)) => bail!(
+                "{} and {shown} would both be {path}; rename one of them{}",
+                other.display(),
+                match name {
+                    MODEL => ": models are found by the names *.gguf and STORIES*.BIN",
+                    _ => "",
+                }
+            ),
+            Some(_) => bail!("{shown}: there is already a {path} in the image; rename it"),
+            None => self.file(&path, from),
         }
         Ok(())
     }
@@ -211,6 +242,14 @@ impl Content {
             path: path.into(),
             from,
         });
+    }
+
+    /// Returns the size of all files, in bytes.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or is larger than FAT32 allows.
+    pub fn size(&self) -> Result<u64> {
+        self.entries.iter().map(Entry::size).sum()
     }
 
     /// Describes which model it boots.
@@ -235,22 +274,37 @@ fn fat_name(path: &Path) -> String {
 }
 
 impl Entry {
-    fn size(&self) -> Result<u64> {
-        match &self.from {
+    /// Returns the size in bytes.
+    ///
+    /// # Errors
+    /// If the file is absent, or none, or larger than FAT32 allows.
+    pub fn size(&self) -> Result<u64> {
+        let size = match &self.from {
             From::File(path) => {
                 let metadata =
                     std::fs::metadata(path).with_context(|| path.display().to_string())?;
                 if !metadata.is_file() {
                     bail!("{} is not a file", path.display());
                 }
-                Ok(metadata.len())
+                metadata.len()
             }
-            From::Bytes(bytes) => Ok(bytes.len() as u64),
-            From::Folder => Ok(0),
-        }
+            From::Bytes(bytes) => bytes.len() as u64,
+            From::Folder => 0,
+        };
+        ensure!(
+            size <= LARGEST_FILE,
+            "{}: {size} bytes, but a file on FAT32 has at most {LARGEST_FILE}; llama2 split cuts a \
+             .gguf model into smaller ones",
+            self.path
+        );
+        Ok(size)
     }
 
-    fn open(&self) -> Result<Box<dyn Read + '_>> {
+    /// Opens the contents, which are empty for a folder.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn open(&self) -> Result<Box<dyn Read + '_>> {
         Ok(match &self.from {
             From::File(path) => {
                 Box::new(File::open(path).with_context(|| path.display().to_string())?)
@@ -320,7 +374,16 @@ pub(crate) mod tests {
             ("offers a.gguf, c.bin".into(), None)
         );
         let doubled = gather(&["a.gguf", "A.GGUF"], None).unwrap_err().to_string();
-        assert!(doubled.contains("there is already a A.GGUF"), "{doubled}");
+        assert!(doubled.contains("would both be A.GGUF"), "{doubled}");
+        let device = gather(&["com1.gguf"], None).unwrap_err().to_string();
+        assert!(device.contains("reserves the name com1.gguf"), "{device}");
+        let renamed = gather(&["c.bin", "d.bin"], Some(&config))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            renamed.contains("d.bin would both be MODEL.BIN; rename one of them: models"),
+            "{renamed}"
+        );
         // With a configuration that is not ours the application has to find it.
         assert_eq!(
             gather(&["c.bin"], Some(&config)).unwrap().0,

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    build, dist, fetch, image, run, setup,
+    build, dist, image, run, setup,
     shell::{ended, root},
 };
 
@@ -30,10 +30,11 @@ enum Task {
     Image(ImageArgs),
     /// Build, make an image, and boot it in QEMU.
     Run(run::RunArgs),
-    /// Download a model and its tokenizer from the Hugging Face hub.
-    Fetch(fetch::FetchArgs),
-    /// Make the files for distribution: llama2.efi, an image, checksums, licences.
-    Dist,
+    /// Fetch models by name, from the Hugging Face hub or from an address.
+    #[command(disable_help_flag = true)]
+    Fetch(Words),
+    /// Make a zip to unpack onto a stick: llama2.efi, models, the command, licences, checksums.
+    Dist(dist::DistArgs),
     /// Build and run every test, boots included.
     #[command(disable_help_flag = true)]
     Test(Words),
@@ -74,9 +75,9 @@ fn main() -> ExitCode {
         Task::Build => build::build().map(|built| println!("{}", built.efi.display())),
         Task::Image(args) => make_image(&args),
         Task::Run(args) => return run::run(&args),
-        Task::Fetch(args) => fetch::fetch(&args),
-        Task::Dist => dist::dist(),
+        Task::Dist(args) => dist::dist(&args),
         Task::Setup => build::prepare(),
+        Task::Fetch(args) => return tool("llama2-fetch", &[], &args),
         Task::Test(args) => return tool("checks", &["test"], &args),
         Task::Fuzz(args) => return tool("checks", &["fuzz"], &args),
         Task::Inspect(args) => return tool("checks", &["inspect"], &args),

@@ -37,6 +37,44 @@ pub enum Keys {
     Pipe,
 }
 
+/// Network card.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    /// QEMU's name of the card, perhaps with properties: `virtio-net-pci`, `e1000`. By
+    /// `romfile=` it has no driver of its own, and the firmware's is used.
+    pub device: String,
+    /// Network behind it.
+    pub network: NicNetwork,
+}
+
+/// Network behind a card.
+#[derive(Clone, Debug)]
+pub enum NicNetwork {
+    /// QEMU's own, 10.0.2.0/24, where a DHCP server gives the machine 10.0.2.15, with ports of the
+    /// host that lead to ports of the machine.
+    Qemu(Vec<(u16, u16)>),
+    /// Frames go as UDP datagrams between two ports of the host.
+    Cable {
+        /// QEMU's port.
+        qemu: u16,
+        /// The other side's.
+        other: u16,
+    },
+}
+
+impl Nic {
+    /// Name by which QEMU's machine protocol knows the first card.
+    pub const ID: &str = "card0";
+}
+
+/// Port of the host that is free now.
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// Machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -62,6 +100,11 @@ pub struct Machine {
     pub read_only: bool,
     /// Resolution of the screen, for firmware that queries the monitor.
     pub resolution: Option<(u32, u32)>,
+    /// Folder and file that the machine is booted from, by PXE over the first card, if it has no
+    /// disk.
+    pub pxe: Option<(PathBuf, String)>,
+    /// Network cards.
+    pub nics: Vec<Nic>,
 }
 
 impl Machine {
@@ -79,6 +122,8 @@ impl Machine {
             usb: false,
             read_only: false,
             resolution: None,
+            pxe: None,
+            nics: Vec::new(),
         }
     }
 
@@ -91,8 +136,7 @@ impl Machine {
         let scratch = Scratch::new()?;
         let vars = scratch.0.join("vars.fd");
         fs::copy(template, &vars).context(template)?;
-        // A port that is free now.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
 
         let mut qemu = Command::new(arch.qemu);
         qemu.args([
@@ -142,7 +186,33 @@ impl Machine {
                 "{device},id=drive{index},drive=disk{index},bootindex={index}"
             ));
         }
-        qemu.args(["-net", "none", "-monitor", "none"]);
+        if self.nics.is_empty() {
+            qemu.args(["-nic", "none"]);
+        }
+        for (index, nic) in self.nics.iter().enumerate() {
+            let network = match &nic.network {
+                NicNetwork::Qemu(forwards) => {
+                    let forwards = forwards.iter();
+                    let forwards: String = forwards
+                        .map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
+                        .collect();
+                    let pxe = self
+                        .pxe
+                        .as_ref()
+                        .map(|(folder, file)| format!(",tftp={},bootfile={file}", escape(folder)));
+                    format!("user,id=net{index}{forwards}{}", pxe.unwrap_or_default())
+                }
+                NicNetwork::Cable { qemu, other } => {
+                    format!("socket,id=net{index},udp=127.0.0.1:{other},localaddr=127.0.0.1:{qemu}")
+                }
+            };
+            qemu.args(["-netdev", &network]);
+            let boots = self.pxe.is_some() && index == 0;
+            let order = if boots { ",bootindex=0" } else { "" };
+            let device = format!("{},netdev=net{index},id=card{index}{order}", nic.device);
+            qemu.args(["-device", &device]);
+        }
+        qemu.args(["-monitor", "none"]);
         let vga = match self.resolution {
             Some((width, height)) => format!("VGA,edid=on,xres={width},yres={height}"),
             None => "VGA".to_owned(),
@@ -416,6 +486,16 @@ impl Guest {
             }
         }
         Ok(last)
+    }
+
+    /// Plugs the network card's cable in, or pulls it out.
+    ///
+    /// # Errors
+    /// If the machine has no card.
+    pub fn plug_cable(&self, up: bool) -> Result<()> {
+        let arguments = serde_json::json!({"name": Nic::ID, "up": up});
+        self.qmp(serde_json::json!({"execute": "set_link", "arguments": arguments}))
+            .map(|_| ())
     }
 
     /// Saves a screenshot as PNG.

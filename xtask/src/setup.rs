@@ -22,14 +22,6 @@ pub fn for_boots() -> Result<()> {
     install(&missing, "booting in QEMU")
 }
 
-/// Requires curl, for downloads.
-pub fn for_fetch() -> Result<()> {
-    if has("curl") {
-        return Ok(());
-    }
-    install(&["curl", "ca-certificates"], "downloading")
-}
-
 /// Requires rustfmt and clippy, which minimal installations omit.
 pub fn for_lints() -> Result<()> {
     let works = |tool: &str| output(Command::new(cargo()).args([tool, "--version"])).is_some();

@@ -10,12 +10,14 @@ use llama2_engine::{
     generate::step,
     run_mode::RunMode,
     session::{Options, Session},
-    settings::{Settings, Think},
+    settings::{Mode, Settings, Think},
 };
 use llama2_settings::Param;
+use llama2_testing::family;
 
 use crate::room::{
-    Act, Known, Room, Screen, broken, keys, lines, other, plain, slow_down, speaker, steady,
+    Act, Known, Room, Screen, broken, in_template, keys, lines, other, plain, slow_down, speaker,
+    steady,
 };
 
 /// What the engine answers to these questions by itself, as it is shown.
@@ -53,7 +55,7 @@ fn stopped(known: &Known, settings: &Settings, questions: &[(&str, usize)]) -> V
         ) > 0
         {
             if said.borrow().len() >= most {
-                chat.stop();
+                chat.stop(tokenizer);
                 break;
             }
         }
@@ -211,6 +213,12 @@ fn every_setting_is_shown_set_and_refused() {
         "/think",
         "/think hide",
         "/think loud",
+        "/markdown",
+        "/markdown off",
+        "/markdown 1",
+        "/repeat_guard",
+        "/repeat_guard off",
+        "/repeat_guard never",
         "/stop",
         "/stop \"a\\nb\"",
         "/stop off",
@@ -238,6 +246,10 @@ fn every_setting_is_shown_set_and_refused() {
             "a reply has at most 5000 tokens",
             "think show",
             "think hide",
+            "markdown on",
+            "markdown off",
+            "repeat_guard on",
+            "repeat_guard off",
             "no stop texts are set",
             "replies end at \"a\\nb\"",
             "no stop texts are set",
@@ -245,7 +257,7 @@ fn every_setting_is_shown_set_and_refused() {
     );
     let errors = screen.errors();
     let refused = errors.matches(" is not valid").count();
-    assert_eq!((refused, errors.lines().count()), (9, 9), "{errors}");
+    assert_eq!((refused, errors.lines().count()), (11, 11), "{errors}");
     let warnings = screen.warnings();
     assert!(
         warnings.contains("5000 steps are more than the model's context holds: taking 512"),
@@ -347,7 +359,7 @@ fn help_info_and_commands_that_are_none() {
         "model",
         "speaker",
         "of a test",
-        "chatml",
+        "its own, 198 bytes",
         "tokens used",
         "a new one each time",
         "cores",
@@ -458,6 +470,28 @@ fn a_reply_is_stopped_at_once_and_goes_on_from_there() {
 }
 
 #[test]
+fn answers_are_markdown_for_those_who_see_them_and_text_for_files() {
+    let mut room = Room::steady(speaker());
+    let screen = room.type_in(["Who?", "/markdown off", "Why?", "/story x", "/save a"]);
+    let (laid_out, as_written) = (screen.of(Style::Markdown), screen.of(Style::Answer));
+    assert!(!laid_out.is_empty() && !as_written.is_empty());
+    let saved = String::from_utf8(room.machine.files["A.JSL"].clone()).unwrap();
+    let answer = laid_out.trim_end_matches('\n').escape_default().to_string();
+    assert!(answer.is_ascii() || saved.contains(&answer), "{saved}");
+    // A file's answers, too, where it is wanted.
+    let screen = room.type_in(["/markdown on", "/save b", "/load b"]);
+    assert!(screen.of(Style::Markdown).starts_with(&laid_out));
+    // A text that is only continued is none.
+    let settings = Settings {
+        mode: Some(Mode::Chat),
+        ..steady()
+    };
+    let mut room = Room::with(plain(), settings.mode, settings.clone());
+    let screen = room.type_in(["Who?"]);
+    assert_eq!(screen.of(Style::Markdown), "");
+}
+
+#[test]
 fn a_question_that_was_not_read_whole_is_taken_back() {
     let long = "zx ".repeat(100);
     let mut room = Room::steady(speaker());
@@ -514,11 +548,15 @@ fn a_full_context_forgets_what_is_oldest_and_says_so() {
     );
     assert!(warnings.contains("forgotten"), "{warnings}");
     assert_eq!(screen.answers().len(), 4);
-    // What is forgotten can be taken out of the conversation, and that is said.
+    // What is forgotten comes back with what it was forgotten for.
     let screen = room.type_in(["/undo", "/undo", "/undo", "/undo", "/undo"]);
     let taken = screen.said().matches("Taken back").count();
-    let forgotten = screen.warnings().matches("had forgotten").count();
-    assert_eq!((taken, forgotten), (4, 2), "{}", screen.all());
+    assert_eq!(
+        (taken, screen.warnings()),
+        (4, String::new()),
+        "{}",
+        screen.all()
+    );
     // A question that does not fit at all.
     let screen = room.type_in(["zx".repeat(600).as_str(), "Who?"]);
     assert!(screen.errors().contains("shorten"), "{}", screen.errors());
@@ -554,6 +592,47 @@ fn without_a_template_it_goes_on_from_what_is_typed() {
     let screen = room.type_in(["Three tins", ""]);
     assert!(screen.warnings().contains("no chat template"));
     assert_eq!(screen.answers().len(), 2, "nothing lets it go on");
+}
+
+/// Templates may refuse what was said, and that it was nothing: a question is told so, and another
+/// one may do.
+#[test]
+fn a_template_that_refuses_is_asked_for_each_question() {
+    let refuses = |what: &str| {
+        format!(
+            "{{% if {what} %}}{{{{ raise_exception('No thanks') }}}}{{% endif %}}{}",
+            family::CHATML
+        )
+    };
+    let nothing = in_template(&refuses("not messages[-1].content"));
+    let screen = Room::steady(nothing).type_in(["Who?"]);
+    assert_eq!(
+        (screen.errors(), screen.answers().len()),
+        (String::new(), 1)
+    );
+    let system = in_template(&refuses("messages[0].role == 'system'"));
+    let screen = Room::steady(system).type_in(["/system Be brief.", "Who?"]);
+    assert!(
+        screen
+            .errors()
+            .contains("the system prompt: the model's chat template: No thanks"),
+        "{}",
+        screen.errors()
+    );
+    assert_eq!(screen.answers().len(), 1);
+    let all = in_template(&refuses("true"));
+    let screen = Room::steady(all).type_in(["Who?", "Why?"]);
+    assert_eq!(
+        screen.errors().matches("No thanks").count(),
+        2,
+        "{}",
+        screen.errors()
+    );
+    assert!(screen.answers().is_empty());
+    let mut room = Room::steady(speaker());
+    room.positions = Some(4);
+    let screen = room.type_in(["Who?"]);
+    assert!(screen.errors().lines().count() > 1, "{}", screen.errors());
 }
 
 #[test]

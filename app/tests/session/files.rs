@@ -274,6 +274,45 @@ fn stories_are_saved_too() {
     );
 }
 
+/// Other programs' files have no settings, or some: the others stay as they were asked for.
+#[test]
+fn what_a_file_does_not_set_stays() {
+    let mut room = Room::steady(speaker());
+    room.type_in(["Who?", "/save all", "/max 8", "/temp 0.5"]);
+    let head = |settings: &str| {
+        format!(
+            "{{\"format\":\"llama2-conversation\",\"version\":1,\"model\":\"speaker\"{settings}}}\n"
+        )
+    };
+    let files = &mut room.machine.files;
+    files.insert("NONE.JSL".into(), head("").into());
+    files.insert(
+        "SOME.JSL".into(),
+        head(",\"settings\":{\"temperature\":0.25}").into(),
+    );
+    let screen = room.type_in([
+        "/load none",
+        "/temp",
+        "/load some",
+        "/temp",
+        "/max",
+        "/load all",
+    ]);
+    let said = screen.said();
+    for sentence in [
+        "temperature 0.5\n",
+        "temperature 0.25\n",
+        "at most 8 tokens\n",
+    ] {
+        assert!(said.contains(sentence), "{sentence}{said}");
+    }
+    let said = room.type_in(["/temp", "/max"]).said();
+    assert!(
+        said.contains("temperature 0 ") && said.contains("at most 16 tokens"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_part_of_a_name_loads_and_two_are_told() {
     let mut room = Room::steady(speaker());

@@ -21,6 +21,7 @@ use llama2_console::{
     typeahead::{Typeahead, Typed},
 };
 use llama2_engine::{
+    chat::{DateTime, NO_CLOCK},
     checkpoint::Checkpoint,
     context::Context,
     kernels::Features,
@@ -133,7 +134,7 @@ impl Screen {
         let mut answer = String::new();
         for (style, text) in &self.shown {
             match style {
-                Style::Answer => answer.push_str(text),
+                Style::Answer | Style::Markdown => answer.push_str(text),
                 // What stood before it was of a file.
                 Style::User => answer.clear(),
                 Style::Summary => answers.push(std::mem::take(&mut answer)),
@@ -164,7 +165,8 @@ impl Screen {
 
 impl Front for Screen {
     fn show(&mut self, style: Style, text: &str) {
-        if let (Style::Answer | Style::Thought, Some(bytes)) = (style, &mut self.reply) {
+        let is_reply = matches!(style, Style::Answer | Style::Markdown | Style::Thought);
+        if let (true, Some(bytes)) = (is_reply, &mut self.reply) {
             *bytes += text.len();
         }
         self.shown.push((style, text.to_string()));
@@ -321,6 +323,10 @@ fn unless(sentence: &Option<String>) -> Result<(), String> {
 impl Platform for Machine {
     fn place(&self) -> Place {
         self.place
+    }
+
+    fn now(&mut self) -> DateTime {
+        NO_CLOCK
     }
 
     fn clock(&self) -> fn() -> u64 {
@@ -494,13 +500,13 @@ pub fn stories() -> &'static Known {
 /// A model that chats.
 pub fn speaker() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
-    KNOWN.get_or_init(|| random("speaker", 7, Some("<|im_start|>")))
+    KNOWN.get_or_init(|| random("speaker", 7, Some(family::CHATML)))
 }
 
 /// Another one.
 pub fn other() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
-    KNOWN.get_or_init(|| random("other", 8, Some("<|im_start|>")))
+    KNOWN.get_or_init(|| random("other", 8, Some(family::CHATML)))
 }
 
 /// One that names a token which is not there, and whose weights are finite and lead to what is no
@@ -508,7 +514,7 @@ pub fn other() -> &'static Known {
 pub fn broken() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
     KNOWN.get_or_init(|| {
-        changed("broken", 7, Some("<|im_start|>"), |file| {
+        changed("broken", 7, Some(family::CHATML), |file| {
             file.u32("tokenizer.ggml.padding_token_id", 32_000);
             let norm = file.tensors.iter_mut();
             let norm = norm.filter(|tensor| tensor.name.ends_with("_norm.weight"));
@@ -517,6 +523,11 @@ pub fn broken() -> &'static Known {
             }
         })
     })
+}
+
+/// One that chats in this template.
+pub fn in_template(template: &str) -> &'static Known {
+    Box::leak(Box::new(random("picky", 7, Some(template))))
 }
 
 /// A GGUF file without a template.
@@ -580,6 +591,7 @@ impl Room {
             tokenizer: &self.known.tokenizer,
             mode: self.known.mode(self.state.settings.mode),
             about: &about,
+            service: None,
         };
         let next = run_session(&mut loaded, &mut self.state, screen, &mut self.machine);
         assert!(screen.script.is_empty(), "left: {:?}", screen.script);

@@ -2,7 +2,7 @@
 //! is to be told of it.
 
 use std::{
-    fs::{self, File},
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     io::Write,
     path::{Path, PathBuf},
@@ -11,10 +11,11 @@ use std::{
 
 use llama2_app::platform::{Console, ModelEntry, OpenModel, Platform, Power, ReplySink};
 use llama2_console::{commands::Place, config, filename, front::Bottom};
-use llama2_engine::{bench::gigahertz, model::Model, units::Bytes};
+use llama2_engine::{bench::gigahertz, chat::DateTime, model::Model, units::Bytes};
 
 use super::{BUNDLED, book::Book, catalogue::Catalogue};
 use crate::{
+    clock,
     failure::Failure,
     file::{explain, read_small},
     load::{self, available_memory, total_memory},
@@ -127,7 +128,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<String, String> {
         output::keep(&[output], true)?;
         // The name, too. Where a folder cannot be opened the system sees to it.
         #[cfg(unix)]
-        File::open(".").and_then(|folder| folder.sync_all()).ok();
+        fs::File::open(".")
+            .and_then(|folder| folder.sync_all())
+            .ok();
         Ok(())
     };
     write().map(|()| HERE.into()).map_err(sentence)
@@ -273,6 +276,10 @@ impl Platform for HostPlatform<'_> {
         ]
         .map(|(name, what)| (name.to_string(), what))
         .into()
+    }
+
+    fn now(&mut self) -> DateTime {
+        clock::now()
     }
 
     fn seed(&mut self) -> (u64, &'static str) {

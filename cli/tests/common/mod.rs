@@ -28,12 +28,25 @@ pub fn reference(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Kernel sets of all architectures; an architecture does not know another's.
+pub const KERNELS: [&str; 7] = [
+    "scalar", "sse2", "avx2", "avx512", "neon", "dotprod", "i8mm",
+];
+
+/// The command that was built, or the one that `LLAMA2_COMMAND` names, in words: with an emulator
+/// before it, it may be another architecture's.
+fn command() -> Command {
+    let Ok(words) = std::env::var("LLAMA2_COMMAND") else {
+        return Command::new(env!("CARGO_BIN_EXE_llama2"));
+    };
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().expect("LLAMA2_COMMAND names a command"));
+    command.args(words);
+    command
+}
+
 pub fn llama2<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_llama2"))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    command().args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 pub fn llama2_with_input<const N: usize>(args: [&str; N], input: &[u8]) -> Output {

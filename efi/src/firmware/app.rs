@@ -31,7 +31,7 @@ use super::{
     files::Volumes,
     keyboard, memory, models, panic,
     platform::UefiPlatform,
-    random, save, shell,
+    random, save, serving, shell,
     terminal::{self, FirmwareTerminal, complain, say},
 };
 
@@ -90,6 +90,8 @@ pub fn run() -> Result<(), String> {
     if let Some(path) = options.text(Param::PromptFile) {
         settings.prompt = Some(models::prompt(&mut volumes, path)?);
     }
+
+    serving::begin(&options, &mut volumes);
 
     let stays = options.text(Param::Exit).is_none() || settings.mode == Some(Mode::Chat);
     let mut platform = UefiPlatform {
@@ -187,6 +189,7 @@ fn tell(
         tokenizer,
         mode,
         about: &[],
+        service: None,
     };
     let steps = settings.steps_for(seq_len, mode);
     tell_once(&mut loaded, story, steps, &mut FirmwareTerminal, platform)
@@ -214,7 +217,7 @@ fn first(platform: &mut UefiPlatform<'_>, settings: &Settings) -> Result<OpenMod
         chosen = row.or(usable).map(|row| entries[row].id.clone());
     }
     let pair = match chosen {
-        Some(id) => models::open(platform.volumes, &id)?,
+        Some(id) => models::open(platform.volumes, &id, options)?,
         None => models::choose(platform.volumes, options)?,
     };
     platform.prepare(pair, Some(settings), 0)

@@ -12,9 +12,10 @@ use llama2_efi::{
     acpi::{self, PmTimer},
     arch::{self, ticks},
 };
+use llama2_engine::chat::{DateTime, NO_CLOCK};
 use uefi::{
     boot::{self, Tpl},
-    system,
+    runtime, system,
     table::cfg::ConfigTableEntry,
 };
 
@@ -180,4 +181,21 @@ pub fn microseconds() -> u64 {
 /// Milliseconds since [`start`].
 pub fn milliseconds() -> u64 {
     microseconds() / 1000
+}
+
+/// Date and time of the firmware's clock, which chat templates are told. Clocks that were never set
+/// stand before this program was made.
+pub fn now() -> DateTime {
+    const SOONEST: u16 = 2025;
+    match runtime::get_time() {
+        Ok(time) if time.year() >= SOONEST => DateTime {
+            year: time.year(),
+            month: time.month(),
+            day: time.day(),
+            hour: time.hour(),
+            minute: time.minute(),
+            second: time.second(),
+        },
+        _ => NO_CLOCK,
+    }
 }

@@ -1,4 +1,5 @@
-//! Settings of a run: `LLAMA2.CFG` from a volume, overridden by the command line.
+//! Settings of a run: `LLAMA2.CFG` from a volume or the boot server, overridden by the command
+//! line.
 
 use alloc::{format, string::String};
 
@@ -8,13 +9,14 @@ use llama2_settings::{Overrides, Param};
 use super::{
     files::{Found, Volumes},
     log::Log,
+    netboot,
     terminal::{self, complain, say},
 };
 
 /// Configuration file and its contents.
 struct File {
-    /// Index of its volume.
-    index: usize,
+    /// Index of its volume, if it lies on one.
+    index: Option<usize>,
     name: String,
     bytes: alloc::vec::Vec<u8>,
 }
@@ -25,7 +27,10 @@ struct File {
 /// # Errors
 /// A sentence, if there is a file and it is invalid.
 pub fn read(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String> {
-    let mut file = find(volumes)?;
+    let mut file = beside_application().transpose()?;
+    if file.is_none() {
+        file = find(volumes)?;
+    }
     // Started over the network, all drives may still be asleep.
     if file.is_none() && !volumes.started_from_disk() && volumes.connect_everything() {
         file = find(volumes)?;
@@ -38,7 +43,8 @@ pub fn read(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String>
     // Even an invalid file may set how to end and whether to keep a log.
     let partly = line.clone().over(config::salvage(&file.bytes));
     terminal::end_with(partly.choice(Param::Exit).unwrap_or_default());
-    keep_log(volumes, Some(file.index), &partly);
+    let own = volumes.list.iter().position(|volume| volume.is_own);
+    keep_log(volumes, file.index.or(own), &partly);
     let about = |error: String| format!("{}: {error}", file.name);
     let (options, warnings) = config::parse(&file.bytes).map_err(about)?;
     say(&format!("Configuration: {}", file.name));
@@ -46,6 +52,18 @@ pub fn read(volumes: &mut Volumes, line: Overrides) -> Result<Overrides, String>
         complain("warning", &about(warning));
     }
     Ok(line.over(options))
+}
+
+/// Takes the configuration file from the server that the application was booted from.
+fn beside_application() -> Option<Result<File, String>> {
+    let (name, bytes) = netboot::read(config::NAME, config::LARGEST)?;
+    let about = |error| format!("{name}: {error}");
+    let file = |bytes| File {
+        index: None,
+        name: name.clone(),
+        bytes,
+    };
+    Some(bytes.map(file).map_err(about))
 }
 
 /// Finds the first configuration file on the volumes.
@@ -66,6 +84,7 @@ fn find(volumes: &mut Volumes) -> Result<Option<File>, String> {
             Err(sentence) => return Err(sentence),
         };
         let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
+        let index = Some(index);
         return Ok(Some(File { index, name, bytes }));
     }
     Ok(None)

@@ -117,12 +117,14 @@ pub fn set_colour(colour: Color, background: Color) {
 fn colour(style: Style) -> Color {
     match style {
         Style::Info => Color::LightGray,
-        Style::Name => Color::LightCyan,
-        Style::Warning => Color::Yellow,
+        Style::Name | Style::Code | Style::Listing | Style::Prompt => Color::LightCyan,
+        // There is no bold.
+        Style::Title | Style::Strong | Style::Emphasis | Style::Warning => Color::Yellow,
         Style::Error => Color::LightRed,
         Style::Thought => Color::Cyan,
         Style::Summary => Color::LightGreen,
-        Style::Title | Style::User | Style::Answer => Color::White,
+        Style::Faint => Color::DarkGray,
+        Style::User | Style::Typed | Style::Answer | Style::Markdown => Color::White,
     }
 }
 
@@ -155,14 +157,11 @@ impl CellScreen for Text {
         });
     }
 
-    fn write(&mut self, text: &str, prompt: bool) {
-        if prompt {
-            set_colour(colour(Style::Name), Color::Black);
+    fn write(&mut self, text: &str, style: Style) {
+        if self.style != style {
+            self.style(style);
         }
         self.print(text);
-        if prompt {
-            self.style(self.style);
-        }
     }
 
     fn scroll(&mut self) {
@@ -196,7 +195,7 @@ impl CellTerminal for Text {
     }
 
     fn clear(&mut self) {
-        set_colour(Color::LightGray, Color::Black);
+        self.style(Style::Info);
         with_output(|output| {
             let _ = output.clear();
         });

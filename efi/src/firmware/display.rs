@@ -122,6 +122,10 @@ impl Front for Shown {
         self.screen.gauge(gauge);
     }
 
+    fn serving(&mut self, note: &str) {
+        self.screen.serving(note);
+    }
+
     fn scroll(&mut self, key: Key) -> bool {
         self.screen.scroll(key)
     }

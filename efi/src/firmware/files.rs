@@ -384,10 +384,7 @@ impl VolumeFile {
         let start = offset - offset % STEP;
         let at = start.saturating_sub(MARGIN);
         let end = self.size.min(start + STEP + MARGIN);
-        let no_memory = |_| ReadError {
-            offset,
-            reason: "no memory to read into".into(),
-        };
+        let no_memory = |_| ReadError::new(offset, "no memory to read into".into());
         let mut window = match self.window.take() {
             Some(window) => window,
             None => Buffer::zeroed(self.size.min(PIECE as u64) as usize).map_err(no_memory)?,
@@ -411,12 +408,7 @@ impl VolumeFile {
 
     /// Reads once through the firmware, and checks the result.
     fn read_piece(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Trouble> {
-        let told = |status: Status| {
-            Trouble::Told(ReadError {
-                offset,
-                reason: format!("{status:?}"),
-            })
-        };
+        let told = |status: Status| Trouble::Told(ReadError::new(offset, format!("{status:?}")));
         if self.position != Some(offset) {
             self.file
                 .set_position(offset)
@@ -426,16 +418,16 @@ impl VolumeFile {
         mark(buf);
         let len = self.file.read(buf).map_err(|error| told(error.status()))?;
         if len != buf.len() {
-            return Err(Trouble::Told(ReadError {
-                offset: offset + len as u64,
-                reason: "end of file".into(),
-            }));
+            return Err(Trouble::Told(ReadError::new(
+                offset + len as u64,
+                "end of file".into(),
+            )));
         }
         if let Some(sector) = first_marked(buf) {
-            return Err(Trouble::Silent(ReadError {
-                offset: offset + sector as u64,
-                reason: "the firmware reported success, but read nothing".into(),
-            }));
+            return Err(Trouble::Silent(ReadError::new(
+                offset + sector as u64,
+                "the firmware reported success, but read nothing".into(),
+            )));
         }
         self.position = Some(offset + len as u64);
         Ok(())
@@ -491,10 +483,7 @@ impl ByteSource for VolumeFile {
         let mut rest = buf;
         while !rest.is_empty() {
             if at >= self.size {
-                return Err(ReadError {
-                    offset: self.size,
-                    reason: "end of file".into(),
-                });
+                return Err(ReadError::new(self.size, "end of file".into()));
             }
             if !self.used.contains(&at) {
                 self.move_window(at)?;

@@ -6,10 +6,14 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::ops::ControlFlow;
+use core::{fmt::Display, ops::ControlFlow};
 
 use llama2_app::model_names::{self, TOKENIZERS, normalise};
 use llama2_console::{config, text};
+use llama2_efi::{
+    network::download::{Download, Url},
+    pinned::Pinned,
+};
 use llama2_engine::{
     checkpoint::{Checkpoint, Format},
     gguf::{self, PartName},
@@ -22,11 +26,11 @@ use llama2_app::{
     catalogue::{self, MemoryBudget},
     platform::ModelEntry,
 };
-use llama2_settings::{Overrides, Param};
+use llama2_settings::{Overrides, Param, sha256};
 
 use super::{
     files::{Found, Volume, VolumeFile, Volumes},
-    shell,
+    serving, shell,
     terminal::{complain, detail, say},
 };
 
@@ -126,10 +130,19 @@ pub fn choose(volumes: &mut Volumes, options: &Overrides) -> Result<Pair, String
         .transpose()?;
     let named_tokenizer = tokenizer.is_some();
     let pair = match options.text(Param::Model) {
+        None if options.text(Param::Sha256).is_some() => {
+            return Err("sha256 is set, but not model: name the file that it belongs to".into());
+        }
+        Some(url) if Url::is_meant(url) => Pair {
+            tokenizer,
+            named: named_tokenizer,
+            ..remote(volumes, url, options)?
+        },
         Some(path) if path.eq_ignore_ascii_case(BUNDLED_ID) => bundled(tokenizer),
         // As `/config` writes it where two volumes have the same path.
         Some(path) if path.contains(" on ") && places(volumes).iter().any(|(id, _)| id == path) => {
-            let found = open(volumes, path)?;
+            let mut found = open(volumes, path, options)?;
+            found.model = pinned(found.model, options);
             Pair {
                 tokenizer: tokenizer.or(found.tokenizer),
                 named: named_tokenizer,
@@ -141,6 +154,7 @@ pub fn choose(volumes: &mut Volumes, options: &Overrides) -> Result<Pair, String
             let tokenizer = tokenizer.or_else(|| beside(volumes, model.index, &model.path));
             let volume = &mut volumes.list[model.index];
             let model = whole_model(volume, &model.path, model.file)?;
+            let model = pinned(model, options);
             say(&describe(&model, &[]));
             Pair {
                 model,
@@ -159,6 +173,49 @@ pub fn choose(volumes: &mut Volumes, options: &Overrides) -> Result<Pair, String
         },
     };
     Ok(pair)
+}
+
+/// The model that the settings name, with its SHA-256 if they say one.
+fn pinned(model: Source, options: &Overrides) -> Source {
+    match options.text(Param::Sha256).and_then(sha256) {
+        Some(sha256) => Source {
+            bytes: Box::new(Pinned::new(model.bytes, sha256)),
+            ..model
+        },
+        None => model,
+    }
+}
+
+/// The model of a web server, which must have the SHA-256 of the settings.
+fn remote(volumes: &mut Volumes, url: &str, options: &Overrides) -> Result<Pair, String> {
+    let about = |error: &dyn Display| format!("{}: {error}", short(url, PATH));
+    let parsed = Url::parse(url).ok_or_else(|| {
+        about(
+            &"is no address of a file that can be had from here: http, an IPv4 address and a \
+                path, such as http://192.168.1.2/MY.GGUF; there are neither names nor TLS",
+        )
+    })?;
+    options.text(Param::Sha256).ok_or_else(|| {
+        about(
+            &"needs the setting sha256, which pins what the server gives: the 64 digits that \
+                sha256sum prints for the file",
+        )
+    })?;
+    detail(&format!("Asking for {}", short(url, PATH)));
+    let bytes = Download::open(serving::line(options, volumes), parsed);
+    let bytes = bytes.map_err(|error| about(&error))?;
+    let model = Source {
+        name: short(url, PATH).to_string(),
+        id: url.into(),
+        bytes: Box::new(bytes),
+    };
+    say(&describe(&model, &[]));
+    Ok(Pair {
+        model: pinned(model, options),
+        tokenizer: None,
+        named: false,
+        checkpoint: None,
+    })
 }
 
 fn bundled(tokenizer: Option<Source>) -> Pair {
@@ -230,7 +287,8 @@ fn file_name(id: &str) -> &str {
         return BUNDLED_SHORT;
     }
     let path = id.split(" on ").next().unwrap_or_default();
-    path.rsplit('\\').next().unwrap_or(path)
+    let separator = if Url::is_meant(id) { '/' } else { '\\' };
+    path.rsplit(separator).next().unwrap_or(path)
 }
 
 /// How many models lie on the volumes: without opening any.
@@ -238,8 +296,9 @@ pub fn count(volumes: &mut Volumes) -> usize {
     places(volumes).len()
 }
 
-/// The models that can be had: those on the volumes, then the one inside.
-pub fn offers(volumes: &mut Volumes, room: MemoryBudget) -> Vec<ModelEntry> {
+/// The models that can be had: those on the volumes, the one inside, and that of a web server which
+/// the settings name: nothing is known of that one until it is loaded.
+pub fn offers(volumes: &mut Volumes, room: MemoryBudget, options: &Overrides) -> Vec<ModelEntry> {
     let mut offers = Vec::new();
     for (id, Place { index, path }) in places(volumes) {
         let volume = &mut volumes.list[index];
@@ -265,16 +324,26 @@ pub fn offers(volumes: &mut Volumes, room: MemoryBudget) -> Vec<ModelEntry> {
     let mut inside: &[u8] = BUNDLED;
     let (id, name) = (BUNDLED_ID.to_string(), BUNDLED_NAME.to_string());
     offers.push(catalogue::look(id, name, &mut inside, room).0);
+    let url = options.text(Param::Model).filter(|url| Url::is_meant(url));
+    offers.extend(url.map(|url| ModelEntry {
+        id: url.into(),
+        name: url.into(),
+        free: room.free,
+        ..ModelEntry::default()
+    }));
     offers
 }
 
-/// The model of an offer, with its tokenizer. `options` may name one, for the model that they name.
+/// The model of an offer, with its tokenizer. `options` are for one of a web server.
 ///
 /// # Errors
 /// A sentence.
-pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
+pub fn open(volumes: &mut Volumes, id: &str, options: &Overrides) -> Result<Pair, String> {
     if id == BUNDLED_ID {
         return Ok(bundled(None));
+    }
+    if Url::is_meant(id) {
+        return remote(volumes, id, options);
     }
     let place = places(volumes).into_iter().find(|place| place.0 == id);
     let Some((_, Place { index, path })) = place else {
@@ -283,6 +352,10 @@ pub fn open(volumes: &mut Volumes, id: &str) -> Result<Pair, String> {
     let volume = &mut volumes.list[index];
     let mut model = open_at(volume, &path)?;
     model.id = id.to_string();
+    let named = options.text(Param::Model).map(normalise);
+    if named.is_some_and(|named| named.eq_ignore_ascii_case(&path)) {
+        model = pinned(model, options);
+    }
     let tokenizer = beside(volumes, index, &path);
     say(&describe(&model, &[]));
     Ok(Pair {

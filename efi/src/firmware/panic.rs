@@ -12,7 +12,7 @@ use llama2_engine::units::Bytes;
 use llama2_settings::Exit;
 use uefi::{Status, boot, runtime::ResetType};
 
-use super::{ap_pool, memory, power, terminal, timer};
+use super::{ap_pool, memory, network, power, terminal, timer};
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -41,6 +41,7 @@ pub fn fail(message: fmt::Arguments<'_>) -> ! {
     // A panic inside of this function leaves at once.
     if !PANICKED.swap(true, Relaxed) {
         ap_pool::stop();
+        network::close();
         terminal::last_words(message);
     }
     // If the steps above were not reached: the firmware must not call functions that are about to

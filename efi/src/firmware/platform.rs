@@ -18,6 +18,7 @@ use core::{
 };
 
 use llama2_app::{
+    ServiceParts,
     bench::Computing,
     catalogue::MemoryBudget,
     platform::{Console, ModelEntry, OpenModel, Platform, Power, Progress, ReplySink},
@@ -31,6 +32,7 @@ use llama2_efi::{
 };
 use llama2_engine::{
     bench::gigahertz,
+    chat::DateTime,
     checkpoint::{Checkpoint, Error},
     context::Context,
     event::{Event, Tokens},
@@ -52,7 +54,7 @@ use super::{
     files::Volumes,
     load, memory,
     models::{self, Pair},
-    panic, power, random, save,
+    panic, power, random, save, serving,
     terminal::{complain, detail, say},
 };
 
@@ -94,6 +96,7 @@ impl UefiPlatform<'_> {
                 threads,
                 kv: kv_type(self.options),
                 positions: None,
+                sequences: 1,
             },
             bench_workers: match self.pool.mode() {
                 DispatchMode::Elsewhere => &Single,
@@ -131,8 +134,14 @@ impl UefiPlatform<'_> {
             None => wanted.min(own),
         });
         let kv = kv_type(self.options);
-        let context = Context::fit(&checkpoint, wanted, kv, self.pool.count(), free)
-            .map_err(|error| about(&error))?;
+        let fit = |free| Context::fit(&checkpoint, wanted, kv, self.pool.count(), free);
+        let share = match wanted {
+            Some(_) => free,
+            None => serving::share(&checkpoint, free, self.options, self.pool),
+        };
+        // A machine that is too small for others is not too small for one.
+        let context = fit(share).or_else(|_| fit(free));
+        let context = context.map_err(|error| about(&error))?;
         if context.is_short() {
             complain("warning", &format!("a context of {context}"));
         }
@@ -140,7 +149,7 @@ impl UefiPlatform<'_> {
         if let Some(settings) = settings {
             let mode = RunMode::decide(settings.mode, checkpoint.format, &tokenizer);
             settings
-                .check_prompt(&tokenizer, mode, context.positions())
+                .check_prompt(&tokenizer, mode, context.positions(), clock::now())
                 .map_err(|error| about(&error))?;
             settings
                 .sampling
@@ -188,8 +197,13 @@ impl Platform for UefiPlatform<'_> {
         sink: &mut dyn ReplySink,
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     ) {
+        serving::tell();
         let threads = threads.unwrap_or_else(|| self.pool.count());
         perform(self.pool, threads, sink, work);
+    }
+
+    fn service(&mut self, model: &OpenModel) -> Option<ServiceParts> {
+        serving::parts(model, self.options, self.pool)
     }
 
     fn rest_cores(&mut self) {
@@ -197,7 +211,7 @@ impl Platform for UefiPlatform<'_> {
     }
 
     fn open(&mut self, id: &str, taken: u64) -> Result<OpenModel, String> {
-        let pair = models::open(self.volumes, id)?;
+        let pair = models::open(self.volumes, id, self.options)?;
         self.prepare(pair, None, taken)
     }
 
@@ -246,7 +260,7 @@ impl Platform for UefiPlatform<'_> {
         if self.thorough {
             self.volumes.connect_everything();
         }
-        models::offers(self.volumes, room)
+        models::offers(self.volumes, room, self.options)
     }
 
     fn conversations(&mut self) -> Result<Vec<String>, String> {
@@ -290,8 +304,15 @@ impl Platform for UefiPlatform<'_> {
         if let Some(ghz) = gigahertz(clock::nanoseconds) {
             about.push(("clock".to_string(), format!("{ghz:.2} GHz effective")));
         }
+        if let Some(sentence) = serving::sentence() {
+            about.push(("network".to_string(), sentence));
+        }
         about.push(("seeds".to_string(), random::source().to_string()));
         about
+    }
+
+    fn now(&mut self) -> DateTime {
+        clock::now()
     }
 
     fn seed(&mut self) -> (u64, &'static str) {

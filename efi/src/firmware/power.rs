@@ -12,7 +12,7 @@ use uefi::{
 use llama2_app::AGAIN;
 use llama2_settings::Exit;
 
-use super::{console, terminal};
+use super::{console, network, terminal};
 
 /// Variables of the actions that the firmware supports at its next start, and of those requested
 /// (specification 2.10, section 8.5.4).
@@ -34,7 +34,7 @@ pub fn end(told: bool) -> Status {
         });
         terminal::wait_for_key();
     }
-    terminal::leave(told);
+    leave(told);
     if exit == Exit::Shutdown {
         reset(ResetType::SHUTDOWN);
     }
@@ -45,16 +45,22 @@ pub fn end(told: bool) -> Status {
     }
 }
 
+/// Says the last line and gives everything back to the firmware.
+fn leave(told: bool) {
+    network::close();
+    terminal::leave(told);
+}
+
 /// Restarts the machine.
 pub fn reboot() -> ! {
     terminal::say(AGAIN);
-    terminal::leave(true);
+    leave(true);
     reset(ResetType::COLD)
 }
 
 /// Switches the machine off.
 pub fn shutdown() -> ! {
-    terminal::leave(true);
+    leave(true);
     reset(ResetType::SHUTDOWN)
 }
 
@@ -82,7 +88,7 @@ pub fn firmware_setup() -> Result<Infallible, String> {
         )
     })?;
     terminal::say(AGAIN);
-    terminal::leave(true);
+    leave(true);
     reset(ResetType::COLD)
 }
 

@@ -8,12 +8,17 @@ use super::shell::open;
 
 /// A seed other than 0, and its source.
 pub fn seed() -> (u64, &'static str) {
+    let (seed, source) = number();
+    // Short, so that it can be typed again.
+    ((seed % 1_000_000_000).max(1), source)
+}
+
+/// A number of 64 bits that nobody can guess, where the machine has such numbers, and its source.
+pub fn number() -> (u64, &'static str) {
     let drawn = firmware()
         .map(|seed| (seed, "from the firmware"))
         .or_else(|| arch::random().map(|seed| (seed, "from the processor")));
-    let (seed, source) = drawn.unwrap_or((arch::ticks(), "from the time stamp counter"));
-    // Short, so that it can be typed again.
-    ((seed % 1_000_000_000).max(1), source)
+    drawn.unwrap_or((arch::ticks(), "from the time stamp counter"))
 }
 
 /// Source of seeds on this machine.

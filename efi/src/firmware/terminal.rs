@@ -34,7 +34,8 @@ use uefi::{
 };
 
 use super::{
-    NAME, clock, console, global::Global, keyboard, log::Log, serial::Serial, shell, timer::Timer,
+    NAME, clock, console, global::Global, keyboard, log::Log, network, serial::Serial, shell,
+    timer::Timer,
 };
 
 /// Where a pair's second half begins.
@@ -276,6 +277,10 @@ impl Front for FirmwareTerminal {
         on_all(&mut |front| front.gauge(gauge));
     }
 
+    fn serving(&mut self, note: &str) {
+        on_all(&mut |front| front.serving(note));
+    }
+
     fn scroll(&mut self, key: Key) -> bool {
         let mut moved = false;
         on_all(&mut |front| moved |= front.scroll(key));
@@ -340,6 +345,11 @@ pub fn detail(line: &str) {
         Some(true) => record(line),
         _ => say(line),
     }
+}
+
+/// Shows lines on the full screen alone, where there is one: what only a picture can show.
+pub fn show_on_picture(lines: &str) {
+    on_picture(&mut |picture| picture.show(Style::Info, lines));
 }
 
 /// Says a line in a style.
@@ -486,10 +496,12 @@ pub fn kept() -> String {
 pub fn rest(milliseconds: u64) {
     const NAP: u64 = 10;
     on_picture(&mut |picture| picture.draw());
+    network::mend();
     // Safety: a timer without a function to be called.
     let timer = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }.ok();
     let start = clock::milliseconds();
     loop {
+        let busy = network::poll();
         if AHEAD.with(|ahead| !ahead.is_empty()) == Some(true) {
             break;
         }
@@ -502,6 +514,9 @@ pub fn rest(milliseconds: u64) {
         let left = (start + milliseconds).saturating_sub(now);
         if left == 0 {
             break;
+        }
+        if busy {
+            continue;
         }
         let heard = LINE.with(|line| line.heard).flatten();
         if heard.is_some_and(|heard| now.saturating_sub(heard) < WATCHED) {

@@ -16,8 +16,8 @@ use uefi::{
     boot::{self, EventType, TimerTrigger, Tpl},
 };
 
-/// Events of running timers: one for a session, one for a reply.
-static RUNNING: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+/// Events of running timers: one for a session, one for a reply, one for the network.
+static RUNNING: [AtomicPtr<c_void>; 3] = [const { AtomicPtr::new(ptr::null_mut()) }; 3];
 
 /// Timer that runs until it is dropped.
 pub struct Timer(&'static AtomicPtr<c_void>);

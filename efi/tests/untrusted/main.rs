@@ -1,6 +1,7 @@
 //! Replay of the fuzzers' inputs for what the shells read: valid ones, and all that once failed
 //! (`fuzz/regressions/`).
 
+mod download;
 mod shells;
 
 use llama2_testing::{gauge::Gauge, kept};
@@ -37,6 +38,16 @@ fn terminal() {
     replay("terminal", shells::terminal);
 }
 
+#[test]
+fn markdown() {
+    replay("markdown", shells::markdown);
+}
+
+#[test]
+fn downloads() {
+    kept::replay("download", download::seeds("download"), download::run);
+}
+
 /// Mutations of inputs that are rejected anyway find little.
 #[test]
 fn good_inputs_are_good() {
@@ -54,13 +65,18 @@ fn good_inputs_are_good() {
 #[test]
 fn mutated_by_chance() {
     for (target, run) in [
-        ("configuration", shells::configuration as fn(&[u8])),
+        ("download", download::run as fn(&[u8])),
+        ("configuration", shells::configuration),
         ("conversation", shells::conversation),
         ("command_line", shells::command_line),
         ("keys", shells::keys),
         ("terminal", shells::terminal),
+        ("markdown", shells::markdown),
     ] {
-        let good = shells::seeds(target);
+        let good = match target {
+            "download" => download::seeds(target),
+            _ => shells::seeds(target),
+        };
         let mut state = 1u64;
         let mut random = |below: usize| {
             state = state

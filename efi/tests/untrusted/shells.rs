@@ -13,6 +13,8 @@ use llama2_console::{
     front::{Bottom, Front, Style},
     history::History,
     keys::Key,
+    markdown::Markdown,
+    row::Row,
     terminal::Terminal,
     view::Prompt,
 };
@@ -214,6 +216,14 @@ pub fn terminal(bytes: &[u8]) {
     let is_heard = |letter: char| letter.is_control() && !"\r\n\t".contains(letter);
     assert!(!shown.contains(is_heard), "{shown:?}");
     assert!(shown.len() <= 2 * text.len() * 2 + 16, "{}", shown.len());
+    // An answer moves the cursor, but never more than that.
+    for piece in text.split_inclusive(' ') {
+        terminal.show(Style::Markdown, piece);
+    }
+    terminal.bottom(Bottom::Nothing);
+    let shown = terminal.take().replace("\x1b[", "");
+    let is_heard = |letter: char| letter.is_control() && !"\r\n\t\x08".contains(letter);
+    assert!(!shown.contains(is_heard), "{shown:?}");
     // Typed input may be a paste, but not longer than that.
     let mut editor = Editor::new(4 * LONGEST, History::default());
     for letter in text
@@ -241,6 +251,47 @@ pub fn terminal(bytes: &[u8]) {
     terminal.set_size(usize::from(columns) / 2, 5);
     terminal.bottom(Bottom::Note(&text));
     terminal.keep_line();
+}
+
+/// An answer in Markdown, whose width and pieces are given by the first byte.
+pub fn markdown(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let (width, cut) = (2 + usize::from(first) / 4, 1 + usize::from(first) % 4);
+    let text = String::from_utf8_lossy(bytes);
+    let letters: Vec<char> = text.chars().collect();
+    let rows = |cut: usize| {
+        let mut markdown = Markdown::new(width);
+        let mut all: Vec<Row> = Vec::new();
+        for piece in letters.chunks(cut) {
+            markdown.push(&piece.iter().collect::<String>());
+            let (mut rows, done) = markdown.rows(false);
+            assert!(rows.iter().all(|row| row.columns() <= width), "{rows:?}");
+            rows.truncate(done);
+            all.append(&mut rows);
+        }
+        markdown.finish();
+        all.append(&mut markdown.rows(false).0);
+        all
+    };
+    let all = rows(letters.len().max(1));
+    assert_eq!(all, rows(cut), "it is the same in any pieces");
+    // An address that is the text of its link is shown once.
+    if !text.contains("](") {
+        let mut counts = std::collections::BTreeMap::new();
+        let shown = all.iter().flat_map(|row| row.text().chars());
+        let letters = shown
+            .map(|letter| (letter, 1))
+            .chain(letters.iter().map(|l| (*l, -1)));
+        for (letter, count) in letters.filter(|(letter, _)| letter.is_alphanumeric()) {
+            *counts.entry(letter).or_insert(0) += count;
+        }
+        assert!(
+            counts.values().all(|&count| count == 0),
+            "no letter of a word is lost"
+        );
+    }
 }
 
 /// Valid inputs of a target, and those kept by fuzzers.
@@ -336,6 +387,18 @@ pub fn seeds(target: &str) -> Vec<Seed> {
             seed(
                 "complete",
                 "\0/model q\t\r/load 日\t\r/he\t\t\r/help t\t\r//x\r\\\r",
+            ),
+        ]),
+        "markdown" => Vec::from([
+            seed(
+                "all",
+                "\x50# T\n\nA **b** *c* _d_ `e` [f](g) \\* ***h***\n- i\n  1. j\n> k\n---\n\
+                 ```rust\nl();\n```\n| m | n |\n|:-|-:|\n| o | p \\| q |\n",
+            ),
+            seed("open", "\x21**a `b [c](d\n~~~\ne\n"),
+            seed(
+                "wide",
+                "\x0a| 日本 | 🙂 |\n|-|-|\n| a b c | e\u{301} |\n2*3*4 **粗**体",
             ),
         ]),
         _ => Vec::from([

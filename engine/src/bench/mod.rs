@@ -1,5 +1,6 @@
 //! Benchmark of both shells, with llama-bench's names: `pp512` processes a prompt of 512 tokens
-//! (prefill), `tg128` generates 128 tokens one at a time (decode).
+//! (prefill), `tg128` generates 128 tokens one at a time (decode), `tg128 x4` does so for four
+//! sequences at once.
 //!
 //! A rate alone says little: decoding is bound by memory, whose speed changes from minute to minute
 //! on shared machines. So every result includes the rate at which the same threads read a working
@@ -11,7 +12,10 @@ mod report;
 pub mod statistics;
 
 use alloc::vec::Vec;
-use core::{fmt, ops::ControlFlow};
+use core::{
+    fmt,
+    ops::{ControlFlow, Range},
+};
 
 pub use frequency::gigahertz;
 pub use reader::Reader;
@@ -22,7 +26,7 @@ use crate::{
     kernels::{Features, Kernels},
     matrix::Matrix,
     model::Model,
-    session::{BATCH, KvType, Options, Session},
+    session::{BATCH, KvType, Options, Session, Span},
     thread_tuner::Threads,
     workers::Workers,
 };
@@ -47,19 +51,26 @@ pub struct Test {
     pub work: Work,
     /// Number of tokens already in the context.
     pub depth: usize,
+    /// Number of sequences that are processed at once.
+    pub parallel: usize,
 }
 
 impl Test {
-    /// Number of tokens that are timed.
+    /// Number of tokens that are timed, of all sequences.
     pub fn tokens(&self) -> usize {
+        self.parallel * self.steps()
+    }
+
+    /// Number of tokens of each sequence that are timed.
+    fn steps(&self) -> usize {
         match self.work {
             Work::Prompt(tokens) | Work::Generate(tokens) => tokens,
         }
     }
 
-    /// Number of positions that the test needs.
+    /// Number of positions that each sequence needs.
     pub fn context(&self) -> usize {
-        self.depth + self.tokens()
+        self.depth + self.steps()
     }
 }
 
@@ -77,6 +88,9 @@ impl fmt::Display for Test {
         }
         if self.depth > 0 {
             write!(f, " @ d{}", self.depth)?;
+        }
+        if self.parallel > 1 {
+            write!(f, " x{}", self.parallel)?;
         }
         Ok(())
     }
@@ -243,12 +257,13 @@ impl Bench<'_> {
             threads: Threads::Fixed(threads),
             kv: self.kv,
             positions: Some(positions),
+            sequences: test.parallel,
         };
         let mut session = Session::new(self.model, options)?;
         let tokens = random_tokens(test.context(), self.model.config.vocab_size);
         let (before, mut tokens) = tokens.split_at(test.depth);
-        if !before.is_empty() {
-            session.prefill(before, 0);
+        for (index, tokens) in before.chunks(BATCH).enumerate() {
+            pass(&mut session, 0..test.parallel, tokens, index * BATCH, false);
         }
         let read = || reader.map(|reader| reader.rate(self.workers, threads, self.clock, READING));
         let (read_before, clock_before) = (read(), gigahertz(self.clock));
@@ -285,18 +300,18 @@ impl Bench<'_> {
         let model = self.model;
         let classifier = model.classifier().bytes() + size_of_val(&model.final_norm[..]) as u64;
         let layers = model.bytes_per_token() - classifier;
-        let count = tokens.len() as u64;
+        let (count, parallel) = (tokens.len() as u64, test.parallel as u64);
         let positions = test.depth..test.depth + tokens.len();
         let (weights, operations, kv) = match test.work {
             Work::Prompt(_) => (
-                count.div_ceil(BATCH as u64) * layers + classifier,
-                2 * count * layer_products(model),
+                parallel * (count.div_ceil(BATCH as u64) * layers + classifier),
+                parallel * 2 * count * layer_products(model),
                 None,
             ),
             Work::Generate(_) => (
                 count * (layers + classifier),
-                2 * count * (layer_products(model) + products(model.classifier())),
-                Some(positions.map(|pos| session.kv_bytes(pos)).sum()),
+                parallel * 2 * count * (layer_products(model) + products(model.classifier())),
+                Some(positions.map(|pos| parallel * session.kv_bytes(pos)).sum()),
             ),
         };
         Ok(Outcome {
@@ -313,7 +328,7 @@ impl Bench<'_> {
 }
 
 impl Bench<'_> {
-    /// Measures the time to process these tokens, in nanoseconds.
+    /// Measures the time to process these tokens, in each sequence, in nanoseconds.
     fn time(
         &self,
         session: &mut Session<'_>,
@@ -329,8 +344,9 @@ impl Bench<'_> {
         let (mut took, mut asked) = (0, 0);
         for (index, tokens) in tokens.chunks(piece).enumerate() {
             let start = (self.clock)();
+            let pos = test.depth + index * piece;
             let last = piece == 1 || index + 1 == pieces;
-            session.pass(tokens, test.depth + index * piece, last);
+            pass(session, 0..test.parallel, tokens, pos, last);
             took += (self.clock)().saturating_sub(start);
             if self.limit.is_some() && took - asked > ASKED {
                 asked = took;
@@ -339,6 +355,30 @@ impl Bench<'_> {
         }
         Ok(took)
     }
+}
+
+/// Passes tokens in each of `sequences`, with logits after the last if they are wanted: all
+/// sequences in one pass if their tokens fit into a batch.
+fn pass(
+    session: &mut Session<'_>,
+    sequences: Range<usize>,
+    tokens: &[u32],
+    pos: usize,
+    wants_logits: bool,
+) {
+    let mut spans = [Span {
+        sequence: 0,
+        pos,
+        tokens,
+        logits: usize::from(wants_logits),
+    }; BATCH];
+    let count = sequences.len();
+    for (span, sequence) in spans.iter_mut().zip(sequences) {
+        span.sequence = sequence;
+    }
+    spans[..count]
+        .chunks((BATCH / tokens.len()).max(1))
+        .for_each(|spans| session.batch(spans));
 }
 
 fn ask(progress: Watcher<'_>, stage: Stage<'_>) -> Result<(), Error> {

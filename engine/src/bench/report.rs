@@ -183,6 +183,7 @@ impl Report {
             ("n_prompt", prompt.to_string()),
             ("n_gen", generated.to_string()),
             ("n_depth", outcome.test.depth.to_string()),
+            ("n_parallel", outcome.test.parallel.to_string()),
             ("test", text(&outcome.test.to_string())),
             ("avg_ns", number(mean(&nanoseconds))),
             ("stddev_ns", number(deviation(&nanoseconds))),

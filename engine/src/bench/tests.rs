@@ -24,10 +24,12 @@ fn clock() -> u64 {
 const PP20: Test = Test {
     work: Work::Prompt(20),
     depth: 0,
+    parallel: 1,
 };
 const TG3_AT_5: Test = Test {
     work: Work::Generate(3),
     depth: 5,
+    parallel: 1,
 };
 
 fn outcome(test: Test) -> Outcome {
@@ -140,7 +142,11 @@ fn the_warm_up_chooses_what_fits_the_limit() {
         repetitions: 5,
         limit: Some(seconds * 1_000_000_000),
     };
-    let test = |work| Test { work, depth: 3 };
+    let test = |work| Test {
+        work,
+        depth: 3,
+        parallel: 1,
+    };
     let tests = [test(Work::Generate(20)), test(Work::Prompt(150))];
     for (seconds, want) in [
         // Half of it, and half of that again, for a warm-up of one token.

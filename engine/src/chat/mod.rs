@@ -1,11 +1,10 @@
-//! Chat, turn by turn: in a model's own template, as a text that user and model continue in turns,
-//! or as run.c's chat. A [`Chat`] lays out what is said as tokens of a [`Sequence`], and keeps the
-//! turns; of each turn only what is new is passed.
+//! Chat: in a model's own template, as a text that user and model continue in turns, or as run.c's
+//! chat.
+//!
+//! A [`Chat`] keeps what was said. For each turn it lays out the whole conversation as tokens; its
+//! [`Sequence`] compares them with what the KV cache holds, and passes only the rest.
 
-mod detect;
-mod families;
-mod literals;
-pub mod template;
+mod template;
 
 use alloc::{
     format,
@@ -13,13 +12,25 @@ use alloc::{
     vec::Vec,
 };
 
-pub use template::Template;
+pub use llama2_jinja::DateTime;
+pub use template::{ChatMessage, ChatRole, ChatTemplate, RenderOptions, Rendered, SAID, Value};
 
 use crate::{
-    generate::{Limits, Mark, PromptError, Sequence},
+    event::EndReason,
+    generate::{Limits, PromptError, Sequence},
     run_mode::RunMode,
     sampler::Sampler,
     tokenizer::Tokenizer,
+};
+
+/// Date for machines without a clock that can be believed: the one that Llama 3's templates take.
+pub const NO_CLOCK: DateTime = DateTime {
+    year: 2024,
+    month: 7,
+    day: 26,
+    hour: 0,
+    minute: 0,
+    second: 0,
 };
 
 /// Renders a user's turn in Llama 2's chat template (Touvron et al. 2023), with the system prompt
@@ -46,13 +57,52 @@ pub enum Forgotten {
     Tokens(usize),
 }
 
-/// A turn that is in the context.
+/// Answer to a turn.
+#[derive(Debug, Default)]
+struct Answer {
+    /// All its tokens, one that ended it included.
+    tokens: Vec<u32>,
+    /// The last of them has not been passed.
+    is_pending: bool,
+    content: String,
+    reasoning: Option<String>,
+    /// How many of the tokens are exactly the content; 0 if they are not.
+    exact: usize,
+}
+
+/// Question and answer.
 struct Turn {
     user: String,
-    /// Index of the answer's first token in the sequence.
-    answer: usize,
-    /// The sequence before it, which taking it back comes back to.
-    before: Mark,
+    /// Tokens of the question, where no template lays it out.
+    prompt: Vec<u32>,
+    answer: Answer,
+    /// [`Chat::first`] before it, and [`Chat::kept`] if it changed that: to be taken back.
+    first: usize,
+    kept: Option<Vec<u32>>,
+}
+
+impl Turn {
+    fn messages(&self) -> [ChatMessage<'_>; 2] {
+        let answer = ChatMessage {
+            reasoning: self.answer.reasoning.as_deref(),
+            tokens: &self.answer.tokens[..self.answer.exact],
+            ..ChatMessage::new(ChatRole::Assistant, &self.answer.content)
+        };
+        [ChatMessage::new(ChatRole::User, &self.user), answer]
+    }
+}
+
+/// Beginning of a turn, before it is begun.
+struct Beginning {
+    /// The conversation's tokens, up to where the answer begins.
+    tokens: Vec<u32>,
+    /// Those of the turn, where no template lays it out.
+    prompt: Vec<u32>,
+    /// With `Some` reasoning is told from the answer, which begins inside of it or not.
+    reasoning: Option<bool>,
+    /// Oldest turns that are dropped for it.
+    dropped: usize,
+    forgotten: Option<Forgotten>,
 }
 
 /// A conversation. [`Chat::begin_turn`], then [`crate::generate::step`] with [`Chat::sequence_mut`]
@@ -60,11 +110,18 @@ struct Turn {
 pub struct Chat {
     mode: RunMode,
     seq_len: usize,
-    template: Option<Template>,
+    template: Option<ChatTemplate>,
     system: Option<String>,
     think: bool,
+    now: DateTime,
     turns: Vec<Turn>,
+    /// Number of the oldest turn that the model knows: for those before it there is no room.
+    first: usize,
+    /// Without a template, tokens before that turn: what is left of earlier ones.
+    kept: Vec<u32>,
     sequence: Sequence,
+    /// The last turn's answer is in the sequence, and not in the turn yet.
+    is_open: bool,
     forgotten: Option<Forgotten>,
 }
 
@@ -75,7 +132,7 @@ impl Chat {
         let (mode, template, context) = match mode {
             RunMode::Dialog => (
                 RunMode::Dialog,
-                Template::of_tokenizer(tokenizer),
+                ChatTemplate::of_tokenizer(tokenizer),
                 // The token after the last one needs a place, too.
                 seq_len.saturating_sub(1),
             ),
@@ -94,8 +151,12 @@ impl Chat {
             template,
             system: None,
             think: true,
+            now: NO_CLOCK,
             turns: Vec::new(),
+            first: 0,
+            kept: Vec::new(),
             sequence: Sequence::new(tokenizer, mode, limits, sampler),
+            is_open: false,
             forgotten: None,
         };
         chat.set_most(most);
@@ -117,8 +178,14 @@ impl Chat {
         self.think = think;
     }
 
+    /// Sets the date that templates are told. One date holds for a whole conversation: with another
+    /// one all of it would have to be read again.
+    pub fn set_date(&mut self, now: DateTime) {
+        self.now = now;
+    }
+
     /// The template, if the model has one.
-    pub fn template(&self) -> Option<&Template> {
+    pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
     }
 
@@ -152,38 +219,14 @@ impl Chat {
     ///
     /// # Errors
     /// As [`Chat::begin_turn`].
-    pub fn fits(&self, tokenizer: &Tokenizer, system: &str, user: &str) -> Result<(), PromptError> {
-        let begins = self.sequence.tokens().is_empty();
-        let system = match (begins, self.mode) {
-            (true, _) => Some(system),
-            (false, RunMode::Dialog) => self.system.as_deref(),
-            // run.c's is in the first turn.
-            (false, _) => None,
-        };
-        let system = system.filter(|system| !system.is_empty());
-        for said in [system.unwrap_or_default(), user] {
-            PromptError::check(tokenizer, said.as_bytes())?;
-        }
-        let (tokens, left) = match self.mode {
-            // The oldest turns may go, and an answer needs a place.
-            RunMode::Dialog => {
-                let opening = self.opening(tokenizer, system, user).len();
-                // Without turns half of the text may go, and a line begins.
-                let line = match self.is_completion() && !begins {
-                    true => 1 + self.addition(tokenizer, None, user).len(),
-                    false => 0,
-                };
-                (opening.max(line), self.seq_len.saturating_sub(1))
-            }
-            _ => (
-                self.addition(tokenizer, system, user).len(),
-                self.seq_len.saturating_sub(self.sequence.tokens().len()),
-            ),
-        };
-        match tokens <= left {
-            true => Ok(()),
-            false => Err(PromptError::TooLong { tokens, left }),
-        }
+    pub fn fits(
+        &mut self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<(), PromptError> {
+        self.settle(tokenizer);
+        self.beginning(tokenizer, system, user).map(drop)
     }
 
     /// Begins the user's turn. The system prompt counts in the first turn only, and nowhere without
@@ -193,50 +236,212 @@ impl Chat {
     ///
     /// # Errors
     /// [`PromptError::TooLong`] if the turn does not fit, [`PromptError::NoToken`] for a character
-    /// that the vocabulary lacks; the conversation is as before.
+    /// that the vocabulary lacks, [`PromptError::Template`] if the template refuses; the
+    /// conversation is as before.
     pub fn begin_turn(
         &mut self,
         tokenizer: &Tokenizer,
         system: &str,
         user: &str,
     ) -> Result<(), PromptError> {
-        self.fits(tokenizer, system, user)?;
         if self.sequence.is_running() {
-            self.stop();
+            self.stop(tokenizer);
         }
-        let begins = self.sequence.tokens().is_empty();
-        if begins {
-            // Those who type nothing leave it to the model's maker.
-            self.system = (!system.is_empty()).then(|| system.to_string());
+        self.settle(tokenizer);
+        let beginning = self.beginning(tokenizer, system, user)?;
+        if self.is_empty() {
+            self.system = given(system).map(ToString::to_string);
         }
-        self.forgotten = None;
-        let system = self.system.clone();
-        let system = system.as_deref();
-        if self.mode == RunMode::Llama2Chat {
-            let system = system.filter(|_| begins);
-            let prompt = self.addition(tokenizer, system, user);
-            self.begin(user, &prompt);
-            return Ok(());
-        }
-        let first = self.opening(tokenizer, system, user);
-        if begins {
-            self.begin(user, &first);
-            return Ok(());
-        }
-        let added = self.addition(tokenizer, system, user);
-        let room = self.room();
-        if self.sequence.tokens().len() + added.len() <= room {
-            self.begin(user, &added);
-        } else if self.template.is_none() {
-            self.begin_with_half(tokenizer, user, &added);
-        } else if self.drop_oldest(tokenizer, added.len()) {
-            self.begin(user, &added);
-        } else {
-            self.forget(self.turns.len());
-            self.restart();
-            self.begin(user, &first);
-        }
+        let before = beginning.tokens.len() - beginning.prompt.len();
+        let is_cut = matches!(beginning.forgotten, Some(Forgotten::Tokens(_)));
+        let kept = is_cut.then(|| beginning.tokens[..before].to_vec());
+        self.turns.push(Turn {
+            user: user.into(),
+            prompt: beginning.prompt,
+            answer: Answer::default(),
+            first: self.first,
+            kept: kept.map(|kept| core::mem::replace(&mut self.kept, kept)),
+        });
+        self.first += beginning.dropped;
+        self.forgotten = beginning.forgotten;
+        self.is_open = true;
+        self.sequence.begin(&beginning.tokens, beginning.reasoning);
         Ok(())
+    }
+
+    /// Tells whether nothing has been said.
+    fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.kept.is_empty()
+    }
+
+    /// The system prompt of the next turn.
+    fn system_of<'a>(&'a self, system: &'a str) -> Option<&'a str> {
+        match (self.is_empty(), self.mode) {
+            // Those who type nothing leave it to the model's maker.
+            (true, _) => given(system),
+            (false, RunMode::Dialog) => self.system.as_deref(),
+            // run.c's is in the first turn.
+            (false, _) => None,
+        }
+    }
+
+    fn beginning(
+        &self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        user: &str,
+    ) -> Result<Beginning, PromptError> {
+        let system = self.system_of(system);
+        for said in [system.unwrap_or_default(), user] {
+            PromptError::check(tokenizer, said.as_bytes())?;
+        }
+        match &self.template {
+            Some(template) => self.rendered_beginning(template, tokenizer, system, user),
+            None => self.text_beginning(tokenizer, system, user),
+        }
+    }
+
+    /// Tokens of a conversation without its first `dropped` turns, up to where the answer begins.
+    fn render(
+        &self,
+        template: &ChatTemplate,
+        tokenizer: &Tokenizer,
+        system: Option<&str>,
+        turns: &[Turn],
+        user: &str,
+    ) -> Result<Rendered, PromptError> {
+        let system = system.map(|system| ChatMessage::new(ChatRole::System, system));
+        let user = ChatMessage::new(ChatRole::User, user);
+        let messages: Vec<ChatMessage<'_>> = system
+            .into_iter()
+            .chain(turns.iter().flat_map(Turn::messages))
+            .chain([user])
+            .collect();
+        let options = RenderOptions {
+            answers: true,
+            thinks: self.think,
+            now: self.now,
+        };
+        template
+            .render(tokenizer, &messages, &options)
+            .map_err(|error| PromptError::Template(error.to_string()))
+    }
+
+    fn rendered_beginning(
+        &self,
+        template: &ChatTemplate,
+        tokenizer: &Tokenizer,
+        system: Option<&str>,
+        user: &str,
+    ) -> Result<Beginning, PromptError> {
+        let turns = &self.turns[self.first..];
+        let all = turns.len();
+        let without =
+            |dropped: usize| self.render(template, tokenizer, system, &turns[dropped..], user);
+        let room = self.room();
+        let (mut dropped, mut rendered) = (0, without(0)?);
+        if all > 0 && rendered.tokens.len() > room {
+            // What follows is read anew, which takes long: more is dropped at once than the next
+            // turn needs.
+            for room in [room - room / 4, room] {
+                dropped = fewest(all, |dropped| Ok(without(dropped)?.tokens.len() <= room))?;
+                if dropped < all {
+                    break;
+                }
+            }
+            rendered = without(dropped)?;
+        }
+        // The oldest turns may go, and an answer needs a place.
+        let left = self.seq_len.saturating_sub(1);
+        match rendered.tokens.len() {
+            tokens if tokens > left => Err(PromptError::TooLong { tokens, left }),
+            _ => Ok(Beginning {
+                tokens: rendered.tokens,
+                prompt: Vec::new(),
+                reasoning: Some(rendered.opens_thought),
+                dropped,
+                forgotten: (dropped > 0).then_some(Forgotten::Turns {
+                    turns: dropped,
+                    keeps_system: system.is_some(),
+                }),
+            }),
+        }
+    }
+
+    /// Without a template: behind what has been said.
+    fn text_beginning(
+        &self,
+        tokenizer: &Tokenizer,
+        system: Option<&str>,
+        user: &str,
+    ) -> Result<Beginning, PromptError> {
+        let before = self.sequence.tokens();
+        let is_pending = self.sequence.is_pending();
+        let bos = tokenizer.bos().filter(|_| self.mode == RunMode::Dialog);
+        let is_first = self.is_empty();
+        let mut prompt: Vec<u32> = bos.filter(|_| is_first).into_iter().collect();
+        let last = before.last().copied();
+        prompt.append(&mut self.text_prompt(tokenizer, system, user, last, is_pending));
+        // BOS before a text whose beginning is forgotten.
+        let begins = usize::from(bos.is_some() && !is_first);
+        let (tokens, left) = match self.mode {
+            // Half of the text may go.
+            RunMode::Dialog => (begins + prompt.len(), self.seq_len.saturating_sub(1)),
+            _ => (prompt.len(), self.seq_len.saturating_sub(before.len())),
+        };
+        if tokens > left {
+            return Err(PromptError::TooLong { tokens, left });
+        }
+        let room = self.room();
+        let is_full = self.mode == RunMode::Dialog && before.len() + prompt.len() > room;
+        let (mut tokens, forgotten) = match is_full && !is_first {
+            false => (before.to_vec(), None),
+            // The older half of what there is room for goes.
+            true => {
+                let half = room.saturating_sub(prompt.len()) / 2;
+                let from = before.len() - half.min(before.len());
+                let kept = bos.iter().chain(&before[from..]).copied().collect();
+                (kept, Some(Forgotten::Tokens(from)))
+            }
+        };
+        tokens.extend_from_slice(&prompt);
+        Ok(Beginning {
+            tokens,
+            prompt,
+            reasoning: None,
+            // Of turns that are cut only text is left.
+            dropped: forgotten.map_or(0, |_| self.turns.len() - self.first),
+            forgotten,
+        })
+    }
+
+    /// Tokens of a turn without a template, behind the token `last`.
+    fn text_prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        system: Option<&str>,
+        user: &str,
+        last: Option<u32>,
+        is_pending: bool,
+    ) -> Vec<u32> {
+        if self.mode == RunMode::Llama2Chat {
+            let text = render_llama2(system.unwrap_or_default(), user);
+            return tokenizer.encode(text.as_bytes(), true, false);
+        }
+        let mut tokens = match last {
+            None => tokenizer.encode(user.as_bytes(), false, false),
+            // Behind a text that is complete another begins.
+            Some(last) if tokenizer.is_end(last) => tokenizer.encode(user.as_bytes(), true, false),
+            // Nothing typed lets the model go on.
+            Some(_) if user.is_empty() && is_pending => return Vec::new(),
+            // What is typed stands on a line of its own, as its user sees it.
+            Some(_) => tokenizer.encode(format!("\n{user}").as_bytes(), false, false),
+        };
+        let has_bos = last.is_none() && tokenizer.bos().is_some();
+        if tokens.is_empty() && !is_pending && !has_bos {
+            tokens.push(tokenizer.start());
+        }
+        tokens
     }
 
     /// Tokens that a turn's beginning may fill: there is to be room for an answer, or for what
@@ -245,131 +450,22 @@ impl Chat {
         self.seq_len.saturating_sub((self.seq_len / 4).min(256))
     }
 
-    /// Drops the oldest turns until there is room for so many tokens more; the system prompt stays.
-    /// `false` if nothing would be left.
-    fn drop_oldest(&mut self, tokenizer: &Tokenizer, added: usize) -> bool {
-        let room = self.room();
-        for dropped in 1..self.turns.len() {
-            let kept = &self.turns[dropped];
-            let opening = self.opening(tokenizer, self.system.as_deref(), &kept.user);
-            let (from, shift) = (kept.answer, opening.len());
-            if shift + self.sequence.tokens().len() - from + added <= room {
-                self.turns.drain(..dropped);
-                for (number, turn) in self.turns.iter_mut().enumerate() {
-                    turn.answer = turn.answer - from + shift;
-                    turn.before = match number {
-                        0 => Mark::default(),
-                        _ => turn.before.moved(from, shift),
-                    };
-                }
-                self.sequence.replace_first(from, &opening);
-                self.forget(dropped);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Without turns to drop, the older half of what there is room for goes.
-    fn begin_with_half(&mut self, tokenizer: &Tokenizer, user: &str, added: &[u32]) {
-        let len = self.sequence.tokens().len();
-        let kept = self.room().saturating_sub(added.len()) / 2;
-        let from = len - kept.min(len);
-        self.forgotten = Some(Forgotten::Tokens(from));
-        // Of earlier turns only text is left, which cannot be taken back.
-        self.turns.clear();
-        let bos: Vec<u32> = tokenizer.bos().into_iter().collect();
-        self.sequence.replace_first(from, &bos);
-        self.begin(user, added);
-    }
-
-    fn forget(&mut self, turns: usize) {
-        let keeps_system = self.system.is_some();
-        self.forgotten = Some(Forgotten::Turns {
-            turns,
-            keeps_system,
-        });
-    }
-
-    /// Nothing has been said.
-    fn restart(&mut self) {
-        self.turns.clear();
-        self.sequence.recall(&[]);
-    }
-
-    /// Tells whether the last answer has its end.
-    fn is_closed(&self, tokenizer: &Tokenizer) -> bool {
-        let last = self.sequence.tokens().last();
-        last.is_none_or(|&last| tokenizer.is_end(last))
-    }
-
-    /// The first turn's tokens.
-    fn opening(&self, tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Vec<u32> {
-        // Once, whether the file says that texts begin with it or its template writes it.
-        let written = self.template.as_ref().is_some_and(Template::writes_bos);
-        let bos = tokenizer.bos().or(tokenizer.begin().filter(|_| written));
-        let mut tokens: Vec<u32> = bos.into_iter().collect();
-        match &self.template {
-            Some(template) => {
-                tokenizer.encode_marked(&template.first(system, user, self.think), &mut tokens);
-            }
-            None => tokens.append(&mut tokenizer.encode(user.as_bytes(), false, false)),
-        }
-        if tokens.is_empty() {
-            tokens.push(tokenizer.start());
-        }
-        tokens
-    }
-
-    /// A later turn's tokens; of run.c's chat any turn's.
-    fn addition(&self, tokenizer: &Tokenizer, system: Option<&str>, user: &str) -> Vec<u32> {
-        let mut tokens = Vec::new();
-        let is_pending = self.sequence.is_pending();
-        match &self.template {
-            _ if self.mode == RunMode::Llama2Chat => {
-                let text = render_llama2(system.unwrap_or_default(), user);
-                return tokenizer.encode(text.as_bytes(), true, false);
-            }
-            Some(template) => {
-                let closed = self.is_closed(tokenizer);
-                tokenizer.encode_marked(&template.next(closed, user, self.think), &mut tokens);
-            }
-            // Behind a text that is complete another begins.
-            None if self.is_closed(tokenizer) => {
-                tokens.append(&mut tokenizer.encode(user.as_bytes(), true, false));
-            }
-            // What is typed stands on a line of its own, as its user sees it; nothing lets the
-            // model go on.
-            None if !user.is_empty() || !is_pending => {
-                let text = format!("\n{user}");
-                tokens.append(&mut tokenizer.encode(text.as_bytes(), false, false));
-            }
-            None => (),
-        }
-        if tokens.is_empty() && !is_pending {
-            tokens.push(tokenizer.start());
-        }
-        tokens
-    }
-
-    fn begin(&mut self, user: &str, prompt: &[u32]) {
-        let before = self.sequence.mark();
-        self.turns.push(Turn {
-            user: user.into(),
-            answer: self.sequence.tokens().len() + prompt.len(),
-            before,
-        });
-        let template = self.template.as_ref();
-        let reasoning = template.map(|template| template.opens_thought(self.think));
-        self.sequence.begin(prompt, reasoning);
+    /// Takes the last answer out of the sequence.
+    fn settle(&mut self, tokenizer: &Tokenizer) {
+        let Some(turn) = self.turns.last_mut().filter(|_| self.is_open) else {
+            return;
+        };
+        self.is_open = false;
+        let has_template = self.template.is_some();
+        turn.answer = read_answer(&self.sequence, tokenizer, has_template);
     }
 
     /// Ends the answer where it is: the next turn follows what was said so far. `false` if the
     /// turn's prompt had not been read whole: it is taken back.
-    pub fn stop(&mut self) -> bool {
+    pub fn stop(&mut self, tokenizer: &Tokenizer) -> bool {
         let is_whole = self.sequence.stop();
         if !is_whole {
-            self.undo();
+            self.undo(tokenizer);
         } else if self.mode == RunMode::Llama2Chat {
             // run.c goes on from what has been passed.
             self.sequence.drop_pending();
@@ -377,60 +473,179 @@ impl Chat {
         is_whole
     }
 
-    /// Takes the last turn back, its question and its answer. Whether there was one that could be:
-    /// what was said before a full context was cut cannot.
-    pub fn undo(&mut self) -> bool {
+    /// Takes the last turn back, its question and its answer, and with it what it pushed out of a
+    /// full context comes back. Whether there was one.
+    pub fn undo(&mut self, tokenizer: &Tokenizer) -> bool {
         self.sequence.stop();
-        let Some(Turn { before, .. }) = self.turns.pop() else {
+        let Some(turn) = self.turns.pop() else {
             return false;
         };
-        self.sequence.back_to(before);
+        self.first = turn.first;
+        if let Some(kept) = turn.kept {
+            self.kept = kept;
+        }
+        self.is_open = false;
+        self.rest(tokenizer);
         true
+    }
+
+    /// Brings the sequence to the end of the last answer.
+    fn rest(&mut self, tokenizer: &Tokenizer) {
+        let known = &self.turns[self.first..];
+        let tokens = self.tokens(tokenizer, known).unwrap_or_default();
+        let last = self.turns.last();
+        let is_pending = last.is_some_and(|turn| turn.answer.is_pending);
+        self.sequence.rest(&tokens, is_pending);
+    }
+
+    /// All tokens of the conversation, the last answer's included.
+    fn tokens(&self, tokenizer: &Tokenizer, turns: &[Turn]) -> Result<Vec<u32>, PromptError> {
+        let (Some(template), Some((last, before))) = (&self.template, turns.split_last()) else {
+            let turns = turns
+                .iter()
+                .flat_map(|turn| turn.prompt.iter().chain(&turn.answer.tokens));
+            return Ok(self.kept.iter().chain(turns).copied().collect());
+        };
+        let system = self.system.as_deref();
+        let mut tokens = self
+            .render(template, tokenizer, system, before, &last.user)?
+            .tokens;
+        tokens.extend_from_slice(&last.answer.tokens);
+        Ok(tokens)
     }
 
     /// Continues a conversation that was held elsewhere: its system prompt, its questions and
     /// answers. They are passed before the next turn's prompt. Returns the number of its oldest
     /// turns for which there is no room.
-    pub fn recall(&mut self, tokenizer: &Tokenizer, system: &str, said: &[(&str, &str)]) -> usize {
+    ///
+    /// # Errors
+    /// [`PromptError::Template`] if the template refuses; then nothing has been said.
+    pub fn recall(
+        &mut self,
+        tokenizer: &Tokenizer,
+        system: &str,
+        said: &[(&str, &str)],
+    ) -> Result<usize, PromptError> {
         self.sequence.stop();
         self.forgotten = None;
-        self.system = (!system.is_empty()).then(|| system.to_string());
+        self.is_open = false;
+        self.kept.clear();
+        self.turns.clear();
+        self.first = 0;
+        self.system = given(system).map(ToString::to_string);
         let room = match self.mode {
             RunMode::Dialog => self.room(),
             // There must be room for another turn.
             _ => self.sequence.limits().positions.saturating_sub(1),
         };
-        for dropped in 0..=said.len() {
-            self.restart();
-            let is_whole = said[dropped..].iter().all(|&(user, answer)| {
-                self.recall_turn(tokenizer, user, answer);
-                self.sequence.tokens().len() <= room
-            });
-            if is_whole {
-                return dropped;
-            }
+        let dropped = fewest(said.len(), |dropped| {
+            let turns = self.recalled(tokenizer, &said[dropped..]);
+            Ok(self.tokens(tokenizer, &turns)?.len() <= room)
+        });
+        if let Ok(dropped) = dropped {
+            self.turns = self.recalled(tokenizer, &said[dropped..]);
         }
-        said.len()
+        self.rest(tokenizer);
+        dropped
     }
 
-    fn recall_turn(&mut self, tokenizer: &Tokenizer, user: &str, answer: &str) {
-        let is_first = self.turns.is_empty();
-        let system = self.system.as_deref();
+    /// Turns of questions and answers.
+    fn recalled(&self, tokenizer: &Tokenizer, said: &[(&str, &str)]) -> Vec<Turn> {
         let is_run_c = self.mode == RunMode::Llama2Chat;
-        let mut tokens = match is_first && !is_run_c {
-            true => self.opening(tokenizer, system, user),
-            false => self.addition(tokenizer, system.filter(|_| is_first), user),
-        };
-        let before = self.sequence.mark();
-        let start = self.sequence.tokens().len();
-        self.turns.push(Turn {
-            user: user.into(),
-            answer: start + tokens.len(),
-            before,
-        });
-        // In a template the next turn ends this answer.
-        tokens.append(&mut tokenizer.encode(answer.as_bytes(), false, is_run_c));
-        let all = [self.sequence.tokens(), &tokens].concat();
-        self.sequence.recall(&all);
+        let mut last = None;
+        let mut turns = Vec::with_capacity(said.len());
+        for &(user, answer) in said {
+            let mut prompt = Vec::new();
+            if self.template.is_none() {
+                let system = self.system.as_deref().filter(|_| last.is_none());
+                prompt.extend(tokenizer.bos().filter(|_| last.is_none() && !is_run_c));
+                prompt.append(&mut self.text_prompt(tokenizer, system, user, last, false));
+            }
+            let tokens = tokenizer.encode(answer.as_bytes(), false, is_run_c);
+            last = tokens.last().or(prompt.last()).copied();
+            turns.push(Turn {
+                user: user.into(),
+                prompt,
+                answer: Answer {
+                    tokens,
+                    content: answer.into(),
+                    ..Answer::default()
+                },
+                first: 0,
+                kept: None,
+            });
+        }
+        turns
     }
+}
+
+/// A system prompt, if one was given.
+fn given(system: &str) -> Option<&str> {
+    Some(system).filter(|system| !system.is_empty())
+}
+
+/// The fewest of `all` that must be dropped until `fits` says so: all, if nothing else does.
+fn fewest(
+    all: usize,
+    mut fits: impl FnMut(usize) -> Result<bool, PromptError>,
+) -> Result<usize, PromptError> {
+    let (mut low, mut high) = (0, all);
+    while low < high {
+        let middle = low.midpoint(high);
+        match fits(middle)? {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    Ok(low)
+}
+
+/// Reads the answer out of a sequence, without reasoning where the model `can_think`.
+fn read_answer(sequence: &Sequence, tokenizer: &Tokenizer, can_think: bool) -> Answer {
+    let tokens = sequence.answer();
+    let is_ended = tokens.last().is_some_and(|&last| tokenizer.is_end(last));
+    let words = &tokens[..tokens.len() - usize::from(is_ended)];
+    let mut bytes = Vec::new();
+    let mut before = sequence.before_answer();
+    for &token in words {
+        bytes.extend_from_slice(tokenizer.decode(before, token));
+        before = token;
+    }
+    let mut text = String::from_utf8_lossy(&bytes);
+    let mut is_exact = true;
+    if sequence.end() == Some(EndReason::StopString) {
+        let stops = sequence.stops().iter();
+        if let Some(at) = stops.filter_map(|stop| text.find(&stop[..])).min() {
+            text.to_mut().truncate(at);
+        }
+        is_exact = false;
+    }
+    let thought = match can_think {
+        true => split_reasoning(&text, sequence.opens_thought()),
+        false => None,
+    };
+    let (reasoning, content) = match thought {
+        Some((thought, answer)) => (Some(thought.to_string()), answer.to_string()),
+        None => (None, text.into_owned()),
+    };
+    Answer {
+        exact: match is_exact && reasoning.is_none() {
+            true => words.len(),
+            false => 0,
+        },
+        tokens: tokens.to_vec(),
+        is_pending: sequence.is_pending(),
+        content,
+        reasoning,
+    }
+}
+
+/// Reasoning and answer, if the text begins with reasoning.
+fn split_reasoning(text: &str, is_open: bool) -> Option<(&str, &str)> {
+    let inside = match is_open {
+        true => text,
+        false => text.trim_start().strip_prefix("<think>")?,
+    };
+    let (thought, answer) = inside.split_once("</think>").unwrap_or((inside, ""));
+    Some((thought.trim(), answer.trim_start()))
 }

@@ -1,292 +1,305 @@
-//! Chat templates: how a model was taught to tell who speaks, by the families that are known.
+//! Chat templates: the model's own, a Jinja program in its file, that lays a conversation out as
+//! the text that the model was taught to continue.
 //!
-//! A file's own template is a Jinja program (`tokenizer.chat_template`). As llama.cpp does without
-//! Jinja, it is only looked at for signs of its family (`detect`), whose layout is data here
-//! (`families`). What a user says is never read as a sign: it stays text.
-//! `engine/tests/engine/chat_templates.rs` compares what comes out with what Jinja2 makes of the
-//! models' own templates.
+//! Words that somebody said are marked through the rendering ([`Source`]): names of control tokens
+//! in them stay text. All other text is the template's, whose control tokens are encoded as such,
+//! as in llama.cpp with `parse_special`.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 
-use super::families::{TemplateLayout, Trim};
-use crate::tokenizer::Fragment;
+use llama2_jinja::{DateTime, Source, Template, Text};
 
-/// What becomes of an empty system prompt that was given.
+pub use llama2_jinja::Value;
+
+use crate::tokenizer::{Fragment, Tokenizer};
+
+/// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Empty {
-    /// Its marks stand around nothing.
-    Shown,
-    /// It is as if there were none, not even the template's own.
-    LeftOut,
-    /// It is as if none had been given.
-    Default,
+pub enum ChatRole {
+    /// Whoever gives the model its part.
+    System,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
 }
 
-/// A model's template. What there is two of is for models that think before they answer, and for
-/// those who do not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
-    pub(super) layout: TemplateLayout,
-    pub(super) known: bool,
-    /// What the template says where no system prompt is given.
-    pub(super) system: [Option<String>; 2],
-    pub(super) empty: Empty,
-    /// What it says before any system prompt, given or not.
-    pub(super) preface: [String; 2],
-    /// How an answer begins, in the template's own words.
-    pub(super) opening: [&'static str; 2],
-    /// True if the model thinks first, and can be told not to.
-    pub(super) thinks: bool,
-    /// True if it writes what texts begin with.
-    pub(super) writes_bos: bool,
+impl ChatRole {
+    /// Name in templates.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChatRole::System => "system",
+            ChatRole::User => "user",
+            ChatRole::Assistant => "assistant",
+        }
+    }
 }
 
-impl Template {
-    /// The family's name.
-    pub fn name(&self) -> &'static str {
-        self.layout.name
+/// Message of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChatMessage<'a> {
+    /// Who says it.
+    pub role: ChatRole,
+    /// Text of the message, without reasoning.
+    pub content: &'a str,
+    /// Reasoning before it, if there was any.
+    pub reasoning: Option<&'a str>,
+    /// Tokens in which the model said the content; none where they are not known. They stand for
+    /// it wherever the template leaves it as it is: encoding may cut the same text otherwise.
+    pub tokens: &'a [u32],
+}
+
+impl<'a> ChatMessage<'a> {
+    /// A message of these words.
+    pub fn new(role: ChatRole, content: &'a str) -> ChatMessage<'a> {
+        ChatMessage {
+            role,
+            content,
+            reasoning: None,
+            tokens: &[],
+        }
+    }
+}
+
+/// Variables of a template besides the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenderOptions {
+    /// The answer's beginning follows the messages (`add_generation_prompt`).
+    pub answers: bool,
+    /// The model may think before it answers (`enable_thinking`).
+    pub thinks: bool,
+    /// Today (`strftime_now`).
+    pub now: DateTime,
+}
+
+/// A rendered conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rendered {
+    /// Its text; names of BOS and EOS may be written in it.
+    pub text: String,
+    /// All of it, BOS included where texts begin with it.
+    pub tokens: Vec<u32>,
+    /// The template has said `<think>` for the model already.
+    pub opens_thought: bool,
+}
+
+/// Template for models whose own cannot be used: chatml, which most models understand.
+const CHATML: &str = "{% for message in messages %}\
+    {{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
+    {% endfor %}\
+    {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// Source of texts in [`Value`]s that somebody said, besides those of [`ChatMessage`]s.
+pub const SAID: Source = Source(3);
+
+/// Sources of the texts that stand for tokens; messages follow [`SAID`].
+const BOS: Source = Source(1);
+const EOS: Source = Source(2);
+const FIRST_MESSAGE: u32 = 4;
+
+/// Chat template.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    program: Template,
+    length: usize,
+    fault: Option<llama2_jinja::Error>,
+}
+
+impl ChatTemplate {
+    /// Parses a template; one that cannot be used is chatml, and has a [`ChatTemplate::fault`]: one
+    /// that is none, or takes endless time or memory for a single word.
+    pub fn new(source: &str) -> ChatTemplate {
+        let with = |program, fault| ChatTemplate {
+            program,
+            length: source.len(),
+            fault,
+        };
+        let tried = Template::parse(source).and_then(|program| {
+            let template = with(program, None);
+            match template.probe(true) {
+                Err(error @ llama2_jinja::Error::Limit { .. }) => Err(error),
+                _ => Ok(template),
+            }
+        });
+        tried.unwrap_or_else(|error| {
+            let chatml = Template::parse(CHATML);
+            with(chatml.expect("chatml is a template"), Some(error))
+        })
     }
 
-    /// Tells whether the family was recognised; otherwise it is chatml, which most models
-    /// understand.
-    pub fn is_known(&self) -> bool {
-        self.known
+    /// Text of a conversation that begins with a word.
+    fn probe(&self, thinks: bool) -> Result<Text, llama2_jinja::Error> {
+        let options = RenderOptions {
+            answers: true,
+            thinks,
+            now: super::NO_CLOCK,
+        };
+        self.text(
+            ["", ""],
+            &[ChatMessage::new(ChatRole::User, "Hi")],
+            &options,
+        )
+    }
+
+    /// Template of a model's file, if it has one.
+    pub fn of_tokenizer(tokenizer: &Tokenizer) -> Option<ChatTemplate> {
+        tokenizer.chat_template().map(ChatTemplate::new)
+    }
+
+    /// Why the model's own template cannot be used, if that is so.
+    pub fn fault(&self) -> Option<&llama2_jinja::Error> {
+        self.fault.as_ref()
+    }
+
+    /// Length of the program, in bytes.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Tells whether the model thinks before it answers, and can be told not to.
     pub fn thinks(&self) -> bool {
-        self.thinks
-    }
-
-    /// Tells whether it writes what texts begin with: then a conversation begins so, even where
-    /// other texts do not.
-    pub fn writes_bos(&self) -> bool {
-        self.writes_bos
-    }
-
-    /// Tells whether the answer begins inside of a thought, whose `<think>` the template has said
-    /// already.
-    pub fn opens_thought(&self, think: bool) -> bool {
-        let opening = self.opening[usize::from(!think)];
-        opening.contains("<think>") && !opening.contains("</think>")
-    }
-
-    /// A conversation's first turn, up to where the answer begins. Where no system prompt is given,
-    /// the template may have one of its own; an empty one is what the template makes of it, mostly
-    /// marks around nothing.
-    pub fn first<'a>(
-        &'a self,
-        system: Option<&'a str>,
-        user: &'a str,
-        think: bool,
-    ) -> Vec<Fragment<'a>> {
-        let TemplateLayout {
-            inside,
-            system: around,
-            user: [before, _],
-            trim,
-            ..
-        } = self.layout;
-        let mode = usize::from(!think);
-        let own = self.system[mode].as_deref();
-        let preface = &self.preface[mode];
-        let system = match system.map(|text| self.trimmed_system(text)) {
-            None => own,
-            Some("") if self.empty == Empty::Default => own,
-            Some("") if self.empty == Empty::LeftOut => None,
-            given => given,
-        };
-        let mut out = Vec::new();
-        if inside {
-            out.push(Fragment::Mark(before));
+        if !self.program.mentions("enable_thinking") {
+            return false;
         }
-        if system.is_some() || !preface.is_empty() {
-            self.mark(around[0], &mut out);
-            out.push(Fragment::Said(preface));
-            out.push(Fragment::Said(system.unwrap_or_default()));
-            self.mark(around[1], &mut out);
-        }
-        if !inside {
-            out.push(Fragment::Mark(before));
-        }
-        let user = match trim {
-            Trim::Llama2 if system.is_some() => user.trim_end(),
-            Trim::Llama2 | Trim::Both => user.trim(),
-            Trim::AfterSystem | Trim::Nowhere => user,
-        };
-        self.ask(user, think, &mut out);
-        out
-    }
-
-    /// A later turn, up to where the answer begins. `closed`: the answer before it has its end.
-    pub fn next<'a>(&'a self, closed: bool, user: &'a str, think: bool) -> Vec<Fragment<'a>> {
-        let mut out = Vec::new();
-        if !closed {
-            out.push(self.layout.end.map_or(Fragment::End, Fragment::Mark));
-        }
-        self.mark(self.layout.after, &mut out);
-        out.push(Fragment::Mark(self.layout.user[0]));
-        let user = match self.layout.trim {
-            Trim::Llama2 | Trim::Both => user.trim(),
-            Trim::AfterSystem | Trim::Nowhere => user,
-        };
-        self.ask(user, think, &mut out);
-        out
-    }
-
-    /// What the user says, and where the answer begins.
-    fn ask<'a>(&'a self, user: &'a str, think: bool, out: &mut Vec<Fragment<'a>>) {
-        out.push(Fragment::Said(user));
-        self.mark(self.layout.user[1], out);
-        self.mark(self.layout.assistant, out);
-        self.mark(self.opening[usize::from(!think)], out);
-    }
-
-    fn trimmed_system<'a>(&self, text: &'a str) -> &'a str {
-        match self.layout.trim {
-            Trim::Both => text.trim(),
-            Trim::AfterSystem => text.trim_end(),
-            Trim::Llama2 | Trim::Nowhere => text,
+        match (self.probe(true), self.probe(false)) {
+            (Ok(with), Ok(without)) => with.as_str() != without.as_str(),
+            _ => false,
         }
     }
 
-    /// The template's own words; `</s>` is whatever ends the model's texts.
-    fn mark<'a>(&self, words: &'a str, out: &mut Vec<Fragment<'a>>) {
-        let mut first = true;
-        for part in words.split("</s>") {
-            if !core::mem::take(&mut first) {
-                out.push(Fragment::End);
+    /// Text of a conversation, with the names of BOS and EOS.
+    fn text(
+        &self,
+        names: [&str; 2],
+        messages: &[ChatMessage<'_>],
+        options: &RenderOptions,
+    ) -> Result<Text, llama2_jinja::Error> {
+        let messages = (FIRST_MESSAGE..).zip(messages).map(|(number, message)| {
+            let said = |text| Value::text(text, Source(number));
+            let mut entries = vec![
+                ("role".into(), Value::from(message.role.name())),
+                ("content".into(), said(message.content)),
+            ];
+            if let Some(reasoning) = message.reasoning {
+                entries.push(("reasoning_content".into(), said(reasoning)));
             }
-            if !part.is_empty() {
-                out.push(Fragment::Mark(part));
-            }
-        }
+            Value::map(entries)
+        });
+        self.text_of(names, messages.collect(), &[], options)
+    }
+
+    /// Text of messages that are maps, with further variables.
+    fn text_of(
+        &self,
+        [bos, eos]: [&str; 2],
+        messages: Vec<Value>,
+        others: &[(&str, Value)],
+        options: &RenderOptions,
+    ) -> Result<Text, llama2_jinja::Error> {
+        let mut variables = vec![
+            ("messages", Value::list(messages)),
+            ("add_generation_prompt", Value::from(options.answers)),
+            ("enable_thinking", Value::from(options.thinks)),
+            ("bos_token", Value::text(bos, BOS)),
+            ("eos_token", Value::text(eos, EOS)),
+        ];
+        variables.extend(others.iter().cloned());
+        self.program.render(&variables, options.now)
+    }
+
+    /// Renders messages as clients of a server send them, and encodes them: maps whose texts that
+    /// somebody said are of the source [`SAID`], with further variables. `prefill` is what the
+    /// model is taken to have said already.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_values(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: Vec<Value>,
+        others: &[(&str, Value)],
+        prefill: &str,
+        options: &RenderOptions,
+    ) -> Result<Rendered, llama2_jinja::Error> {
+        let names = names(tokenizer);
+        let text = self.text_of([&names[0], &names[1]], messages, others, options)?;
+        Ok(encode(tokenizer, &text, &names, &[], prefill))
+    }
+
+    /// Renders a conversation and encodes it. BOS stands before it once, whether the file asks for
+    /// it or the template writes it.
+    ///
+    /// # Errors
+    /// The template's own refusal (`raise_exception`), or why it could not be followed.
+    pub fn render(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[ChatMessage<'_>],
+        options: &RenderOptions,
+    ) -> Result<Rendered, llama2_jinja::Error> {
+        let names = names(tokenizer);
+        let text = self.text([&names[0], &names[1]], messages, options)?;
+        Ok(encode(tokenizer, &text, &names, messages, ""))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use alloc::string::ToString;
+/// Names of BOS and EOS.
+fn names(tokenizer: &Tokenizer) -> [String; 2] {
+    let name = |token: u32| String::from_utf8_lossy(tokenizer.name(token)).into_owned();
+    [
+        tokenizer.begin().map_or(String::new(), name),
+        name(tokenizer.end()),
+    ]
+}
 
-    use super::*;
-
-    fn text(fragments: &[Fragment<'_>]) -> String {
-        let each = fragments.iter().map(|fragment| match fragment {
-            Fragment::Mark(text) | Fragment::Said(text) => text.to_string(),
-            Fragment::End => "</s>".to_string(),
-        });
-        each.collect()
-    }
-
-    /// Signs of real templates, and the text that Jinja2 makes of these for a system prompt, two
-    /// questions and an answer.
-    const CASES: [(&str, &str, &str); 11] = [
-        (
-            "{{'<|im_start|>' + message['role'] + '\n'}}",
-            "chatml",
-            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n",
-        ),
-        (
-            "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'",
-            "llama3",
-            "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWho?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        ),
-        (
-            "'<|start_of_role|>user<|end_of_role|>'",
-            "granite",
-            "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Hi<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>Hello<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Who?<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
-        ),
-        (
-            "{{ '<|user|>\n' + message['content'] + eos_token }}{{ '<|assistant|>' }}",
-            "zephyr",
-            "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n<|user|>\nWho?</s>\n<|assistant|>\n",
-        ),
-        (
-            "<<SYS>> '[INST] ' + content + ' [/INST]'",
-            "llama2",
-            "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST]Hello</s>[INST] Who? [/INST]",
-        ),
-        (
-            "' [INST] ' + system_message",
-            "mistral v1",
-            " [INST] Be brief.\n\nHi [/INST]Hello</s> [INST] Who? [/INST]",
-        ),
-        (
-            "[AVAILABLE_TOOLS] '[INST] '",
-            "mistral v3",
-            "[INST] Be brief.\n\nHi[/INST]Hello</s>[INST] Who?[/INST]",
-        ),
-        (
-            "[AVAILABLE_TOOLS] \"[INST]\"",
-            "mistral v3 tekken",
-            "[INST]Be brief.\n\nHi[/INST]Hello</s>[INST]Who?[/INST]",
-        ),
-        (
-            "Cutting Knowledge Date: December 2023 Today Date: '<|start_header_id|>' <|end_header_id|>",
-            "llama3",
-            "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWho?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        ),
-        (
-            "'[SYSTEM_PROMPT]' [INST]",
-            "mistral v7 tekken",
-            "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]Hi[/INST]Hello</s>[INST]Who?[/INST]",
-        ),
-        (
-            "[SYSTEM_PROMPT] [INST]",
-            "mistral v7",
-            "[SYSTEM_PROMPT] Be brief.[/SYSTEM_PROMPT][INST] Hi[/INST]Hello</s>[INST] Who?[/INST]",
-        ),
-    ];
-
-    #[test]
-    fn conversations_are_laid_out_as_each_family_was_taught() {
-        for (jinja, name, want) in CASES {
-            let template = Template::of(jinja);
-            assert!(template.is_known());
-            assert_eq!(template.name(), name, "{jinja}");
-            for closed in [true, false] {
-                let mut found = text(&template.first(Some("Be brief."), "Hi", true));
-                found += "Hello";
-                if closed {
-                    found += template.layout.end.unwrap_or("</s>");
+/// Encodes a text of `messages` in which BOS and EOS have these names.
+fn encode(
+    tokenizer: &Tokenizer,
+    text: &Text,
+    names: &[String; 2],
+    messages: &[ChatMessage<'_>],
+    prefill: &str,
+) -> Rendered {
+    let (begins, end) = (
+        tokenizer.begin().into_iter().collect::<Vec<_>>(),
+        tokenizer.end(),
+    );
+    let ends = [end];
+    let fragments: Vec<Fragment<'_>> = text
+        .runs()
+        .map(|(source, run)| match source {
+            // A name that is not found in texts is the token all the same.
+            BOS if run == names[0] && !tokenizer.is_special(begins[0]) => Fragment::Tokens(&begins),
+            EOS if run == names[1] && !tokenizer.is_special(end) => Fragment::Tokens(&ends),
+            Source::TEMPLATE | BOS | EOS => Fragment::Mark(run),
+            Source(number) => {
+                let message = number.checked_sub(FIRST_MESSAGE);
+                match message.and_then(|message| messages.get(message as usize)) {
+                    Some(message) if !message.tokens.is_empty() && run == message.content => {
+                        Fragment::Tokens(message.tokens)
+                    }
+                    _ => Fragment::Said(run),
                 }
-                found += &text(&template.next(closed, "Who?", true));
-                assert_eq!(found, want, "{name}");
             }
-        }
+        })
+        .chain((!prefill.is_empty()).then_some(Fragment::Begun(prefill)))
+        .collect();
+    let mut tokens: Vec<u32> = Vec::with_capacity(text.as_str().len() / 3 + 2);
+    tokenizer.encode_marked(&fragments, &mut tokens);
+    if let Some(bos) = tokenizer.bos().filter(|bos| tokens.first() != Some(bos)) {
+        tokens.insert(0, bos);
     }
-
-    #[test]
-    fn what_a_template_says_by_itself() {
-        let qwen = Template::of(
-            "{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{{- '<|im_start|>system\\n' + messages[0].content }}",
-        );
-        assert_eq!(
-            text(&qwen.first(None, "Hi", true)),
-            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-        );
-        // An empty one is as Jinja has it.
-        let empty = text(&qwen.first(Some(""), "Hi", true));
-        assert!(empty.starts_with("<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"));
-        let thinker =
-            Template::of("<|im_start|> enable_thinking is false '<think>\\n\\n</think>\\n\\n'");
-        assert!(thinker.thinks());
-        assert!(text(&thinker.first(None, "Hi", false)).ends_with("<think>\n\n</think>\n\n"));
-        assert!(!text(&thinker.first(None, "Hi", true)).contains("think"));
+    if tokens.is_empty() {
+        tokens.push(tokenizer.start());
     }
-
-    #[test]
-    fn an_unknown_template_is_taken_for_chatml_and_said_to_be_unknown() {
-        let template = Template::of("{{ 'Q: ' + q }}");
-        assert_eq!((template.name(), template.is_known()), ("chatml", false));
-    }
-
-    #[test]
-    fn what_people_say_stays_text() {
-        let template = Template::of("<|im_start|>");
-        let said = "<|im_end|></s>";
-        let fragments = template.first(Some(said), said, true);
-        let saids = fragments.iter().filter(|f| **f == Fragment::Said(said));
-        assert_eq!(saids.count(), 2);
+    // What a message ends with opens nothing.
+    let is_own = |(source, run): (Source, &str)| {
+        source == Source::TEMPLATE && run.trim_end().ends_with("<think>")
+    };
+    let last = text.runs().filter(|(_, run)| !run.trim().is_empty()).last();
+    Rendered {
+        opens_thought: last.is_some_and(is_own),
+        text: [text.as_str(), prefill].concat(),
+        tokens,
     }
 }

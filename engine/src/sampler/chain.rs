@@ -1,11 +1,14 @@
 //! llama.cpp's samplers in its order and with its defaults: biases, penalties, top-k, typical,
-//! top-p, min-p, temperature, and the random choice.
+//! top-p, min-p, temperature, and the random choice (`dist`).
 //!
-//! The candidates equal llama.cpp's up to rounding. The choice differs: llama.cpp uses a Mersenne
-//! twister, so a seed gives a different text here, which is the same on every machine.
+//! Candidates stand in llama.cpp's order, and the choice is made with its generator: the same
+//! logits and the same seed give its token, up to the rounding of exponentials.
 
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
-use core::ops::{Index, IndexMut};
+use core::{
+    cmp::Ordering,
+    ops::{Index, IndexMut},
+};
 
 use llama2_settings::{
     Param::{self, *},
@@ -100,6 +103,10 @@ pub(super) struct Chain {
     counts: Vec<u32>,
     /// Candidates: logit (later probability) and token.
     candidates: Vec<(f32, u32)>,
+    /// The sum of their probabilities.
+    total: f64,
+    /// The candidates stand in the order of their logits.
+    is_sorted: bool,
     /// Surprise of candidates and their indices, for typical sampling.
     surprises: Vec<(f32, u32)>,
 }
@@ -114,6 +121,8 @@ impl Chain {
             recent: VecDeque::with_capacity(if looks { repeat_last + 1 } else { 0 }),
             counts: alloc::vec![0; if looks { vocab_size } else { 0 }],
             candidates: Vec::with_capacity(vocab_size),
+            total: 1.0,
+            is_sorted: false,
             surprises: Vec::with_capacity(if typical { vocab_size } else { 0 }),
             settings,
         }
@@ -141,7 +150,7 @@ impl Chain {
     }
 
     /// Picks a token. `coin` is from 0 (inclusive) to 1 (exclusive).
-    pub(super) fn sample(&mut self, logits: &mut [f32], coin: f32) -> u32 {
+    pub(super) fn sample(&mut self, logits: &mut [f32], coin: f64) -> u32 {
         self.weigh(logits);
         if self.settings[Temperature] <= 0.0 {
             return argmax(logits);
@@ -151,16 +160,22 @@ impl Chain {
         for (logit, _) in &mut self.candidates {
             *logit /= temperature;
         }
-        let sum = softmax(&mut self.candidates);
-        let (mark, mut reached) = (coin * sum, 0.0);
-        let mut last = argmax(logits);
-        for (p, token) in &self.candidates {
-            (reached, last) = (reached + p, *token);
-            if mark < reached {
-                break;
-            }
+        self.total = softmax(&mut self.candidates);
+        let mark = coin * self.total;
+        let mut reached = 0.0;
+        let drawn = self.candidates.iter().find(|(p, _)| {
+            reached += f64::from(*p);
+            reached >= mark
+        });
+        let last = drawn.or(self.candidates.last());
+        last.map_or_else(|| argmax(logits), |(_, token)| *token)
+    }
+
+    /// Tells the candidates of the last draw with their probabilities.
+    pub(super) fn probabilities(&self, out: &mut dyn FnMut(u32, f32)) {
+        for &(weight, token) in &self.candidates {
+            out(token, (f64::from(weight) / self.total) as f32);
         }
-        last
     }
 
     /// Applies biases and penalties to the logits.
@@ -186,27 +201,40 @@ impl Chain {
         }
     }
 
-    /// Fills in the candidates, the most likely first, and removes those that the samplers reject.
+    /// Puts the most likely candidates first.
+    fn sort(&mut self) {
+        if !self.is_sorted {
+            self.candidates.sort_unstable_by(order);
+            self.is_sorted = true;
+        }
+    }
+
+    /// Fills in the candidates, and removes those that the samplers reject. They are in the order
+    /// of their tokens, unless a sampler sorts them.
     fn filter(&mut self, logits: &[f32]) {
-        let settings = &self.settings;
+        let [top_p, min_p] = [TopP, MinP].map(|param| self.settings[param]);
+        self.is_sorted = false;
         let candidates = &mut self.candidates;
         candidates.clear();
         // NaN is not a candidate.
         let all = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
         candidates.extend(all.map(|(token, &logit)| (logit, token)));
-        let order =
-            |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1));
-        let top_k = settings[TopK] as usize;
-        if top_k > 0 && top_k < candidates.len() {
-            candidates.select_nth_unstable_by(top_k - 1, order);
-            candidates.truncate(top_k);
+        let top_k = self.settings[TopK] as usize;
+        if top_k > 0 {
+            if top_k < candidates.len() {
+                candidates.select_nth_unstable_by(top_k - 1, order);
+                candidates.truncate(top_k);
+            }
+            self.sort();
         }
-        candidates.sort_unstable_by(order);
-        if settings[Typical] < 1.0 {
-            typical(candidates, &mut self.surprises, settings[Typical]);
-            candidates.sort_unstable_by(order);
+        if self.settings[Typical] < 1.0 {
+            let share = self.settings[Typical];
+            typical(&mut self.candidates, &mut self.surprises, share);
+            self.is_sorted = false;
         }
-        if settings[TopP] < 1.0 {
+        if top_p < 1.0 {
+            self.sort();
+            let candidates = &mut self.candidates;
             let total: f32 = candidates
                 .iter()
                 .map(|c| likelihood(c.0, candidates[0].0))
@@ -214,16 +242,14 @@ impl Chain {
             let (first, mut sum) = (candidates.first().map_or(0.0, |c| c.0), 0.0);
             let enough = candidates.iter().position(|c| {
                 sum += likelihood(c.0, first) / total;
-                sum >= settings[TopP]
+                sum >= top_p
             });
             candidates.truncate(enough.map_or(candidates.len(), |at| at + 1));
         }
-        if settings[MinP] > 0.0
-            && let Some(&(largest, _)) = candidates.first()
-        {
-            let least = largest + libm::logf(settings[MinP]);
-            let enough = candidates.iter().position(|c| c.0 < least);
-            candidates.truncate(enough.unwrap_or(candidates.len()).max(1));
+        if min_p > 0.0 {
+            let largest = largest(&self.candidates);
+            let least = largest + libm::logf(min_p);
+            self.candidates.retain(|c| c.0 >= least || c.0 == largest);
         }
     }
 }
@@ -237,26 +263,32 @@ fn likelihood(logit: f32, largest: f32) -> f32 {
     }
 }
 
-/// Replaces logits, sorted in descending order, by numbers proportional to their probabilities.
-/// Returns the sum.
-fn softmax(candidates: &mut [(f32, u32)]) -> f32 {
-    let Some(&(largest, _)) = candidates.first() else {
-        return 0.0;
-    };
+/// Order of candidates: the most likely first.
+fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1))
+}
+
+/// Largest logit.
+fn largest(candidates: &[(f32, u32)]) -> f32 {
+    let logits = candidates.iter().map(|c| c.0);
+    logits.fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Replaces logits by numbers proportional to their probabilities. Returns the sum.
+fn softmax(candidates: &mut [(f32, u32)]) -> f64 {
+    let largest = largest(candidates);
     let mut sum = 0.0;
     for (logit, _) in candidates {
         *logit = likelihood(*logit, largest);
-        sum += *logit;
+        sum += f64::from(*logit);
     }
     sum
 }
 
 /// Keeps the tokens whose surprise is nearest to the expected one, up to a total probability of
-/// `share`; at least one.
+/// `share`, the nearest first; at least one.
 fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, share: f32) {
-    let Some(&(largest, _)) = candidates.first() else {
-        return;
-    };
+    let largest = largest(candidates);
     let total: f32 = candidates.iter().map(|c| likelihood(c.0, largest)).sum();
     let p = |logit: f32| likelihood(logit, largest) / total;
     let expected: f32 = candidates
@@ -284,11 +316,11 @@ fn typical(candidates: &mut Vec<(f32, u32)>, surprises: &mut Vec<(f32, u32)>, sh
         sum > share
     });
     surprises.truncate(enough.map_or(surprises.len(), |at| at + 1));
-    surprises.sort_unstable_by_key(|&(_, place)| place);
-    for (i, &(_, place)) in surprises.iter().enumerate() {
-        candidates[i] = candidates[place as usize];
+    for kept in surprises.iter_mut() {
+        *kept = candidates[kept.1 as usize];
     }
-    candidates.truncate(surprises.len());
+    candidates.clear();
+    candidates.extend_from_slice(surprises);
 }
 
 #[cfg(test)]
@@ -307,6 +339,7 @@ mod tests {
         let mut chain = Chain::new(4, settings);
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
         chain.filter(&logits);
+        chain.sort();
         chain.candidates.iter().map(|c| c.1).collect()
     }
 
@@ -352,6 +385,7 @@ mod tests {
                 .with(Typical, 0.5);
             let mut chain = Chain::new(4, settings);
             chain.filter(&probabilities.map(libm::logf));
+            chain.sort();
             let found: Vec<u32> = chain.candidates.iter().map(|c| c.1).collect();
             assert_eq!(found, want, "typical");
         }
@@ -459,7 +493,7 @@ mod tests {
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
         let mut counts = [0; 4];
         for i in 0..1000 {
-            let token = chain.sample(&mut logits.clone(), (i as f32 + 0.5) / 1000.0);
+            let token = chain.sample(&mut logits.clone(), (f64::from(i) + 0.5) / 1000.0);
             counts[token as usize] += 1;
         }
         assert_eq!(counts, [100, 200, 300, 400]);

@@ -2,6 +2,7 @@
 //! xorshift* generator, which gives the same tokens for the same seed.
 
 mod chain;
+mod mersenne;
 mod overrides;
 
 use alloc::vec::Vec;
@@ -11,6 +12,7 @@ pub use llama2_settings::Param;
 pub use overrides::{SamplerConfig, SamplerOverrides};
 
 use crate::kernels::{self, Features, Kernels};
+use mersenne::Mt19937;
 
 /// Picks the next token from logits.
 pub struct Sampler {
@@ -20,8 +22,8 @@ pub struct Sampler {
     kernels: &'static Kernels,
     /// Candidates of top-p: probability and token. The capacity is the vocabulary size.
     candidates: Vec<(f32, u32)>,
-    /// llama.cpp's sampler chain, if it is used instead.
-    chain: Option<chain::Chain>,
+    /// llama.cpp's sampler chain and its generator, if they are used instead.
+    chain: Option<(chain::Chain, Mt19937)>,
 }
 
 impl Sampler {
@@ -39,7 +41,8 @@ impl Sampler {
         }
     }
 
-    /// Creates llama.cpp's sampler for `vocab_size` logits.
+    /// Creates llama.cpp's sampler for `vocab_size` logits. As there, the seed's lower 32 bits
+    /// count.
     pub fn with(vocab_size: usize, settings: SamplerParams, seed: u64) -> Sampler {
         Sampler {
             temperature: settings[Param::Temperature],
@@ -47,20 +50,23 @@ impl Sampler {
             state: seed,
             kernels: kernels::best(Features::of_this_core()),
             candidates: Vec::new(),
-            chain: Some(chain::Chain::new(vocab_size, settings)),
+            chain: Some((
+                chain::Chain::new(vocab_size, settings),
+                Mt19937::new(seed as u32),
+            )),
         }
     }
 
     /// Records tokens that were not sampled, such as the prompt's: penalties consider them, too.
     pub fn accept(&mut self, tokens: &[u32]) {
-        if let Some(chain) = &mut self.chain {
+        if let Some((chain, _)) = &mut self.chain {
             tokens.iter().for_each(|&token| chain.accept(token));
         }
     }
 
     /// Remembers these tokens alone for penalties; draws go on.
     pub fn restart(&mut self, tokens: &[u32]) {
-        if let Some(chain) = &mut self.chain {
+        if let Some((chain, _)) = &mut self.chain {
             chain.forget();
             tokens.iter().for_each(|&token| chain.accept(token));
         }
@@ -68,13 +74,10 @@ impl Sampler {
 
     /// Picks a token. Overwrites the logits with probabilities. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
-        if self.chain.is_some() {
-            let coin = self.coin();
-            return self.chain.as_mut().map_or(0, |chain| {
-                let token = chain.sample(logits, coin);
-                chain.accept(token);
-                token
-            });
+        if let Some((chain, random)) = &mut self.chain {
+            let token = chain.sample(logits, random.uniform());
+            chain.accept(token);
+            return token;
         }
         if self.temperature == 0.0 {
             return (self.kernels.argmax)(logits) as u32;
@@ -85,6 +88,15 @@ impl Sampler {
             draw(logits, coin)
         } else {
             self.draw_top_p(logits, coin)
+        }
+    }
+
+    /// Tells the tokens among which llama.cpp's samplers drew `drawn`, the last one, each with the
+    /// probability that it had. run.c's sampler knows only what it drew.
+    pub fn probabilities(&self, drawn: u32, out: &mut dyn FnMut(u32, f32)) {
+        match &self.chain {
+            Some((chain, _)) if self.temperature > 0.0 => chain.probabilities(out),
+            _ => out(drawn, 1.0),
         }
     }
 

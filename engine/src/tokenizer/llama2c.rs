@@ -106,6 +106,7 @@ pub(super) fn of(
         adds_eos: true,
         // BOS separates texts: the model has finished one.
         ends: alloc::vec![BOS],
+        middle: [None; 6],
         chat_template: None,
         warnings: Vec::new(),
     })

@@ -54,6 +54,8 @@ pub struct Tokenizer {
     adds_eos: bool,
     /// Tokens that end a text or a turn.
     ends: Vec<u32>,
+    /// Tokens for fill-in-the-middle, as in [`Ids::middle`].
+    middle: [Option<u32>; 6],
     /// Chat template of the model: a Jinja program.
     chat_template: Option<String>,
     /// Warnings for the user, as sentences.
@@ -65,10 +67,14 @@ pub struct Tokenizer {
 pub enum Fragment<'a> {
     /// Text of the template, in which names of control tokens are encoded as those tokens.
     Mark(&'a str),
-    /// Text of a message, in which they are not.
+    /// Text of a message, in which they are not, nor are those of other special tokens in brackets
+    /// that the template writes, such as `<think>`.
     Said(&'a str),
-    /// The token that ends a text.
-    End,
+    /// Text that the model is taken to have said, behind all other text: only names of control
+    /// tokens are text in it.
+    Begun(&'a str),
+    /// Tokens that are known.
+    Tokens(&'a [u32]),
 }
 
 /// Encoding algorithm.
@@ -143,8 +149,14 @@ impl Tokenizer {
         &self.warnings
     }
 
+    /// Tokens for fill-in-the-middle: prefix, suffix, middle, padding, repository, file separator.
+    pub fn infill(&self) -> [Option<u32>; 6] {
+        self.middle
+    }
+
     /// Sets the chat template.
     pub fn set_chat_template(&mut self, jinja: Option<String>) {
+        self.specials.guard(jinja.as_deref().unwrap_or_default());
         self.chat_template = jinja;
     }
 
@@ -213,6 +225,22 @@ impl Tokenizer {
         self.begin
     }
 
+    /// Token that ends texts.
+    pub fn end(&self) -> u32 {
+        self.eos
+    }
+
+    /// Name of a token, as templates write it.
+    pub fn name(&self, token: u32) -> &[u8] {
+        let own = self.specials.name_of(token);
+        own.unwrap_or_else(|| self.words.get(token))
+    }
+
+    /// Tells whether a token's name is found in texts before they are merged.
+    pub fn is_special(&self, token: u32) -> bool {
+        self.specials.name_of(token).is_some()
+    }
+
     /// Encodes `text`, with BOS and EOS around it if they are requested and the model's texts have
     /// them.
     ///
@@ -251,7 +279,7 @@ impl Tokenizer {
             // In run.c BOS is merged with what follows, like any token.
             llama2c::encode(self, text, &mut tokens);
         } else {
-            self.append(text, marks, &mut tokens);
+            self.append(text, marks, 0, true, &mut tokens);
         }
         if eos && self.adds_eos {
             tokens.push(self.eos);
@@ -261,33 +289,51 @@ impl Tokenizer {
 
     /// Appends a conversation's tokens. Only the template's own text can give control tokens.
     pub fn encode_marked(&self, fragments: &[Fragment<'_>], tokens: &mut Vec<u32>) {
-        // Text continues from one fragment to the next, as long as no special token comes between.
+        // Text continues from one fragment to the next, as long as no token comes between.
         let (mut text, mut marks) = (Vec::new(), Vec::new());
+        let (mut first, mut free) = (true, usize::MAX);
         for fragment in fragments {
             match *fragment {
                 Fragment::Said(said) => text.extend_from_slice(said.as_bytes()),
+                Fragment::Begun(begun) => {
+                    free = text.len();
+                    text.extend_from_slice(begun.as_bytes());
+                }
                 Fragment::Mark(words) => {
                     let start = text.len();
                     text.extend_from_slice(words.as_bytes());
                     marks.push(start..text.len());
                 }
-                Fragment::End => {
-                    self.append(&text, &marks, tokens);
-                    tokens.push(self.eos);
+                Fragment::Tokens(known) => {
+                    self.append(&text, &marks, free, first, tokens);
+                    tokens.extend_from_slice(known);
+                    let last = tokens.last();
+                    first = last.is_none_or(|&last| self.ends_text(last));
                     text.clear();
                     marks.clear();
                 }
             }
         }
-        self.append(&text, &marks, tokens);
+        self.append(&text, &marks, free, first, tokens);
+    }
+
+    /// Tells whether another text begins behind a token.
+    fn ends_text(&self, token: u32) -> bool {
+        self.is_special(token) || self.begin == Some(token) || self.is_end(token)
     }
 
     /// Appends the tokens of `text`. Within the ranges `marks`, names of control tokens become
-    /// those tokens.
-    fn append(&self, text: &[u8], marks: &[core::ops::Range<usize>], tokens: &mut Vec<u32>) {
-        // True if the next text is the first one, or directly follows a special token.
-        let mut first = true;
-        for part in self.specials.cut(text, marks) {
+    /// those tokens, and there and from `free` on those of the template's marks. `first`: the text
+    /// is the first one, or directly follows a special token.
+    fn append(
+        &self,
+        text: &[u8],
+        marks: &[core::ops::Range<usize>],
+        free: usize,
+        mut first: bool,
+        tokens: &mut Vec<u32>,
+    ) {
+        for part in self.specials.cut(text, marks, free) {
             let range = match part {
                 Part::Token(token) => {
                     tokens.push(token);

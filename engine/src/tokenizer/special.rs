@@ -1,6 +1,7 @@
 //! Special tokens, whose names are found in a text before it is merged: the longest first, leftmost
 //! of equals, as in llama.cpp. User-defined tokens are found everywhere, control and unknown tokens
-//! only if requested.
+//! only if requested; those user-defined ones that are marks of the chat template's are as control
+//! tokens in what is said in a conversation.
 
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -31,6 +32,8 @@ struct Special {
     rank: u32,
     /// True for control and unknown tokens, false for user-defined ones.
     sign: bool,
+    /// True for a mark of the chat template's.
+    guarded: bool,
     /// True if white space after the token is removed with it.
     strips: bool,
     /// Longest other name that is a prefix of this one.
@@ -70,6 +73,7 @@ impl Specials {
                 token,
                 rank: 0,
                 sign,
+                guarded: false,
                 strips,
                 inside: open.last().copied(),
             });
@@ -95,6 +99,15 @@ impl Specials {
         }
     }
 
+    /// Knows the chat template: names in angle or square brackets that it writes are its marks.
+    pub(super) fn guard(&mut self, template: &str) {
+        for (number, special) in (0..).zip(&mut self.all) {
+            let name = core::str::from_utf8(self.names.get(number)).unwrap_or_default();
+            let is_mark = name.starts_with(['<', '[']) && name.ends_with(['>', ']']);
+            special.guarded = is_mark && template.contains(name);
+        }
+    }
+
     /// Length of the longest name, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.longest
@@ -108,9 +121,9 @@ impl Specials {
     }
 
     /// Splits `text` at special tokens. Control tokens are found only inside of `marks`, which must
-    /// be in order.
-    pub(super) fn cut(&self, text: &[u8], marks: &[Range<usize>]) -> Vec<Part> {
-        let taken = self.taken(text, marks);
+    /// be in order, the chat template's marks there and from `free` on.
+    pub(super) fn cut(&self, text: &[u8], marks: &[Range<usize>], free: usize) -> Vec<Part> {
+        let taken = self.taken(text, marks, free);
         let mut parts = Vec::with_capacity(2 * taken.len() + 1);
         let mut at = 0;
         for (start, (end, token)) in taken {
@@ -128,7 +141,12 @@ impl Specials {
 
     /// Special tokens found in the text, as start, end and token, with the white space that is
     /// removed with them.
-    fn taken(&self, text: &[u8], marks: &[Range<usize>]) -> BTreeMap<usize, (usize, u32)> {
+    fn taken(
+        &self,
+        text: &[u8],
+        marks: &[Range<usize>],
+        free: usize,
+    ) -> BTreeMap<usize, (usize, u32)> {
         let mut taken = BTreeMap::new();
         if self.all.is_empty() {
             return taken;
@@ -144,7 +162,7 @@ impl Specials {
             let (any, own) = self.first[usize::from(byte)];
             if if mark.is_some() { any } else { own } {
                 let signs = mark.map_or(at, |mark| mark.end);
-                let found = self.best(text, at, text.len(), signs);
+                let found = self.best(text, at, text.len(), (signs, free));
                 heap.extend(found.map(|rank| Reverse((rank, at, signs))));
             }
         }
@@ -160,7 +178,7 @@ impl Specials {
             let mut end = at + self.names.get(number).len();
             if end > limit {
                 // A better one has taken a part of it: perhaps there is a shorter one.
-                let found = self.best(text, at, limit, signs);
+                let found = self.best(text, at, limit, (signs, free));
                 heap.extend(found.map(|rank| Reverse((rank, at, signs))));
                 continue;
             }
@@ -174,9 +192,15 @@ impl Specials {
         taken
     }
 
-    /// Rank of the longest name at `at` that ends at or before `limit`, or, for control tokens, at
-    /// or before `signs`.
-    fn best(&self, text: &[u8], at: usize, limit: usize, signs: usize) -> Option<u32> {
+    /// Rank of the longest name at `at` that ends at or before `limit`, or, for control tokens and
+    /// for the template's marks before `free`, at or before `signs`.
+    fn best(
+        &self,
+        text: &[u8],
+        at: usize,
+        limit: usize,
+        (signs, free): (usize, usize),
+    ) -> Option<u32> {
         let mut here = &text[at..limit.min(at + self.longest)];
         let count = self.all.len() as u32;
         // If a name is sorted before the text, with none in between, all names that are prefixes of
@@ -205,7 +229,8 @@ impl Specials {
         let mut chain = core::iter::successors(Some(number), |&n| self.all[n as usize].inside);
         let fits = |n: &u32| {
             let end = at + self.names.get(*n).len();
-            !self.all[*n as usize].sign || end <= signs
+            let special = &self.all[*n as usize];
+            !(special.sign || special.guarded && at < free) || end <= signs
         };
         chain.find(fits).map(|n| self.all[n as usize].rank)
     }
@@ -287,7 +312,7 @@ mod tests {
             let specials =
                 Specials::new(list.iter().map(|(t, n, s, w)| (*t, n.as_bytes(), *s, *w)));
             for marks in marks {
-                let found = specials.cut(text.as_bytes(), &marks);
+                let found = specials.cut(text.as_bytes(), &marks, 0);
                 let want = plainly(&list, text.as_bytes(), &marks);
                 assert_eq!(found, want, "{list:?} {text:?} {marks:?}");
             }

@@ -250,7 +250,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         ids.eos = ids.eos.or(there(EOS));
         ids.unknown = ids.unknown.or(there(0));
     }
-    let (types, ends) = types_and_ends(v.types, &names, &ids);
+    let (types, ends) = types_and_ends(v.types, &names, &mut ids);
 
     let mut kept = Words::default();
     let mut kinds = Vec::with_capacity(count);
@@ -306,6 +306,7 @@ pub(super) fn tokenizer(v: &Vocabulary<'_>) -> Result<Tokenizer, Error> {
         eos: ids.eos.or(ends.first().copied()).unwrap_or_default(),
         adds_eos: v.add_eos.unwrap_or(false) && ids.eos.is_some(),
         ends,
+        middle: ids.middle,
         chat_template: None,
         warnings,
     };
@@ -371,7 +372,7 @@ fn check(v: &Vocabulary<'_>) -> Result<(), Error> {
 }
 
 /// Type of each token, and the tokens that end a text or a turn, in ascending order.
-fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Vec<u32>) {
+fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &mut Ids) -> (Vec<Type>, Vec<u32>) {
     let mut types: Vec<Type> = (0..names.words.len())
         .map(|token| match types.get(token).copied().unwrap_or(1) {
             1 => Type::Normal,
@@ -391,6 +392,7 @@ fn types_and_ends(types: &[i32], names: &Names<'_>, ids: &Ids) -> (Vec<Type>, Ve
                 types[found] = Type::Control;
             }
             token = found.map(|token| token as u32);
+            ids.middle[number] = token;
         }
         // Padding, repository and file: there nothing is filled in any more.
         if number >= 3 {

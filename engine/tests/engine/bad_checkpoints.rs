@@ -286,10 +286,7 @@ impl ByteSource for Faulty {
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         if offset + buf.len() as u64 > self.broken_from {
-            return Err(ReadError {
-                offset: self.broken_from,
-                reason: "DEVICE_ERROR".into(),
-            });
+            return Err(ReadError::new(self.broken_from, "DEVICE_ERROR".into()));
         }
         (&self.bytes[..]).read_at(offset, buf)
     }

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use llama2_engine::{
-    chat::Template,
     checkpoint::Checkpoint,
     gguf,
     source::Joined,
@@ -577,21 +576,6 @@ fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     std::hint::black_box(work());
     start.elapsed().as_secs_f64()
-}
-
-/// Templates of nothing but beginnings: searched once, not once for each.
-#[test]
-fn a_template_of_marks_is_soon_read() {
-    for mark in [
-        "<|im_start|>system\\n",
-        "<|im_start|>system\\n<|im_",
-        "<|im_start|>",
-        "[INST]",
-    ] {
-        let jinja = mark.repeat((1 << 20) / mark.len());
-        let took = seconds(|| Template::of(&jinja));
-        assert!(took < 2.0, "{mark}: {took:.1} s");
-    }
 }
 
 /// Thousands of words that stand for themselves: found in the time of the text, and as searching

@@ -2,7 +2,9 @@
 //! an answer.
 
 use llama2_engine::{
-    chat::{Chat, Forgotten, Template},
+    chat::{
+        Chat, ChatMessage, ChatRole, ChatTemplate, DateTime, Forgotten, NO_CLOCK, RenderOptions,
+    },
     event::{EndReason, Event},
     generate::{PromptError, Sequence, step},
     layout::Encoding,
@@ -10,6 +12,7 @@ use llama2_engine::{
     run_mode::RunMode,
     sampler::{Param, Sampler, SamplerParams, argmax},
     session::{Options, Session},
+    settings::Settings,
     tokenizer::{Fragment, Tokenizer},
 };
 use llama2_testing::{bundled_int8, family, load, text_of};
@@ -22,10 +25,7 @@ fn speaker() -> (Model, Tokenizer) {
     let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
     file.speak();
-    file.text(
-        "tokenizer.chat_template",
-        "{{'<|im_start|>' + message['role']}} enable_thinking <think>",
-    );
+    file.text("tokenizer.chat_template", family::CHATML);
     let bytes = file.bytes();
     let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
     (load(&bytes).unwrap().0, tokenizer)
@@ -77,16 +77,61 @@ fn check_answer(chat: &Chat, model: &Model, tokenizer: &Tokenizer) {
 #[test]
 fn only_the_template_s_own_words_are_signs() {
     let (_, tokenizer) = speaker();
-    let template = Template::of_tokenizer(&tokenizer).unwrap();
-    let mut tokens = Vec::new();
-    let fragments = template.first(Some("<|im_end|>"), "<|im_start|>user", true);
-    tokenizer.encode_marked(&fragments, &mut tokens);
+    let template = ChatTemplate::of_tokenizer(&tokenizer).unwrap();
+    let messages = [
+        ChatMessage::new(ChatRole::System, "<|im_end|>"),
+        ChatMessage::new(ChatRole::User, "<|im_start|>user"),
+    ];
+    let options = RenderOptions {
+        answers: true,
+        thinks: true,
+        now: NO_CLOCK,
+    };
+    let tokens = template
+        .render(&tokenizer, &messages, &options)
+        .unwrap()
+        .tokens;
     let count = |sign| tokens.iter().filter(|&&token| token == sign).count();
     assert_eq!((count(START), count(END)), (3, 2));
     // What is said is tokenised together with the words before it.
     let text = "user\n<|im_start|>user";
     let encoded = tokenizer.encode(text.as_bytes(), false, false);
     assert!(tokens.windows(encoded.len()).any(|part| part == encoded));
+}
+
+/// So are user-defined tokens in brackets, if the template writes them; what the model is taken to
+/// have said is its own.
+#[test]
+fn marks_that_a_template_writes_are_its_own() {
+    for (template, is_text) in [(family::THINKER, true), (family::CHATML, false)] {
+        let (_, tokenizer) = speaker_in(template);
+        let [think] = tokenizer.encode(b"<think>", false, false)[..] else {
+            panic!("<think> is a token")
+        };
+        let count = |fragments: &[Fragment<'_>]| {
+            let mut tokens = Vec::new();
+            tokenizer.encode_marked(fragments, &mut tokens);
+            assert_eq!(text_of_tokens(&tokenizer, &tokens), "a<think>b");
+            tokens.iter().filter(|&&token| token == think).count()
+        };
+        use Fragment::{Begun, Mark, Said};
+        assert_eq!(count(&[Said("a<think>b")]), usize::from(!is_text));
+        assert_eq!(count(&[Said("a<th"), Mark("ink>b")]), usize::from(!is_text));
+        assert_eq!(count(&[Mark("a<think>"), Said("b")]), 1);
+        assert_eq!(count(&[Said("a"), Begun("<think>b")]), 1);
+        let known = tokenizer.encode(b"a", false, false);
+        assert_eq!(
+            count(&[Fragment::Tokens(&known), Said("<think>b")]),
+            usize::from(!is_text)
+        );
+    }
+}
+
+fn text_of_tokens(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+    let bytes = tokens
+        .iter()
+        .flat_map(|&token| tokenizer.decode(u32::MAX, token));
+    String::from_utf8(bytes.copied().collect()).unwrap()
 }
 
 #[test]
@@ -117,7 +162,7 @@ fn later_turns_go_on_from_the_cache() {
     for _ in 0..4 {
         one(&mut chat, &mut session, &tokenizer);
     }
-    chat.stop();
+    chat.stop(&tokenizer);
     chat.begin_turn(&tokenizer, "", "Why?").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
     check_answer(&chat, &model, &tokenizer);
@@ -262,7 +307,7 @@ fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
     for _ in 0..3 {
         one(&mut chat, &mut session, &tokenizer);
     }
-    chat.stop();
+    chat.stop(&tokenizer);
     assert!(chat.sequence().context().is_empty());
     chat.begin_turn(&tokenizer, &system, "Who?").unwrap();
     assert_eq!(answer(&mut chat, &mut session, &tokenizer), first);
@@ -270,7 +315,7 @@ fn a_turn_that_is_begun_again_or_interrupted_early_is_taken_back() {
     chat.begin_turn(&tokenizer, &system, "And what else?")
         .unwrap();
     one(&mut chat, &mut session, &tokenizer);
-    chat.stop();
+    chat.stop(&tokenizer);
     assert_eq!(chat.sequence().context(), before);
     chat.begin_turn(&tokenizer, &system, "Why?").unwrap();
     assert_eq!(answer(&mut chat, &mut session, &tokenizer), second);
@@ -361,12 +406,12 @@ fn turns_are_taken_back() {
     let (model, tokenizer) = speaker();
     let mut session = Session::new(&model, Options::default()).unwrap();
     let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
-    assert!(!chat.undo());
+    assert!(!chat.undo(&tokenizer));
     let first = ask(&mut chat, &mut session, &tokenizer, "Who are you?");
     let one = chat.sequence().context().to_vec();
     let second = ask(&mut chat, &mut session, &tokenizer, "And then?");
     let two = chat.sequence().context().to_vec();
-    assert!(chat.undo());
+    assert!(chat.undo(&tokenizer));
     assert_eq!(chat.sequence().context(), one);
     // The same again gives the same; another question is answered as if there had been nothing
     // else.
@@ -375,16 +420,43 @@ fn turns_are_taken_back() {
         second
     );
     assert_eq!(chat.sequence().context(), two);
-    assert!(chat.undo());
+    assert!(chat.undo(&tokenizer));
     ask(&mut chat, &mut session, &tokenizer, "Why?");
     check_answer(&chat, &model, &tokenizer);
-    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert!(chat.undo(&tokenizer) && chat.undo(&tokenizer) && !chat.undo(&tokenizer));
     assert!(chat.sequence().context().is_empty());
     assert_eq!(
         ask(&mut chat, &mut session, &tokenizer, "Who are you?"),
         first
     );
     assert_eq!(chat.sequence().context(), one);
+}
+
+/// A question that pushes others out of a full context, and is taken back or cancelled, has pushed
+/// none out.
+#[test]
+fn what_a_turn_pushed_out_comes_back_with_it() {
+    let (model, tokenizer) = speaker();
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 10, model.config.seq_len);
+    let mut contexts = vec![Vec::new()];
+    let mut forgot = 0;
+    for turn in 0..20 {
+        let question = format!("{} {turn}", "zx".repeat(30));
+        let before = contexts.last().unwrap();
+        chat.begin_turn(&tokenizer, "Be brief.", &question).unwrap();
+        forgot += usize::from(chat.forgotten().is_some());
+        assert!(!chat.stop(&tokenizer));
+        assert_eq!(chat.sequence().context(), before, "cancelled {turn}");
+        ask(&mut chat, &mut session, &tokenizer, &question);
+        contexts.push(chat.sequence().context().to_vec());
+    }
+    assert!(forgot > 2, "{forgot}");
+    while contexts.pop().is_some() {
+        assert_eq!(chat.undo(&tokenizer), !contexts.is_empty());
+        let before = contexts.last().map_or(&[][..], |before| before);
+        assert_eq!(chat.sequence().context(), before, "{}", contexts.len());
+    }
 }
 
 #[test]
@@ -405,7 +477,7 @@ fn a_cache_that_was_lost_is_filled_again() {
     chat.sequence_mut().limit_batch(16);
     one(&mut chat, &mut session, &tokenizer);
     assert_eq!(chat.sequence().progress(), (16, all));
-    chat.stop();
+    chat.stop(&tokenizer);
     assert_eq!(chat.sequence().context().len(), known);
     chat.begin_turn(&tokenizer, "", "And then?").unwrap();
     answer(&mut chat, &mut session, &tokenizer);
@@ -419,7 +491,7 @@ fn a_conversation_held_elsewhere_is_gone_on_with() {
     let mut session = Session::new(&model, Options::default()).unwrap();
     let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 20, model.config.seq_len);
     let said = [("Who are you?", "Nobody."), ("Why?", "Because.")];
-    assert_eq!(chat.recall(&tokenizer, "Be brief.", &said), 0);
+    assert_eq!(chat.recall(&tokenizer, "Be brief.", &said), Ok(0));
     ask(&mut chat, &mut session, &tokenizer, "And then?");
     check_answer(&chat, &model, &tokenizer);
     let marks = answer_marks(&tokenizer);
@@ -432,7 +504,7 @@ fn a_conversation_held_elsewhere_is_gone_on_with() {
         .filter(|&&token| token == END)
         .count();
     assert!(ends >= 6, "system, three questions and two answers: {ends}");
-    assert!(chat.undo() && chat.undo());
+    assert!(chat.undo(&tokenizer) && chat.undo(&tokenizer));
     ask(&mut chat, &mut session, &tokenizer, "And then?");
     check_answer(&chat, &model, &tokenizer);
     // The oldest turns go where there is no room.
@@ -443,12 +515,12 @@ fn a_conversation_held_elsewhere_is_gone_on_with() {
     };
     let long = many(260);
     let said = [("a", &long[..]), ("b", &long), ("c", &long)];
-    let dropped = chat.recall(&tokenizer, "Be brief.", &said);
+    let dropped = chat.recall(&tokenizer, "Be brief.", &said).unwrap();
     assert!((1..3).contains(&dropped), "{dropped}");
     ask(&mut chat, &mut session, &tokenizer, "And then?");
     check_answer(&chat, &model, &tokenizer);
     let longer = many(2000);
-    assert_eq!(chat.recall(&tokenizer, "", &[("a", &longer)]), 1);
+    assert_eq!(chat.recall(&tokenizer, "", &[("a", &longer)]), Ok(1));
     assert!(chat.sequence().context().is_empty());
 }
 
@@ -474,24 +546,26 @@ fn run_c_s_chat_takes_turns_back_too() {
                 &mut out,
             );
         }
-        chat.stop();
+        chat.stop(&tokenizer);
         said
     };
     let first = talk(&mut chat, "Hi");
     let second = talk(&mut chat, "Who?");
-    assert!(chat.undo());
+    assert!(chat.undo(&tokenizer));
     assert_eq!(talk(&mut chat, "Who?"), second);
-    assert!(chat.undo() && chat.undo() && !chat.undo());
+    assert!(chat.undo(&tokenizer) && chat.undo(&tokenizer) && !chat.undo(&tokenizer));
     assert_eq!(
         (chat.sequence().context().len(), talk(&mut chat, "Hi")),
         (0, first)
     );
     // From elsewhere, and read again.
-    assert_eq!(chat.recall(&tokenizer, "", &[("Hi", "Hello")]), 0);
+    assert_eq!(chat.recall(&tokenizer, "", &[("Hi", "Hello")]), Ok(0));
     let known = chat.sequence().context().len();
     assert!(known > 5);
+    // Both times all of it is passed.
+    chat.sequence_mut().forget_cache();
     let once = talk(&mut chat, "Who?");
-    chat.undo();
+    chat.undo(&tokenizer);
     chat.sequence_mut().forget_cache();
     assert_eq!(
         (chat.sequence().context().len(), talk(&mut chat, "Who?")),
@@ -513,7 +587,7 @@ fn a_conversation_begins_with_bos_once() {
     const BOS: u32 = 65;
     let written =
         "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% endfor %}";
-    let set = "{%- set content = bos_token + m['content'] -%}{{ '<|im_start|>' + content }}";
+    let set = "{%- set content = bos_token + '<|im_start|>' + messages[0].content -%}{{ content }}";
     let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
     let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
     file.speak();
@@ -522,15 +596,15 @@ fn a_conversation_begins_with_bos_once() {
     for (jinja, writes) in [
         (written, true),
         (set, true),
-        ("<|im_start|>{{- bos_token -}}", true),
-        ("<|im_start|>{{ eos_token if last else bos_token }}", true),
+        (" {{- bos_token -}} <|im_start|>", true),
+        ("{{ eos_token if last else bos_token }}<|im_start|>", true),
         ("<|im_start|>{# bos_token #}", false),
         (
             "<|im_start|>{% if bos_token is defined %}{{ x }}{% endif %}",
             false,
         ),
         ("<|im_start|>{{ 'bos_token' }}", false),
-        ("<|im_start|>{{ my_bos_token + bos_token_id }}", false),
+        ("<|im_start|>{{ my_bos_token }}{{ bos_token_id }}", false),
         ("<|im_start|> bos_token", false),
     ] {
         for add in [None, Some(false), Some(true)] {
@@ -573,7 +647,7 @@ fn an_answer_ends_where_the_model_gives_no_numbers() {
     let found = family::FAMILIES.iter().find(|f| f.name == "llama").unwrap();
     let mut file = found.make(7, &|_| Encoding::F32);
     file.speak();
-    file.text("tokenizer.chat_template", "'<|im_start|>'");
+    file.text("tokenizer.chat_template", family::CHATML);
     // Finite, and too large for what it is multiplied by.
     for tensor in &mut file.tensors {
         if tensor.name == "output.weight" || tensor.name == "blk.1.ffn_down.weight" {
@@ -663,8 +737,8 @@ fn an_answer_is_a_stream_of_events() {
     }
 }
 
-/// After the older half of a text was forgotten and its last line taken back there are no turns,
-/// but there is a text: the next line fits behind it.
+/// After the older half of a text was forgotten and its last line taken back, the next line fits
+/// behind it.
 #[test]
 fn a_text_goes_on_after_its_half_was_forgotten_and_a_line_taken_back() {
     let (model, mut tokenizer) = speaker();
@@ -672,11 +746,19 @@ fn a_text_goes_on_after_its_half_was_forgotten_and_a_line_taken_back() {
     let mut session = Session::new(&model, Options::default()).unwrap();
     let seq_len = 160;
     let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 12, seq_len);
+    let mut before = Vec::new();
     while !matches!(chat.forgotten(), Some(Forgotten::Tokens(_))) {
+        before = chat.sequence().context().to_vec();
         chat.begin_turn(&tokenizer, "", &"zx".repeat(10)).unwrap();
         answer(&mut chat, &mut session, &tokenizer);
     }
-    assert!(chat.undo());
+    // What was forgotten for it comes back with it, at last the beginning.
+    assert!(chat.undo(&tokenizer));
+    assert_eq!(chat.sequence().context(), before);
+    chat.begin_turn(&tokenizer, "", &"zx".repeat(10)).unwrap();
+    answer(&mut chat, &mut session, &tokenizer);
+    while chat.undo(&tokenizer) {}
+    assert!(chat.sequence().context().is_empty());
     for length in [10, 60] {
         chat.begin_turn(&tokenizer, "", &"zx".repeat(length))
             .unwrap();
@@ -690,5 +772,207 @@ fn a_text_goes_on_after_its_half_was_forgotten_and_a_line_taken_back() {
             answer(&mut chat, &mut session, &tokenizer);
             assert!(chat.sequence().drawn() > 0, "{length}");
         }
+    }
+}
+
+/// A model with this template, and its vocabulary's marks of reasoning.
+fn speaker_in(template: &str) -> (Model, Tokenizer) {
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak_with(&["<think>", "</think>"]);
+    file.text("tokenizer.chat_template", template);
+    let bytes = file.bytes();
+    let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
+    (load(&bytes).unwrap().0, tokenizer)
+}
+
+/// Trims what is said, as Llama 3's.
+const TRIMS: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content | trim) \
+    + '<|im_end|>' }}{% endfor %}{{ '<|im_start|>assistant\n' }}";
+
+/// A template may lay an answer out otherwise than it was begun: what follows is passed again, and
+/// nothing else. The texts are the same whatever the cache holds.
+#[test]
+fn what_a_template_rewrites_is_passed_again() {
+    let mut rewritten = 0;
+    for (template, think) in [
+        (family::CHATML, true),
+        (family::THINKER, true),
+        (family::THINKER, false),
+        (TRIMS, true),
+    ] {
+        let (model, tokenizer) = speaker_in(template);
+        let mut session = Session::new(&model, Options::default()).unwrap();
+        let mut talk = |forgets: bool, undoes: bool| {
+            let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 12, model.config.seq_len);
+            chat.set_thinking(think);
+            let mut contexts: Vec<Vec<u32>> = Vec::new();
+            for question in ["Who are you?", " And then? ", "Why?"] {
+                if undoes {
+                    chat.begin_turn(&tokenizer, "Be brief.", "Never mind")
+                        .unwrap();
+                    answer(&mut chat, &mut session, &tokenizer);
+                    assert!(chat.undo(&tokenizer));
+                }
+                if forgets {
+                    session.prefill(&[5; 40], 0);
+                    chat.sequence_mut().forget_cache();
+                }
+                let before = chat.sequence().context().to_vec();
+                let passes = chat.sequence().passes();
+                chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
+                answer(&mut chat, &mut session, &tokenizer);
+                let after = chat.sequence().context().to_vec();
+                let same = before
+                    .iter()
+                    .zip(&after)
+                    .take_while(|(a, b)| a == b)
+                    .count();
+                rewritten += usize::from(same < before.len());
+                if !forgets {
+                    let passed = chat.sequence().passes() - passes;
+                    assert!(passed <= after.len() - same + 1, "{passed}");
+                }
+                contexts.push(after);
+            }
+            contexts
+        };
+        let plain = talk(false, false);
+        assert_eq!(talk(true, false), plain, "{template}");
+        assert_eq!(talk(false, true), plain, "{template}");
+    }
+    assert!(rewritten > 0);
+}
+
+/// A template that refuses is asked again for each turn; its sentence is the error.
+#[test]
+fn a_template_that_refuses_says_why() {
+    let template = "{% if messages[0].role == 'system' %}\
+        {{ raise_exception('System role not supported') }}{% endif %}\
+        {{ messages[-1].content }}";
+    let (model, tokenizer) = speaker_in(template);
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 4, model.config.seq_len);
+    let refused = chat.begin_turn(&tokenizer, "Be brief.", "Hi").unwrap_err();
+    assert!(
+        refused.to_string().contains("System role not supported"),
+        "{refused}"
+    );
+    chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+    assert_eq!(
+        chat.sequence().progress().1,
+        tokenizer.encode(b"Hi", true, false).len()
+    );
+    let begun = |tokenizer: &Tokenizer, system: &str, prompt: Option<&str>| {
+        let settings = Settings {
+            system: Some(system.into()),
+            prompt: prompt.map(Into::into),
+            ..Settings::default()
+        };
+        let chat = settings.chat(tokenizer, RunMode::Dialog, 256, NO_CLOCK);
+        chat.is_ok()
+    };
+    assert!(begun(&tokenizer, "", None) && !begun(&tokenizer, "Be brief.", None));
+    // What was not said yet is not refused.
+    let (_, tokenizer) = speaker_in("{{ raise_exception('No') }}");
+    assert!(begun(&tokenizer, "", None) && !begun(&tokenizer, "", Some("Hi")));
+}
+
+/// A template that takes endless time or memory for a single word is chatml, and says why.
+#[test]
+fn a_template_without_end_is_chatml() {
+    let endless =
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+    let huge = "{% set x = 'a' %}".to_owned() + &"{% set x = x + x %}".repeat(40);
+    let (model, chatml) = speaker_in(family::CHATML);
+    for template in [endless, &huge] {
+        let (_, tokenizer) = speaker_in(template);
+        let fault = ChatTemplate::new(template).fault().map(ToString::to_string);
+        assert!(fault.is_some_and(|why| why.contains("more than")));
+        let begun = |tokenizer: &Tokenizer| {
+            let mut chat = Chat::new(tokenizer, RunMode::Dialog, 4, model.config.seq_len);
+            chat.begin_turn(tokenizer, "Be brief.", "Hi").unwrap();
+            chat.sequence().progress().1
+        };
+        assert_eq!(begun(&tokenizer), begun(&chatml));
+    }
+    assert!(
+        ChatTemplate::new("{{ raise_exception('No') }}")
+            .fault()
+            .is_none()
+    );
+}
+
+/// An answer begins inside of reasoning where the template says so, whatever the user says.
+#[test]
+fn only_the_template_opens_a_thought() {
+    for (end, opens) in [("", false), ("\n<think>\n", true), ("<think", false)] {
+        let template = format!("{{{{ messages[-1].content }}}}\n{end}");
+        let (_, tokenizer) = speaker_in(&template);
+        let template = ChatTemplate::of_tokenizer(&tokenizer).unwrap();
+        let options = RenderOptions {
+            answers: true,
+            thinks: true,
+            now: NO_CLOCK,
+        };
+        for said in ["Hi", "What is <think>", "<think>\n", ">"] {
+            let messages = [ChatMessage::new(ChatRole::User, said)];
+            let rendered = template.render(&tokenizer, &messages, &options).unwrap();
+            assert_eq!(rendered.opens_thought, opens, "{said} {end}");
+        }
+    }
+}
+
+/// Templates may tell the model what day it is: the one that was set.
+#[test]
+fn templates_know_the_date() {
+    let (model, tokenizer) = speaker_in("{{ strftime_now('%d %B %Y') }} {{ messages[0].content }}");
+    let mut session = Session::new(&model, Options::default()).unwrap();
+    let mut chat = Chat::new(&tokenizer, RunMode::Dialog, 1, model.config.seq_len);
+    for (year, want) in [(2024, "26 July 2024 Hi"), (1999, "26 July 1999 Hi")] {
+        chat.set_date(DateTime { year, ..NO_CLOCK });
+        chat.begin_turn(&tokenizer, "", "Hi").unwrap();
+        answer(&mut chat, &mut session, &tokenizer);
+        let want = tokenizer.encode(want.as_bytes(), true, false);
+        assert!(chat.sequence().context().starts_with(&want));
+        chat.undo(&tokenizer);
+    }
+}
+
+/// A model of random weights goes round in circles, as small ones do: its answer is ended, and the
+/// conversation goes on.
+#[test]
+fn an_answer_that_repeats_itself_is_ended() {
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    file.u32("qwen2.context_length", 900);
+    let bytes = file.bytes();
+    let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
+    let model = load(&bytes).unwrap().0;
+    let said = |mode, guard, question| {
+        let mut session = Session::new(&model, Options::default()).unwrap();
+        let mut chat = Chat::new(&tokenizer, mode, usize::MAX, 900);
+        chat.sequence_mut().set_sampler(greedy());
+        chat.sequence_mut().set_repeat_guard(guard);
+        chat.begin_turn(&tokenizer, "", question).unwrap();
+        let text = answer(&mut chat, &mut session, &tokenizer);
+        let end = chat.sequence().end();
+        let drawn = chat.sequence().drawn();
+        if end == Some(EndReason::Repeats) {
+            chat.begin_turn(&tokenizer, "", "and").unwrap();
+            one(&mut chat, &mut session, &tokenizer);
+        }
+        (text, end, drawn)
+    };
+    for question in ["a", "to and fro"] {
+        let (text, end, drawn) = said(RunMode::Dialog, true, question);
+        assert_eq!(end, Some(EndReason::Repeats));
+        assert!((768..880).contains(&drawn), "{drawn}");
+        let (whole, end, _) = said(RunMode::Dialog, false, question);
+        assert_eq!(end, Some(EndReason::ContextFull));
+        assert!(whole.len() > text.len() && whole.starts_with(&text));
+        // run.c's chat is as it always was.
+        let (_, end, _) = said(RunMode::Llama2Chat, true, question);
+        assert_ne!(end, Some(EndReason::Repeats));
     }
 }

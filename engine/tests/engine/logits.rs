@@ -166,15 +166,29 @@ const SMALL: Config = Config {
     variant: Variant::LLAMA2C,
 };
 
+/// As many tokens as the context holds.
+fn whole_context(model: &Model) -> Vec<u32> {
+    let positions = 0..model.config.seq_len as u32;
+    positions.map(|pos| pos * 5 % 37).collect()
+}
+
+/// [`all_logits`] of all tokens at once.
+fn scored(bytes: &[u8], options: Options<'_>) -> Vec<u32> {
+    let (model, _) = load(bytes).unwrap();
+    let tokens = whole_context(&model);
+    let mut logits = vec![0.0; tokens.len() * 37];
+    let mut session = Session::new(&model, options).unwrap();
+    session.score(&tokens, 0, &mut logits);
+    logits.into_iter().map(f32::to_bits).collect()
+}
+
 /// All logits of a session over the whole context, its first `prefilled` tokens in one go.
 fn all_logits(bytes: &[u8], options: Options<'_>, prefilled: usize) -> Vec<u32> {
     let (model, digest) = load(bytes).unwrap();
     assert_eq!(digest.bytes, bytes.len() as u64);
     assert_eq!(digest.crc32, crc32fast::hash(bytes));
     let mut session = Session::new(&model, options).unwrap();
-    let tokens: Vec<u32> = (0..model.config.seq_len as u32)
-        .map(|pos| pos * 5 % 37)
-        .collect();
+    let tokens = whole_context(&model);
     let mut logits = Vec::new();
     if prefilled > 0 {
         logits.extend_from_slice(session.prefill(&tokens[..prefilled], 0));
@@ -189,10 +203,7 @@ fn all_logits(bytes: &[u8], options: Options<'_>, prefilled: usize) -> Vec<u32> 
 fn sets() -> Vec<&'static Kernels> {
     let features = Features::of_this_core();
     let named = |name| kernels::named(name, features).ok();
-    ["scalar", "sse2", "avx2", "avx512"]
-        .into_iter()
-        .filter_map(named)
-        .collect()
+    kernels::names().filter_map(named).collect()
 }
 
 #[test]
@@ -292,6 +303,7 @@ fn batches_give_the_numbers_of_single_tokens() {
                     kernels.name
                 );
             }
+            assert!(single == scored(&bytes, options), "{}", kernels.name);
         }
         let single = all_logits(&bytes, Options::default(), 0);
         for count in [2, 3, 5] {
@@ -304,6 +316,7 @@ fn batches_give_the_numbers_of_single_tokens() {
             };
             let batched = all_logits(&bytes, options, BATCH + 1);
             assert!(single[BATCH * 37..] == batched, "{count} workers");
+            assert!(single == scored(&bytes, options), "{count} workers");
         }
     }
 }
@@ -344,7 +357,7 @@ fn memory_is_what_is_allocated() {
     );
     assert_eq!(
         Memory::whole(&checkpoint, KvType::F32).kv_cache,
-        2 * 12 * (16 + 16) * 4 + 16
+        2 * 12 * (16 + 16) * 4 + 20
     );
     assert_eq!(
         checkpoint.parameters(),

@@ -2,14 +2,16 @@
 
 mod bad_checkpoints;
 mod bad_gguf;
-mod chat_templates;
 mod dialog;
+mod digests;
 mod families;
 mod gguf;
 mod llama_cpp;
 mod llama_cpp_tokens;
 mod logits;
+mod real_weights;
 mod sampler;
+mod sequences;
 mod soundness;
 mod text_allocations;
 mod texts;

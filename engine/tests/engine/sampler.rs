@@ -1,6 +1,6 @@
 //! The sampler against run.c's, written plainly.
 
-use llama2_engine::sampler::{Sampler, argmax};
+use llama2_engine::sampler::{Param, Sampler, SamplerParams, argmax};
 
 /// run.c's `sample`, with libc's parts replaced by std's: a stable sort, and exp in f64 rounded to
 /// f32.
@@ -141,4 +141,86 @@ fn odd_logits_still_give_a_token() {
         }
     }
     assert_eq!(argmax(&[1.0, 3.0, 3.0, 2.0]), 1, "the first of equals");
+}
+
+/// Logits of a linear congruential generator.
+fn made_logits(seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let each = (0..200).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (f64::from(state >> 8) / 16_777_216.0 * 12.0) as f32
+    });
+    each.collect()
+}
+
+/// Draws of llama.cpp's chain of top-k, typical, top-p, min-p, temperature and `dist` (0.3.36 of
+/// llama-cpp-python) from the logits of seeds 1 to 24.
+#[test]
+fn draws_equal_llama_cpp_s() {
+    type Case = (u64, [f32; 5], [u32; 24]);
+    const CASES: [Case; 6] = [
+        (
+            42,
+            [40.0, 1.0, 0.95, 0.05, 0.8],
+            [
+                122, 143, 15, 83, 148, 126, 128, 103, 156, 132, 61, 82, 164, 127, 5, 51, 193, 163,
+                96, 64, 49, 149, 187, 158,
+            ],
+        ),
+        (
+            42,
+            [0.0, 1.0, 1.0, 0.0, 1.0],
+            [
+                140, 47, 162, 123, 86, 19, 104, 71, 33, 144, 29, 143, 177, 4, 199, 75, 146, 1, 13,
+                99, 92, 11, 186, 51,
+            ],
+        ),
+        (
+            7,
+            [0.0, 1.0, 1.0, 0.02, 1.5],
+            [
+                40, 74, 189, 100, 67, 47, 9, 90, 2, 115, 171, 82, 76, 151, 130, 107, 98, 184, 48,
+                147, 56, 152, 44, 160,
+            ],
+        ),
+        (
+            4_294_967_294,
+            [0.0, 0.9, 1.0, 0.0, 1.0],
+            [
+                91, 150, 88, 107, 148, 150, 49, 57, 48, 68, 171, 78, 102, 127, 153, 63, 135, 175,
+                96, 38, 104, 169, 44, 172,
+            ],
+        ),
+        (
+            1,
+            [5.0, 1.0, 0.5, 0.0, 2.0],
+            [
+                116, 143, 180, 121, 86, 126, 117, 57, 77, 144, 61, 174, 78, 127, 42, 15, 79, 167,
+                199, 50, 52, 94, 66, 172,
+            ],
+        ),
+        (
+            123,
+            [0.0, 0.5, 0.9, 0.1, 1.2],
+            [
+                86, 152, 15, 78, 123, 174, 124, 176, 125, 34, 128, 11, 120, 161, 54, 107, 193, 10,
+                193, 43, 170, 99, 156, 135,
+            ],
+        ),
+    ];
+    for (seed, [top_k, typical, top_p, min_p, temperature], want) in CASES {
+        let settings = SamplerParams::default()
+            .with(Param::TopK, top_k)
+            .with(Param::Typical, typical)
+            .with(Param::TopP, top_p)
+            .with(Param::MinP, min_p)
+            .with(Param::Temperature, temperature);
+        let mut sampler = Sampler::with(200, settings, seed);
+        let drawn = (1..=24).map(|seed| sampler.sample(&mut made_logits(seed)));
+        assert_eq!(
+            drawn.collect::<Vec<_>>(),
+            want,
+            "seed {seed}, top-k {top_k}"
+        );
+    }
 }

@@ -27,6 +27,7 @@ const TINY: Config = Config {
 fn logits(file: &[u8], workers: &dyn Workers, kv: KvType) -> Vec<Vec<f32>> {
     let model = load(file).unwrap().0;
     let options = Options {
+        sequences: 1,
         kernels: &scalar::KERNELS,
         workers,
         threads: Threads::Fixed(workers.count()),

@@ -3,7 +3,7 @@
 use llama2_engine::{
     chat::Chat,
     event::{EndReason, Event},
-    generate::{Sequence, step},
+    generate::{Moment, Sequence, step},
     run_mode::RunMode,
     sampler::Sampler,
     session::{Options, Session},
@@ -41,7 +41,7 @@ fn no_step_allocates() {
             let mut story =
                 Sequence::story(&tokenizer, prompt, 120, config.seq_len, sampler()).unwrap();
             story.set_stops(&["never ever".into()]);
-            story.set_logprobs(config.vocab_size, 5);
+            story.set_logprobs(config.vocab_size, 5, Moment::default());
             assert_eq!(count(&mut story), 0, "{name}, -t {temperature} -p {top_p}");
 
             let question = "Who has the red ball, and why does Tom want it so much today?";
@@ -49,6 +49,7 @@ fn no_step_allocates() {
                 let mut chat = Chat::new(&tokenizer, mode, 120, config.seq_len);
                 chat.begin_turn(&tokenizer, "Be brief.", question).unwrap();
                 chat.sequence_mut().set_sampler(sampler());
+                chat.sequence_mut().set_repeat_guard(true);
                 let count = count(chat.sequence_mut());
                 assert_eq!(count, 0, "{name}, {mode:?}, -t {temperature} -p {top_p}");
             }

@@ -4,7 +4,7 @@ use llama2_engine::{
     chat::Chat,
     config::{Config, Variant},
     event::{EndReason, Event},
-    generate::{PromptError, Sequence, step},
+    generate::{Moment, PromptError, Sequence, step},
     model::Model,
     run_mode::RunMode,
     sampler::Sampler,
@@ -303,7 +303,7 @@ fn chat_refuses_a_turn_that_does_not_fit_and_goes_on() {
     }
     assert!(chat.sequence().top_token().is_some());
     // The user presses a key: the assistant's turn ends here, and another begins.
-    assert!(chat.stop());
+    assert!(chat.stop(&tokenizer));
     assert!(matches!(
         chat.begin_turn(&tokenizer, "", &long),
         Err(PromptError::TooLong { left: 352, .. })
@@ -324,7 +324,7 @@ fn log_probabilities() {
     let mut session = Session::new(&model, Options::default()).unwrap();
     let sampler = Sampler::new(vocab_size, 1.0, 0.9, 5);
     let mut story = Sequence::story(&tokenizer, b"Tim", 40, seq_len, sampler).unwrap();
-    story.set_logprobs(vocab_size, 3);
+    story.set_logprobs(vocab_size, 3, Moment::default());
     let (mut ids, mut own, mut top, mut text) = (Vec::new(), Vec::new(), Vec::new(), String::new());
     let mut out = |_, event: Event<'_>| {
         if let Event::Text { text: said, tokens } = event {

@@ -481,10 +481,7 @@ impl ByteSource for Faulty<'_> {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         assert!(buf.len() <= 1 << 20, "firmware reads at most 1 MiB at once");
         if offset + buf.len() as u64 > self.fails_at {
-            return Err(ReadError {
-                offset: self.fails_at,
-                reason: "DEVICE_ERROR".into(),
-            });
+            return Err(ReadError::new(self.fails_at, "DEVICE_ERROR".into()));
         }
         (&mut self.bytes).read_at(offset, buf)
     }

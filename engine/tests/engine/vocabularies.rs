@@ -257,11 +257,12 @@ fn a_conversation_in_scores() {
         let words = tokens.iter().map(|&t| made.words[t as usize].clone());
         words.collect()
     };
-    use Fragment::{End, Mark, Said};
+    use Fragment::{Mark, Said, Tokens};
+    let end = [made.id("</s>")];
     let fragments = [
         Mark("<s>a"),
         Said("b<s>ab<own>"),
-        End,
+        Tokens(&end),
         Mark(" \n "),
         Said("a"),
     ];

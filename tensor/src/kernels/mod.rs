@@ -7,25 +7,8 @@
 //! a rounding, and the text diverges.
 
 pub mod arch;
-// The same on every architecture that has sixteen lanes: only those that nothing was written for
-// leave it unused.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, unused_macros, unused_imports)
-)]
-mod coded_tiles;
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, unused_macros, unused_imports)
-)]
-mod lanes;
-mod portable;
+pub mod portable;
 pub mod scalar;
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, unused_macros, unused_imports)
-)]
-mod tiles;
 
 use core::fmt;
 
@@ -144,12 +127,8 @@ impl fmt::Display for Unavailable {
         match self {
             Unavailable::Unknown => {
                 write!(f, "there are no kernels of that name; known are")?;
-                let mut last = "";
-                for (set, _) in sets().filter(|(set, _)| set.name != "scalar") {
-                    if set.name != last {
-                        write!(f, " {},", set.name)?;
-                    }
-                    last = set.name;
+                for name in names().skip(1) {
+                    write!(f, " {name},")?;
                 }
                 write!(f, " scalar")
             }
@@ -163,17 +142,17 @@ impl fmt::Display for Unavailable {
 
 impl core::error::Error for Unavailable {}
 
-/// The portable set, named after what the compiler uses for it.
-static BASE: Kernels = Kernels {
-    name: arch::NAME,
-    title: arch::TITLE,
-    ..portable::KERNELS
-};
-
 /// All sets with what they need, the plainest first; the last one that a machine has is its best.
 fn sets() -> impl DoubleEndedIterator<Item = &'static (&'static Kernels, arch::Needs)> {
-    static PLAIN: &[(&Kernels, arch::Needs)] = &[(&scalar::KERNELS, |_| None), (&BASE, |_| None)];
-    PLAIN.iter().chain(arch::SETS)
+    static REFERENCE: (&Kernels, arch::Needs) = (&scalar::KERNELS, |_| None);
+    core::iter::once(&REFERENCE).chain(arch::SETS)
+}
+
+/// Names of all sets that there are for this architecture, `scalar` first.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    let names = sets().map(|(set, _)| set.name);
+    names.filter(move |name| core::mem::replace(&mut last, name) != *name)
 }
 
 /// Best set for these features.
@@ -182,7 +161,8 @@ pub fn best(features: Features) -> &'static Kernels {
     usable.map_or(&scalar::KERNELS, |(set, _)| set)
 }
 
-/// Best set of this name (`scalar`, `sse2`, `avx2`, `avx512`) for these features.
+/// Best set of this name (`scalar`, or one of the processor's: `sse2`, `avx2`, `avx512`, or `neon`,
+/// `dotprod`, `i8mm`) for these features.
 ///
 /// # Errors
 /// [`Unavailable`], which displays as a sentence.
@@ -246,52 +226,6 @@ fn factor_and_scale(rounding: Rounding, farthest: f32) -> (f32, f32) {
     }
     let largest = farthest.abs();
     (127.0 / largest, F16::from_f32(largest / 127.0).to_f32())
-}
-
-/// End of the last of `count` steps of `stride`, plus `rest`; saturates at `usize::MAX`, which no
-/// slice reaches.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-fn end(count: usize, stride: usize, rest: usize) -> usize {
-    let steps = count.checked_mul(stride);
-    steps
-        .and_then(|steps| steps.checked_add(rest))
-        .unwrap_or(usize::MAX)
-}
-
-/// Checks that the slices are as long as the sizes require. Kernels that read through pointers rely
-/// on it.
-///
-/// # Panics
-/// If a slice is too short.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-fn check<T>(
-    w: &[T],
-    panel: usize,
-    group: Option<usize>,
-    x: &Activations<'_>,
-    out: &[f32],
-) -> usize {
-    let panels = out.len() / x.tokens / PANEL;
-    assert!(w.len() >= end(panels, panel, 0), "panels");
-    match group {
-        None => assert!(
-            x.cols <= x.stride && x.values.len() >= end(x.tokens - 1, x.stride, x.cols),
-            "activations"
-        ),
-        Some(group) => {
-            let groups = x.cols / group;
-            let length = end(groups, crate::layout::padded(group), 0);
-            assert!(length <= x.quant_stride, "quantised activations' stride");
-            assert!(
-                x.quants.len() >= end(x.tokens - 1, x.quant_stride, length)
-                    && x.scales.len() >= end(x.tokens, groups, 0)
-                    && x.sums.len() >= end(x.tokens, groups, 0)
-                    && x.lower.len() >= end(x.tokens, groups, 0),
-                "quantised activations"
-            );
-        }
-    }
-    panels
 }
 
 #[cfg(test)]

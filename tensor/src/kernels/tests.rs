@@ -29,57 +29,6 @@ fn sets() -> Vec<&'static Kernels> {
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
-fn sets_are_chosen_by_what_there_is_and_by_name() {
-    let all = Features {
-        avx2: true,
-        avx512: true,
-        vnni: true,
-    };
-    assert_eq!(best(Features::BASE).name, BASE.name);
-    assert_eq!(best(all).title, "AVX-512 VNNI");
-    let without = Features { vnni: false, ..all };
-    assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
-    assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
-    assert_eq!(
-        named("sse2", Features::BASE).map(|set| set.title),
-        Ok("SSE2")
-    );
-    let error = named(
-        "avx512",
-        Features {
-            avx512: false,
-            vnni: false,
-            ..all
-        },
-    );
-    assert_eq!(
-        error.err().map(|error| error.to_string()).unwrap(),
-        "the avx512 kernels need AVX-512 F, BW, DQ and VL, which this machine does not have or its system has not switched on"
-    );
-    let error = named("mmx", all)
-        .err()
-        .map(|error| error.to_string())
-        .unwrap();
-    assert_eq!(
-        error,
-        "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
-    );
-    let half = Features {
-        avx512: false,
-        ..all
-    };
-    assert_eq!(all.intersect(half), half);
-    // What this test runs on has what its operating system says.
-    let here = Features::of_this_core();
-    assert_eq!(
-        here.avx2,
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-    );
-    assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
-}
-
-#[test]
 fn every_set_reads_every_byte() {
     let mut bytes = vec![0u8; 3 * READ_STEP];
     for set in sets() {
@@ -521,29 +470,33 @@ fn integer_kernels_hold_the_extremes() {
             }
             for sign in [127i8, -127] {
                 let group = encoding.group().unwrap();
-                let quants = vec![sign; cols];
-                let input = Activations {
-                    tokens: 1,
+                // As many as a tile may have, and one that is left.
+                let most = 13;
+                let (all, groups) = (most * cols, most * cols / group);
+                let (values, quants) = (vec![f32::from(sign); all], vec![sign; all]);
+                let (scales, lower) = (vec![1.0; groups], vec![i32::from(sign) * 16; groups]);
+                let sums = vec![i32::from(sign) * group as i32; groups];
+                let input = |tokens| Activations {
+                    tokens,
                     cols,
-                    values: &vec![f32::from(sign); cols],
+                    values: &values,
                     stride: cols,
                     quants: &quants,
                     quant_stride: cols,
-                    scales: &vec![1.0; cols / group],
-                    sums: &vec![i32::from(sign) * group as i32; cols / group],
-                    lower: &vec![i32::from(sign) * 16; cols / group],
+                    scales: &scales,
+                    sums: &sums,
+                    lower: &lower,
                 };
                 let mut row = vec![0.0; cols];
                 matrix.row(3, &mut row);
                 let want: f32 = row.iter().map(|w| w * f32::from(sign)).sum();
                 for set in sets() {
-                    let mut out = [0.0; PANEL];
-                    matrix.multiply(set, 0, &input, &mut out);
-                    assert_eq!(
-                        out, [want; PANEL],
-                        "{} {encoding:?} {byte:x} {sign}",
-                        set.title
-                    );
+                    for tokens in [1, 2, 5, most] {
+                        let mut out = vec![0.0; tokens * PANEL];
+                        matrix.multiply(set, 0, &input(tokens), &mut out);
+                        let what = format!("{} {encoding:?} {byte:x} {sign}", set.title);
+                        assert_eq!(out, vec![want; tokens * PANEL], "{what}");
+                    }
                 }
             }
         }

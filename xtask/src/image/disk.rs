@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
 use sha2::{Digest, Sha256};
 
@@ -19,23 +19,10 @@ const START: u64 = 1 << 20;
 const TAIL: u64 = 1 << 20;
 /// Smallest number of clusters that EDK2 accepts for FAT32, with a margin for rounding.
 const LEAST_CLUSTERS: u64 = 65_525 + 1000;
-/// Largest file on FAT32.
-const LARGEST_FILE: u64 = u32::MAX as u64;
 
 /// Writes the image. Returns its size in bytes.
 pub fn write(content: &Content, path: &Path) -> Result<u64> {
-    let mut sizes = 0;
-    for entry in &content.entries {
-        let size = entry.size()?;
-        if size > LARGEST_FILE {
-            bail!(
-                "{}: {size} bytes, but a file on FAT32 has at most {LARGEST_FILE}; llama2 split \
-                 cuts a .gguf model into smaller ones",
-                entry.path
-            );
-        }
-        sizes += size;
-    }
+    let sizes = content.size()?;
     let identity = identity(content)?;
     // A sixteenth for tables and round-up, and some for the log and the user.
     let wanted = (sizes + sizes / 16 + (4 << 20)).next_multiple_of(1 << 20);

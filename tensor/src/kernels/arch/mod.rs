@@ -1,12 +1,18 @@
 //! Properties of a processor architecture: its vector units, which kernels need which of them, and
-//! the additions that a clock is counted by. A file for each; all have the same names.
+//! the additions that a clock is counted by. A folder or a file for each; all have the same names.
+//! Matrix kernels over sixteen lanes (`tiles`, `coded_tiles`) are shared by those that implement
+//! the lanes (`lanes`).
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-#[cfg(not(target_arch = "x86_64"))]
-mod no_features;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod coded_tiles;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod lanes;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 mod other;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

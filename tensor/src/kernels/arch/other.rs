@@ -1,17 +1,29 @@
 //! Processors that nothing was written for.
 
 use super::Needs;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, portable};
 
-pub use super::no_features::Features;
+/// Vector units that kernels exist for: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features(());
 
-/// Name of the plain set.
-pub const NAME: &str = "portable";
-/// Name of the plain set for people.
-pub const TITLE: &str = "portable";
+impl Features {
+    /// Nothing but what the build takes for granted.
+    pub const BASE: Features = Features(());
 
-/// Sets of this architecture's vector units.
-pub const SETS: &[(&Kernels, Needs)] = &[];
+    /// Those of the core that this runs on.
+    pub fn of_this_core() -> Features {
+        Features::BASE
+    }
+
+    /// Vector units that both have.
+    pub fn intersect(self, _other: Features) -> Features {
+        self
+    }
+}
+
+/// Sets of this architecture: only the portable one.
+pub const SETS: &[(&Kernels, Needs)] = &[(&portable::KERNELS, |_| None)];
 
 /// Additions that wait for each other: the compiler would leave them out.
 pub fn add_64(_sum: u64, _one: u64) -> Option<u64> {

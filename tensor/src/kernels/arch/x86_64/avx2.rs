@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use crate::kernels::{
     READ_STEP,
-    lanes::{Lanes, kernel_set},
+    arch::lanes::{Lanes, kernel_set},
     scalar,
 };
 

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use crate::kernels::{
     Kernels, READ_STEP,
-    lanes::{Lanes, kernel_set, whole_number_kernels},
+    arch::lanes::{Lanes, kernel_set, whole_number_kernels},
     scalar,
 };
 
@@ -36,7 +36,7 @@ pub static VNNI_KERNELS: Kernels = Kernels {
 /// features that they are compiled for.
 mod vnni {
     use super::*;
-    use crate::{kernels::tiles, layout::Activations};
+    use crate::{kernels::arch::tiles, layout::Activations};
 
     whole_number_kernels!(
         Vnni,

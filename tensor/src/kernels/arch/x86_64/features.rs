@@ -14,7 +14,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// The build's baseline: SSE2 on x86-64, NEON on AArch64.
+    /// The build's baseline: SSE2.
     pub const BASE: Features = Features {
         avx2: false,
         avx512: false,

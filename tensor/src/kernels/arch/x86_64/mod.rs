@@ -1,9 +1,9 @@
-//! x86-64: AVX2 and AVX-512.
+//! x86-64: SSE2 as the compiler uses it, AVX2 and AVX-512.
 
 use core::arch::asm;
 
 use super::Needs;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, portable};
 
 mod avx2;
 mod avx512;
@@ -11,13 +11,16 @@ mod features;
 
 pub use features::Features;
 
-/// Name of the plain set.
-pub const NAME: &str = "sse2";
-/// Name of the plain set for people.
-pub const TITLE: &str = "SSE2";
+/// The set that every processor of this architecture has.
+static SSE2: Kernels = Kernels {
+    name: "sse2",
+    title: "SSE2",
+    ..portable::KERNELS
+};
 
 /// Sets of this architecture's vector units, the plainest first.
 pub const SETS: &[(&Kernels, Needs)] = &[
+    (&SSE2, |_| None),
     (&avx2::KERNELS, |f| {
         (!f.avx2).then_some("AVX2, FMA and F16C")
     }),
@@ -43,4 +46,61 @@ pub fn add_64(mut sum: u64, one: u64) -> Option<u64> {
         );
     }
     Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{best, named};
+
+    #[test]
+    fn sets_are_chosen_by_what_there_is_and_by_name() {
+        let all = Features {
+            avx2: true,
+            avx512: true,
+            vnni: true,
+        };
+        assert_eq!(best(Features::BASE).name, "sse2");
+        assert_eq!(best(all).title, "AVX-512 VNNI");
+        let without = Features { vnni: false, ..all };
+        assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
+        assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
+        assert_eq!(
+            named("sse2", Features::BASE).map(|set| set.title),
+            Ok("SSE2")
+        );
+        let error = named(
+            "avx512",
+            Features {
+                avx512: false,
+                vnni: false,
+                ..all
+            },
+        );
+        assert_eq!(
+            error.err().map(|error| error.to_string()).unwrap(),
+            "the avx512 kernels need AVX-512 F, BW, DQ and VL, which this \
+             machine does not have or its system has not switched on"
+        );
+        let error = named("mmx", all)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap();
+        assert_eq!(
+            error,
+            "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
+        );
+        let half = Features {
+            avx512: false,
+            ..all
+        };
+        assert_eq!(all.intersect(half), half);
+        // What this test runs on has what its operating system says.
+        let here = Features::of_this_core();
+        assert_eq!(
+            here.avx2,
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+        );
+        assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
+    }
 }

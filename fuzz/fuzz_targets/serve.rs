@@ -1,0 +1,14 @@
+//! What clients of the server send, and how they come and go.
+#![no_main]
+
+#[path = "../../serve/tests/bench/mod.rs"]
+mod bench;
+
+use bench::{act, seeds};
+use libfuzzer_sys::fuzz_target;
+use llama2_fuzz::plant;
+
+fuzz_target!(
+    init: plant("serve", |_| seeds()),
+    |bytes: &[u8]| act(bytes)
+);
