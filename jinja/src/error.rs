@@ -14,7 +14,7 @@ pub enum Error {
         /// Sentence.
         message: String,
     },
-    /// Sentence that the template itself raised with `raise_exception`.
+    /// Sentence that the template itself raised with `raise_exception`; it may be empty.
     Raised(String),
     /// An operation that failed, such as the use of something undefined. Where Jinja2 has a
     /// sentence for it, the message is that.
@@ -60,6 +60,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::Raised(message) if message.trim().is_empty() => {
+                f.write_str("it raised an exception without a message")
+            }
             Error::Raised(message) | Error::Limit { line: 0, message } => f.write_str(message),
             Error::Syntax { line, message }
             | Error::Evaluation { line, message }

@@ -301,3 +301,15 @@ fn a_long_conversation_is_rendered_quickly() {
     println!("worst: {took:?} for {bytes} bytes");
     assert!(took < Duration::from_millis(50), "{took:?}");
 }
+
+#[test]
+fn an_exception_without_a_message_is_a_sentence_all_the_same() {
+    for message in ["''", "' \n'", "missing"] {
+        let error = render(&format!("{{{{ raise_exception({message}) }}}}")).unwrap_err();
+        assert!(matches!(error, Error::Raised(_)), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "it raised an exception without a message"
+        );
+    }
+}
