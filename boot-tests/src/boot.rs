@@ -15,7 +15,7 @@ use xtask::{
     image::{self, Content, From},
     qemu::{Accel, End, Guest, Machine},
     setup,
-    shell::{check, root, target},
+    shell::{root, target},
 };
 
 /// How long a boot may take. TCG on one busy core: half a minute is slow, this is stuck.
@@ -162,13 +162,10 @@ impl Suite {
     /// Builds the application and the command.
     pub fn build() -> Result<Suite> {
         setup::for_boots()?;
-        let mut cargo = Command::new(setup::cargo());
-        let llama2 = ["build", "--quiet", "--release", "--package", "llama2-cli"];
-        check(cargo.current_dir(root()).args(llama2))?;
         let suite = Suite {
             efi: build::build()?.efi,
             hooked: OnceLock::new(),
-            llama2: target().join("release/llama2"),
+            llama2: build::command()?,
             folder: target().join("boots"),
             reference: std::env::var_os("LLAMA2_REFERENCE")
                 .map_or_else(|| root().join("../shared/reference"), PathBuf::from),

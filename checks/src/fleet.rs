@@ -151,7 +151,7 @@ struct Outcome {
 fn run() -> Result<Option<String>> {
     let folder = target().join(NAME);
     fs::create_dir_all(&folder)?;
-    let program = server_suite::build_program()?;
+    let program = build::command()?;
     let model = server_suite::small_model(&program, &folder)?;
     let machine = ServingMachine::start(&build::with_hooks()?, NAME, MACHINE, &model)?;
     let ports = [free_port()?, free_port()?, machine.port];

@@ -3,6 +3,11 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
     time::Instant,
 };
 
@@ -155,20 +160,38 @@ pub fn shortly(asked: bool, count: &mut Count) {
     let built = check(&mut cargo_fuzz(&["build"]));
     let is_built = built.is_ok();
     count.add("fuzzers are built", start, built.map(|()| None));
-    for (name, longest, _) in TARGETS.into_iter().filter(|_| is_built) {
-        let start = Instant::now();
-        let output = command(name, longest, SHORT).output();
-        let result = output.context("cargo fuzz").and_then(|output| {
-            let said = String::from_utf8_lossy(&output.stderr);
-            if output.status.success() {
-                return executions(&said).map(Some);
-            }
-            let lines: Vec<&str> = said.lines().collect();
-            let last = lines[lines.len().saturating_sub(60)..].join("\n");
-            bail!("{}:\n{last}", output.status)
-        });
-        count.add(&format!("fuzzer: {name}"), start, result);
+    if !is_built {
+        return;
     }
+    // Each has one thread.
+    let next = AtomicUsize::new(0);
+    let count = Mutex::new(count);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((name, longest, _)) = TARGETS.get(next.fetch_add(1, Relaxed)) {
+                    let start = Instant::now();
+                    let result = short_run(name, *longest);
+                    let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+                    count.add(&format!("fuzzer: {name}"), start, result);
+                }
+            });
+        }
+    });
+}
+
+/// Runs one target for [`SHORT`] seconds and says how often.
+fn short_run(name: &str, longest: u32) -> Result<Option<String>> {
+    let output = command(name, longest, SHORT)
+        .output()
+        .context("cargo fuzz")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return executions(&said).map(Some);
+    }
+    let lines: Vec<&str> = said.lines().collect();
+    let last = lines[lines.len().saturating_sub(60)..].join("\n");
+    bail!("{}:\n{last}", output.status)
 }
 
 /// Parses executions and edges from libFuzzer's last lines. A fuzzer that executed nothing counts

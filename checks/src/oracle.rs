@@ -1,13 +1,7 @@
 //! Reference programs for comparison, in a Python environment of their own: llama.cpp and its
 //! server (built from the source inside PyPI's llama-cpp-python), the `gguf` package, and Jinja2.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -40,9 +34,6 @@ const BUILD: [&str; 15] = [
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
 ];
-
-/// Longest time for building llama-server. A machine that takes longer does without.
-const SERVER_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Name of llama.cpp's server, as a program and as what builds it.
 const SERVER: &str = "llama-server";
@@ -102,12 +93,28 @@ impl Oracle {
             .then_some(oracle)
     }
 
-    /// Builds the environment: about 150 MB of packages, and fifteen minutes of one core. If only
-    /// llama-server cannot be built, says so and does without.
+    /// Builds the environment: about 150 MB of packages, and eight minutes of one core.
     ///
     /// # Errors
     /// A sentence about what could not be downloaded, built or started; the next call starts again.
     pub fn build() -> Result<Oracle> {
+        Oracle::build_with(&["llama"])
+    }
+
+    /// Finds or builds the environment with llama-server in it, for recording what that passes: a
+    /// quarter of an hour more of one core.
+    ///
+    /// # Errors
+    /// As [`Oracle::build`].
+    pub fn with_server() -> Result<Oracle> {
+        match Oracle::find() {
+            Some(oracle) if oracle.server().is_file() => Ok(oracle),
+            _ => Oracle::build_with(&["llama", SERVER]),
+        }
+    }
+
+    /// Builds the environment with these parts of llama.cpp.
+    fn build_with(parts: &[&str]) -> Result<Oracle> {
         for_building()?;
         let oracle = Oracle(Oracle::folder()?);
         let folder = &oracle.0;
@@ -182,22 +189,16 @@ impl Oracle {
                 .command("cmake")
                 .arg("--build")
                 .arg(&build)
-                .args(["--target", "llama"]),
+                .arg("--target")
+                .args(parts),
         )?;
-        if let Err(error) = oracle.build_server(&build) {
-            eprintln!("xtask: llama-server could not be built: {error:#}");
-            let _ = fs::remove_file(build.join("bin").join(SERVER));
-        }
         fs::rename(build.join("bin"), oracle.library())?;
         // Server tests look for templates in ../../../models.
         fs::create_dir_all(oracle.llama().join("tools/server"))?;
         for part in ["models", "tools/server/tests"] {
             fs::rename(llama.join(part), oracle.llama().join(part))?;
         }
-        // A compiler that outlived its time may still write.
-        if let Err(error) = fs::remove_dir_all(&work) {
-            eprintln!("xtask: {} remains: {error}", work.display());
-        }
+        fs::remove_dir_all(&work)?;
         let mut python = oracle.python();
         python.args([
             "-c",
@@ -208,41 +209,9 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// Builds llama-server beside the libraries; stops it after [`SERVER_LIMIT`].
-    fn build_server(&self, build: &Path) -> Result<()> {
-        let start = Instant::now();
-        let mut ninja = self.command("ninja");
-        let mut ninja = ninja
-            .arg("-C")
-            .arg(build)
-            .args(["--quiet", SERVER])
-            .spawn()
-            .context("ninja could not be started")?;
-        let ended = loop {
-            if let Some(ended) = ninja.try_wait()? {
-                break ended;
-            }
-            if start.elapsed() > SERVER_LIMIT {
-                ninja.kill()?;
-                ninja.wait()?;
-                bail!(
-                    "it took longer than {} minutes",
-                    SERVER_LIMIT.as_secs() / 60
-                );
-            }
-            thread::sleep(Duration::from_millis(100));
-        };
-        if !ended.success() {
-            bail!("ninja ended with {ended}");
-        }
-        let minutes = start.elapsed().as_secs_f64() / 60.0;
-        eprintln!("xtask: llama-server took {minutes:.1} minutes");
-        Ok(())
-    }
-
-    /// Path of llama-server, if it could be built.
-    pub fn server(&self) -> Option<PathBuf> {
-        Some(self.library().join(SERVER)).filter(|path| path.is_file())
+    /// Path of llama-server, where [`Oracle::with_server`] built it.
+    pub fn server(&self) -> PathBuf {
+        self.library().join(SERVER)
     }
 
     /// Folder of llama.cpp's own server tests.

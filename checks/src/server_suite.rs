@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::{
-    build, setup,
+    build,
     shell::{check, root, target},
 };
 
@@ -136,13 +136,11 @@ fn run(args: &SuiteArgs, oracle: &Oracle, count: &mut Count) -> Result<(), Stop>
         let why = "stories260K.bin is not in the reference folder (set LLAMA2_REFERENCE)";
         return Err(Stop::Skipped(why.into()));
     };
-    let program = build_program()?;
+    let program = build::command()?;
     let models = Models::make(&program, &checkpoint, oracle)?;
     if args.record {
-        let Some(server) = oracle.server() else {
-            return Err(Stop::Skipped("llama-server could not be built".into()));
-        };
-        return Ok(record(&server, &models, &files, oracle)?);
+        let oracle = Oracle::with_server()?;
+        return Ok(record(&oracle.server(), &models, &files, &oracle)?);
     }
     let command = match &args.server {
         Some(words) => command(words),
@@ -200,16 +198,6 @@ fn reference(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("LLAMA2_REFERENCE")
         .map_or_else(|| root().join("../shared/reference"), PathBuf::from);
     Some(folder.join(name)).filter(|path| path.is_file())
-}
-
-/// Builds `llama2` with the profile of tests, of which most is built already.
-pub fn build_program() -> Result<PathBuf> {
-    let mut cargo = Command::new(setup::cargo());
-    cargo.current_dir(root()).args(["build", "--quiet"]);
-    cargo.args(["--profile", "test", "--workspace", "--bin", "llama2"]);
-    check(&mut cargo)?;
-    let name = format!("llama2{}", std::env::consts::EXE_SUFFIX);
-    Ok(target().join("debug").join(name))
 }
 
 /// Makes a GGUF file of the smallest model that every clone has, in a folder.

@@ -78,7 +78,7 @@ pub fn stage(args: &SoakArgs, count: &mut Count) {
 }
 
 fn hosted(time: Duration) -> Result<Option<String>> {
-    let program = server_suite::build_program()?;
+    let program = build::command()?;
     let model = server_suite::small_model(&program, &target().join(NAME))?;
     let flags = "--port 0 --parallel 8 --ctx-size 2048 --model";
     let mut words: Vec<_> = flags.split(' ').map(Into::into).collect();
@@ -107,7 +107,7 @@ fn hosted(time: Duration) -> Result<Option<String>> {
 
 fn in_a_machine(time: Duration) -> Result<Option<String>> {
     setup::for_boots()?;
-    let program = server_suite::build_program()?;
+    let program = build::command()?;
     let model = server_suite::small_model(&program, &target().join(NAME))?;
     let efi = build::build()?.efi;
     let machine = ServingMachine::start(&efi, NAME, MACHINE, &model)?;

@@ -376,7 +376,7 @@ fn in_a_browser(asked: bool, count: &mut Count) {
         let why = "it wants Chromium and Node; this runs it: cargo xtask test browser";
         return count.skip(clients::BROWSER, why);
     }
-    clients::browser(server_suite::build_program, asked, count);
+    clients::browser(build::command, asked, count);
 }
 
 /// Runs llama.cpp's own server tests against `llama2 serve`, if asked or in continuous integration.

@@ -30,6 +30,16 @@ pub fn build() -> Result<Built> {
     build_for(&Arch::built().hard_float, "llama2", "efi", &[])
 }
 
+/// Builds the host's `llama2` with the profile of tests, which have built most of it.
+pub fn command() -> Result<PathBuf> {
+    let mut cargo = Command::new(setup::cargo());
+    cargo.current_dir(root()).args(["build", "--quiet"]);
+    cargo.args(["--profile", "test", "--workspace", "--bin", "llama2"]);
+    check(&mut cargo)?;
+    let name = format!("llama2{}", std::env::consts::EXE_SUFFIX);
+    Ok(target().join("debug").join(name))
+}
+
 /// Path of the application that is built under a name, `llama2` at first.
 pub(crate) fn path(name: &str) -> PathBuf {
     target().join(format!("{name}.efi"))
