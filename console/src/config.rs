@@ -241,7 +241,9 @@ fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
             break;
         }
         let mut whole = String::from(line);
-        while !is_ended(whole.split_once('=').map_or("", |(_, value)| value)) {
+        let comment = line.trim_start().strip_prefix('#');
+        // Quotes in a comment begin nothing.
+        while comment.is_none() && !is_ended(whole.split_once('=').map_or("", |(_, value)| value)) {
             let Some(more) = lines.next() else { break };
             whole.push('\n');
             whole.push_str(more);
@@ -249,7 +251,7 @@ fn entries(text: &str) -> (Vec<Entry<'_>>, String) {
         entries.push(Entry {
             whole,
             key: set_by(line),
-            commented: line.trim_start().strip_prefix('#').and_then(would_set),
+            commented: comment.and_then(would_set),
         });
     }
     (entries, rest)
