@@ -126,7 +126,7 @@ fn work(mut request: Request<'_>) -> Result<(), Failure> {
         say(format_args!("context: {context}"));
     }
     let seed = settings.seed.unwrap_or_else(time_seed);
-    let chance = drawing.temperature() != 0.0;
+    let chance = !drawing.is_greedy();
     let sampler = drawing.sampler(config.vocab_size, seed);
     let mut source = Source {
         session: &mut session,

@@ -396,9 +396,9 @@ fn what_is_wrong_is_said_with_the_right_status() {
         (
             "POST",
             "/completion",
-            r#"{"prompt":"a","mirostat":2}"#,
+            r#"{"prompt":"a","dry_multiplier":0.8}"#,
             501,
-            "mirostat",
+            "dry_multiplier",
         ),
         (
             "POST",

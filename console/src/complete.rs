@@ -350,9 +350,16 @@ mod tests {
             (
                 "/T",
                 0,
-                &["/temp", "/top_p", "/think", "/top_k", "/typical"],
+                &[
+                    "/temp",
+                    "/top_p",
+                    "/think",
+                    "/top_k",
+                    "/typical",
+                    "/top_n_sigma",
+                ],
             ),
-            ("/top-", 0, &["/top_p", "/top_k"]),
+            ("/top-", 0, &["/top_p", "/top_k", "/top_n_sigma"]),
             ("/model q", 7, &["Qwen3-0.6B.gguf", "Qwen3-1.7B.gguf"]),
             ("/model  1.7", 8, &["Qwen3-1.7B.gguf"]),
             ("/model stories", 7, &["models/stories.bin"]),

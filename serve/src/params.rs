@@ -74,13 +74,7 @@ pub(crate) struct Params {
 }
 
 /// Fields of samplers that only llama-server has, with the values that do nothing.
-const FOREIGN: [(&str, &[f64]); 5] = [
-    ("mirostat", &[0.0]),
-    ("xtc_probability", &[0.0]),
-    ("dry_multiplier", &[0.0]),
-    ("dynatemp_range", &[0.0]),
-    ("adaptive_target", &[-1.0]),
-];
+const FOREIGN: [(&str, f64); 2] = [("dry_multiplier", 0.0), ("adaptive_target", -1.0)];
 
 /// Fields that constrain an answer, which must not be ignored.
 const CONSTRAINTS: [(&str, &str); 4] = [
@@ -257,19 +251,11 @@ impl Params {
             all.insert(spec.api.llama_server.into(), value);
         }
         for (name, value) in [
-            ("dynatemp_range", json!(0.0)),
-            ("dynatemp_exponent", json!(1.0)),
-            ("top_n_sigma", json!(-1.0)),
-            ("xtc_probability", json!(0.0)),
-            ("xtc_threshold", json!(0.1)),
             ("dry_multiplier", json!(0.0)),
             ("dry_base", json!(1.75)),
             ("dry_allowed_length", json!(2)),
             ("dry_penalty_last_n", json!(64)),
             ("dry_sequence_breakers", json!(["\n", ":", "\"", "*"])),
-            ("mirostat", json!(0)),
-            ("mirostat_tau", json!(5.0)),
-            ("mirostat_eta", json!(0.1)),
             ("adaptive_target", json!(-1.0)),
             ("adaptive_decay", json!(0.9)),
             ("stop", json!(self.stops)),
@@ -287,10 +273,12 @@ impl Params {
                 "samplers",
                 json!([
                     "penalties",
+                    "top_n_sigma",
                     "top_k",
                     "typ_p",
                     "top_p",
                     "min_p",
+                    "xtc",
                     "temperature"
                 ]),
             ),
@@ -329,19 +317,11 @@ fn refuse(body: &Value) -> Result<(), ApiError> {
     }
     for (name, neutral) in FOREIGN {
         let value = field::number(body, name)?;
-        let does_something = |value: &f64| {
-            let is_off = name == "adaptive_target" && *value < 0.0;
-            !is_off && !neutral.contains(value)
-        };
-        if value.is_some_and(|value| does_something(&value)) {
+        let is_off = |value: f64| value == neutral || neutral < 0.0 && value < 0.0;
+        if value.is_some_and(|value| !is_off(value)) {
             let sentence = format!("this server's samplers have no \"{name}\"");
             return Err(ApiError::unsupported(sentence));
         }
-    }
-    if field::number(body, "top_n_sigma")?.is_some_and(|sigma| sigma > 0.0) {
-        return Err(ApiError::unsupported(
-            "this server's samplers have no \"top_n_sigma\"",
-        ));
     }
     Ok(())
 }
@@ -350,7 +330,7 @@ fn refuse(body: &Value) -> Result<(), ApiError> {
 fn in_range(param: Param, name: &str, value: f64) -> Result<f32, ApiError> {
     let value = match param {
         // None: all are kept.
-        Param::TopK if value < 0.0 => 0.0,
+        Param::TopK | Param::TopNSigma if value < 0.0 => 0.0,
         // The whole context.
         Param::RepeatLastN if value == -1.0 => 65_536.0,
         _ => value as f32,

@@ -83,6 +83,14 @@ impl Api {
         }
     }
 
+    /// A name in llama-server's interface alone.
+    pub(crate) const fn server(name: &'static str) -> Api {
+        Api {
+            llama_server: name,
+            ..Api::NONE
+        }
+    }
+
     /// A name in llama-server's and Ollama's interfaces, none in OpenAI's.
     pub(crate) const fn local(name: &'static str) -> Api {
         Api {

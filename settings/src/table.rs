@@ -345,6 +345,114 @@ table! {
         defaults: sampler(1.0, 1.0, (1.0, KEEPS_ALL)),
         example: "1.0",
     }
+    TopNSigma {
+        help: "Keep tokens whose logits are within this many standard deviations of the largest; 0 \
+            is all.",
+        key: "top_n_sigma",
+        saved: "top_n_sigma",
+        flags: &["top-n-sigma"],
+        value_name: "X",
+        commands: &["top_n_sigma"],
+        about: "Show or set top-n-sigma: keep tokens whose logits are within this many standard \
+            deviations of the largest; 0 keeps all.",
+        api: Api::server("top_n_sigma"),
+        domain: FROM_0,
+        defaults: sampler(0.0, 0.0, (0.0, KEEPS_ALL)),
+        example: "0.0",
+    }
+    XtcProbability {
+        help: "How often XTC removes all likely tokens but the least likely of them; 0 is never.",
+        key: "xtc_probability",
+        saved: "xtc_probability",
+        flags: &["xtc-probability"],
+        value_name: "P",
+        commands: &["xtc_probability"],
+        about: "Show or set how often XTC removes all likely tokens but the least likely of them; \
+            0 is never.",
+        api: Api::server("xtc_probability"),
+        domain: SHARE,
+        defaults: sampler(0.0, 0.0, (0.0, "never")),
+        example: "0.0",
+    }
+    XtcThreshold {
+        help: "Probability from which XTC calls a token likely; above 0.5 it removes none.",
+        key: "xtc_threshold",
+        saved: "xtc_threshold",
+        flags: &["xtc-threshold"],
+        value_name: "P",
+        commands: &["xtc_threshold"],
+        about: "Show or set the probability from which XTC calls a token likely.",
+        api: Api::server("xtc_threshold"),
+        domain: SHARE,
+        defaults: sampler(0.1, 0.1, (1.0, "removes none")),
+        example: "0.1",
+    }
+    DynatempRange {
+        help: "Vary the temperature by up to this, more where less is certain; 0 is off.",
+        key: "dynatemp_range",
+        saved: "dynatemp_range",
+        flags: &["dynatemp-range"],
+        value_name: "X",
+        commands: &["dynatemp_range"],
+        about: "Show or set by how much the temperature varies, more where less is certain; 0 is \
+            off.",
+        api: Api::server("dynatemp_range"),
+        domain: FROM_0,
+        defaults: sampler(0.0, 0.0, (0.0, NONE)),
+        example: "0.0",
+    }
+    DynatempExponent {
+        help: "Exponent of the uncertainty by which the temperature varies.",
+        key: "dynatemp_exponent",
+        saved: "dynatemp_exponent",
+        flags: &["dynatemp-exp"],
+        value_name: "X",
+        commands: &["dynatemp_exponent"],
+        about: "Show or set the exponent of the uncertainty by which the temperature varies.",
+        api: Api::server("dynatemp_exponent"),
+        domain: FROM_0,
+        defaults: sampler(1.0, 1.0, (0.0, "always the most")),
+        example: "1.0",
+    }
+    Mirostat {
+        help: "Version of Mirostat, 1 or 2, which replaces the filters; 0 is off.",
+        key: "mirostat",
+        saved: "mirostat",
+        flags: &["mirostat"],
+        value_name: "N",
+        commands: &["mirostat"],
+        about: "Show or set the version of Mirostat, which replaces the filters; 0 is off.",
+        api: Api::local("mirostat"),
+        domain: count(2.0, "0, 1 or 2"),
+        defaults: sampler(0.0, 0.0, (0.0, "off")),
+        example: "0",
+    }
+    MirostatTau {
+        help: "Surprise of a token, in bits, that Mirostat aims at.",
+        key: "mirostat_tau",
+        saved: "mirostat_tau",
+        flags: &["mirostat-ent"],
+        value_name: "X",
+        commands: &["mirostat_tau"],
+        about: "Show or set the surprise of a token, in bits, that Mirostat aims at.",
+        api: Api::local("mirostat_tau"),
+        domain: FROM_0,
+        defaults: sampler(5.0, 5.0, (0.0, "the most likely token each time")),
+        example: "5.0",
+    }
+    MirostatEta {
+        help: "Learning rate of Mirostat.",
+        key: "mirostat_eta",
+        saved: "mirostat_eta",
+        flags: &["mirostat-lr"],
+        value_name: "X",
+        commands: &["mirostat_eta"],
+        about: "Show or set the learning rate of Mirostat.",
+        api: Api::local("mirostat_eta"),
+        domain: SHARE,
+        defaults: sampler(0.1, 0.1, (0.0, "it learns nothing")),
+        example: "0.1",
+    }
     RepeatPenalty {
         help: "Divide the logits of recent tokens by this; 1 is off.",
         key: "repeat_penalty",

@@ -1,5 +1,6 @@
-//! llama.cpp's samplers in its order and with its defaults: biases, penalties, top-k, typical,
-//! top-p, min-p, temperature, and the random choice (`dist`).
+//! llama.cpp's samplers in its order and with its defaults: biases, penalties, top-n-sigma, top-k,
+//! typical, top-p, min-p, XTC, temperature (fixed or dynamic), and the random choice (`dist`); or
+//! biases, temperature and Mirostat, which replaces the others.
 //!
 //! Candidates stand in llama.cpp's order, and the choice is made with its generator: the same
 //! logits and the same seed give its token, up to the rounding of exponentials.
@@ -15,12 +16,15 @@ use llama2_settings::{
     SamplerDefaults, TABLE,
 };
 
-use super::argmax;
+use super::{argmax, mersenne::Mt19937};
 use crate::math;
 
 /// Samplers that only remove candidates, in the chain's order: they never remove the most likely
 /// token.
-pub(super) const FILTERS: [Param; 4] = [TopK, Typical, TopP, MinP];
+pub(super) const FILTERS: [Param; 5] = [TopNSigma, TopK, Typical, TopP, MinP];
+
+/// Most likely tokens from which Mirostat's first version estimates how probabilities decrease.
+const ESTIMATED: usize = 100;
 
 /// Parameters of the samplers. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +73,17 @@ impl SamplerParams {
         self
     }
 
+    /// Says if the most likely token is always picked.
+    pub(super) fn is_greedy(&self) -> bool {
+        let is_fixed = self[Mirostat] != 0.0 || self[DynatempRange] <= 0.0;
+        self[Temperature] <= 0.0 && is_fixed && !self.removes_likely()
+    }
+
+    /// Says if XTC may remove the most likely token.
+    pub(super) fn removes_likely(&self) -> bool {
+        self[XtcProbability] > 0.0 && self[XtcThreshold] <= 0.5 && self[Mirostat] == 0.0
+    }
+
     /// Checks that every number is in its range, for a vocabulary of `vocab_size`.
     ///
     /// # Errors
@@ -109,14 +124,22 @@ pub(super) struct Chain {
     is_sorted: bool,
     /// Surprise of candidates and their indices, for typical sampling.
     surprises: Vec<(f32, u32)>,
+    /// Generator of the choice.
+    random: Mt19937,
+    /// XTC's own, of the same seed.
+    xtc: Mt19937,
+    /// Largest surprise, in bits, that Mirostat allows at present.
+    mu: f32,
 }
 
 impl Chain {
-    pub(super) fn new(vocab_size: usize, settings: SamplerParams) -> Chain {
+    pub(super) fn new(vocab_size: usize, settings: SamplerParams, seed: u32) -> Chain {
         let typical = settings[Typical] < 1.0;
         let penalties = [RepeatPenalty, FrequencyPenalty, PresencePenalty];
         let repeat_last = settings[RepeatLastN] as usize;
-        let looks = penalties.map(|param| settings[param]) != [1.0, 0.0, 0.0] && repeat_last > 0;
+        let looks = penalties.map(|param| settings[param]) != [1.0, 0.0, 0.0]
+            && repeat_last > 0
+            && settings[Mirostat] == 0.0;
         Chain {
             recent: VecDeque::with_capacity(if looks { repeat_last + 1 } else { 0 }),
             counts: alloc::vec![0; if looks { vocab_size } else { 0 }],
@@ -124,6 +147,9 @@ impl Chain {
             total: 1.0,
             is_sorted: false,
             surprises: Vec::with_capacity(if typical { vocab_size } else { 0 }),
+            random: Mt19937::new(seed),
+            xtc: Mt19937::new(seed),
+            mu: 2.0 * settings[MirostatTau],
             settings,
         }
     }
@@ -149,26 +175,115 @@ impl Chain {
         }
     }
 
-    /// Picks a token. `coin` is from 0 (inclusive) to 1 (exclusive).
-    pub(super) fn sample(&mut self, logits: &mut [f32], coin: f64) -> u32 {
+    /// Picks a token.
+    pub(super) fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.weigh(logits);
-        if self.settings[Temperature] <= 0.0 {
+        if self.settings.is_greedy() {
             return argmax(logits);
         }
-        self.filter(logits);
-        let temperature = self.settings[Temperature];
-        for (logit, _) in &mut self.candidates {
-            *logit /= temperature;
-        }
-        self.total = softmax(&mut self.candidates);
+        self.fill(logits);
+        let drawn = match self.settings[Mirostat] {
+            0.0 => {
+                self.filter();
+                self.heat();
+                self.total = softmax(&mut self.candidates);
+                let coin = self.random.uniform();
+                self.choose(coin)
+            }
+            version => {
+                cool(&mut self.candidates, self.settings[Temperature]);
+                self.mirostat(version == 1.0, logits.len())
+            }
+        };
+        let last = drawn.and_then(|at| self.candidates.get(at));
+        last.map_or_else(|| argmax(logits), |(_, token)| *token)
+    }
+
+    /// Picks a candidate by its share of their total. `coin` is from 0 (inclusive) to 1
+    /// (exclusive).
+    fn choose(&self, coin: f64) -> Option<usize> {
         let mark = coin * self.total;
         let mut reached = 0.0;
-        let drawn = self.candidates.iter().find(|(p, _)| {
+        let drawn = self.candidates.iter().position(|(p, _)| {
             reached += f64::from(*p);
             reached >= mark
         });
-        let last = drawn.or(self.candidates.last());
-        last.map_or_else(|| argmax(logits), |(_, token)| *token)
+        drawn.or(self.candidates.len().checked_sub(1))
+    }
+
+    /// Divides the logits by the temperature. A dynamic one is the higher, the nearer their entropy
+    /// is to the largest that so many candidates can have.
+    fn heat(&mut self) {
+        let [temperature, range] = [Temperature, DynatempRange].map(|param| self.settings[param]);
+        if range <= 0.0 {
+            return cool(&mut self.candidates, temperature);
+        }
+        if self.candidates.len() < 2 {
+            return;
+        }
+        self.sort();
+        let (first, total) = (self.candidates[0].0, self.weight());
+        let entropy: f32 = self
+            .candidates
+            .iter()
+            .map(|c| likelihood(c.0, first) / total)
+            .filter(|p| *p > 0.0)
+            .map(|p| -p * libm::logf(p))
+            .sum();
+        let share = entropy / -libm::logf(1.0 / self.candidates.len() as f32);
+        let (least, most) = ((temperature - range).max(0.0), temperature + range);
+        let power = libm::powf(share, self.settings[DynatempExponent]);
+        cool(&mut self.candidates, least + (most - least) * power);
+    }
+
+    /// Sum of the candidates' probabilities relative to the most likely one.
+    fn weight(&self) -> f32 {
+        let largest = largest(&self.candidates);
+        let all = self.candidates.iter();
+        all.map(|c| likelihood(c.0, largest)).sum()
+    }
+
+    /// Draws by Mirostat (Basu et al. 2021), which keeps the surprise of a text near a target: so
+    /// many of the most likely candidates are kept (the `first` version estimates their number, the
+    /// second compares surprises) that it is expected.
+    fn mirostat(&mut self, first: bool, vocab_size: usize) -> Option<usize> {
+        self.sort();
+        let (top, total) = (self.candidates.first()?.0, self.weight());
+        let p = |c: &(f32, u32)| likelihood(c.0, top) / total;
+        let kept = if first {
+            let [mut products, mut squares] = [0.0f32; 2];
+            for (i, pair) in self.candidates.windows(2).take(ESTIMATED - 1).enumerate() {
+                let t = libm::logf((i + 2) as f32 / (i + 1) as f32);
+                products += t * libm::logf(p(&pair[0]) / p(&pair[1]));
+                squares += t * t;
+            }
+            let s = products / squares;
+            let epsilon = s - 1.0;
+            let size = vocab_size as f32;
+            let k = libm::powf(
+                epsilon * libm::powf(2.0, self.mu) / (1.0 - libm::powf(size, -epsilon)),
+                1.0 / s,
+            );
+            // llama.cpp's conversion of what is no number, or too large for its integers.
+            if k < 2_147_483_648.0 { k as usize } else { 1 }
+        } else {
+            let surprising = |c: &(f32, u32)| -libm::log2f(p(c)) > self.mu;
+            let at = self.candidates.iter().position(surprising);
+            at.unwrap_or(self.candidates.len())
+        };
+        self.candidates.truncate(kept.max(1));
+        let weight = self.weight();
+        self.total = softmax(&mut self.candidates);
+        let drawn = match self.candidates.len() {
+            1 => 0,
+            _ => {
+                let coin = self.random.uniform();
+                self.choose(coin)?
+            }
+        };
+        let surprise = -libm::log2f(self.candidates[drawn].0 / weight);
+        self.mu -= self.settings[MirostatEta] * (surprise - self.settings[MirostatTau]);
+        Some(drawn)
     }
 
     /// Tells the candidates of the last draw with their probabilities.
@@ -209,16 +324,24 @@ impl Chain {
         }
     }
 
-    /// Fills in the candidates, and removes those that the samplers reject. They are in the order
-    /// of their tokens, unless a sampler sorts them.
-    fn filter(&mut self, logits: &[f32]) {
-        let [top_p, min_p] = [TopP, MinP].map(|param| self.settings[param]);
+    /// Fills in the candidates, in the order of their tokens.
+    fn fill(&mut self, logits: &[f32]) {
         self.is_sorted = false;
-        let candidates = &mut self.candidates;
-        candidates.clear();
+        self.candidates.clear();
         // NaN is not a candidate.
         let all = (0..).zip(logits).filter(|(_, logit)| !logit.is_nan());
-        candidates.extend(all.map(|(token, &logit)| (logit, token)));
+        self.candidates
+            .extend(all.map(|(token, &logit)| (logit, token)));
+    }
+
+    /// Removes the candidates that the samplers reject. They stay in the order of their tokens,
+    /// unless a sampler sorts them.
+    fn filter(&mut self) {
+        let [top_p, min_p] = [TopP, MinP].map(|param| self.settings[param]);
+        if self.settings[TopNSigma] > 0.0 && self.candidates.len() > 1 {
+            top_n_sigma(&mut self.candidates, self.settings[TopNSigma]);
+        }
+        let candidates = &mut self.candidates;
         let top_k = self.settings[TopK] as usize;
         if top_k > 0 {
             if top_k < candidates.len() {
@@ -250,6 +373,53 @@ impl Chain {
             let largest = largest(&self.candidates);
             let least = largest + libm::logf(min_p);
             self.candidates.retain(|c| c.0 >= least || c.0 == largest);
+        }
+        if self.settings.removes_likely()
+            && self.candidates.len() > 1
+            && self.xtc.uniform_f32() <= self.settings[XtcProbability]
+        {
+            self.sort();
+            let (first, total) = (self.candidates[0].0, self.weight());
+            let threshold = self.settings[XtcThreshold];
+            let is_likely = |c: &&(f32, u32)| likelihood(c.0, first) / total >= threshold;
+            let likely = self.candidates.iter().take_while(is_likely).count();
+            self.candidates.drain(..likely.saturating_sub(1));
+        }
+    }
+}
+
+/// Divides logits by a temperature; 0 leaves the first of the largest alone.
+fn cool(candidates: &mut [(f32, u32)], temperature: f32) {
+    if temperature > 0.0 {
+        for (logit, _) in candidates {
+            *logit /= temperature;
+        }
+        return;
+    }
+    let largest = largest(candidates);
+    let mut is_left = true;
+    for (logit, _) in candidates {
+        let is_it = *logit == largest && core::mem::take(&mut is_left);
+        *logit = if is_it { largest } else { f32::NEG_INFINITY };
+    }
+}
+
+/// Makes tokens impossible whose logits are farther from the largest than `n` standard deviations
+/// of all that are possible.
+fn top_n_sigma(candidates: &mut [(f32, u32)], n: f32) {
+    let possible = || {
+        let logits = candidates.iter().map(|c| c.0);
+        logits.filter(|logit| *logit != f32::NEG_INFINITY)
+    };
+    let count = possible().count() as f32;
+    let mean = possible().sum::<f32>() / count;
+    let squares = possible().fold(0.0f32, |sum, logit| {
+        (f64::from(sum) + f64::from(logit - mean) * f64::from(logit - mean)) as f32
+    });
+    let least = largest(candidates) - n * libm::sqrtf(squares / count);
+    for (logit, _) in candidates {
+        if *logit < least {
+            *logit = f32::NEG_INFINITY;
         }
     }
 }
@@ -336,9 +506,10 @@ mod tests {
             .with(TopP, 1.0)
             .with(MinP, 0.0);
         change(&mut settings);
-        let mut chain = Chain::new(4, settings);
+        let mut chain = Chain::new(4, settings, 1);
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
-        chain.filter(&logits);
+        chain.fill(&logits);
+        chain.filter();
         chain.sort();
         chain.candidates.iter().map(|c| c.1).collect()
     }
@@ -383,8 +554,9 @@ mod tests {
                 .with(TopP, 1.0)
                 .with(MinP, 0.0)
                 .with(Typical, 0.5);
-            let mut chain = Chain::new(4, settings);
-            chain.filter(&probabilities.map(libm::logf));
+            let mut chain = Chain::new(4, settings, 1);
+            chain.fill(&probabilities.map(libm::logf));
+            chain.filter();
             chain.sort();
             let found: Vec<u32> = chain.candidates.iter().map(|c| c.1).collect();
             assert_eq!(found, want, "typical");
@@ -402,6 +574,7 @@ mod tests {
                     .with(RepeatPenalty, repeat)
                     .with(FrequencyPenalty, frequency)
                     .with(PresencePenalty, presence),
+                1,
             );
             recent.iter().for_each(|&token| chain.accept(token));
             let mut logits = [1.0f32, -1.0, 1.0, 1.0, 1.0];
@@ -422,6 +595,7 @@ mod tests {
             SamplerParams::default()
                 .with(RepeatLastN, 2.0)
                 .with(PresencePenalty, 1.0),
+            1,
         );
         [0, 3, 4].into_iter().for_each(|token| chain.accept(token));
         let mut logits = [1.0f32; 5];
@@ -446,8 +620,10 @@ mod tests {
                     .with(TopK, k as f32)
                     .with(TopP, p)
                     .with(MinP, min),
+                1,
             );
-            chain.filter(&logits);
+            chain.fill(&logits);
+            chain.filter();
             let mut want: Vec<u32> = (0..n as u32).collect();
             let logit = |t: u32| f64::from(logits[t as usize]);
             want.sort_by(|&a, &b| logit(b).total_cmp(&logit(a)));
@@ -489,12 +665,17 @@ mod tests {
                 .with(TopK, 0.0)
                 .with(TopP, 1.0)
                 .with(MinP, 0.0),
+            1,
         );
         let logits = [0.1f32, 0.2, 0.3, 0.4].map(libm::logf);
         let mut counts = [0; 4];
+        chain.fill(&logits);
+        chain.filter();
+        chain.heat();
+        chain.total = softmax(&mut chain.candidates);
         for i in 0..1000 {
-            let token = chain.sample(&mut logits.clone(), (f64::from(i) + 0.5) / 1000.0);
-            counts[token as usize] += 1;
+            let at = chain.choose((f64::from(i) + 0.5) / 1000.0).unwrap();
+            counts[chain.candidates[at].1 as usize] += 1;
         }
         assert_eq!(counts, [100, 200, 300, 400]);
         let (inf, nan) = (f32::INFINITY, f32::NAN);
@@ -511,10 +692,16 @@ mod tests {
                     .with(Typical, 0.5)
                     .with(Temperature, 1e-30),
                 SamplerParams::default().with(Temperature, 0.0),
+                SamplerParams::default().with(TopNSigma, 1.0),
+                SamplerParams::default()
+                    .with(DynatempRange, 2.0)
+                    .with(XtcProbability, 1.0),
+                SamplerParams::default().with(Mirostat, 1.0),
+                SamplerParams::default().with(Mirostat, 2.0),
             ] {
-                let mut chain = Chain::new(4, settings);
-                for coin in [0.0, 0.5, 0.999_999_9] {
-                    assert!(chain.sample(&mut odd.clone(), coin) < 4);
+                let mut chain = Chain::new(4, settings, 1);
+                for _ in 0..3 {
+                    assert!(chain.sample(&mut odd.clone()) < 4);
                 }
             }
         }

@@ -53,6 +53,13 @@ impl Mt19937 {
         let number = (low + high * WORD) / (WORD * WORD);
         number.min(1.0 - f64::EPSILON / 2.0)
     }
+
+    /// Number from 0 (inclusive) to 1 (exclusive), from one word: libstdc++'s
+    /// `std::uniform_real_distribution<float>`.
+    pub(super) fn uniform_f32(&mut self) -> f32 {
+        let number = self.next() as f32 / 4_294_967_296.0;
+        number.min(1.0 - f32::EPSILON / 2.0)
+    }
 }
 
 #[cfg(test)]

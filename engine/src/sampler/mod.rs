@@ -12,7 +12,6 @@ pub use llama2_settings::Param;
 pub use overrides::{SamplerConfig, SamplerOverrides};
 
 use crate::kernels::{self, Features, Kernels};
-use mersenne::Mt19937;
 
 /// Picks the next token from logits.
 pub struct Sampler {
@@ -22,8 +21,8 @@ pub struct Sampler {
     kernels: &'static Kernels,
     /// Candidates of top-p: probability and token. The capacity is the vocabulary size.
     candidates: Vec<(f32, u32)>,
-    /// llama.cpp's sampler chain and its generator, if they are used instead.
-    chain: Option<(chain::Chain, Mt19937)>,
+    /// llama.cpp's sampler chain, if it is used instead.
+    chain: Option<chain::Chain>,
 }
 
 impl Sampler {
@@ -50,23 +49,20 @@ impl Sampler {
             state: seed,
             kernels: kernels::best(Features::of_this_core()),
             candidates: Vec::new(),
-            chain: Some((
-                chain::Chain::new(vocab_size, settings),
-                Mt19937::new(seed as u32),
-            )),
+            chain: Some(chain::Chain::new(vocab_size, settings, seed as u32)),
         }
     }
 
     /// Records tokens that were not sampled, such as the prompt's: penalties consider them, too.
     pub fn accept(&mut self, tokens: &[u32]) {
-        if let Some((chain, _)) = &mut self.chain {
+        if let Some(chain) = &mut self.chain {
             tokens.iter().for_each(|&token| chain.accept(token));
         }
     }
 
     /// Remembers these tokens alone for penalties; draws go on.
     pub fn restart(&mut self, tokens: &[u32]) {
-        if let Some((chain, _)) = &mut self.chain {
+        if let Some(chain) = &mut self.chain {
             chain.forget();
             tokens.iter().for_each(|&token| chain.accept(token));
         }
@@ -74,8 +70,8 @@ impl Sampler {
 
     /// Picks a token. Overwrites the logits with probabilities. Allocates nothing.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
-        if let Some((chain, random)) = &mut self.chain {
-            let token = chain.sample(logits, random.uniform());
+        if let Some(chain) = &mut self.chain {
+            let token = chain.sample(logits);
             chain.accept(token);
             return token;
         }
@@ -95,7 +91,7 @@ impl Sampler {
     /// probability that it had. run.c's sampler knows only what it drew.
     pub fn probabilities(&self, drawn: u32, out: &mut dyn FnMut(u32, f32)) {
         match &self.chain {
-            Some((chain, _)) if self.temperature > 0.0 => chain.probabilities(out),
+            Some(chain) if !chain.settings.is_greedy() => chain.probabilities(out),
             _ => out(drawn, 1.0),
         }
     }

@@ -147,11 +147,11 @@ impl SamplerConfig {
         }
     }
 
-    /// Temperature in effect; 0 if nothing is random.
-    pub fn temperature(&self) -> f32 {
+    /// Says if the most likely token is always picked.
+    pub fn is_greedy(&self) -> bool {
         match self {
-            SamplerConfig::RunC { temperature, .. } => *temperature,
-            SamplerConfig::LlamaCpp(sampling) => sampling[Param::Temperature],
+            SamplerConfig::RunC { temperature, .. } => *temperature == 0.0,
+            SamplerConfig::LlamaCpp(sampling) => sampling.is_greedy(),
         }
     }
 
@@ -190,20 +190,25 @@ impl fmt::Display for SamplerConfig {
             }
             SamplerConfig::LlamaCpp(sampling) => sampling,
         };
-        let greedy = sampling[Param::Temperature] == 0.0;
+        let greedy = sampling.is_greedy();
         if greedy {
             write!(f, "the most likely token each time (temperature 0)")?;
         } else {
             write!(f, "temperature {}", sampling[Param::Temperature])?;
         }
-        // Filters have no effect on the most likely token.
+        // Filters have no effect on the most likely token, and Mirostat replaces them and all else.
         let filters = chain::FILTERS;
-        let is_said = |param: &Param| {
-            let is_other = !matches!(param, Param::Temperature | Param::RepeatLastN);
-            is_other && !filters.contains(param)
+        let miro = sampling[Param::Mirostat] != 0.0;
+        let is_said = |param: &Param| match param {
+            Param::Temperature | Param::RepeatLastN => false,
+            Param::MirostatTau | Param::MirostatEta => miro,
+            Param::XtcThreshold => !miro && sampling[Param::XtcProbability] > 0.0,
+            Param::DynatempExponent => !miro && sampling[Param::DynatempRange] > 0.0,
+            Param::Mirostat => true,
+            param => !miro && !filters.contains(param),
         };
         let others = Param::samplers().map(|(param, _)| param).filter(is_said);
-        let filters = filters.into_iter().filter(|_| !greedy);
+        let filters = filters.into_iter().filter(|_| !greedy && !miro);
         for param in filters.chain(others) {
             let (spec, value) = (param.spec(), sampling[param]);
             if !spec.is_special(value) {

@@ -224,3 +224,81 @@ fn draws_equal_llama_cpp_s() {
         );
     }
 }
+
+/// Draws of llama.cpp's other samplers, as above: top-n-sigma, XTC, a dynamic temperature, XTC with
+/// temperature 0, and both versions of Mirostat.
+#[test]
+fn draws_by_other_samplers_equal_llama_cpp_s() {
+    use Param::*;
+    type Case = (u64, &'static [(Param, f32)], [u32; 24]);
+    const CASES: [Case; 6] = [
+        (
+            42,
+            &[(TopNSigma, 0.3)],
+            [
+                134, 61, 162, 124, 86, 19, 117, 71, 35, 144, 32, 143, 173, 56, 185, 73, 153, 1, 13,
+                100, 99, 18, 185, 59,
+            ],
+        ),
+        (
+            7,
+            &[(XtcProbability, 0.5), (XtcThreshold, 0.03)],
+            [
+                65, 78, 186, 14, 197, 47, 9, 90, 2, 188, 171, 103, 76, 85, 120, 19, 109, 146, 132,
+                157, 70, 152, 51, 51,
+            ],
+        ),
+        (
+            9,
+            &[
+                (TopK, 40.0),
+                (Temperature, 0.8),
+                (DynatempRange, 0.5),
+                (DynatempExponent, 1.3),
+            ],
+            [
+                41, 152, 180, 169, 86, 173, 143, 71, 78, 34, 166, 136, 74, 166, 70, 15, 98, 60, 68,
+                118, 92, 35, 156, 165,
+            ],
+        ),
+        (
+            11,
+            &[
+                (TopK, 20.0),
+                (XtcProbability, 0.6),
+                (XtcThreshold, 0.02),
+                (Temperature, 0.0),
+            ],
+            [
+                90, 71, 131, 187, 81, 144, 49, 93, 61, 101, 41, 107, 102, 127, 56, 75, 196, 15, 96,
+                100, 104, 149, 9, 98,
+            ],
+        ),
+        (
+            3,
+            &[(Temperature, 1.2), (Mirostat, 1.0)],
+            [
+                37, 113, 172, 105, 67, 122, 49, 103, 156, 111, 171, 152, 28, 87, 134, 1, 46, 145,
+                148, 34, 95, 57, 79, 91,
+            ],
+        ),
+        (
+            4,
+            &[(Mirostat, 2.0), (MirostatTau, 3.0), (MirostatEta, 0.3)],
+            [
+                65, 180, 130, 124, 34, 122, 143, 80, 78, 144, 61, 101, 78, 115, 21, 73, 194, 167,
+                31, 177, 104, 149, 129, 158,
+            ],
+        ),
+    ];
+    for (seed, params, want) in CASES {
+        let plain = [(TopK, 0.0), (TopP, 1.0), (MinP, 0.0), (Temperature, 1.0)];
+        let all = plain.iter().chain(params);
+        let settings = all.fold(SamplerParams::default(), |all, &(param, value)| {
+            all.with(param, value)
+        });
+        let mut sampler = Sampler::with(200, settings, seed);
+        let drawn = (1..=24).map(|seed| sampler.sample(&mut made_logits(seed)));
+        assert_eq!(drawn.collect::<Vec<_>>(), want, "{params:?}");
+    }
+}
