@@ -6,7 +6,6 @@
 extern crate alloc;
 
 pub mod acpi;
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 pub mod arch;
 pub mod command_line;
 pub mod cores;
@@ -17,7 +16,6 @@ pub mod pinned;
 pub mod progress;
 pub mod ring;
 pub mod scan_code;
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 pub mod stack;
 pub mod try_lock;
 pub mod ucs2;

@@ -135,7 +135,7 @@ impl Drop for Stacks {
 }
 
 // Miri has no assembly.
-#[cfg(all(test, target_arch = "x86_64", not(miri)))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 
