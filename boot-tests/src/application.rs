@@ -491,7 +491,8 @@ fn bad_value(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     )
 }
 
-const SHUTDOWN: &str = "exit = \"shutdown\"\nmodel = \"MODEL.BIN\"\n";
+/// The configuration of a boot with one model, which ends in any case.
+pub const SHUTDOWN: &str = "exit = \"shutdown\"\nmodel = \"MODEL.BIN\"\n";
 
 fn cut_short(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let bytes = suite.read("stories330K.bin")?[..1_000_000].to_vec();

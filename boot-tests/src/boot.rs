@@ -1,16 +1,17 @@
 //! One boot under way: its image, its machine, and what it must say.
 
 use std::{
+    collections::HashMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use xtask::{
-    arch::Arch,
+    arch::{Arch, X86_64},
     build,
     image::{self, Content, From},
     qemu::{Accel, End, Guest, Machine},
@@ -21,12 +22,16 @@ use xtask::{
 /// How long a boot may take. TCG on one busy core: half a minute is slow, this is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Applications, or why they cannot be built, by architecture and whether they have the hooks for
+/// tests.
+type Applications = HashMap<(&'static str, bool), Result<PathBuf, String>>;
+
 /// Programs and folders that all boots share.
 pub struct Suite {
     /// The application.
     pub efi: PathBuf,
-    /// The application with the hooks for tests, once a boot wants it.
-    hooked: OnceLock<Result<PathBuf, String>>,
+    /// Other applications, once a boot wants them.
+    others: Mutex<Applications>,
     /// The host's `llama2`, to compare texts with.
     pub llama2: PathBuf,
     /// The folder in which images and models are made.
@@ -58,10 +63,20 @@ impl Boot {
 
     /// An image of the application, this configuration, and these files.
     pub fn image(&self, suite: &Suite, config: &str, files: &[(&str, From)]) -> Result<PathBuf> {
+        self.image_for(&X86_64, suite, config, files)
+    }
+
+    /// An image of an architecture's application, this configuration, and these files.
+    pub fn image_for(
+        &self,
+        arch: &'static Arch,
+        suite: &Suite,
+        config: &str,
+        files: &[(&str, From)],
+    ) -> Result<PathBuf> {
         let mut content = Content::default();
         let hooked = config.lines().any(|line| line.starts_with("test = "));
-        let efi = if hooked { suite.hooked()? } else { &suite.efi };
-        content.file(Arch::built().boot_file, efi);
+        content.program(arch, &suite.program(arch, hooked)?);
         if !config.is_empty() {
             content.bytes("LLAMA2.CFG", config);
         }
@@ -74,9 +89,9 @@ impl Boot {
     /// An image of the application, this configuration, and a driver before it whose network cards
     /// have these faults, one in a line.
     pub fn image_with_faults(&self, suite: &Suite, config: &str, faults: &str) -> Result<PathBuf> {
-        suite.hooked()?;
+        suite.program(&X86_64, true)?;
         let mut content = Content::default();
-        content.file(Arch::built().boot_file, &build::faulty_card());
+        content.program(&X86_64, &build::faulty_card(&X86_64));
         content.file("LLAMA2.EFI", &suite.efi);
         content.bytes("LLAMA2.CFG", config);
         content.bytes("FAULTS.TXT", faults);
@@ -161,10 +176,10 @@ impl Boot {
 impl Suite {
     /// Builds the application and the command.
     pub fn build() -> Result<Suite> {
-        setup::for_boots()?;
+        setup::for_boots(&X86_64)?;
         let suite = Suite {
-            efi: build::build()?.efi,
-            hooked: OnceLock::new(),
+            efi: build::build(&X86_64)?.efi,
+            others: Mutex::default(),
             llama2: build::command()?,
             folder: target().join("boots"),
             reference: std::env::var_os("LLAMA2_REFERENCE")
@@ -174,11 +189,21 @@ impl Suite {
         Ok(suite)
     }
 
-    /// The application that can be told to fail, for boots whose configuration has the key `test`.
-    fn hooked(&self) -> Result<&Path> {
-        let build = || build::with_hooks().map_err(|error| format!("{error:#}"));
-        let built = self.hooked.get_or_init(build).as_deref();
-        built.map_err(|error| anyhow!("{error}"))
+    /// An architecture's application; one that can be told to fail where it is `hooked`, for boots
+    /// whose configuration has the key `test`.
+    fn program(&self, arch: &'static Arch, hooked: bool) -> Result<PathBuf> {
+        if arch.name == X86_64.name && !hooked {
+            return Ok(self.efi.clone());
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let built = others.entry((arch.name, hooked)).or_insert_with(|| {
+            let built = match hooked {
+                true => build::with_hooks(arch),
+                false => build::build(arch).map(|built| built.efi),
+            };
+            built.map_err(|error| format!("{error:#}"))
+        });
+        built.clone().map_err(|error| anyhow!("{error}"))
     }
 
     /// Gives what the host's `llama2 run` prints.

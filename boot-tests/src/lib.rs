@@ -1,6 +1,7 @@
 //! The boots: llama2.efi in QEMU, looked at over its serial line, on its screen and on its disks.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod application;
 mod boot;
 mod chat;
@@ -36,7 +37,9 @@ static CORES: RwLock<()> = RwLock::new(());
 
 /// Beginnings of the names of boots that take long, or show what a shorter one shows, too: only
 /// continuous integration and those who name them run them.
-const LONG: [&str; 13] = [
+const LONG: [&str; 15] = [
+    "aarch64: AAVMF, ",
+    "aarch64: U-Boot, ",
     "boot: a conversation with SmolLM2",
     "boot: the zip for a stick",
     "boot: three times from the UEFI Shell",
@@ -62,6 +65,7 @@ fn boots() -> impl Iterator<Item = ((&'static str, Check), bool)> {
         &network::BOOTS,
         &web::BOOTS,
         &application::BOOTS,
+        &aarch64::BOOTS,
     ]
     .concat();
     let several = several.into_iter().map(|boot| (boot, false));

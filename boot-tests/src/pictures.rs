@@ -264,6 +264,15 @@ fn look(
     Ok(Some(notes.join(", ")))
 }
 
+/// Looks at the help on a full screen of 800 x 600, which is the same on every machine.
+pub fn help_on_screen(dialog: &mut Dialog<'_>) -> Result<String> {
+    let view = VIEWS.iter().find(|view| view.name == "help");
+    let view = view.context("there is a view of the help")?;
+    (view.show)(dialog)?;
+    std::thread::sleep(Duration::from_millis(500));
+    compare(&SCREEN, view, &dialog.guest.picture()?)
+}
+
 /// Compares a picture with the stored one, or stores it.
 fn compare(display: &Display, view: &View, seen: &Picture) -> Result<String> {
     let masks = display.masks(view, seen.width, seen.height);

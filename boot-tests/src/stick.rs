@@ -4,6 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use xtask::{
+    arch::X86_64,
     dist, fetch,
     image::{Content, Files},
     qemu::Machine,
@@ -40,7 +41,8 @@ fn unpacked(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         tokenizer: None,
     };
     let zip = suite.folder.join("stick.zip");
-    dist::pack(&dist::content(&suite.efi, &files, &[], &[])?, &zip)?;
+    let programs = [(&X86_64, suite.efi.clone())];
+    dist::pack(&dist::content(&programs, &files, &[], &[])?, &zip)?;
     let image = boot.image_of(suite, &unpack(&zip)?, "")?;
     let machine = Machine {
         memory: 1024,

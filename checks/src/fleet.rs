@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::{
+    arch::X86_64,
     build,
     qemu::free_port,
     setup,
@@ -73,7 +74,7 @@ pub fn stage(asked: bool, count: &mut Count) {
     println!("\n== {NAME}");
     let start = Instant::now();
     let missing: &[&str] = if has("haproxy") { &[] } else { &["haproxy"] };
-    let can_be = setup::install(missing, "a fleet").and_then(|()| setup::for_boots());
+    let can_be = setup::install(missing, "a fleet").and_then(|()| setup::for_boots(&X86_64));
     if let Err(error) = can_be {
         return match asked {
             true => count.add(NAME, start, Err(error)),
@@ -153,7 +154,7 @@ fn run() -> Result<Option<String>> {
     fs::create_dir_all(&folder)?;
     let program = build::command()?;
     let model = server_suite::small_model(&program, &folder)?;
-    let machine = ServingMachine::start(&build::with_hooks()?, NAME, MACHINE, &model)?;
+    let machine = ServingMachine::start(&build::with_hooks(&X86_64)?, NAME, MACHINE, &model)?;
     let ports = [free_port()?, free_port()?, machine.port];
     let hosted = |port: u16| {
         let flags = format!("--port {port} --parallel 4 --ctx-size 1024 --threads 1 --model");

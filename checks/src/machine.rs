@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use xtask::{
-    arch::Arch,
+    arch::X86_64,
     image::{self, Content},
     qemu::{self, Accel, Guest, Machine, Nic, NicNetwork},
     shell::target,
@@ -37,7 +37,7 @@ impl ServingMachine {
     /// If it shows no prompt.
     pub fn start(efi: &Path, name: &str, config: &str, model: &Path) -> Result<ServingMachine> {
         let mut content = Content::default();
-        content.file(Arch::built().boot_file, efi);
+        content.program(&X86_64, efi);
         content.bytes("LLAMA2.CFG", config);
         content.file("STORIES.GGUF", model);
         let image = target().join(name).join("machine.img");

@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::{
+    arch::X86_64,
     build,
     shell::{check, root, target},
 };
@@ -163,7 +164,7 @@ fn in_a_machine(models: &Models, oracle: &Oracle, count: &mut Count) -> Result<(
     const CONFIG: &str = "serve = true\nalias = \"tinyllama-2\"\nmodel = \"STORIES.GGUF\"\n\
         seed = 42\nkv = \"f16\"\ncontext = 256\nslots = 2\nsteps = 64\ndisplay = \"text\"\n";
     println!("  in a machine:");
-    let efi = build::with_hooks()?;
+    let efi = build::with_hooks(&X86_64)?;
     let machine = ServingMachine::start(&efi, NAME, CONFIG, &models.stories)?;
     running(machine.port, &FILES, oracle, count)?;
     let start = Instant::now();

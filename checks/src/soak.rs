@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::{
+    arch::X86_64,
     build,
     qemu::{End, Guest},
     setup,
@@ -106,10 +107,10 @@ fn hosted(time: Duration) -> Result<Option<String>> {
 }
 
 fn in_a_machine(time: Duration) -> Result<Option<String>> {
-    setup::for_boots()?;
+    setup::for_boots(&X86_64)?;
     let program = build::command()?;
     let model = server_suite::small_model(&program, &target().join(NAME))?;
-    let efi = build::build()?.efi;
+    let efi = build::build(&X86_64)?.efi;
     let machine = ServingMachine::start(&efi, NAME, MACHINE, &model)?;
     let port = machine.port;
     let text = complete(port, PROMPT, TOKENS)?.0;

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: all checks, in stages, with a count at the end.
 
 use std::{
-    path::Path,
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
@@ -10,7 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use libtest_mimic::Arguments;
 use xtask::{
-    build, fetch,
+    arch::{ARCHS, X86_64},
+    build::{self, Built},
+    fetch,
     image::{self, Content, Files},
     setup,
     shell::{output, root, target},
@@ -114,7 +115,13 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             ]),
             &[],
         );
-        stage("lints (application)", count, build::clippy()?, &[]);
+        for arch in ARCHS {
+            let name = format!("lints (application, {})", arch.name);
+            match build::can_build(arch) {
+                Ok(()) => stage(&name, count, build::clippy(arch)?, &[]),
+                Err(error) => count.skip(&name, &format!("{error:#}")),
+            }
+        }
     }
     if wanted("documentation") {
         let documentation = cargo(&[
@@ -178,7 +185,8 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
 fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count) -> Result<()> {
     println!("\n== application");
     let start = Instant::now();
-    let built = build::build().context("without the application there is nothing to boot")?;
+    let built =
+        build::build(&X86_64).context("without the application there is nothing to boot")?;
     let said = built.efi.display().to_string();
     count.add("build", start, Ok(Some(said)));
     count.took("application", start);
@@ -197,7 +205,7 @@ fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count
     }
     if wanted("image") {
         let start = Instant::now();
-        let same = images_are_the_same(&built.efi);
+        let same = images_are_the_same(&built);
         count.add("two images are the same", start, same);
         count.took("images", start);
     }
@@ -460,8 +468,13 @@ fn soft_float_is_caught() -> Result<Option<String>> {
     }
 }
 
-fn images_are_the_same(efi: &Path) -> Result<Option<String>> {
-    let content = Content::gather(efi, &Files::default(), None, &Default::default())?;
+fn images_are_the_same(built: &Built) -> Result<Option<String>> {
+    let content = Content::gather(
+        std::slice::from_ref(built),
+        &Files::default(),
+        None,
+        &Default::default(),
+    )?;
     let (one, two) = (target().join("same-1.img"), target().join("same-2.img"));
     let size = image::write(&content, &one)?;
     image::write(&content, &two)?;

@@ -1,17 +1,17 @@
 //! Builds `llama2.efi` for a hard-float UEFI target, derived from the compiler's own.
 //!
-//! The stock target is soft-float: its scalar arithmetic calls library routines, which are two
-//! hundred times slower, and integer AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
+//! The stock target of x86-64 is soft-float: its scalar arithmetic calls library routines, which
+//! are two hundred times slower, and integer AVX2 crashes LLVM (ARCHITECTURE.md, "The build").
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    arch::Arch,
+    arch::{ARCHS, Arch, X86_64},
     setup,
     shell::{check, output, root, target},
     toolchain::{self, Toolchain},
@@ -19,6 +19,8 @@ use crate::{
 
 /// Files of a built application.
 pub struct Built {
+    /// Its architecture.
+    pub arch: &'static Arch,
     /// Path of llama2.efi.
     pub efi: PathBuf,
     /// Path of the linker's map.
@@ -26,8 +28,28 @@ pub struct Built {
 }
 
 /// Builds the application.
-pub fn build() -> Result<Built> {
-    build_for(&Arch::built().hard_float, "llama2", "efi", &[])
+pub fn build(arch: &'static Arch) -> Result<Built> {
+    build_for(arch, &arch.derive, arch.file, "efi", &[])
+}
+
+/// Builds the application for every architecture that the compiler can build for, that of PCs
+/// first. Says which are left out.
+///
+/// # Errors
+/// If one of them cannot be built though the compiler knows it.
+pub fn build_all() -> Result<Vec<Built>> {
+    let toolchain = toolchain::find()?;
+    let is_known = |arch: &&'static Arch| {
+        let known = arch.name == X86_64.name || toolchain.knows(arch.stock_target);
+        if !known {
+            eprintln!(
+                "xtask: SKIPPED {}: {} does not build for {}",
+                arch.boot_file, toolchain.origin, arch.stock_target
+            );
+        }
+        known
+    };
+    ARCHS.into_iter().filter(is_known).map(build).collect()
 }
 
 /// Builds the host's `llama2` with the profile of tests, which have built most of it.
@@ -40,37 +62,48 @@ pub fn command() -> Result<PathBuf> {
     Ok(target().join("debug").join(name))
 }
 
-/// Path of the application that is built under a name, `llama2` at first.
+/// Path of the application that is built under a name, the architecture's at first.
 pub(crate) fn path(name: &str) -> PathBuf {
     target().join(format!("{name}.efi"))
 }
 
 /// Path of the driver with which tests make a network card fail, built by [`with_hooks`].
-pub fn faulty_card() -> PathBuf {
-    let folder = target().join(Arch::built().target);
+pub fn faulty_card(arch: &Arch) -> PathBuf {
+    let folder = target().join(arch.target);
     folder.join("efi-hooks/faulty-card.efi")
 }
 
 /// Builds the application with hooks by which tests make it fail, in a file of its own.
-pub fn with_hooks() -> Result<PathBuf> {
+pub fn with_hooks(arch: &'static Arch) -> Result<PathBuf> {
     let features = ["--features", "test-hooks", "--bin", "faulty-card"];
-    build_for(
-        &Arch::built().hard_float,
-        "llama2-test-hooks",
-        "efi-hooks",
-        &features,
-    )
-    .map(|built| built.efi)
+    let name = format!("{}-test-hooks", arch.file);
+    build_for(arch, &arch.derive, &name, "efi-hooks", &features).map(|built| built.efi)
 }
 
 /// Installs everything that `run` and `test` need.
 pub fn prepare() -> Result<()> {
-    setup::for_boots()?;
+    setup::for_boots(&X86_64)?;
     toolchain::find().map(|_| ())
+}
+
+/// Requires a compiler that can build for this architecture.
+///
+/// # Errors
+/// A sentence, if it cannot.
+pub fn can_build(arch: &Arch) -> Result<()> {
+    let toolchain = toolchain::find()?;
+    ensure!(
+        toolchain.knows(arch.stock_target),
+        "{} does not build for {}",
+        toolchain.origin,
+        arch.stock_target
+    );
+    Ok(())
 }
 
 /// Builds the application for a target derived from the stock one.
 fn build_for(
+    arch: &'static Arch,
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
     profile: &str,
@@ -78,8 +111,8 @@ fn build_for(
 ) -> Result<Built> {
     let toolchain = toolchain::find()?;
     // With other features it is the same target.
-    let target_name = if features.is_empty() { name } else { "llama2" };
-    let target_file = write_target(&toolchain, change, target_name)?;
+    let target_name = if features.is_empty() { name } else { arch.file };
+    let target_file = write_target(arch, &toolchain, change, target_name)?;
     let map = target().join(format!("{name}.map"));
     let mut cargo = cargo(
         &toolchain,
@@ -94,18 +127,18 @@ fn build_for(
     let made = target().join(folder).join(profile).join("llama2-efi.efi");
     let efi = path(name);
     std::fs::copy(&made, &efi).with_context(|| format!("{} was not made", made.display()))?;
-    Ok(Built { efi, map })
+    Ok(Built { arch, efi, map })
 }
 
-/// Builds the application for the stock soft-float target, which `inspect` must reject.
+/// Builds the application for x86-64's stock soft-float target, which `inspect` must reject.
 pub fn build_soft_float() -> Result<Built> {
-    build_for(&|_| (), "llama2-soft-float", "efi", &[])
+    build_for(&X86_64, &|_| (), "llama2-soft-float", "efi", &[])
 }
 
 /// clippy for the application and the driver for its tests, with the flags of their build.
-pub fn clippy() -> Result<Command> {
+pub fn clippy(arch: &Arch) -> Result<Command> {
     let toolchain = toolchain::find()?;
-    let target_file = write_target(&toolchain, &Arch::built().hard_float, "llama2")?;
+    let target_file = write_target(arch, &toolchain, &arch.derive, arch.file)?;
     let mut cargo = cargo(&toolchain, "clippy", "efi", &target_file, &[])?;
     cargo.args(["--features", "test-hooks", "--", "-D", "warnings"]);
     Ok(cargo)
@@ -172,11 +205,11 @@ pub(crate) fn remaps(sysroot: &Path) -> Vec<String> {
 /// Writes a target specification derived from the stock one, so that it follows the compiler's
 /// changes.
 fn write_target(
+    arch: &Arch,
     toolchain: &Toolchain,
     change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>),
     name: &str,
 ) -> Result<PathBuf> {
-    let arch = Arch::built();
     let mut rustc = toolchain.unstable_rustc();
     rustc.args([
         "-Z",
@@ -199,7 +232,7 @@ fn write_target(
     };
     change(&mut spec);
     std::fs::create_dir_all(target())?;
-    let file = if name == "llama2" {
+    let file = if name == arch.file {
         arch.target.to_owned()
     } else {
         format!("{}-{name}", arch.target)

@@ -19,7 +19,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 pub use self::commands::{SYSTEMS, System};
 use crate::{
-    arch::Arch,
+    arch::{ARCHS, Arch},
     build,
     image::{self, Content, Entry, Files},
     shell::{root, target},
@@ -73,7 +73,12 @@ pub fn dist(args: &DistArgs) -> Result<()> {
     for system in systems {
         system.build()?;
     }
-    build::build()?;
+    let built = build::build_all()?;
+    for arch in ARCHS {
+        if !built.iter().any(|built| built.arch.name == arch.name) {
+            content.entries.retain(|entry| entry.path != arch.boot_file);
+        }
+    }
     fs::create_dir_all(zip.parent().unwrap_or(Path::new("")))?;
     let sums = pack(&content, &zip)?;
     content.bytes(SUMS, sums);
@@ -109,7 +114,8 @@ fn plan(args: &DistArgs, systems: &[System]) -> Result<(Content, PathBuf)> {
         licences.push(commands::library_licences()?);
     }
     let commands: Vec<(System, PathBuf)> = systems.iter().map(|s| (*s, s.program())).collect();
-    let content = content(&build::path("llama2"), &args.files, &commands, &licences)?;
+    let programs = ARCHS.map(|arch| (arch, build::path(arch.file)));
+    let content = content(&programs, &args.files, &commands, &licences)?;
     let is_there = |entry: &&Entry| [MODELS, LICENCES].iter().any(|f| entry.path.starts_with(f));
     for entry in content.entries.iter().filter(is_there) {
         entry.size()?;
@@ -133,13 +139,15 @@ fn describe(path: &Path) -> Result<()> {
 /// # Errors
 /// If two files would have the same name, or if something cannot be read.
 pub fn content(
-    efi: &Path,
+    programs: &[(&Arch, PathBuf)],
     files: &Files,
     commands: &[(System, PathBuf)],
     licences: &[PathBuf],
 ) -> Result<Content> {
     let mut content = Content::default();
-    content.file(Arch::built().boot_file, efi);
+    for (arch, efi) in programs {
+        content.program(arch, efi);
+    }
     for model in &files.model {
         // Not named in LLAMA2.CFG, so that a menu offers whatever else is copied there.
         content.model(MODELS, model, false)?;
@@ -284,7 +292,8 @@ mod tests {
         };
         let commands = SYSTEMS.map(|system| (system, file("llama2")));
         let licences: Vec<PathBuf> = licences.iter().map(|name| file(name)).collect();
-        content(&file("llama2.efi"), &files, &commands, &licences)
+        let programs = ARCHS.map(|arch| (arch, file("llama2.efi")));
+        content(&programs, &files, &commands, &licences)
     }
 
     #[test]
@@ -312,6 +321,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "EFI/BOOT/BOOTAA64.EFI",
                 "EFI/BOOT/BOOTX64.EFI",
                 "LICENSES/Apache-2.0.txt",
                 "LICENSES/llama2.txt",

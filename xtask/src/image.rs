@@ -25,7 +25,7 @@ use llama2_engine::{
 };
 use llama2_settings::{Overrides, Param, ParamValue};
 
-use crate::arch::Arch;
+use crate::{arch::Arch, build::Built};
 
 pub use disk::{fill, read_back, write};
 
@@ -148,16 +148,18 @@ pub struct Content {
 }
 
 impl Content {
-    /// Collects the application under the name that firmware boots, a configuration, and the
+    /// Collects the application under the names that firmware boots, a configuration, and the
     /// models, if any.
     pub fn gather(
-        efi: &Path,
+        programs: &[Built],
         files: &Files,
         config: Option<&Path>,
         options: &Overrides,
     ) -> Result<Content> {
         let mut content = Content::default();
-        content.file(Arch::built().boot_file, efi);
+        for built in programs {
+            content.program(built.arch, &built.efi);
+        }
         let mut options = options.clone();
         for model in &files.model {
             content.model("", model, config.is_none())?;
@@ -176,6 +178,11 @@ impl Content {
             None => content.bytes("LLAMA2.CFG", config::text(&options).replace('\n', "\r\n")),
         }
         Ok(content)
+    }
+
+    /// Adds the application for this architecture, under the name that firmware boots.
+    pub fn program(&mut self, arch: &Arch, efi: &Path) {
+        self.file(arch.boot_file, efi);
     }
 
     /// Adds a model (all parts of a split one) to a folder (empty, or ending in `/`), under its own
@@ -318,6 +325,7 @@ impl Entry {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::arch::ARCHS;
 
     /// Creates an empty folder for one test.
     pub fn folder(name: &str) -> PathBuf {
@@ -336,12 +344,17 @@ pub(crate) mod tests {
             path
         };
         let config = file("mine.cfg");
+        let programs = ARCHS.map(|arch| Built {
+            arch,
+            efi: config.clone(),
+            map: PathBuf::new(),
+        });
         let gather = |models: &[&str], own: Option<&Path>| {
             let files = Files {
                 model: models.iter().map(|name| file(name)).collect(),
                 tokenizer: None,
             };
-            let content = Content::gather(&config, &files, own, &Overrides::default())?;
+            let content = Content::gather(&programs, &files, own, &Overrides::default())?;
             let named = content.entries.iter().find_map(|entry| match &entry.from {
                 From::Bytes(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();

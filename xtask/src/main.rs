@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
+    arch::Arch,
     build, dist, image, run, setup,
     shell::{ended, root},
 };
@@ -25,7 +26,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Task {
     /// Build llama2.efi.
-    Build,
+    Build(BuildArgs),
     /// Make a disk image that boots llama2.efi: a GPT disk with a FAT32 EFI system partition.
     Image(ImageArgs),
     /// Build, make an image, and boot it in QEMU.
@@ -59,6 +60,13 @@ struct Words {
 }
 
 #[derive(clap::Args)]
+struct BuildArgs {
+    /// Architecture to build for: x86_64 or aarch64
+    #[arg(long, default_value = "x86_64", value_parser = Arch::named)]
+    arch: &'static Arch,
+}
+
+#[derive(clap::Args)]
 struct ImageArgs {
     #[command(flatten)]
     files: image::Files,
@@ -72,7 +80,9 @@ struct ImageArgs {
 
 fn main() -> ExitCode {
     let done = match Args::parse().task {
-        Task::Build => build::build().map(|built| println!("{}", built.efi.display())),
+        Task::Build(args) => {
+            build::build(args.arch).map(|built| println!("{}", built.efi.display()))
+        }
         Task::Image(args) => make_image(&args),
         Task::Run(args) => return run::run(&args),
         Task::Dist(args) => dist::dist(&args),
@@ -104,9 +114,8 @@ fn tool(package: &str, words: &[&str], args: &Words) -> ExitCode {
 
 fn make_image(args: &ImageArgs) -> Result<()> {
     args.files.needs()?;
-    let built = build::build()?;
     let content = image::Content::gather(
-        &built.efi,
+        &build::build_all()?,
         &args.files,
         args.config.as_deref(),
         &Default::default(),

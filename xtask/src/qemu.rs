@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use llama2_engine::utf8::Utf8Stream;
 
-use crate::{arch::Arch, terminal::Terminal};
+use crate::{
+    arch::{Arch, X86_64},
+    terminal::Terminal,
+};
 
 /// Prompt of a session.
 pub const PROMPT: &str = "> ";
@@ -75,9 +78,22 @@ pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// Firmware of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Firmware {
+    /// EDK2's: OVMF or AAVMF.
+    Edk2,
+    /// U-Boot, which has a UEFI of its own.
+    UBoot,
+}
+
 /// Machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// Architecture of its processors.
+    pub arch: &'static Arch,
+    /// Its firmware.
+    pub firmware: Firmware,
     /// Raw disk images; the first one is booted.
     pub disks: Vec<PathBuf>,
     /// Memory in MiB.
@@ -88,6 +104,8 @@ pub struct Machine {
     pub cpu: String,
     /// True to open a window.
     pub display: bool,
+    /// True for a keyboard, where the machine has none of its own.
+    pub keyboard: bool,
     /// Source of keys for the serial line.
     pub keys: Keys,
     /// Configuration file for QEMU's blkdebug on the first disk.
@@ -111,11 +129,14 @@ impl Machine {
     /// Creates the usual machine.
     pub fn new(image: &Path) -> Machine {
         Machine {
+            arch: &X86_64,
+            firmware: Firmware::Edk2,
             disks: vec![image.to_owned()],
             memory: 512,
             cpus: 2,
             cpu: "max".into(),
             display: false,
+            keyboard: false,
             keys: Keys::Pipe,
             blkdebug: None,
             sata: false,
@@ -129,13 +150,8 @@ impl Machine {
 
     /// Starts the machine.
     pub fn start(&self, accel: Accel) -> Result<Guest> {
-        let arch = Arch::built();
-        let (code, template) = arch
-            .find_firmware()
-            .context("no UEFI firmware for QEMU; `cargo xtask setup` installs it")?;
+        let arch = self.arch;
         let scratch = Scratch::new()?;
-        let vars = scratch.0.join("vars.fd");
-        fs::copy(template, &vars).context(template)?;
         let port = free_port()?;
 
         let mut qemu = Command::new(arch.qemu);
@@ -153,12 +169,24 @@ impl Machine {
             "-m",
             &format!("{}M", self.memory),
         ]);
-        qemu.arg("-drive").arg(format!(
-            "if=pflash,format=raw,readonly=on,file={}",
-            escape(Path::new(code))
-        ));
-        qemu.arg("-drive")
-            .arg(format!("if=pflash,format=raw,file={}", escape(&vars)));
+        match self.firmware {
+            Firmware::Edk2 => {
+                let (code, template) = arch
+                    .find_firmware()
+                    .context("no UEFI firmware for QEMU; `cargo xtask setup` installs it")?;
+                let vars = scratch.0.join("vars.fd");
+                fs::copy(template, &vars).context(template)?;
+                let code = escape(Path::new(code));
+                qemu.arg("-drive")
+                    .arg(format!("if=pflash,format=raw,readonly=on,file={code}"));
+                qemu.arg("-drive")
+                    .arg(format!("if=pflash,format=raw,file={}", escape(&vars)));
+            }
+            Firmware::UBoot => {
+                let (file, _) = arch.u_boot.context("no U-Boot for this architecture")?;
+                qemu.args(["-bios", file]);
+            }
+        }
         if self.usb {
             qemu.args(["-device", "qemu-xhci,id=usb"]);
         }
@@ -213,11 +241,18 @@ impl Machine {
             qemu.args(["-device", &device]);
         }
         qemu.args(["-monitor", "none"]);
-        let vga = match self.resolution {
-            Some((width, height)) => format!("VGA,edid=on,xres={width},yres={height}"),
-            None => "VGA".to_owned(),
+        let graphics = match self.resolution {
+            Some((width, height)) => {
+                format!("{},edid=on,xres={width},yres={height}", arch.graphics)
+            }
+            None => arch.graphics.to_owned(),
         };
-        qemu.args(["-vga", "none", "-device", &vga]);
+        qemu.args(["-vga", "none", "-device", &graphics]);
+        if self.keyboard || self.display {
+            for device in arch.keyboard {
+                qemu.args(["-device", device]);
+            }
+        }
         // Ctrl-C is the guest's. With the multiplexer, Ctrl-A X ends a machine that hangs; in a
         // pipe Ctrl-A is a byte.
         let mux = if self.keys == Keys::Terminal {
@@ -282,12 +317,8 @@ impl Machine {
         if let Some(accel) = wanted {
             return self.start(accel);
         }
-        if !fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_ok_and(|_| true)
-        {
+        let kvm = fs::File::options().read(true).write(true).open("/dev/kvm");
+        if self.arch.name != std::env::consts::ARCH || kvm.is_err() {
             return self.start(Accel::Tcg);
         }
         // It may be there and not work: QEMU ends at once, or the firmware never speaks.

@@ -11,6 +11,7 @@ use llama2_settings::{
 };
 
 use crate::{
+    arch::Arch,
     build, fetch,
     image::{self, Content, Files},
     qemu::{Accel, End, Guest, Keys, Machine, Nic, NicNetwork, somebody_types},
@@ -28,6 +29,9 @@ const VANISHED: u8 = 4;
 /// Flags of `cargo xtask run`.
 #[derive(clap::Args)]
 pub struct RunArgs {
+    /// Architecture of the machine: x86_64 or aarch64
+    #[arg(long, default_value = "x86_64", value_parser = Arch::named)]
+    arch: &'static Arch,
     /// For scripts: print the serial console without escape sequences, switch off at the end, and
     /// exit with the application's status (0 or 1; 2 usage, 3 timeout, 4 the machine ended without
     /// a status)
@@ -128,7 +132,7 @@ fn options(flags: &[String]) -> Result<Overrides> {
 }
 
 fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
-    setup::for_boots()?;
+    setup::for_boots(args.arch)?;
     let mut files = args.files.clone();
     if args.chat {
         files.model = vec![fetch::chat_model()?];
@@ -153,14 +157,12 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
     if args.serve.is_some() {
         options.set(Param::Serve, ParamValue::Truth(true));
     }
-    let built = build::build()?;
+    let built = build::build(args.arch)?;
     let image = target().join("llama2-run.img");
-    image::write(
-        &Content::gather(&built.efi, &files, None, &options)?,
-        &image,
-    )?;
+    image::write(&Content::gather(&[built], &files, None, &options)?, &image)?;
 
     let machine = Machine {
+        arch: args.arch,
         memory,
         cpus: args.cpus,
         cpu: args.cpu.clone(),

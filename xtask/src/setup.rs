@@ -1,6 +1,6 @@
 //! Required programs: reported if missing, and installed when running as root on Debian.
 
-use std::{ffi::OsString, process::Command};
+use std::{ffi::OsString, path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -10,8 +10,7 @@ use crate::{
 };
 
 /// Requires QEMU and a firmware for it.
-pub fn for_boots() -> Result<()> {
-    let arch = Arch::built();
+pub fn for_boots(arch: &Arch) -> Result<()> {
     let mut missing = Vec::new();
     if !has(arch.qemu) {
         missing.push(arch.qemu_package);
@@ -20,6 +19,17 @@ pub fn for_boots() -> Result<()> {
         missing.push(arch.firmware_package);
     }
     install(&missing, "booting in QEMU")
+}
+
+/// Requires U-Boot for QEMU.
+pub fn for_u_boot(arch: &Arch) -> Result<()> {
+    let Some((file, package)) = arch.u_boot else {
+        bail!("U-Boot is not used on {}", arch.name);
+    };
+    if Path::new(file).exists() {
+        return Ok(());
+    }
+    install(&[package], "booting under U-Boot")
 }
 
 /// Requires rustfmt and clippy, which minimal installations omit.

@@ -54,6 +54,12 @@ impl Toolchain {
         rustc.env("RUSTC_BOOTSTRAP", "1");
         rustc
     }
+
+    /// Returns true if it can build for one of its own targets, which needs LLVM's part for it.
+    pub fn knows(&self, target: &str) -> bool {
+        let mut rustc = Command::new(&self.rustc);
+        output(rustc.args(["--print", "target-cpus", "--target", target])).is_some()
+    }
 }
 
 /// Finds a toolchain, or completes one by installing what is missing.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::commands::SYSTEMS;
 use crate::{
-    arch::Arch,
+    arch::ARCHS,
     setup,
     shell::{output, root},
 };
@@ -19,10 +19,8 @@ const UNICODE: &str = "unicode-";
 fn linked() -> Result<Vec<String>> {
     let command = SYSTEMS.map(|system| ("llama2-cli", system.target()));
     let mut names = Vec::new();
-    for (package, target) in [("llama2-efi", Arch::built().stock_target)]
-        .into_iter()
-        .chain(command)
-    {
+    let application = ARCHS.map(|arch| ("llama2-efi", arch.stock_target));
+    for (package, target) in application.into_iter().chain(command) {
         let mut tree = Command::new(setup::cargo());
         tree.current_dir(root()).args([
             "tree",
