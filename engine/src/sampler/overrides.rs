@@ -121,6 +121,7 @@ impl SamplerOverrides {
 const RUN_C_TOP_P: f32 = 0.9;
 
 /// Sampler to use, with its parameters.
+#[expect(clippy::large_enum_variant, reason = "there is one for each text")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum SamplerConfig {
     /// run.c's sampler.
