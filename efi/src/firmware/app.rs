@@ -172,7 +172,7 @@ fn tell(
     let drawing = settings.sampling.drawing(mode);
     let seed = settings.seed.map(|seed| (seed, "given"));
     let (seed, source) = seed.unwrap_or_else(random::seed);
-    if drawing.temperature() == 0.0 {
+    if drawing.is_greedy() {
         say(&format!("Sampling: {drawing}"));
     } else {
         say(&format!("Sampling: {drawing}, seed {seed} ({source})"));

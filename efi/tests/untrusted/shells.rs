@@ -277,8 +277,14 @@ pub fn markdown(bytes: &[u8]) {
     };
     let all = rows(letters.len().max(1));
     assert_eq!(all, rows(cut), "it is the same in any pieces");
-    // An address that is the text of its link is shown once.
-    if !text.contains("](") {
+    // An address that is the text of its link is shown once. Control characters are passed over.
+    let is_link = |letters: &[char]| letters == [']', '('];
+    let kept: Vec<char> = letters
+        .iter()
+        .copied()
+        .filter(|l| !l.is_control())
+        .collect();
+    if !kept.windows(2).any(is_link) {
         let mut counts = std::collections::BTreeMap::new();
         let shown = all.iter().flat_map(|row| row.text().chars());
         let letters = shown
