@@ -54,6 +54,45 @@ pub const BOOTS: [(&str, Check); 8] = [
     }),
 ];
 
+/// The boots about several cores, which must have the host's for themselves.
+pub const CORES: [(&str, Check); 7] = [
+    ("aarch64: AAVMF, 1 processor", |suite, boot| {
+        on(Firmware::Edk2, suite, boot, |suite, boot, machine| {
+            cores(suite, boot, Machine { cpus: 1, ..machine })
+        })
+    }),
+    ("aarch64: AAVMF, 2 processors", |suite, boot| {
+        on(Firmware::Edk2, suite, boot, cores)
+    }),
+    ("aarch64: AAVMF, 2 processors at EL2", |suite, boot| {
+        on(Firmware::Edk2, suite, boot, |suite, boot, machine| {
+            cores(
+                suite,
+                boot,
+                Machine {
+                    el2: true,
+                    ..machine
+                },
+            )
+        })
+    }),
+    ("aarch64: AAVMF, 4 processors", |suite, boot| {
+        on(Firmware::Edk2, suite, boot, |suite, boot, machine| {
+            cores(suite, boot, Machine { cpus: 4, ..machine })
+        })
+    }),
+    (
+        "aarch64: AAVMF, a processor that does not come",
+        |suite, boot| on(Firmware::Edk2, suite, boot, lost),
+    ),
+    ("aarch64: AAVMF, a panic on another core", |suite, boot| {
+        on(Firmware::Edk2, suite, boot, panics)
+    }),
+    ("aarch64: U-Boot, 2 processors", |suite, boot| {
+        on(Firmware::UBoot, suite, boot, cores)
+    }),
+];
+
 /// A check on a machine that has no disk yet.
 type OnMachine = fn(&Suite, &mut Boot, Machine) -> Result<Option<String>>;
 
@@ -128,6 +167,53 @@ fn same_words(told: &str, want: &str) -> Result<()> {
     Ok(())
 }
 
+/// The host's text, by all cores together.
+fn cores(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
+    let cpus = machine.cpus;
+    let config = format!("exit = \"shutdown\"\nseed = 5\nsteps = 16\nthreads = {cpus}\n");
+    let machine = with_disk(machine, suite, boot, &config, &[])?;
+    let want = suite.host(&["-s", "5", "-n", "16"])?;
+    let status = boot.run(&machine)?;
+    ensure!(status == 0, "status {status}, not 0");
+    same_words(boot.story()?, &want)?;
+    boot.says(&format!("{cpus} of {cpus} used"))?;
+    boot.says(match cpus {
+        1 => "tokens, 1 core)",
+        2 => "tokens, 2 cores)",
+        _ => "tokens, 4 cores)",
+    })?;
+    Ok(None)
+}
+
+/// The story is told without a core that was switched on and did not come.
+fn lost(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
+    let config = "exit = \"shutdown\"\nseed = 5\nsteps = 16\ntest = \"disabled\"\n";
+    let machine = with_disk(machine, suite, boot, config, &[])?;
+    let told = boot.tells(&machine, &suite.host(&["-s", "5", "-n", "16"])?)?;
+    boot.says("1 of 2 used (the others did not come)")?;
+    Ok(told)
+}
+
+/// A core other than the boot processor panics: its message, and the end.
+fn panics(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
+    let config = "exit = \"shutdown\"\nthreads = 2\ntest = \"panic\"\n";
+    let machine = with_disk(machine, suite, boot, config, &[])?;
+    let mut guest = machine.start(Accel::Tcg)?;
+    let asked = guest.wait(PATIENCE, |text| {
+        text.contains("\nPress any key to exit.").then_some(())
+    });
+    if let Err(end) = asked {
+        return boot.ended(&guest, end).map(|_| None);
+    }
+    guest.send(b"x")?;
+    let end = guest.end(PATIENCE);
+    let status = boot.ended(&guest, end)?;
+    ensure!(status == 1, "status {status}, not 1");
+    boot.says("error: internal error on core 1: ")?;
+    boot.says("this is what the test asks for; please report it, with the model's name")?;
+    Ok(None)
+}
+
 fn stories260k(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
     let Ok(want) = fs::read_to_string(suite.reference.join("greedy_once.txt")) else {
         boot.skip = Some(format!(
@@ -167,9 +253,9 @@ fn gguf(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<Strin
     boot.tells(&machine, &want)
 }
 
-/// A short session over a PL011.
+/// A short session over a PL011, with a story that is stopped.
 fn session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
-    let config = "temperature = 0\nsteps = 40\n";
+    let config = "temperature = 0\nsteps = 40\nthreads = 2\n";
     let machine = with_disk(machine, suite, boot, config, &[])?;
     let mut dialog = Dialog::start(boot, &machine)?;
     dialog.prompt()?;
@@ -177,6 +263,9 @@ fn session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<St
     let prompt = "Tim found a key";
     let told = dialog.ask(prompt)?;
     told.is(&suite.host(&["-t", "0", "-n", "40", "-i", prompt])?)?;
+    dialog.say("/max 0")?;
+    dialog.keys("Once upon a time\r")?;
+    dialog.stop(60, &|guest| guest.send(b"\x1b"))?;
     dialog.leave("/exit")?;
     Ok(Some(told.summary))
 }

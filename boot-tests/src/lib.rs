@@ -69,7 +69,8 @@ fn boots() -> impl Iterator<Item = ((&'static str, Check), bool)> {
     ]
     .concat();
     let several = several.into_iter().map(|boot| (boot, false));
-    several.chain(cores::BOOTS.map(|boot| (boot, true)))
+    let alone = cores::BOOTS.into_iter().chain(aarch64::CORES);
+    several.chain(alone.map(|boot| (boot, true)))
 }
 
 /// Says if there is a boot with this in its name.

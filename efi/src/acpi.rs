@@ -1,5 +1,10 @@
-//! ACPI timer, a counter of 3.579545 MHz that every PC has: its location, and the rate of another
-//! counter measured against it (ACPI specification 6.5, sections 4.8.3.3 and 5.2).
+//! ACPI tables. The timer, a counter of 3.579545 MHz that every PC has: its location, and the rate
+//! of another counter measured against it (ACPI specification 6.5, sections 4.8.3.3 and 5.2). The
+//! processors of an Arm machine, and the way to switch them on (5.2.9 and 5.2.12).
+
+use alloc::vec::Vec;
+
+use crate::cores::Conduit;
 
 /// Frequency of the timer in Hz.
 const FREQUENCY: u128 = 3_579_545;
@@ -66,6 +71,37 @@ pub fn timer(table: &[u8]) -> Option<PmTimer> {
         port: u16::try_from(port).ok().filter(|&port| port > 0)?,
         bits: if flags & COUNTS_32 != 0 { 32 } else { 24 },
     })
+}
+
+/// Way of switching cores on, from the fixed description table (`FACP`), if the machine has it.
+pub fn conduit(table: &[u8]) -> Option<Conduit> {
+    const PSCI: u64 = 1;
+    const HVC: u64 = 2;
+    let flags = number::<2>(table, 129).filter(|_| table.starts_with(b"FACP"))?;
+    (flags & PSCI != 0).then_some(match flags & HVC {
+        0 => Conduit::Smc,
+        _ => Conduit::Hvc,
+    })
+}
+
+/// Affinities of the enabled cores, from the description of interrupt controllers (`APIC`); `None`
+/// for another table, or one without a core.
+pub fn cores(table: &[u8]) -> Option<Vec<u64>> {
+    /// Type of the structure of an Arm core's interface to its interrupt controller.
+    const GICC: u8 = 0xb;
+    const ENABLED: u64 = 1;
+    let mut rest = table.get(44..).filter(|_| table.starts_with(b"APIC"))?;
+    let mut cores = Vec::new();
+    while let [kind, len, ..] = *rest
+        && let Some((entry, behind)) = rest.split_at_checked(usize::from(len.max(2)))
+    {
+        let enabled = number::<4>(entry, 12).is_some_and(|flags| flags & ENABLED != 0);
+        if kind == GICC && enabled {
+            cores.extend(number::<8>(entry, 68));
+        }
+        rest = behind;
+    }
+    (!cores.is_empty()).then_some(cores)
 }
 
 impl PmTimer {
@@ -153,6 +189,35 @@ mod tests {
         let in_memory = table(244, &[(0, b"FACP"), (208, &[0]), (212, &[0, 0, 0, 0, 1])]);
         for other in [reduced, nowhere, in_memory, vec![0; 244], b"FACP".to_vec()] {
             assert_eq!(timer(&other), None);
+        }
+    }
+
+    #[test]
+    fn the_tables_have_the_cores_and_how_to_switch_them_on() {
+        for (flags, conduit) in [
+            (0, None),
+            (1, Some(Conduit::Smc)),
+            (2, None),
+            (3, Some(Conduit::Hvc)),
+        ] {
+            let fixed = table(276, &[(0, b"FACP"), (129, &[flags])]);
+            assert_eq!(super::conduit(&fixed), conduit);
+        }
+        assert_eq!(super::conduit(b"FACP"), None);
+
+        let core = |enabled: u8, id: u8| {
+            let fields: [(usize, &[u8]); 3] = [(0, &[0xb, 80]), (12, &[enabled]), (68, &[id, 1])];
+            table(80, &fields)
+        };
+        let distributor = table(24, &[(0, &[0xc, 24])]);
+        let header = table(44, &[(0, b"APIC")]);
+        let all = [header, core(1, 0), distributor, core(0, 1), core(1, 2)].concat();
+        assert_eq!(cores(&all), Some(vec![0x100, 0x102]));
+        // Cut off, with a length of nothing, and another machine's.
+        assert_eq!(cores(&all[..130]), Some(vec![0x100]));
+        let endless = table(60, &[(0, b"APIC")]);
+        for other in [&endless[..], &all[1..], b"APIC"] {
+            assert_eq!(cores(other), None);
         }
     }
 

@@ -15,6 +15,41 @@ pub struct Processor {
     pub place: (u32, u32, u32),
 }
 
+/// Instruction by which a core asks the firmware below UEFI for something (Arm's PSCI).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduit {
+    /// A call of a hypervisor, or of what stands for one.
+    Hvc,
+    /// A call of secure firmware.
+    Smc,
+}
+
+/// Cores that can be switched on one by one (Arm's PSCI), where firmware has no MP Services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchableCores {
+    /// Way of asking for it.
+    pub conduit: Conduit,
+    /// Affinities of all cores (MPIDR_EL1), with the boot processor's.
+    pub ids: Vec<u64>,
+}
+
+impl SwitchableCores {
+    /// The cores as processors, of which `boot` is the boot processor's affinity; empty if that is
+    /// none of them. Which of them are threads of one core is not known.
+    pub fn processors(&self, boot: u64) -> Vec<Processor> {
+        if !self.ids.contains(&boot) {
+            return Vec::new();
+        }
+        let processor = |(number, &id): (usize, &u64)| Processor {
+            number,
+            is_boot: id == boot,
+            usable: true,
+            place: (0, number as u32, 0),
+        };
+        self.ids.iter().enumerate().map(processor).collect()
+    }
+}
+
 /// Processors that work in addition to the boot processor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CoreChoice {
@@ -163,6 +198,17 @@ mod tests {
         assert_eq!(choose(&nowhere, None).others, [1, 2, 3]);
         let doubled = machine(&[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 0)]);
         assert_eq!(choose(&doubled, None).others, [1, 2, 3]);
+    }
+
+    #[test]
+    fn cores_to_switch_on_are_the_boot_processors_machine() {
+        let cores = SwitchableCores {
+            conduit: Conduit::Smc,
+            ids: vec![0x100, 0x101, 0],
+        };
+        let processors = cores.processors(0x101);
+        assert_eq!(choose(&processors, None).others, [0, 2]);
+        assert_eq!(cores.processors(7), []);
     }
 
     #[test]

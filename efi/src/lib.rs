@@ -9,6 +9,7 @@ pub mod acpi;
 pub mod arch;
 pub mod command_line;
 pub mod cores;
+pub mod device_tree;
 pub mod file_error;
 pub mod network;
 pub mod options;

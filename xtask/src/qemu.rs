@@ -94,6 +94,9 @@ pub struct Machine {
     pub arch: &'static Arch,
     /// Its firmware.
     pub firmware: Firmware,
+    /// True for a machine whose firmware runs at a hypervisor's exception level, as on most boards
+    /// (AArch64 only).
+    pub el2: bool,
     /// Raw disk images; the first one is booted.
     pub disks: Vec<PathBuf>,
     /// Memory in MiB.
@@ -131,6 +134,7 @@ impl Machine {
         Machine {
             arch: &X86_64,
             firmware: Firmware::Edk2,
+            el2: false,
             disks: vec![image.to_owned()],
             memory: 512,
             cpus: 2,
@@ -155,9 +159,10 @@ impl Machine {
         let port = free_port()?;
 
         let mut qemu = Command::new(arch.qemu);
+        let hypervisor = if self.el2 { ",virtualization=on" } else { "" };
         qemu.args([
             "-machine",
-            arch.machine,
+            &format!("{}{hypervisor}", arch.machine),
             "-accel",
             if accel == Accel::Kvm { "kvm" } else { "tcg" },
         ]);

@@ -1,5 +1,5 @@
 //! Worker pool on the processor's other cores, by the Platform Initialization specification's MP
-//! Services.
+//! Services, or else by switching them on and off (`arch::OtherCore`).
 //!
 //! The firmware takes 10 to 40 ms to call a core, so a core stays for a whole reply: it waits at
 //! the [`WorkQueue`] for one job after another. Between replies the cores are returned to the
@@ -13,6 +13,10 @@
 //!
 //! The order in which cores arrive differs from call to call, so a core's work depends on its
 //! number.
+//!
+//! Most firmware of AArch64 has no MP Services. A core that is switched on comes by [`arrive_at`],
+//! on a small stack, and is switched off where it would return to the firmware. One that does not
+//! come is given up.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{
@@ -27,7 +31,7 @@ use core::{
 };
 
 use llama2_efi::{
-    arch,
+    arch::{self, OtherCore},
     cores::{CoreChoice, DispatchMode, Processor, choose, words},
     options::Hook,
     stack::{Stacks, is_elsewhere},
@@ -41,11 +45,13 @@ use uefi::{
     proto::pi::mp::MpServices,
 };
 
-use super::{clock, global::Global, shell::open, timer::Timer};
+use super::{clock, global::Global, shell::open, tables, timer::Timer};
 
 /// Milliseconds that cores may take to arrive, and to leave. A virtual machine with more cores than
 /// its host has is slow.
 const PATIENCE: u64 = 20_000;
+/// Milliseconds after which a core that was switched on, and has not come, is given up.
+const SWITCH_PATIENCE: u64 = 5_000;
 /// Interval at which the boot processor looks at the others' output while it waits.
 const TICK: Duration = Duration::from_millis(30);
 
@@ -71,29 +77,47 @@ struct Slot {
     came: AtomicBool,
 }
 
-/// MP Services of the firmware.
-struct Services(NonNull<MpServices>);
+/// Way of reaching the other cores.
+enum Services {
+    /// MP Services of the firmware.
+    Mp(NonNull<MpServices>),
+    /// Cores that are switched on, one for each slot.
+    Switched(Vec<OtherCore>),
+}
 
 // Safety: the firmware keeps the protocol as long as it runs. The specification has WhoAmI be
 // called on every core; `call_all`, the only other function, refuses all but the boot processor.
+// Cores to be switched on may be shared.
 unsafe impl Sync for Services {}
 
 impl Services {
-    /// Number of the core that this runs on, whichever it is.
+    /// Number of the core that this runs on, whichever it is, if firmware knows.
     fn who_am_i(&self) -> Option<usize> {
-        // Safety: the protocol exists, and this function of it may be called here.
-        unsafe { self.0.as_ref() }.who_am_i().ok()
+        match self {
+            // Safety: the protocol exists, and this function of it may be called here.
+            Services::Mp(services) => unsafe { services.as_ref() }.who_am_i().ok(),
+            Services::Switched(_) => None,
+        }
     }
 
-    /// Makes all enabled cores call [`arrive`]; with an event, returns at once.
-    fn call_all(&self, event: Option<Event>) -> Result<(), Status> {
+    /// Makes all enabled cores call [`arrive`], or the first `invited` ones [`arrive_at`]; the
+    /// latter, or with an event, returns at once.
+    fn call_all(&self, invited: usize, event: Option<Event>) -> Result<(), Status> {
         if is_elsewhere() {
             return Err(Status::NOT_STARTED);
         }
-        // Safety: the protocol exists, and this is the boot processor.
-        let services = unsafe { self.0.as_ref() };
-        let called = services.startup_all_aps(false, arrive, ptr::null_mut(), event, None);
-        called.map_err(|error| error.status())
+        match self {
+            Services::Mp(services) => {
+                // Safety: the protocol exists, and this is the boot processor.
+                let services = unsafe { services.as_ref() };
+                let called = services.startup_all_aps(false, arrive, ptr::null_mut(), event, None);
+                called.map_err(|error| error.status())
+            }
+            Services::Switched(cores) => {
+                cores.iter().take(invited).for_each(OtherCore::switch_on);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -120,6 +144,8 @@ pub struct ApPool {
     /// Number of parts of the last job.
     parts: AtomicUsize,
     jobs: AtomicU32,
+    /// Number of processors that did not come when they were first called.
+    lost: usize,
 }
 
 /// Active pool, for code that gets no reference to it: cores that arrive, and panics.
@@ -255,18 +281,29 @@ impl ApPool {
         arch::switch_on_vectors();
         let handle = boot::get_handle_for_protocol::<MpServices>().ok();
         let services = handle.and_then(open::<MpServices>);
-        let Some(services) = services.as_ref().and_then(|services| services.get()) else {
-            let why = "the firmware reports no others";
-            return ApPool::alone(choose(&[], wanted), wanted, why.into(), fail);
-        };
-        if hook == Some(Hook::Disabled) {
+        let services = services.as_ref().and_then(|services| services.get());
+        if let Some(services) = services.filter(|_| hook == Some(Hook::Disabled)) {
             for processor in list(services).iter().filter(|processor| !processor.is_boot) {
                 let _ = services.enable_disable_ap(processor.number, false, None);
             }
         }
-        let mut processors = list(services);
+        let mut processors = services.map(list).unwrap_or_default();
+        // Firmware without MP Services may still tell how to switch cores on.
+        let switchable = match processors.len() {
+            0 | 1 => tables::cores(),
+            _ => None,
+        };
+        if let Some(cores) = &switchable {
+            processors = cores.processors(arch::core_id());
+        }
+        if processors.is_empty() {
+            let why = "the firmware reports no others";
+            return ApPool::alone(choose(&[], wanted), wanted, why.into(), fail);
+        }
         processors.truncate(MOST / 2);
-        let mut blocking = matches!(hook, Some(Hook::Blocking | Hook::BlockingPanic));
+        let blocks = matches!(hook, Some(Hook::Blocking | Hook::BlockingPanic));
+        let mut blocking = blocks && switchable.is_none();
+        let mut lost = 0;
         loop {
             // The boot processor does not count if it only shows the text.
             let choice = choose(&processors, wanted.map(|n| n + usize::from(blocking)));
@@ -274,6 +311,7 @@ impl ApPool {
                 let why = match (wanted, choice.all) {
                     (Some(1), _) => "",
                     (_, 1) => "there are no others",
+                    _ if lost > 0 => "the others did not come",
                     _ => "no other is enabled",
                 };
                 return ApPool::alone(choice, wanted, why.into(), fail);
@@ -283,7 +321,16 @@ impl ApPool {
             } else {
                 DispatchMode::Together
             };
-            let services = Some(Services(NonNull::from(services)));
+            let services = match (&switchable, services) {
+                (Some(cores), _) => {
+                    let core = |(index, &number): (usize, &usize)| {
+                        OtherCore::new(cores.conduit, cores.ids[number], arrive_at, index)
+                    };
+                    let others = choice.others.iter().enumerate().map(core);
+                    Some(Services::Switched(others.collect()))
+                }
+                (None, services) => services.map(|services| Services::Mp(services.into())),
+            };
             let pool = ApPool::new(services, mode, choice, wanted, hook, fail);
             let asked = enlist(pool).ask();
             // Safety: the reference that `enlist` returned is no longer used anywhere.
@@ -295,9 +342,11 @@ impl ApPool {
                         for slot in &pool.slots {
                             pool.features = pool.features.intersect(slot.features());
                         }
+                        pool.lost = lost;
                         return enlist(pool);
                     }
                     // A core that firmware counts, but that does not arrive, is left out.
+                    lost += missing.len();
                     for processor in &mut processors {
                         processor.usable &= !missing.contains(&processor.number);
                     }
@@ -349,6 +398,7 @@ impl ApPool {
             event: Global::new(None),
             parts: AtomicUsize::new(0),
             jobs: AtomicU32::new(0),
+            lost: 0,
         })
     }
 
@@ -374,7 +424,11 @@ impl ApPool {
 
     /// Description for the banner.
     pub fn words(&self) -> String {
-        words(&self.mode, &self.choice, self.count(), self.wanted)
+        let mut words = words(&self.mode, &self.choice, self.count(), self.wanted);
+        if self.lost > 0 {
+            let _ = write!(words, "; {} did not come", self.lost);
+        }
+        words
     }
 
     /// Does not return if a core has panicked. To be called while waiting for anything but the
@@ -407,6 +461,11 @@ impl ApPool {
     /// returned.
     fn call(&self, duty: u8, invited: usize, event: Option<&Event>) -> Result<(), Status> {
         let services = self.services.as_ref().ok_or(Status::NOT_STARTED)?;
+        // As if they did not come.
+        let invited = match (services, self.hook) {
+            (Services::Switched(_), Some(Hook::Disabled)) => 0,
+            _ => invited,
+        };
         self.duty.store(duty, Relaxed);
         self.invited.store(invited, Relaxed);
         for slot in &self.slots {
@@ -416,7 +475,7 @@ impl ApPool {
         loop {
             // Safety: closed by its owner when it has been signalled, not through this copy.
             let event = event.map(|event| unsafe { event.unsafe_clone() });
-            match services.call_all(event) {
+            match services.call_all(invited, event) {
                 // Another call may be in progress.
                 Err(Status::NOT_READY) if clock::milliseconds() - start < 2_000 => {
                     boot::stall(Duration::from_millis(10));
@@ -428,6 +487,9 @@ impl ApPool {
 
     /// Calls the first `invited` cores and returns at once.
     fn call_and_return(&self, duty: u8, invited: usize) -> Result<(), Status> {
+        if self.switched().is_some() {
+            return self.call(duty, invited, None);
+        }
         // Safety: there is no function to be called.
         let event = unsafe { boot::create_event(EventType::empty(), Tpl::APPLICATION, None, None) };
         let event = event.map_err(|error| error.status())?;
@@ -443,14 +505,28 @@ impl ApPool {
         called
     }
 
+    /// Cores that are switched on, if that is how they are reached.
+    fn switched(&self) -> Option<&[OtherCore]> {
+        match &self.services {
+            Some(Services::Switched(cores)) => Some(cores),
+            _ => None,
+        }
+    }
+
     /// Returns true from the call of the cores until they have been seen off.
     fn is_called(&self) -> bool {
-        self.event.with(|event| event.is_some()) != Some(false)
+        match self.switched() {
+            Some(cores) => cores.iter().any(OtherCore::is_called),
+            None => self.event.with(|event| event.is_some()) != Some(false),
+        }
     }
 
     /// Waits until all cores, which must be leaving, have returned to the firmware. Returns false
     /// if they take too long.
     fn see_off(&self) -> bool {
+        if let Some(cores) = self.switched() {
+            return see_switched_off(cores);
+        }
         let Some(event) = self.event.with(Option::take).flatten() else {
             return true;
         };
@@ -642,6 +718,24 @@ impl Slot {
     }
 }
 
+/// Waits until all cores, which must be leaving, are off. Returns false if they take too long.
+fn see_switched_off(cores: &[OtherCore]) -> bool {
+    let start = clock::milliseconds();
+    loop {
+        if cores.iter().all(OtherCore::is_off) {
+            return true;
+        }
+        let took = clock::milliseconds() - start;
+        if took >= PATIENCE {
+            return false;
+        }
+        if took >= SWITCH_PATIENCE {
+            cores.iter().for_each(OtherCore::give_up);
+        }
+        boot::stall(Duration::from_micros(200));
+    }
+}
+
 /// Processors reported by the firmware.
 fn list(services: &MpServices) -> Vec<Processor> {
     let count = services.get_number_of_processors();
@@ -675,9 +769,20 @@ extern "efiapi" fn arrive(_: *mut c_void) {
         return;
     };
     let invited = pool.slots.iter().take(pool.invited.load(Relaxed));
-    let Some(index) = invited.into_iter().position(|slot| slot.number == number) else {
-        return;
-    };
+    if let Some(index) = invited.into_iter().position(|slot| slot.number == number) {
+        visit(pool, index);
+    }
+}
+
+/// Called on the core of this slot that was switched on.
+extern "C" fn arrive_at(index: usize) {
+    if let Some(pool) = current() {
+        visit(pool, index);
+    }
+}
+
+/// Has a core work on the stack of its slot.
+fn visit(pool: &'static ApPool, index: usize) {
     pool.stacks.call(index, attend, &Visit { pool, index });
     arch::rest_vectors(pool.slots[index].features());
 }

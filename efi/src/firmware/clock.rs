@@ -3,7 +3,6 @@
 //! over the whole time since then ([`settle`]).
 
 use core::{
-    slice,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -15,11 +14,10 @@ use llama2_efi::{
 use llama2_engine::chat::{DateTime, NO_CLOCK};
 use uefi::{
     boot::{self, Tpl},
-    runtime, system,
-    table::cfg::ConfigTableEntry,
+    runtime,
 };
 
-use super::global::Global;
+use super::{global::Global, tables};
 
 /// Counter at the time [`EARLIER`].
 static START: AtomicU64 = AtomicU64::new(0);
@@ -89,36 +87,7 @@ fn timer() -> Option<PmTimer> {
     if arch::ticks_per_millisecond().is_some() {
         return None;
     }
-    let address = system::with_config_table(|entries| {
-        let known = [ConfigTableEntry::ACPI2_GUID, ConfigTableEntry::ACPI_GUID];
-        let mut found = known
-            .iter()
-            .filter_map(|guid| entries.iter().find(|entry| entry.guid == *guid));
-        found.next().map(|entry| entry.address)
-    })?;
-    let mut pointer = [0; 36];
-    // Safety: the firmware's own pointer to its tables. Version 1 has 20 bytes of them, of which
-    // `root` then reads no more; the others are in the same page or the next of the firmware's
-    // tables.
-    unsafe { address.cast::<[u8; 20]>().read_unaligned() }
-        .iter()
-        .zip(&mut pointer)
-        .for_each(|(from, to)| *to = *from);
-    if pointer[15] >= 2 {
-        // Safety: from version 2 on it has 36 bytes.
-        pointer = unsafe { address.cast::<[u8; 36]>().read_unaligned() };
-    }
-    // Safety: addresses from the firmware's own tables; each begins with its length, which is
-    // ignored if it is absurd.
-    let table = |at: u64| unsafe {
-        let start = core::ptr::with_exposed_provenance::<u8>(usize::try_from(at).ok()?);
-        let len = acpi::length(&start.cast::<[u8; 8]>().read_unaligned());
-        (8..1 << 16)
-            .contains(&len)
-            .then(|| slice::from_raw_parts(start, len))
-    };
-    let root = table(acpi::root(&pointer)?)?;
-    acpi::tables(root).filter_map(table).find_map(acpi::timer)
+    tables::acpi(acpi::timer)
 }
 
 /// Starts the clock.

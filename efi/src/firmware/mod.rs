@@ -27,6 +27,7 @@ mod save;
 mod serial;
 mod serving;
 mod shell;
+mod tables;
 pub mod terminal;
 mod timer;
 

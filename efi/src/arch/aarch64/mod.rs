@@ -5,16 +5,6 @@
 //! machine has it, and so does U-Boot on most boards. The registers of address translation have
 //! other names there.
 
-mod midr;
-mod switch;
-
-use alloc::string::String;
-use core::arch::asm;
-
-use llama2_engine::kernels::Features;
-
-pub use switch::{back_to, call_on};
-
 /// Reads a system register, which reading does not change.
 ///
 /// # Safety
@@ -22,7 +12,7 @@ pub use switch::{back_to, call_on};
 macro_rules! read {
     ($name:literal) => {{
         let value: u64;
-        asm!(
+        core::arch::asm!(
             concat!("mrs {}, ", $name),
             out(reg) value,
             options(nomem, nostack, preserves_flags)
@@ -30,6 +20,18 @@ macro_rules! read {
         value
     }};
 }
+
+mod midr;
+mod psci;
+mod switch;
+
+use alloc::string::String;
+use core::arch::asm;
+
+use llama2_engine::kernels::Features;
+
+pub use psci::{OtherCore, can_switch_on, core_id};
+pub use switch::{back_to, call_on};
 
 /// Name of the processor.
 pub fn name() -> String {

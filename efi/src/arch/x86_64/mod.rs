@@ -16,8 +16,49 @@ use core::arch::{
 
 use llama2_engine::kernels::Features;
 
+use crate::cores::Conduit;
 use cpuid::Registers;
 pub use switch::{back_to, call_on};
+
+/// A core that could be switched on; on x86-64 there is none, since MP Services start them all.
+pub enum OtherCore {}
+
+impl OtherCore {
+    /// Never called: [`can_switch_on`] is false.
+    pub fn new(_: Conduit, _id: u64, _work: extern "C" fn(usize), _argument: usize) -> OtherCore {
+        unreachable!("cores are started by MP Services")
+    }
+
+    /// Never called.
+    pub fn switch_on(&self) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn is_called(&self) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn is_off(&self) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn give_up(&self) {
+        match *self {}
+    }
+}
+
+/// Returns false: x86-64 has no PSCI.
+pub fn can_switch_on(_: Conduit) -> bool {
+    false
+}
+
+/// Number of the core that this runs on, where cores are switched on by it; not on x86-64.
+pub fn core_id() -> u64 {
+    0
+}
 
 /// Current value of the counter.
 pub fn ticks() -> u64 {
