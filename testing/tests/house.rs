@@ -119,6 +119,20 @@ fn no_line_is_wider_than_a_hundred() {
 }
 
 #[test]
+fn only_arch_asks_which_processor_it_is_built_for() {
+    let mut found = Vec::new();
+    files(&root(), &[".rs"], &mut found);
+    let asks = format!("target_{}", "arch");
+    let is_elsewhere = |path: &PathBuf| {
+        let inside = path.strip_prefix(root()).unwrap();
+        let inside_arch = inside.components().any(|part| part.as_os_str() == "arch");
+        !inside_arch && fs::read_to_string(path).unwrap().contains(&asks)
+    };
+    found.retain(is_elsewhere);
+    assert!(found.is_empty(), "{asks} outside of arch/: {found:#?}");
+}
+
+#[test]
 fn one_word_one_public_type() {
     let mut homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for krate in CRATES {
