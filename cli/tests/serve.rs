@@ -396,9 +396,23 @@ fn what_is_wrong_is_said_with_the_right_status() {
         (
             "POST",
             "/completion",
-            r#"{"prompt":"a","dry_multiplier":0.8}"#,
+            r#"{"prompt":"a","adaptive_target":0.8}"#,
             501,
-            "dry_multiplier",
+            "adaptive_target",
+        ),
+        (
+            "POST",
+            "/completion",
+            r#"{"prompt":"a","dry_multiplier":1,"dry_penalty_last_n":-2}"#,
+            400,
+            "0 or more",
+        ),
+        (
+            "POST",
+            "/completion",
+            r#"{"prompt":"a","dry_sequence_breakers":[]}"#,
+            400,
+            "1 to 64 texts",
         ),
         (
             "POST",

@@ -37,6 +37,8 @@ pub(crate) struct Params {
     pub seed: Option<u32>,
     /// Most tokens; `None`: as many as the context holds.
     pub most: Option<usize>,
+    /// Texts that DRY's repetitions never go across.
+    pub breakers: Vec<String>,
     /// Strings that end the answer.
     pub stops: Vec<String>,
     /// How many of the most likely tokens are told at each place; 0: no probabilities.
@@ -73,8 +75,12 @@ pub(crate) struct Params {
     pub splits_reasoning: bool,
 }
 
-/// Fields of samplers that only llama-server has, with the values that do nothing.
-const FOREIGN: [(&str, f64); 2] = [("dry_multiplier", 0.0), ("adaptive_target", -1.0)];
+/// Texts that DRY's repetitions never go across, unless a request names others: llama-server's.
+const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
+
+/// Most such texts, and most tokens that DRY considers.
+const MOST_BREAKERS: usize = 64;
+const MOST_DRY: i64 = 65_536;
 
 /// Fields that constrain an answer, which must not be ignored.
 const CONSTRAINTS: [(&str, &str); 4] = [
@@ -91,6 +97,7 @@ impl Params {
             sampling: config.sampling.clone(),
             seed: config.seed,
             most: config.most_tokens,
+            breakers: BREAKERS.map(String::from).into(),
             stops: Vec::new(),
             probs: 0,
             moment: Moment::BeforeSampling,
@@ -125,6 +132,7 @@ impl Params {
             }
         }
         read_bias(body, tokenizer, &mut params.sampling)?;
+        params.read_dry(body, tokenizer)?;
         if let Some(seed) = field::whole(body, "seed")? {
             // -1 is a seed by chance, in 32 bits or in 64.
             params.seed = (seed != -1 && seed != i64::from(u32::MAX)).then_some(seed as u32);
@@ -187,6 +195,54 @@ impl Params {
         Ok(params)
     }
 
+    /// DRY's parameters.
+    fn read_dry(&mut self, body: &Value, tokenizer: &Tokenizer) -> Result<(), ApiError> {
+        let dry = &mut self.sampling.dry;
+        if let Some(multiplier) = field::number(body, "dry_multiplier")? {
+            dry.multiplier = multiplier as f32;
+        }
+        // A smaller base stands for the usual one, as in llama-server.
+        if let Some(base) = field::number(body, "dry_base")?.filter(|base| *base >= 1.0) {
+            dry.base = base as f32;
+        }
+        if !dry.multiplier.is_finite() || !dry.base.is_finite() {
+            let sentence = "\"dry_multiplier\" or \"dry_base\" is too large";
+            return Err(ApiError::invalid(sentence));
+        }
+        for (name, value) in [
+            ("dry_allowed_length", &mut dry.allowed),
+            ("dry_penalty_last_n", &mut dry.last),
+        ] {
+            match field::whole(body, name)? {
+                Some(count @ 0..) => *value = count.min(MOST_DRY) as usize,
+                // The whole context.
+                Some(-1) => *value = MOST_DRY as usize,
+                Some(count) => {
+                    let sentence = format!("\"{name}\" is {count}, but must be 0 or more");
+                    return Err(ApiError::invalid(sentence));
+                }
+                None => (),
+            }
+        }
+        if get(body, "dry_sequence_breakers").is_some() {
+            self.breakers = field::texts(body, "dry_sequence_breakers")?;
+            if self.breakers.is_empty() || self.breakers.len() > MOST_BREAKERS {
+                let sentence =
+                    format!("\"dry_sequence_breakers\" must be 1 to {MOST_BREAKERS} texts");
+                return Err(ApiError::invalid(sentence));
+            }
+        }
+        if dry.is_active() {
+            for breaker in &self.breakers {
+                let texts =
+                    (0..tokenizer.vocab_size() as u32).map(|token| tokenizer.decode_first(token));
+                let encode = |text: &[u8]| tokenizer.encode(text, false, false);
+                dry.add_breaker(breaker.as_bytes(), texts, encode);
+            }
+        }
+        Ok(())
+    }
+
     /// Probabilities: llama-server's `n_probs` and OpenAI's two forms of `logprobs`.
     fn read_probs(&mut self, body: &Value) -> Result<(), ApiError> {
         let wanted = match get(body, "logprobs") {
@@ -239,7 +295,7 @@ impl Params {
 
     /// llama-server's `generation_settings`.
     pub fn settings(&self) -> Value {
-        let mut all = Map::new();
+        let (dry, mut all) = (&self.sampling.dry, Map::new());
         all.insert("seed".into(), self.seed.unwrap_or(u32::MAX).into());
         for (param, _) in Param::samplers() {
             let (spec, value) = (param.spec(), self.sampling[param]);
@@ -251,11 +307,11 @@ impl Params {
             all.insert(spec.api.llama_server.into(), value);
         }
         for (name, value) in [
-            ("dry_multiplier", json!(0.0)),
-            ("dry_base", json!(1.75)),
-            ("dry_allowed_length", json!(2)),
-            ("dry_penalty_last_n", json!(64)),
-            ("dry_sequence_breakers", json!(["\n", ":", "\"", "*"])),
+            ("dry_multiplier", json!(dry.multiplier)),
+            ("dry_base", json!(dry.base)),
+            ("dry_allowed_length", json!(dry.allowed)),
+            ("dry_penalty_last_n", json!(dry.last)),
+            ("dry_sequence_breakers", json!(self.breakers)),
             ("adaptive_target", json!(-1.0)),
             ("adaptive_decay", json!(0.9)),
             ("stop", json!(self.stops)),
@@ -273,6 +329,7 @@ impl Params {
                 "samplers",
                 json!([
                     "penalties",
+                    "dry",
                     "top_n_sigma",
                     "top_k",
                     "typ_p",
@@ -315,13 +372,10 @@ fn refuse(body: &Value) -> Result<(), ApiError> {
             return Err(ApiError::unsupported(sentence));
         }
     }
-    for (name, neutral) in FOREIGN {
-        let value = field::number(body, name)?;
-        let is_off = |value: f64| value == neutral || neutral < 0.0 && value < 0.0;
-        if value.is_some_and(|value| !is_off(value)) {
-            let sentence = format!("this server's samplers have no \"{name}\"");
-            return Err(ApiError::unsupported(sentence));
-        }
+    // A negative one does nothing.
+    if field::number(body, "adaptive_target")?.is_some_and(|target| target >= 0.0) {
+        let sentence = "this server's samplers have no \"adaptive_target\"";
+        return Err(ApiError::unsupported(sentence));
     }
     Ok(())
 }

@@ -242,3 +242,21 @@ fn ollama_is_told_what_is_wrong() {
         check("/api/show", body, 200, "capabilities");
     }
 }
+
+#[test]
+fn all_samplers_are_told_as_they_were_asked_for() {
+    let wanted = r#""dry_multiplier":0.5,"dry_base":2.0,"dry_allowed_length":1,"dry_penalty_last_n":9,
+        "dry_sequence_breakers":["x"],"mirostat":2,"mirostat_tau":3.0,"mirostat_eta":0.25,
+        "top_n_sigma":1.5,"xtc_probability":0.5,"xtc_threshold":0.25,"dynatemp_range":0.5,
+        "dynatemp_exponent":2.0"#;
+    let (status, answer) = ask(
+        "/completion",
+        &format!(r#"{{"prompt":"a","n_predict":4,"seed":1,{wanted}}}"#),
+    );
+    assert_eq!(status, 200, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let wanted: serde_json::Value = serde_json::from_str(&format!("{{{wanted}}}")).unwrap();
+    for (name, value) in wanted.as_object().unwrap() {
+        assert_eq!(&answer["generation_settings"][name], value, "{name}");
+    }
+}

@@ -1,5 +1,5 @@
-//! llama.cpp's samplers in its order and with its defaults: biases, penalties, top-n-sigma, top-k,
-//! typical, top-p, min-p, XTC, temperature (fixed or dynamic), and the random choice (`dist`); or
+//! llama.cpp's samplers in its order and with its defaults: biases, penalties, DRY, top-n-sigma,
+//! top-k, typical, top-p, min-p, XTC, temperature (fixed or dynamic), and the random choice (`dist`); or
 //! biases, temperature and Mirostat, which replaces the others.
 //!
 //! Candidates stand in llama.cpp's order, and the choice is made with its generator: the same
@@ -16,7 +16,11 @@ use llama2_settings::{
     SamplerDefaults, TABLE,
 };
 
-use super::{argmax, mersenne::Mt19937};
+use super::{
+    argmax,
+    dry::{Dry, Recent},
+    mersenne::Mt19937,
+};
 use crate::math;
 
 /// Samplers that only remove candidates, in the chain's order: they never remove the most likely
@@ -32,6 +36,8 @@ pub struct SamplerParams {
     numbers: [f32; TABLE.len()],
     /// Values added to the logits of these tokens.
     pub bias: Vec<(u32, f32)>,
+    /// Parameters of DRY.
+    pub dry: Dry,
 }
 
 impl Default for SamplerParams {
@@ -60,6 +66,7 @@ impl SamplerParams {
         let mut sampling = SamplerParams {
             numbers: [0.0; TABLE.len()],
             bias: Vec::new(),
+            dry: Dry::default(),
         };
         for (param, defaults) in Param::samplers() {
             sampling[param] = choose(defaults);
@@ -116,6 +123,8 @@ pub(super) struct Chain {
     /// is active.
     recent: VecDeque<u32>,
     counts: Vec<u32>,
+    /// Recent tokens, for DRY.
+    repeated: Recent,
     /// Candidates: logit (later probability) and token.
     candidates: Vec<(f32, u32)>,
     /// The sum of their probabilities.
@@ -143,6 +152,7 @@ impl Chain {
         Chain {
             recent: VecDeque::with_capacity(if looks { repeat_last + 1 } else { 0 }),
             counts: alloc::vec![0; if looks { vocab_size } else { 0 }],
+            repeated: Recent::new(&settings.dry),
             candidates: Vec::with_capacity(vocab_size),
             total: 1.0,
             is_sorted: false,
@@ -158,10 +168,12 @@ impl Chain {
     pub(super) fn forget(&mut self) {
         self.recent.clear();
         self.counts.fill(0);
+        self.repeated.forget();
     }
 
     /// Records a token for the penalties.
     pub(super) fn accept(&mut self, token: u32) {
+        self.repeated.accept(&self.settings.dry, token);
         let Some(count) = self.counts.get_mut(token as usize) else {
             return;
         };
@@ -293,8 +305,8 @@ impl Chain {
         }
     }
 
-    /// Applies biases and penalties to the logits.
-    fn weigh(&self, logits: &mut [f32]) {
+    /// Applies biases, penalties and DRY to the logits.
+    fn weigh(&mut self, logits: &mut [f32]) {
         let settings = &self.settings;
         for (token, bias) in &settings.bias {
             if let Some(logit) = logits.get_mut(*token as usize) {
@@ -304,7 +316,7 @@ impl Chain {
         let there = self
             .counts
             .iter()
-            .zip(logits)
+            .zip(&mut *logits)
             .filter(|(count, _)| **count > 0);
         for (count, logit) in there {
             if *logit <= 0.0 {
@@ -313,6 +325,9 @@ impl Chain {
                 *logit /= settings[RepeatPenalty];
             }
             *logit -= *count as f32 * settings[FrequencyPenalty] + settings[PresencePenalty];
+        }
+        if settings[Mirostat] == 0.0 {
+            self.repeated.weigh(&settings.dry, logits);
         }
     }
 

@@ -2,12 +2,14 @@
 //! xorshift* generator, which gives the same tokens for the same seed.
 
 mod chain;
+mod dry;
 mod mersenne;
 mod overrides;
 
 use alloc::vec::Vec;
 
 pub use chain::SamplerParams;
+pub use dry::Dry;
 pub use llama2_settings::Param;
 pub use overrides::{SamplerConfig, SamplerOverrides};
 

@@ -1,6 +1,10 @@
 //! The sampler against run.c's, written plainly.
 
-use llama2_engine::sampler::{Param, Sampler, SamplerParams, argmax};
+use llama2_engine::{
+    sampler::{Dry, Param, Sampler, SamplerParams, argmax},
+    tokenizer::Tokenizer,
+};
+use llama2_testing::bundled;
 
 /// run.c's `sample`, with libc's parts replaced by std's: a stable sort, and exp in f64 rounded to
 /// f32.
@@ -300,5 +304,76 @@ fn draws_by_other_samplers_equal_llama_cpp_s() {
         let mut sampler = Sampler::with(200, settings, seed);
         let drawn = (1..=24).map(|seed| sampler.sample(&mut made_logits(seed)));
         assert_eq!(drawn.collect::<Vec<_>>(), want, "{params:?}");
+    }
+}
+
+/// What llama.cpp's DRY subtracts from logits behind a text (0.3.36 of llama-cpp-python), with the
+/// bundled model's tokens.
+#[test]
+fn dry_subtracts_what_llama_cpp_s_does() {
+    type Case = (
+        &'static str,
+        Dry,
+        &'static [&'static str],
+        &'static [(usize, f32)],
+    );
+    let dry = |multiplier, base, allowed, last| {
+        let mut dry = Dry::default();
+        (dry.multiplier, dry.base) = (multiplier, base);
+        (dry.allowed, dry.last) = (allowed, last);
+        dry
+    };
+    let story = "Tom and Mia saw a big red ball. \"Look,\" said Tom.\n\
+                 Tom and Mia saw a big red ball. \"Look,\" said Mia.\nTom and Mia saw a big red";
+    let hi = "\"Hi,\" he said. \"Hi,\" he said. \"Hi,\" he";
+    let five: &[(usize, f32)] = &[
+        (285, -0.5),
+        (308, -0.5),
+        (329, -512.0),
+        (612, -0.5),
+        (1260, -0.5),
+        (4028, -0.5),
+    ];
+    let cases: [Case; 5] = [
+        (
+            story,
+            dry(0.8, 1.75, 2, 64),
+            &["\n", ":", "\"", "*"],
+            &[(531, -13.130_469)],
+        ),
+        (
+            story,
+            dry(1.5, 1.2, 1, 200),
+            &["saw a"],
+            &[(531, -6.449_727_5)],
+        ),
+        (hi, dry(0.5, 2.0, 0, 30), &["\n"], five),
+        (hi, dry(0.5, 2.0, 0, 30), &[",\" h"], five),
+        (
+            "go go go go go go go",
+            dry(2.0, 1.75, 2, 64),
+            &["\n"],
+            &[(468, -18.757_812)],
+        ),
+    ];
+    let file = std::fs::read(bundled("stories7M-Q4_0.gguf")).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&mut &file[..]).unwrap();
+    let count = tokenizer.vocab_size();
+    for (text, mut dry, breakers, want) in cases {
+        for breaker in breakers {
+            let texts = (0..count as u32).map(|token| tokenizer.decode_first(token));
+            dry.add_breaker(breaker.as_bytes(), texts, |rest| {
+                tokenizer.encode(rest, false, false)
+            });
+        }
+        let mut settings = SamplerParams::default();
+        settings.dry = dry;
+        let mut sampler = Sampler::with(count, settings, 1);
+        sampler.accept(&tokenizer.encode(text.as_bytes(), false, false));
+        let mut logits = vec![0.0; count];
+        sampler.sample(&mut logits);
+        let changed = (0..count).map(|token| (token, logits[token]));
+        let changed: Vec<_> = changed.filter(|(_, logit)| *logit != 0.0).collect();
+        assert_eq!(changed, want, "{text}, {breakers:?}");
     }
 }
