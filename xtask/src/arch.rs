@@ -27,6 +27,9 @@ pub struct Arch {
     pub qemu_package: &'static str,
     /// Machine type of the emulator.
     pub machine: &'static str,
+    /// MiB of memory that its firmware needs, or leaves in pieces that are too small for a model's
+    /// context.
+    pub firmware_memory: u64,
     /// Graphics card that its firmware has a driver for.
     pub graphics: &'static str,
     /// Devices of a keyboard, where the machine has none of its own.
@@ -53,6 +56,7 @@ pub static X86_64: Arch = Arch {
     qemu: "qemu-system-x86_64",
     qemu_package: "qemu-system-x86",
     machine: "q35",
+    firmware_memory: 160,
     graphics: "VGA",
     keyboard: &[],
     firmware: &[
@@ -105,6 +109,7 @@ pub static AARCH64: Arch = Arch {
     qemu: "qemu-system-aarch64",
     qemu_package: "qemu-system-arm",
     machine: "virt",
+    firmware_memory: 320,
     graphics: "virtio-gpu-pci",
     keyboard: &["qemu-xhci,id=keys", "usb-kbd,bus=keys.0"],
     firmware: &[

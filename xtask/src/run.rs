@@ -145,7 +145,8 @@ fn boot(args: &RunArgs, mut options: Overrides) -> Result<u8> {
     }
     let (bytes, memory) = files.needs()?;
     // MiB: the model's own needs, the firmware's, and a margin.
-    let needed = ((memory >> 20) + 160).next_multiple_of(64).max(512);
+    let needed = (memory >> 20) + args.arch.firmware_memory;
+    let needed = needed.next_multiple_of(64).max(512);
     let memory = args.memory.unwrap_or(needed);
     // For a picture the machine has to wait until it is taken; then we press the key.
     let picture = args.screendump.is_some();
