@@ -6,7 +6,7 @@ use std::{process::Command, time::Instant};
 use xtask::{
     dist::System,
     setup,
-    shell::{has, target},
+    shell::{check, has, root, target},
 };
 
 use crate::{
@@ -35,6 +35,11 @@ const TESTS: [(&str, &[&str]); 2] = [
         &["--test", "engine", "--", "digests", "logits::bundled"],
     ),
 ];
+
+/// Targets of systems that nothing runs of here, and what is checked for them: all but what needs a
+/// C compiler for them.
+const CHECKED: [&str; 2] = ["aarch64-apple-darwin", "aarch64-pc-windows-msvc"];
+const PACKAGES: [&str; 3] = ["llama2-app", "llama2-serve", "llama2-convert"];
 
 /// Runs the stage.
 pub fn stages(asked: bool, count: &mut Count) {
@@ -75,6 +80,18 @@ pub fn stages(asked: bool, count: &mut Count) {
     let command = format!("{QEMU} -cpu {} {}", CPUS[0], program.display());
     let variable = ("LLAMA2_COMMAND", &command[..]);
     some_tests("aarch64: the command's goldens", count, tests, variable);
+    for target in CHECKED {
+        let name = format!("{NAME}: a check for {target}");
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(root()).args(["target", "add", target]);
+        if let Err(error) = check(&mut rustup) {
+            count.skip(&name, &format!("{error:#}"));
+            continue;
+        }
+        let mut packages = cargo(&["check", "--quiet", "--target", target]);
+        packages.args(PACKAGES.map(|package| format!("--package={package}")));
+        stage(&name, count, packages, &[]);
+    }
 }
 
 /// cargo with what it needs to build for the other architecture.
