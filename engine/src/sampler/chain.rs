@@ -1,6 +1,6 @@
 //! llama.cpp's samplers in its order and with its defaults: biases, penalties, DRY, top-n-sigma,
-//! top-k, typical, top-p, min-p, XTC, temperature (fixed or dynamic), and the random choice (`dist`); or
-//! biases, temperature and Mirostat, which replaces the others.
+//! top-k, typical, top-p, min-p, XTC, temperature (fixed or dynamic), and the random choice
+//! (`dist`); or biases, temperature and Mirostat, which replaces the others.
 //!
 //! Candidates stand in llama.cpp's order, and the choice is made with its generator: the same
 //! logits and the same seed give its token, up to the rounding of exponentials.
