@@ -27,12 +27,16 @@ const CPUS: [&str; 2] = ["max", "cortex-a72"];
 const SYSTEM: System = System::LinuxAarch64;
 
 /// Tests, with the words that select them: all kernels against the scalar ones; digests of logits,
-/// and the bundled model's logits.
-const TESTS: [(&str, &[&str]); 2] = [
+/// and the bundled model's logits; what the application does by itself with the processor.
+const TESTS: [(&str, &[&str]); 3] = [
     ("llama2-tensor", &["--lib", "--", "kernels"]),
     (
         "llama2-engine",
         &["--test", "engine", "--", "digests", "logits::bundled"],
+    ),
+    (
+        "llama2-efi",
+        &["--lib", "--", "arch::aarch64", "calls_go_there"],
     ),
 ];
 
