@@ -8,7 +8,7 @@ use xtask::{
     arch::AARCH64,
     build,
     image::From,
-    qemu::{Accel, Firmware, Machine, PROMPT},
+    qemu::{Accel, Firmware, Machine, Nic, NicNetwork, PROMPT, free_port},
     setup,
     shell::check,
 };
@@ -19,6 +19,7 @@ use crate::{
     boot::{Boot, PATIENCE, Suite},
     dialog::Dialog,
     hands::Hands,
+    network::{self, SERVING},
     pictures,
 };
 
@@ -253,12 +254,25 @@ fn gguf(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<Strin
     boot.tells(&machine, &want)
 }
 
-/// A short session over a PL011, with a story that is stopped.
+/// Gives a machine a network card, and a port of the host that leads to its server.
+fn with_card(machine: Machine) -> Result<(Machine, u16)> {
+    let port = free_port()?;
+    let nics = vec![Nic {
+        device: "virtio-net-pci,romfile=".into(),
+        network: NicNetwork::Qemu(vec![(port, 8080)]),
+    }];
+    Ok((Machine { nics, ..machine }, port))
+}
+
+/// A short session over a PL011, with a story that is stopped, on a machine that serves.
 fn session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
-    let config = "temperature = 0\nsteps = 40\nthreads = 2\n";
+    let config = "temperature = 0\nsteps = 40\nthreads = 2\nserve = true\n";
     let machine = with_disk(machine, suite, boot, config, &[])?;
+    let (machine, port) = with_card(machine)?;
     let mut dialog = Dialog::start(boot, &machine)?;
-    dialog.prompt()?;
+    let begun = dialog.prompt()?;
+    ensure!(begun.contains(SERVING), "it has no address: {begun}");
+    network::asks(port)?;
     dialog.expect("/info", "QEMU virtual processor")?;
     let prompt = "Tim found a key";
     let told = dialog.ask(prompt)?;
@@ -270,11 +284,12 @@ fn session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<St
     Ok(Some(told.summary))
 }
 
-/// A short session on U-Boot's console. That moves the cursor as on a screen, so only what is
-/// written is looked at, in its order.
+/// A short session on U-Boot's console, on a machine that serves. The console moves the cursor as
+/// on a screen, so only what is written is looked at, in its order.
 fn u_boot_session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Option<String>> {
-    let config = "temperature = 0\nsteps = 40\n";
+    let config = "temperature = 0\nsteps = 40\nserve = true\n";
     let machine = with_disk(machine, suite, boot, config, &[])?;
+    let (machine, port) = with_card(machine)?;
     let prompt = "Tim found a key";
     let want = suite.host(&["-t", "0", "-n", "40", "-i", prompt])?;
     let mut guest = machine.start(Accel::Tcg)?;
@@ -297,10 +312,13 @@ fn u_boot_session(suite: &Suite, boot: &mut Boot, machine: Machine) -> Result<Op
         }
         seen = guest.text.len();
     }
+    let served = network::asks(port);
     guest.send(b"/exit\r")?;
     let end = guest.end(PATIENCE);
     let status = boot.ended(&guest, end)?;
     ensure!(status == 0, "status {status}, not 0");
+    boot.says(SERVING)?;
+    served?;
     ensure!(said[1].contains("QEMU virtual processor"), "{}", said[1]);
     // The line that was typed, the answer, and a line about it.
     let told = said[2].split_once('\n').context("an answer")?.1;

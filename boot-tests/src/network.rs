@@ -67,12 +67,17 @@ const CONFIG: &str = "display = \"text\"\nseed = 5\nsteps = 64\nserve = true\n";
 /// Key of the server that has one.
 const KEY: &str = "a key";
 /// Line of a server that has its address.
-const SERVING: &str = "\nServing on http://10.0.2.15:8080\n";
+pub const SERVING: &str = "\nServing on http://10.0.2.15:8080\n";
 /// The largest file of the page, and how often it is loaded to measure the network.
 const LARGE: (&str, usize) = ("/page.js", 100);
 
 /// Answer of a server that works.
 const HEALTH: &[u8] = br#"{"status":"ok"}"#;
+
+/// Asks the server behind a port of the host whether it is well.
+pub fn asks(port: u16) -> Result<()> {
+    Client(port).page()
+}
 
 /// Port of the host that leads to the server.
 struct Client(u16);
