@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use anyhow::{Context, Result, bail};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
-use object::{Object, ObjectSection, SectionKind};
+use object::{Architecture, Object, ObjectSection, SectionKind};
 
 /// Library routines called by a soft-float target, and the fused multiply-add that no kernel may
 /// use.
@@ -24,9 +24,27 @@ const SOFT_FLOAT: [&str; 12] = [
     "fma",
 ];
 
+/// AArch64's packed multiplications: name, and its bits under a mask (Arm Architecture Reference
+/// Manual, C7.2). Names end in the width, as [`Found`]'s do.
+const AARCH64: [(&str, u32, u32); 5] = [
+    ("fmul neon", 0x6e20_dc00, 0xffe0_fc00),
+    ("fmul neon", 0x4f80_9000, 0xffc0_f400),
+    ("smull neon", 0x0e20_c000, 0xbf20_fc00),
+    ("sdot neon", 0x4e80_9400, 0xffe0_fc00),
+    ("smmla neon", 0x4e80_a400, 0xffe0_fc00),
+];
+
+/// AArch64's fused multiply-adds of floats: vectors, vectors by element, and scalars.
+const AARCH64_FUSED: [(u32, u32); 3] = [
+    (0x4e20_cc00, 0xff20_fc00),
+    (0x4f80_1000, 0xff80_b400),
+    (0x1f00_0000, 0xff80_0000),
+];
+
 /// Packed multiplications, by instruction and register width.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    is_aarch64: bool,
     counts: BTreeMap<String, usize>,
 }
 
@@ -55,7 +73,13 @@ impl Found {
     fn missing(&self) -> Option<&'static str> {
         let floats = ["mulps", "vmulps", "vfmadd"];
         let bytes = ["pmaddwd", "vpmaddwd", "vpmaddubsw", "vpdpbusd"];
-        let wanted = [
+        let on_aarch64 = [
+            (self.of(&["fmul"], "neon"), "of floats by NEON"),
+            (self.of(&["smull"], "neon"), "of int8 by NEON"),
+            (self.of(&["sdot"], "neon"), "by sdot"),
+            (self.of(&["smmla"], "neon"), "by smmla"),
+        ];
+        let on_x86_64 = [
             (self.of(&floats, "xmm"), "of floats in SSE2 registers (xmm)"),
             (self.of(&bytes, "xmm"), "of int8 in SSE2 registers (xmm)"),
             (self.of(&floats, "ymm"), "of floats in AVX2 registers (ymm)"),
@@ -69,9 +93,13 @@ impl Found {
                 "by VNNI's vpdpbusd in AVX-512 registers (zmm)",
             ),
         ];
+        let wanted = match self.is_aarch64 {
+            true => &on_aarch64[..],
+            false => &on_x86_64,
+        };
         // A handful may be in a library; a kernel has more.
-        let few = wanted.into_iter().find(|(count, _)| *count < 4);
-        few.map(|(_, what)| what)
+        let few = wanted.iter().find(|(count, _)| *count < 4);
+        few.map(|(_, what)| *what)
     }
 }
 
@@ -148,10 +176,15 @@ fn sbat(bytes: &[u8]) -> Result<()> {
 fn count(bytes: &[u8]) -> Result<Found> {
     let file = object::read::pe::PeFile64::parse(bytes).context("not a 64-bit PE file")?;
     let mut counts = BTreeMap::new();
+    let is_aarch64 = file.architecture() == Architecture::Aarch64;
     for section in file
         .sections()
         .filter(|section| section.kind() == SectionKind::Text)
     {
+        if is_aarch64 {
+            count_aarch64(section.data()?, &mut counts)?;
+            continue;
+        }
         let mut decoder =
             Decoder::with_ip(64, section.data()?, section.address(), DecoderOptions::NONE);
         while decoder.can_decode() {
@@ -183,7 +216,32 @@ fn count(bytes: &[u8]) -> Result<Found> {
             }
         }
     }
-    Ok(Found { counts })
+    Ok(Found { is_aarch64, counts })
+}
+
+/// Counts AArch64's packed multiplications.
+///
+/// # Errors
+/// If there is a fused multiply-add, which no kernel may use.
+fn count_aarch64(code: &[u8], counts: &mut BTreeMap<String, usize>) -> Result<()> {
+    for (index, word) in code.chunks_exact(4).enumerate() {
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        if AARCH64_FUSED
+            .iter()
+            .any(|(bits, mask)| word & mask == *bits)
+        {
+            bail!(
+                "a fused multiply-add, {word:#010x}, at {:#x} of the code",
+                4 * index
+            );
+        }
+        for (name, bits, mask) in AARCH64 {
+            if word & mask == bits {
+                *counts.entry(name.to_owned()).or_insert(0) += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -209,5 +267,24 @@ mod tests {
         assert_eq!(found.missing(), None);
         found.counts.insert("vpdpbusd zmm".to_owned(), 1);
         assert!(found.missing().is_some());
+    }
+
+    #[test]
+    fn aarch64s_instructions_are_known() {
+        // As a disassembler names them.
+        for (word, name) in [
+            (0x4f80_9021, Some("fmul neon")),  // fmul v1.4s, v1.4s, v0.s[0]
+            (0x4e8d_955e, Some("sdot neon")),  // sdot v30.4s, v10.16b, v13.16b
+            (0x4e95_a665, Some("smmla neon")), // smmla v5.4s, v19.16b, v21.16b
+            (0xd65f_03c0, None),               // ret
+        ] {
+            let mut counts = BTreeMap::new();
+            count_aarch64(&u32::to_le_bytes(word), &mut counts).unwrap();
+            assert_eq!(counts.keys().next().map(|key| &key[..]), name);
+        }
+        // fmadd s0, s1, s2, s3; fmla v0.4s, v1.4s, v2.4s; fmla v0.4s, v1.4s, v2.s[0]
+        for word in [0x1f02_0c20_u32, 0x4e22_cc20, 0x4f82_1020] {
+            assert!(count_aarch64(&word.to_le_bytes(), &mut BTreeMap::new()).is_err());
+        }
     }
 }

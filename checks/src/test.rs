@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use libtest_mimic::Arguments;
 use xtask::{
-    arch::{ARCHS, X86_64},
+    arch::{AARCH64, ARCHS, X86_64},
     build::{self, Built},
     fetch,
     image::{self, Content, Files},
@@ -194,6 +194,16 @@ fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count
         let start = Instant::now();
         let found = inspect::inspect(&built.efi, &built.map);
         count.add("inspect", start, found.map(|found| Some(found.to_string())));
+        let start = Instant::now();
+        let name = "inspect, aarch64";
+        match build::can_build(&AARCH64) {
+            Ok(()) => {
+                let found = build::build(&AARCH64)
+                    .and_then(|built| inspect::inspect(&built.efi, &built.map));
+                count.add(name, start, found.map(|found| Some(found.to_string())));
+            }
+            Err(error) => count.skip(name, &format!("{error:#}")),
+        }
         if args.soft_float {
             let start = Instant::now();
             count.add(
