@@ -16,7 +16,7 @@ use core::{
 use llama2_efi::stack::is_elsewhere;
 use uefi::{
     boot::{self, AllocateType},
-    mem::memory_map::{MemoryMap, MemoryType},
+    mem::memory_map::{MemoryDescriptor, MemoryMap, MemoryType},
 };
 
 /// Bytes left to the firmware, whose drivers allocate while they read.
@@ -185,7 +185,22 @@ pub fn size() -> Size {
     size
 }
 
-/// Page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there.
+/// First address that takes more than 32 bits.
+const LOW_END: u64 = 1 << 32;
+
+/// Returns true if any memory is below 4 GiB: some boards of AArch64 have theirs above.
+fn is_any_low() -> bool {
+    let map = boot::memory_map(MemoryType::LOADER_DATA);
+    map.is_ok_and(|map| {
+        let is_low = |entry: &MemoryDescriptor| {
+            entry.ty == MemoryType::CONVENTIONAL && entry.phys_start < LOW_END
+        };
+        map.entries().any(is_low)
+    })
+}
+
+/// Page-aligned buffer below 4 GiB, for firmware whose disk driver reads only there; anywhere on a
+/// machine that has no memory there.
 pub struct LowBuffer {
     start: NonNull<u8>,
     len: usize,
@@ -194,9 +209,14 @@ pub struct LowBuffer {
 impl LowBuffer {
     /// Allocates `len` zeroed bytes, if possible.
     pub fn new(len: usize) -> Option<LowBuffer> {
-        let limit = AllocateType::MaxAddress(0xffff_ffff);
-        let start =
-            boot::allocate_pages(limit, MemoryType::LOADER_DATA, len.div_ceil(PAGE)).ok()?;
+        let allocate =
+            |kind| boot::allocate_pages(kind, MemoryType::LOADER_DATA, len.div_ceil(PAGE));
+        let low = allocate(AllocateType::MaxAddress(LOW_END - 1));
+        let start = match low {
+            Err(_) if !is_any_low() => allocate(AllocateType::AnyPages),
+            low => low,
+        };
+        let start = start.ok()?;
         // Safety: freshly allocated, and that many bytes long at least.
         unsafe { start.write_bytes(0, len) };
         Some(LowBuffer { start, len })
