@@ -405,14 +405,14 @@ fn what_is_wrong_is_said_with_the_right_status() {
             "/completion",
             r#"{"prompt":"a","dry_multiplier":1,"dry_penalty_last_n":-2}"#,
             400,
-            "0 or more",
+            "-1 or more",
         ),
         (
             "POST",
             "/completion",
             r#"{"prompt":"a","dry_sequence_breakers":[]}"#,
             400,
-            "1 to 64 texts",
+            "1 to 16 texts",
         ),
         (
             "POST",

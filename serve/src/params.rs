@@ -78,8 +78,9 @@ pub(crate) struct Params {
 /// Texts that DRY's repetitions never go across, unless a request names others: llama-server's.
 const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
-/// Most such texts, and most tokens that DRY considers.
-const MOST_BREAKERS: usize = 64;
+/// Most such texts, most tokens that may begin one, and most tokens that DRY considers.
+const MOST_BREAKERS: usize = 16;
+const MOST_BEGINNINGS: usize = 32_768;
 const MOST_DRY: i64 = 65_536;
 
 /// Fields that constrain an answer, which must not be ignored.
@@ -132,7 +133,7 @@ impl Params {
             }
         }
         read_bias(body, tokenizer, &mut params.sampling)?;
-        params.read_dry(body, tokenizer)?;
+        params.read_dry(body)?;
         if let Some(seed) = field::whole(body, "seed")? {
             // -1 is a seed by chance, in 32 bits or in 64.
             params.seed = (seed != -1 && seed != i64::from(u32::MAX)).then_some(seed as u32);
@@ -196,7 +197,7 @@ impl Params {
     }
 
     /// DRY's parameters.
-    fn read_dry(&mut self, body: &Value, tokenizer: &Tokenizer) -> Result<(), ApiError> {
+    fn read_dry(&mut self, body: &Value) -> Result<(), ApiError> {
         let dry = &mut self.sampling.dry;
         if let Some(multiplier) = field::number(body, "dry_multiplier")? {
             dry.multiplier = multiplier as f32;
@@ -218,7 +219,7 @@ impl Params {
                 // The whole context.
                 Some(-1) => *value = MOST_DRY as usize,
                 Some(count) => {
-                    let sentence = format!("\"{name}\" is {count}, but must be 0 or more");
+                    let sentence = format!("\"{name}\" is {count}, but must be -1 or more");
                     return Err(ApiError::invalid(sentence));
                 }
                 None => (),
@@ -232,15 +233,21 @@ impl Params {
                 return Err(ApiError::invalid(sentence));
             }
         }
-        if dry.is_active() {
-            for breaker in &self.breakers {
-                let texts =
-                    (0..tokenizer.vocab_size() as u32).map(|token| tokenizer.decode_first(token));
-                let encode = |text: &[u8]| tokenizer.encode(text, false, false);
-                dry.add_breaker(breaker.as_bytes(), texts, encode);
-            }
-        }
         Ok(())
+    }
+
+    /// The samplers' parameters, complete with what DRY makes of the vocabulary: a request that
+    /// waits has not got that yet, because it takes time and memory.
+    pub fn sampling(&self, tokenizer: &Tokenizer) -> SamplerParams {
+        let mut sampling = self.sampling.clone();
+        if sampling.dry.is_active() {
+            let tokens = 0..tokenizer.vocab_size() as u32;
+            let texts = || tokens.clone().map(|token| tokenizer.decode_first(token));
+            let encode = |text: &[u8]| tokenizer.encode(text, false, false);
+            let dry = &mut sampling.dry;
+            dry.set_breakers(&self.breakers, MOST_BEGINNINGS, texts, encode);
+        }
+        sampling
     }
 
     /// Probabilities: llama-server's `n_probs` and OpenAI's two forms of `logprobs`.

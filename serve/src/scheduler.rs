@@ -210,6 +210,7 @@ impl Scheduler {
     pub fn launch(
         &mut self,
         session: &mut Session<'_>,
+        tokenizer: &Tokenizer,
         now: Duration,
         chance: &mut dyn FnMut() -> u64,
     ) {
@@ -218,7 +219,7 @@ impl Scheduler {
             match self.slot_for(&self.queue[at]) {
                 Some(slot) => {
                     if let Some(task) = self.queue.remove(at) {
-                        self.begin(task, slot, session, now, chance);
+                        self.begin(task, slot, session, tokenizer, now, chance);
                     }
                 }
                 None => at += 1,
@@ -261,6 +262,7 @@ impl Scheduler {
         task: Task,
         slot: usize,
         session: &mut Session<'_>,
+        tokenizer: &Tokenizer,
         now: Duration,
         chance: &mut dyn FnMut() -> u64,
     ) {
@@ -278,7 +280,7 @@ impl Scheduler {
         let params = &task.params;
         let vocab_size = session.model().config.vocab_size;
         let seed = params.seed.unwrap_or_else(|| chance() as u32);
-        let sampler = Sampler::with(vocab_size, params.sampling.clone(), u64::from(seed));
+        let sampler = Sampler::with(vocab_size, params.sampling(tokenizer), u64::from(seed));
         let own = &mut self.slots[slot];
         own.used = self.uses;
         own.sequence.set_stops(&params.stops);

@@ -581,7 +581,7 @@ impl<'t> Server<'t> {
     ) -> usize {
         let now = machine.now();
         let scheduler = &mut self.state.scheduler;
-        scheduler.launch(session, now, &mut || machine.random());
+        scheduler.launch(session, self.state.tokenizer, now, &mut || machine.random());
         self.deliver(now);
         let clock = RefCell::new(&mut *machine);
         let scheduler = &mut self.state.scheduler;

@@ -24,9 +24,11 @@ pub struct Dry {
     pub allowed: usize,
     /// How many recent tokens are considered.
     pub last: usize,
-    /// Sequences of tokens that a repetition never goes across: the first token, and those behind
-    /// it; in the order of the first.
-    breakers: Vec<(u32, Vec<u32>)>,
+    /// Sequences of tokens that a repetition never goes across: the first token, and which of the
+    /// tails stands behind it; in this order. There are many of these, and few tails.
+    breakers: Vec<(u32, u32)>,
+    /// The first of them is empty.
+    tails: Vec<Vec<u32>>,
 }
 
 impl Default for Dry {
@@ -37,6 +39,7 @@ impl Default for Dry {
             allowed: 2,
             last: 64,
             breakers: Vec::new(),
+            tails: Vec::new(),
         }
     }
 }
@@ -47,39 +50,49 @@ impl Dry {
         self.multiplier != 0.0 && self.base >= 1.0 && self.last > 0
     }
 
-    /// Adds a text that a repetition never goes across, of which 40 bytes count: tokens that have
-    /// it, or that end with its beginning, before the rest of it. `texts` are the texts of all
-    /// tokens; `encode` gives the tokens of a text.
-    pub fn add_breaker<'t>(
+    /// Sets the texts that a repetition never goes across, of each of which 40 bytes count: tokens
+    /// that have one, or that end with its beginning, before the rest of it. At most `most` of such
+    /// tokens are kept, the first. `texts` are the texts of all tokens; `encode` gives the tokens
+    /// of a text.
+    pub fn set_breakers<'t, T: Iterator<Item = &'t [u8]>>(
         &mut self,
-        breaker: &[u8],
-        texts: impl Iterator<Item = &'t [u8]>,
+        breakers: &[impl AsRef<[u8]>],
+        most: usize,
+        texts: impl Fn() -> T,
         encode: impl Fn(&[u8]) -> Vec<u32>,
     ) {
-        let breaker = &breaker[..breaker.len().min(LONGEST_BREAKER)];
-        if breaker.is_empty() {
-            return;
-        }
-        // Each rest is encoded once, not once for each token.
-        let tail = |said: usize| {
-            let mut tail = encode(&breaker[said..]);
-            tail.truncate(LONGEST_TAIL);
-            tail
-        };
-        let tails: Vec<Vec<u32>> = (1..breaker.len()).map(tail).collect();
-        for (token, text) in (0..).zip(texts) {
-            if text.windows(breaker.len()).any(|part| part == breaker) {
-                self.breakers.push((token, Vec::new()));
+        self.breakers.clear();
+        self.tails = alloc::vec![Vec::new()];
+        for breaker in breakers {
+            let breaker = breaker.as_ref();
+            let breaker = &breaker[..breaker.len().min(LONGEST_BREAKER)];
+            let Some(first) = breaker.first() else {
                 continue;
+            };
+            // Each rest is encoded once, not once for each token.
+            let before = self.tails.len() - 1;
+            for said in 1..breaker.len() {
+                let mut tail = encode(&breaker[said..]);
+                tail.truncate(LONGEST_TAIL);
+                self.tails.push(tail);
             }
-            for said in 1..breaker.len().min(text.len() + 1) {
-                if text.ends_with(&breaker[..said]) {
-                    self.breakers.push((token, tails[said - 1].clone()));
+            let may_begin = |(_, text): &(u32, &[u8])| text.contains(first);
+            for (token, text) in (0..).zip(texts()).filter(may_begin) {
+                if text.windows(breaker.len()).any(|part| part == breaker) {
+                    self.breakers.push((token, 0));
+                    continue;
                 }
+                let overlaps = 1..breaker.len().min(text.len() + 1);
+                let overlaps = overlaps.filter(|&said| text.ends_with(&breaker[..said]));
+                let tails = overlaps.map(|said| (token, (before + said) as u32));
+                self.breakers.extend(tails);
+            }
+            if self.breakers.len() > most {
+                break;
             }
         }
+        self.breakers.truncate(most);
         self.breakers.sort_unstable();
-        self.breakers.dedup();
     }
 
     /// Tails of the breakers that begin with a token.
@@ -88,7 +101,7 @@ impl Dry {
         let those = self.breakers[from..].iter();
         those
             .take_while(move |(head, _)| *head == token)
-            .map(|(_, tail)| &tail[..])
+            .filter_map(|(_, tail)| Some(&self.tails.get(*tail as usize)?[..]))
     }
 }
 
@@ -230,7 +243,8 @@ mod tests {
         dry.last = 8;
         // The oldest is forgotten.
         assert_eq!(weighed(&dry, &said)[5], -2.0);
-        let texts = [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"];
+        const TEXTS: [&[u8]; 8] = [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"];
+        let texts = || TEXTS.into_iter();
         let encode = |text: &[u8]| {
             text.iter()
                 .map(|&letter| u32::from(letter - b'a'))
@@ -238,30 +252,33 @@ mod tests {
         };
         dry.last = 64;
         let mut broken = dry.clone();
-        broken.add_breaker(b"c", texts.iter().map(|text| &text[..]), encode);
+        broken.set_breakers(&[b"c"], 99, texts, encode);
         // Behind 2 there are only 3 and 4.
         assert_eq!(weighed(&broken, &said)[5], -1.0);
         let mut broken = dry.clone();
-        broken.add_breaker(b"bcde", texts.iter().map(|text| &text[..]), encode);
+        broken.set_breakers(&[b"bcde"], 99, texts, encode);
         assert_eq!(weighed(&broken, &said), [0.0; 8]);
         // A token that is a breaker is never less likely.
         let mut broken = dry;
-        broken.add_breaker(b"f", texts.iter().map(|text| &text[..]), encode);
+        broken.set_breakers(&[b"f"], 99, texts, encode);
         assert_eq!(weighed(&broken, &said), [0.0; 8]);
     }
 
     #[test]
     fn tokens_that_overlap_a_breaker_begin_it() {
-        let texts = [&b"x\nU"[..], b"ser:", b"a\nUser:b", b"\n\n", b"User"];
-        let mut dry = Dry::default();
-        dry.add_breaker(b"\nUser:", texts.into_iter(), |rest| {
-            rest.iter().copied().map(u32::from).collect()
-        });
+        const TEXTS: [&[u8]; 5] = [b"x\nU", b"ser:", b"a\nUser:b", b"\n\n", b"User"];
         let rest = |text: &[u8]| text.iter().copied().map(u32::from).collect::<Vec<_>>();
-        let want = [(0, rest(b"ser:")), (2, Vec::new()), (3, rest(b"User:"))];
-        assert_eq!(dry.breakers, want);
-        dry.add_breaker(b"", texts.into_iter(), |_| Vec::new());
-        assert_eq!(dry.breakers.len(), 3);
+        let mut dry = Dry::default();
+        let texts = || TEXTS.into_iter();
+        dry.set_breakers(&[&b"\nUser:"[..], b""], 99, texts, rest);
+        let found = |dry: &Dry, token| dry.tails(token).map(<[u32]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(found(&dry, 0), [rest(b"ser:")]);
+        assert_eq!(found(&dry, 1), [[]; 0]);
+        assert_eq!(found(&dry, 2), [[]]);
+        assert_eq!(found(&dry, 3), [rest(b"User:")]);
+        // No more than may be.
+        dry.set_breakers(&[&b"\nUser:"[..], b"s"], 2, texts, rest);
+        assert_eq!(dry.breakers.len(), 2);
     }
 
     #[test]

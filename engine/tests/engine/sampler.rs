@@ -360,12 +360,9 @@ fn dry_subtracts_what_llama_cpp_s_does() {
     let tokenizer = Tokenizer::from_gguf(&mut &file[..]).unwrap();
     let count = tokenizer.vocab_size();
     for (text, mut dry, breakers, want) in cases {
-        for breaker in breakers {
-            let texts = (0..count as u32).map(|token| tokenizer.decode_first(token));
-            dry.add_breaker(breaker.as_bytes(), texts, |rest| {
-                tokenizer.encode(rest, false, false)
-            });
-        }
+        let texts = || (0..count as u32).map(|token| tokenizer.decode_first(token));
+        let encode = |rest: &[u8]| tokenizer.encode(rest, false, false);
+        dry.set_breakers(breakers, 9999, texts, encode);
         let mut settings = SamplerParams::default();
         settings.dry = dry;
         let mut sampler = Sampler::with(count, settings, 1);
