@@ -42,7 +42,9 @@ pub fn tables(root: &[u8]) -> impl Iterator<Item = u64> {
         _ => usize::MAX,
     };
     let entries = root.get(36..).unwrap_or_default().chunks_exact(width);
-    entries.filter_map(|entry| number::<8>(entry, 0).or_else(|| number::<4>(entry, 0)))
+    let address = |entry| number::<8>(entry, 0).or_else(|| number::<4>(entry, 0));
+    // Some firmware leaves entries empty.
+    entries.filter_map(address).filter(|&address| address > 0)
 }
 
 /// Address of the root table, from the pointer to it.

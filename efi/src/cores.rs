@@ -40,13 +40,16 @@ impl SwitchableCores {
         if !self.ids.contains(&boot) {
             return Vec::new();
         }
+        // A core that is listed twice is switched on once.
+        let is_first = |(number, id): &(usize, &u64)| !self.ids[..*number].contains(id);
         let processor = |(number, &id): (usize, &u64)| Processor {
             number,
             is_boot: id == boot,
             usable: true,
             place: (0, number as u32, 0),
         };
-        self.ids.iter().enumerate().map(processor).collect()
+        let all = self.ids.iter().enumerate();
+        all.filter(is_first).map(processor).collect()
     }
 }
 
@@ -204,7 +207,7 @@ mod tests {
     fn cores_to_switch_on_are_the_boot_processors_machine() {
         let cores = SwitchableCores {
             conduit: Conduit::Smc,
-            ids: vec![0x100, 0x101, 0],
+            ids: vec![0x100, 0x101, 0, 0x100],
         };
         let processors = cores.processors(0x101);
         assert_eq!(choose(&processors, None).others, [0, 2]);

@@ -9,6 +9,9 @@ use crate::cores::{Conduit, SwitchableCores};
 /// First four bytes of a tree.
 const MAGIC: u32 = 0xd00d_feed;
 
+/// More than the bytes of a property's name that matters here.
+const LONGEST_NAME: usize = 16;
+
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_be_bytes(*four))
@@ -92,7 +95,9 @@ pub fn cores(tree: &[u8]) -> Option<SwitchableCores> {
             }
             PROPERTY => {
                 let len = number(structure, at)? as usize;
-                let name = text(names.get(number(structure, at + 4)? as usize..)?)?;
+                let name = names.get(number(structure, at + 4)? as usize..)?;
+                // A longer one is none of these, wherever it ends.
+                let name = text(&name[..name.len().min(LONGEST_NAME)]).unwrap_or_default();
                 let value = structure.get(at + 8..)?.get(..len)?;
                 at += 8 + len.next_multiple_of(4);
                 let node = open.last_mut()?;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    arch::Arch,
+    arch::{AARCH64, Arch},
     build, dist, image, run, setup,
     shell::{ended, root},
 };
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         Task::Image(args) => make_image(&args),
         Task::Run(args) => return run::run(&args),
         Task::Dist(args) => dist::dist(&args),
-        Task::Setup => build::prepare(),
+        Task::Setup => build::prepare().and_then(|()| setup::for_boots(&AARCH64)),
         Task::Fetch(args) => return tool("llama2-fetch", &[], &args),
         Task::Test(args) => return tool("checks", &["test"], &args),
         Task::Fuzz(args) => return tool("checks", &["fuzz"], &args),

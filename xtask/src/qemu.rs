@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use llama2_engine::utf8::Utf8Stream;
 
 use crate::{
-    arch::{Arch, X86_64},
+    arch::{AARCH64, Arch, X86_64},
     terminal::Terminal,
 };
 
@@ -160,9 +160,12 @@ impl Machine {
 
         let mut qemu = Command::new(arch.qemu);
         let hypervisor = if self.el2 { ",virtualization=on" } else { "" };
+        // `virt`'s usual interrupt controller is for eight cores.
+        let many = self.cpus > 8 && arch.name == AARCH64.name;
+        let controller = if many { ",gic-version=3" } else { "" };
         qemu.args([
             "-machine",
-            &format!("{}{hypervisor}", arch.machine),
+            &format!("{}{hypervisor}{controller}", arch.machine),
             "-accel",
             if accel == Accel::Kvm { "kvm" } else { "tcg" },
         ]);

@@ -30,12 +30,16 @@ pub fn show() {
 /// Vendor and versions of the firmware.
 pub fn firmware() -> String {
     let (revision, uefi) = (system::firmware_revision(), system::uefi_revision());
-    format!(
-        "{} {}.{:02} (UEFI {uefi})",
+    let (vendor, major, minor) = (
         text(system::firmware_vendor()),
         revision >> 16,
-        revision & 0xffff
-    )
+        revision & 0xffff,
+    );
+    // Its year and month are decimal digits in hexadecimal ones.
+    match vendor.contains("U-Boot") {
+        true => format!("{vendor} {major:x}.{:02x} (UEFI {uefi})", minor >> 8),
+        false => format!("{vendor} {major}.{minor:02} (UEFI {uefi})"),
+    }
 }
 
 /// Shows the cores and the kernels.

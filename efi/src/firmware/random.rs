@@ -18,7 +18,7 @@ pub fn number() -> (u64, &'static str) {
     let drawn = firmware()
         .map(|seed| (seed, "from the firmware"))
         .or_else(|| arch::random().map(|seed| (seed, "from the processor")));
-    drawn.unwrap_or((arch::ticks(), "from the time stamp counter"))
+    drawn.unwrap_or((arch::ticks(), "from the processor's counter"))
 }
 
 /// Source of seeds on this machine.

@@ -385,9 +385,19 @@ pub fn say_pair(name: &str, what: &str) {
 /// Says a table, on the screen where it is wide enough.
 pub fn table(table: &str) {
     let wide = table.lines().map(|line| line.chars().count()).max();
-    let make = |columns: usize| match wide {
-        Some(wide) if wide < columns => format!("{}\n", table.trim_end_matches('\n')),
-        _ => "The whole table is on the serial line, and in the log.\n".into(),
+    let has_serial = LINE.with(|line| line.port.is_some());
+    let has_log = RECORD.with(|record| matches!(record, Record::Open(_)));
+    let elsewhere = match (has_serial == Some(true), has_log == Some(true)) {
+        (true, true) => Some("on the serial line, and in the log"),
+        (true, false) => Some("on the serial line"),
+        (false, true) => Some("in the log"),
+        (false, false) => None,
+    };
+    let make = |columns: usize| match (wide, elsewhere) {
+        (Some(wide), Some(place)) if wide >= columns => {
+            format!("The whole table is {place}.\n")
+        }
+        _ => format!("{}\n", table.trim_end_matches('\n')),
     };
     for line in table.lines() {
         to_serial(&format!("{line}\n"));

@@ -236,6 +236,10 @@ fn registers(stack: u64, conduit: Conduit) -> Registers {
         conduit: u64::from(conduit == Conduit::Smc),
         ..Registers::default()
     };
+    /// Says in HCR_EL2 that EL2 has two tables, and in TCR_EL2 that the second is not walked: that
+    /// of high addresses, which UEFI has none of, is not handed over.
+    const E2H: u64 = 1 << 34;
+    const EPD1: u64 = 1 << 23;
     // Safety: each register is read at its own exception level.
     unsafe {
         let level = read!("currentel");
@@ -243,7 +247,7 @@ fn registers(stack: u64, conduit: Conduit) -> Registers {
             true => Registers {
                 level,
                 mair: read!("mair_el2"),
-                tcr: read!("tcr_el2"),
+                tcr: read!("tcr_el2") | if read!("hcr_el2") & E2H != 0 { EPD1 } else { 0 },
                 ttbr0: read!("ttbr0_el2"),
                 vbar: read!("vbar_el2"),
                 floats: read!("cptr_el2"),
