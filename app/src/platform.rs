@@ -172,7 +172,7 @@ pub trait Platform {
         work: &mut (dyn FnMut(&mut dyn ReplySink) + Send),
     );
 
-    /// What a server beside the conversation with a model is made of; `None` if nothing is served.
+    /// Parts of a server beside the conversation with a model; `None` if nothing is served.
     fn service(&mut self, _model: &OpenModel) -> Option<ServiceParts> {
         None
     }

@@ -16,7 +16,7 @@ const SHARE: u32 = 60;
 /// Longest time for which the server is left alone after a turn that took long.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What a server is made of.
+/// Parts of a server.
 pub struct ServiceParts {
     /// Its settings.
     pub config: Config,
@@ -26,7 +26,7 @@ pub struct ServiceParts {
     pub network: Box<dyn Network + Send>,
     /// Clock, chance, files and log.
     pub machine: Box<dyn Machine + Send>,
-    /// Where it is served, in a few words: a URL.
+    /// Place at which it is served, in a few words: a URL.
     pub place: fn() -> String,
 }
 
@@ -48,7 +48,7 @@ pub struct Service<'t> {
     left_alone: Duration,
     /// When it was told last what it does, in microseconds, and how many tokens had been drawn.
     told: (u64, u64),
-    /// What was told.
+    /// Note that was told last.
     note: String,
 }
 
@@ -69,7 +69,7 @@ impl<'t> Service<'t> {
         }
     }
 
-    /// What it does, in a few words, if those have changed; `now` is in microseconds.
+    /// Says what the server does, in a few words, if those have changed; `now` is in microseconds.
     fn note(&mut self, now: u64) -> Option<String> {
         let (before, drawn) = self.told;
         let took = now.saturating_sub(before);
@@ -136,7 +136,7 @@ impl<'t> Service<'t> {
     }
 }
 
-/// What goes on beside a line that is typed.
+/// Server and session that go on beside a line that is typed.
 pub(crate) struct Beside<'b, 't, 'm> {
     pub service: Option<&'b mut Service<'t>>,
     pub session: &'b mut Session<'m>,
@@ -155,7 +155,7 @@ impl Beside<'_, '_, '_> {
     }
 }
 
-/// What came of a turn.
+/// Result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// A pass was made.

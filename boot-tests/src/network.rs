@@ -447,7 +447,7 @@ fn leased(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// It says so, and works.
+/// A machine without a network card says so, and works.
 fn no_card(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     let image = boot.image(suite, CONFIG, &[])?;
     without(

@@ -120,7 +120,7 @@ pub fn complete(port: u16, prompt: &str, tokens: usize) -> Result<(String, Answe
     Ok((text_of(&answer, tokens)?, answer))
 }
 
-/// The same as a stream.
+/// Asks for a text as a stream.
 ///
 /// # Errors
 /// If there is no answer with all of it.

@@ -30,7 +30,7 @@ const LLM: &str = "0.36";
 /// `llama2 serve`, until it is dropped.
 pub struct Hosted {
     process: Child,
-    /// Where it is reached.
+    /// Address at which it is reached.
     pub url: String,
 }
 
@@ -87,7 +87,7 @@ pub fn packages(url: &str, oracle: &Oracle) -> Result<Option<String>> {
     Ok(Some(said.split_whitespace().collect::<Vec<_>>().join(", ")))
 }
 
-/// The same against `llama2 serve`.
+/// Tests the clients' packages against `llama2 serve`.
 pub fn packages_hosted(program: &Path, oracle: &Oracle) -> Result<Option<String>> {
     let hosted = Hosted::bundled(program, None)?;
     packages(&hosted.url, oracle)

@@ -59,7 +59,7 @@ const TOKENS: usize = 16;
 /// Texts to continue.
 const PROMPTS: [&str; 4] = ["Once upon a time", "Tim found a key", "Lily", "The dog ran"];
 
-/// What the machine is told.
+/// Configuration of the machine.
 const MACHINE: &str = "serve = true\nmodel = \"STORIES.GGUF\"\nkv = \"f16\"\nseed = 5\n\
     context = 256\nsteps = 8\nslots = 4\ndisplay = \"text\"\n";
 
@@ -139,13 +139,13 @@ impl Drop for Proxy {
     }
 }
 
-/// What came of a request under load.
+/// Result of a request under load.
 struct Outcome {
     begun: Instant,
     ended: Instant,
     /// The machine that answered, or that the proxy says failed.
     machine: Option<String>,
-    /// What is wrong, if something is.
+    /// Fault of the answer, if it has one.
     fault: Option<String>,
 }
 

@@ -44,7 +44,7 @@ pub struct SoakArgs {
 /// Tokens of an answer.
 const TOKENS: usize = 16;
 
-/// What is asked.
+/// Text to continue.
 const PROMPT: &str = "Once upon a time";
 
 /// Share of the time after which memory is looked at first: until then caches fill.
@@ -63,7 +63,7 @@ const CLIENTS: (usize, usize) = (200, 44);
 /// Connections at once that are more than either takes.
 const TOO_MANY: usize = 400;
 
-/// What the machine is told.
+/// Configuration of the machine.
 const MACHINE: &str = "serve = true\nmodel = \"STORIES.GGUF\"\nkv = \"f16\"\nseed = 5\n\
     context = 256\nsteps = 8\nslots = 4\ndisplay = \"text\"\n";
 

@@ -114,7 +114,7 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// What each worker does.
+    /// Does a worker's share of the pass.
     pub(crate) fn run(&self, member: &Worker<'_>) {
         let (model, dim) = (self.model, self.config.dim);
 
@@ -375,7 +375,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What takes whole heads: their norms, and the cache where it has blocks.
+    /// Finishes what takes whole heads: their norms, and the cache where it has blocks.
     fn finish_heads(&self, member: &Worker<'_>, layer: &Layer, index: usize) {
         let (c, head_dim) = (self.config, self.config.head_dim());
         let epsilon = c.variant.norm_epsilon;

@@ -1,4 +1,4 @@
-//! What clients of the server send, and how they come and go.
+//! Clients of the server: their bytes, and how they come and go.
 #![no_main]
 
 #[path = "../../serve/tests/bench/mod.rs"]

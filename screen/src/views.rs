@@ -35,7 +35,7 @@ pub(crate) struct Bar {
     pub context: (usize, usize),
     pub rate: Option<f32>,
     pub rates: VecDeque<u64>,
-    /// What is served to others.
+    /// Note about what is served to others.
     pub serving: String,
 }
 

@@ -68,7 +68,7 @@ pub struct Config {
     /// Beginnings of texts whose keys and values are kept when their slot is given to another text,
     /// as far as there is memory.
     pub kept: usize,
-    /// What idle slots hold is moved there when another one gets a task.
+    /// Contents of idle slots are moved there when another one gets a task.
     pub clears_idle: bool,
     /// Most bytes of a request's body.
     pub most_body: usize,

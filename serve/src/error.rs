@@ -1,4 +1,4 @@
-//! What is answered where a request cannot be served.
+//! Answers to requests that cannot be served.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -104,7 +104,7 @@ impl ApiError {
         }
     }
 
-    /// What stands under `error` in OpenAI's shape.
+    /// Object under `error` in OpenAI's shape.
     pub fn object(&self) -> Value {
         let mut object = Map::new();
         object.insert("code".into(), self.kind.status().into());

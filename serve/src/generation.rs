@@ -79,24 +79,24 @@ pub(crate) struct TokenProbs {
 pub(crate) struct Piece {
     /// Whole characters; may be none.
     pub text: String,
-    /// It is reasoning.
+    /// True for reasoning.
     pub is_reasoning: bool,
     /// Tokens that end in it.
     pub tokens: Vec<u32>,
     /// Their probabilities, where asked for.
     pub probs: Vec<TokenProbs>,
-    /// It is the first one.
+    /// True for the first one.
     pub is_first: bool,
 }
 
-/// What happens to a generation.
+/// Event of a generation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum News {
     /// More of the prompt has been read; told where asked for.
     Progress,
     /// A piece of the answer.
     Piece(Piece),
-    /// It is over: see [`Generation::stop`] and [`Generation::failure`].
+    /// The end: see [`Generation::stop`] and [`Generation::failure`].
     End,
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct Generation {
     pub read: usize,
     /// Why it ended, once it has.
     pub stop: Option<Stop>,
-    /// It was ended by the end of its context, or its context lost its older half.
+    /// True if it was ended by the end of its context, or its context lost its older half.
     pub is_truncated: bool,
     /// The stop string that ended it.
     pub stop_word: String,
@@ -243,7 +243,7 @@ impl Generation {
         self.news.push(News::End);
     }
 
-    /// What has happened since this was asked last.
+    /// Takes the events since this was asked last.
     pub fn news(&mut self) -> Vec<News> {
         core::mem::take(&mut self.news)
     }

@@ -52,7 +52,7 @@ impl Request {
 pub(crate) struct BadRequest {
     /// Status of the answer.
     pub status: u16,
-    /// What is wrong.
+    /// Fault of the request.
     pub sentence: String,
 }
 
@@ -63,7 +63,7 @@ fn bad<T>(status: u16, sentence: impl Into<String>) -> Result<T, BadRequest> {
     })
 }
 
-/// What has come of a request.
+/// Part of a request that has come.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Parsed {
     /// Nothing: the client may be idle.
@@ -412,7 +412,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// What a client that expects it is sent before its body.
+/// Head that a client who expects it is sent before its body.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Name of a status.

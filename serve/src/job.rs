@@ -10,7 +10,7 @@ use crate::{
     generation::{Generation, News, TaskId},
 };
 
-/// What all answers of a server state.
+/// Facts that all answers of a server state.
 #[derive(Clone, Copy)]
 pub(crate) struct About<'a> {
     /// Texts to tokens and back.
@@ -26,7 +26,7 @@ pub(crate) struct About<'a> {
 pub(crate) struct Frame {
     /// Name of the event, where the interface names them.
     pub event: Option<&'static str>,
-    /// What it says.
+    /// Content of the event.
     pub data: Value,
 }
 
@@ -44,7 +44,7 @@ impl From<Value> for Frame {
 pub(crate) enum Framing {
     /// Server-sent events; the last one may be OpenAI's `[DONE]`.
     Events {
-        /// It is.
+        /// True if `[DONE]` is the last event.
         says_done: bool,
     },
     /// A line of JSON for each.
@@ -121,7 +121,7 @@ pub(crate) struct Job {
     pub ended: Vec<Generation>,
     /// The answer's interface.
     pub format: Box<dyn Format>,
-    /// It is written piece by piece.
+    /// True if the answer is written piece by piece.
     pub streams: bool,
 }
 

@@ -34,5 +34,5 @@ pub use scheduler::Other;
 pub use server::{Server, Status};
 pub use templates::chat_template;
 
-/// What answers state as the build that they come from.
+/// Name of the build, which answers state.
 const FINGERPRINT: &str = concat!("b", env!("CARGO_PKG_VERSION"), "-llama2");

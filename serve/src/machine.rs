@@ -1,4 +1,4 @@
-//! What a server needs of the machine besides the network.
+//! The machine, as far as a server needs it besides the network.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, time::Duration};

@@ -1,4 +1,4 @@
-//! What carries bytes: implemented by the command over the operating system's sockets, and by the
+//! Carrier of bytes: implemented by the command over the operating system's sockets, and by the
 //! application over the firmware's network card. Nothing here ever waits.
 
 use core::net::IpAddr;
@@ -8,7 +8,7 @@ use core::net::IpAddr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub usize);
 
-/// What came from a client.
+/// Bytes or news from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     /// So many bytes, at least one.

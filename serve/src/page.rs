@@ -60,7 +60,7 @@ const fn file(path: &'static str, kind: &'static str, body: &'static [u8]) -> Fi
     File { path, kind, body }
 }
 
-/// What the page may do: load its own files, and ask the server that it came from.
+/// Policy of the page: it may load its own files, and ask the server that it came from.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
     img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";

@@ -1,4 +1,4 @@
-//! What a client asks for besides the prompt: llama-server's fields of `/completion`, which all
+//! Parameters besides the prompt: llama-server's fields of `/completion`, which all
 //! interfaces are translated to.
 
 use alloc::{
@@ -45,7 +45,7 @@ pub(crate) struct Params {
     pub probs: usize,
     /// Which probabilities.
     pub moment: Moment,
-    /// What the slot's cache holds is used.
+    /// True if what the slot's cache holds is used.
     pub uses_cache: bool,
     /// The slot to take.
     pub slot: Option<usize>,
@@ -92,7 +92,7 @@ const CONSTRAINTS: [(&str, &str); 4] = [
 ];
 
 impl Params {
-    /// What holds where a request says nothing.
+    /// Parameters where a request says nothing.
     pub fn defaults(config: &Config) -> Params {
         Params {
             sampling: config.sampling.clone(),

@@ -31,7 +31,7 @@ const WORTH_SHARING: usize = 8;
 /// A slot.
 pub(crate) struct Slot {
     sequence: Sequence,
-    /// What runs in it.
+    /// Generation that runs in it.
     pub generation: Option<Generation>,
     /// When it was used last.
     used: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Scheduler {
     first: usize,
     shifts: bool,
     keeps_idle: bool,
-    /// What has been counted.
+    /// Counts so far.
     pub counts: Counts,
     /// Lines for a log.
     pub remarks: Vec<String>,

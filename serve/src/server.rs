@@ -41,7 +41,7 @@ const MOST_WAITING: usize = 1 << 20;
 /// Most bytes of a stream that wait to be sent: who takes so little is left.
 const MOST_BEHIND: usize = 4 << 20;
 
-/// What a server is doing.
+/// State of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
     /// Connections.
@@ -144,7 +144,7 @@ impl<'t> Server<'t> {
         self.state.template.fault().map(ToString::to_string)
     }
 
-    /// What it is doing.
+    /// Gives the server's state.
     pub fn status(&self) -> Status {
         Status {
             connections: self.clients.len(),

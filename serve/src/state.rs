@@ -1,4 +1,4 @@
-//! What requests are answered from: the model's words, settings, slots.
+//! State that requests are answered from: the model's words, settings, slots.
 
 use alloc::{
     format,

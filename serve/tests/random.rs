@@ -9,7 +9,7 @@ use bench::{Bench, act, seeds};
 use llama2_serve::Config;
 use llama2_testing::{kept::replay, random::Random};
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Wish {
     prompt: &'static str,

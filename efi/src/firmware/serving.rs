@@ -170,7 +170,7 @@ pub fn share(checkpoint: &Checkpoint, free: u64, options: &Overrides, pool: &ApP
     others + free.saturating_sub(others) / (1 + slots)
 }
 
-/// What a server of this model is made of, if there is to be one.
+/// Parts of a server of this model, if there is to be one.
 pub fn parts(model: &OpenModel, options: &Overrides, pool: &ApPool) -> Option<ServiceParts> {
     if let NetworkState::NoCard(_) = state()? {
         return None;

@@ -23,7 +23,7 @@ pub struct TransmitPool {
     start: usize,
     holders: [Holder; BUFFERS],
     free: usize,
-    /// Where to look for a free one first: the one that was free for longest.
+    /// Buffer at which to look for a free one first: the one that was free for longest.
     next: usize,
     lost: u64,
     handed_back: u64,

@@ -307,7 +307,7 @@ fn draws_by_other_samplers_equal_llama_cpp_s() {
     }
 }
 
-/// What llama.cpp's DRY subtracts from logits behind a text (0.3.36 of llama-cpp-python), with the
+/// Penalties of llama.cpp's DRY behind a text (0.3.36 of llama-cpp-python), with the
 /// bundled model's tokens.
 #[test]
 fn dry_subtracts_what_llama_cpp_s_does() {

@@ -152,7 +152,7 @@ pub(crate) fn looked_at(state: &ServerState<'_>, body: &Value) -> Result<Rendere
 /// Lays a conversation out as a prompt; its fields are those of `/v1/chat/completions`.
 ///
 /// # Errors
-/// What is wrong with it, or the template's own refusal.
+/// The body's fault, or the template's own refusal.
 pub(crate) fn conversation(
     state: &ServerState<'_>,
     body: &Value,

@@ -30,7 +30,7 @@ const MOST_TASKS: usize = 128;
 /// Tasks that wait before further requests are refused.
 const MOST_WAITING: usize = 1024;
 
-/// What comes of a request.
+/// Result of a request.
 pub(crate) enum Outcome {
     /// An answer at once.
     Now(Response),
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
     Job(Job),
 }
 
-/// What a request is answered with.
+/// A request, and all that answers it.
 pub(crate) struct Call<'c, 't, 's, 'm> {
     /// The server.
     pub state: &'c mut ServerState<'t>,
@@ -125,7 +125,7 @@ pub(crate) fn methods(path: &str) -> Option<&'static [&'static str]> {
 /// Answers a request whose key has been checked.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The request's fault.
 pub(crate) fn answer(call: &mut Call<'_, '_, '_, '_>) -> Result<Outcome, ApiError> {
     let request = call.request;
     let path = &request.path[..];

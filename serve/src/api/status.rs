@@ -1,4 +1,4 @@
-//! What the server is and does: health, models, properties, metrics.
+//! Health, models, properties, metrics.
 
 use alloc::{
     collections::BTreeSet,

@@ -95,7 +95,7 @@ pub(crate) fn count_chat(state: &ServerState<'_>, body: &Value) -> Result<Value,
 /// other files, then what is before, what is behind, and the middle's beginning.
 ///
 /// # Errors
-/// What is wrong with the fields, or that the model has no tokens for it.
+/// The fields' fault, or that the model has no tokens for it.
 pub(crate) fn infill(
     state: &ServerState<'_>,
     body: &Value,

@@ -36,13 +36,13 @@ const STACK: usize = 8 << 10;
 
 /// States of a core.
 mod state {
-    /// It is off, or will be once PSCI says so.
+    /// Off, or on its way there until PSCI says so.
     pub const OFF: u32 = 0;
-    /// It was switched on.
+    /// Switched on, but not seen yet.
     pub const CALLED: u32 = 1;
-    /// It has come.
+    /// At work.
     pub const HERE: u32 = 2;
-    /// It was given up before it came, and never does anything.
+    /// Given up before it came: it never does anything.
     pub const LOST: u32 = 3;
 }
 
@@ -65,7 +65,7 @@ struct Registers {
     conduit: u64,
 }
 
-/// What a core finds when it begins.
+/// Record that a core finds when it begins.
 #[repr(C, align(64))]
 struct Landing {
     registers: Registers,
