@@ -93,7 +93,7 @@ impl Oracle {
             .then_some(oracle)
     }
 
-    /// Builds the environment: about 150 MB of packages, and eight minutes of one core.
+    /// Builds the environment: about 150 MB of packages, and four minutes of one core.
     ///
     /// # Errors
     /// A sentence about what could not be downloaded, built or started; the next call starts again.
