@@ -444,7 +444,9 @@ fn signals_leave_nothing_behind_and_left_overs_are_in_nobodys_way() {
     let sparse = std::fs::File::options().write(true).open(&zeros).unwrap();
     sparse.set_len(28 + 4 * floats).unwrap();
     let start = |args: &[&Path]| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_llama2"))
+        // Tests in the background may be told to ignore signals, and a program keeps to that.
+        std::process::Command::new("env")
+            .args(["--default-signal", env!("CARGO_BIN_EXE_llama2")])
             .args(args)
             .stderr(std::process::Stdio::null())
             .spawn()
