@@ -1,10 +1,10 @@
 //! Matrix kernel for GGUF's coded weights over sixteen lanes, one per row of a panel. It serves all
 //! ten types.
 //!
-//! For a single token, codes are decoded and multiplied at once. For several tokens, some columns
-//! are first unpacked to integers that stay in the L1 cache, and tiles multiply those: unpacking is
-//! then done once for all tokens, and tiles are compiled once for what the types share instead of
-//! once per type.
+//! For few tokens, codes are decoded and multiplied at once. For many, some columns are first
+//! unpacked to integers that stay in the L1 cache, and tiles multiply those: unpacking is then done
+//! once for all tokens, and tiles are compiled once for what the types share instead of once per
+//! type.
 
 // Tiles are small arrays whose indices say which token.
 #![allow(clippy::needless_range_loop)]
@@ -40,28 +40,68 @@ pub(super) unsafe fn panels<L: Lanes, K: Kind>(
         unsafe {
             let w = w.as_ptr().add(panel * size);
             let out = out.as_mut_ptr().add(panel * PANEL);
-            if x.tokens == 1 {
-                single::<L, K>(w, x, out);
-            } else {
+            let to = (out, count * PANEL);
+            if x.tokens > 4 * most::<L>() {
                 let shape = const { K::CODED.shape() };
                 let of = (shape, shape.excess::<L>());
                 let unpack = |g, to| unpack::<L, K>(w, g, to);
-                several::<L>((w, size), x, (out, count * PANEL), of, unpack, multiply);
+                several::<L>((w, size), x, to, of, unpack, multiply);
+            } else {
+                few::<L, K>(w, x, to);
             }
         }
     }
 }
 
-/// Multiplies one panel with one token.
+/// Most tokens of a tile that decodes as it multiplies: as many as there are registers for beside
+/// what decoding takes.
+const fn most<L: Lanes>() -> usize {
+    if L::TILE >= 12 { 4 } else { 2 }
+}
+
+/// Multiplies one panel with few tokens, whose sums are `stride` apart.
 ///
 /// # Safety
 /// As for [`panels`]; `w` points to the start of the panel, `out` to the place of the sums.
 #[inline(always)]
-unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut f32) {
+unsafe fn few<L: Lanes, K: Kind>(
+    w: *const u8,
+    x: &Activations<'_>,
+    (out, stride): (*mut f32, usize),
+) {
+    let mut token = 0;
+    while token < x.tokens {
+        macro_rules! tile {
+            ($n:literal) => {{
+                // Safety: as the caller says.
+                unsafe { direct::<L, K, $n>(w, x, token, (out.add(token * stride), stride)) };
+                token += $n;
+            }};
+        }
+        // Few sizes, because each is compiled for every type and unit.
+        match x.tokens - token {
+            4.. if most::<L>() >= 4 => tile!(4),
+            2.. => tile!(2),
+            _ => tile!(1),
+        }
+    }
+}
+
+/// Multiplies one panel with `T` tokens from `token` on, whose sums are `stride` apart.
+///
+/// # Safety
+/// As for [`few`]; `out` points to the place of the first one's sums.
+#[inline(always)]
+unsafe fn direct<L: Lanes, K: Kind, const T: usize>(
+    w: *const u8,
+    x: &Activations<'_>,
+    token: usize,
+    (out, stride): (*mut f32, usize),
+) {
     let shape = const { K::CODED.shape() };
     // Safety: within the lengths that `check` has checked.
     unsafe {
-        let mut sums = [L::zero()];
+        let mut sums = [L::zero(); T];
         for b in 0..x.cols / shape.block {
             let block = w.add(b * shape.packed_block());
             // All of them, which the compiler does not know: unrolled, they would be slow to
@@ -70,40 +110,45 @@ unsafe fn single<L: Lanes, K: Kind>(w: *const u8, x: &Activations<'_>, out: *mut
             for p in 0..parts {
                 let g = b * shape.parts() + p;
                 let part = block.add(shape.head() + p * shape.part());
-                half::<L, K, 0>(&mut sums, (block, part), p, x, g);
+                half::<L, K, 0, T>(&mut sums, (block, part), p, x, token, g);
                 if shape.factors == 2 {
-                    half::<L, K, 1>(&mut sums, (block, part), p, x, g);
+                    half::<L, K, 1, T>(&mut sums, (block, part), p, x, token, g);
                 }
             }
         }
-        L::store(out, sums[0]);
+        for t in 0..T {
+            L::store(out.add(t * stride), sums[t]);
+        }
     }
 }
 
-/// Adds group `g`'s products to a token's sums: those weights of part `p` that share a factor,
+/// Adds group `g`'s products to the tokens' sums: those weights of part `p` that share a factor,
 /// which is the whole part or half of it.
 ///
 /// # Safety
-/// The block, its part and the group exist.
+/// The block, its part, the tokens and the group exist.
 #[inline(always)]
-unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
-    sums: &mut [L::Floats; 1],
+unsafe fn half<L: Lanes, K: Kind, const HALF: usize, const T: usize>(
+    sums: &mut [L::Floats; T],
     (block, part): (*const u8, *const u8),
     p: usize,
     x: &Activations<'_>,
+    token: usize,
     g: usize,
 ) {
     let shape = const { K::CODED.shape() };
     // Safety: as the caller says.
     unsafe {
-        let x_group = x.quants.as_ptr().add(g * BLOCK);
-        let mut whole = starts::<L, 1>(shape.excess::<L>(), shape.factors == 2, HALF, x, 0, g);
+        let x_group = x.quants.as_ptr().add(token * x.quant_stride + g * BLOCK);
+        let mut whole = starts::<L, T>(shape.excess::<L>(), shape.factors == 2, HALF, x, token, g);
         // One by one, because each has its own shifts.
         macro_rules! quad {
             ($half:literal, $q:literal) => {
                 let codes = codes::<L, $half, $q>(&shape, part);
-                let x = x_group.add((4 * $half + $q) * QUAD);
-                whole[0] = one::<L>(shape.table, whole[0], codes, x);
+                for t in 0..T {
+                    let x = x_group.add(t * x.quant_stride + (4 * $half + $q) * QUAD);
+                    whole[t] = one::<L>(shape.table, whole[t], codes, x);
+                }
             };
         }
         if HALF == 0 {
@@ -120,14 +165,14 @@ unsafe fn half<L: Lanes, K: Kind, const HALF: usize>(
         }
         let (scale, minimum) = factors::<L>(&shape, block, p, HALF);
         let minimum = if shape.minima { Some(minimum) } else { None };
-        scaled::<L, 1>(
+        scaled::<L, T>(
             sums,
             whole,
             (scale, minimum),
             shape.factors == 2,
             HALF,
             x,
-            0,
+            token,
             g,
         );
     }
@@ -150,7 +195,7 @@ struct Group {
 /// `unpack` unpacks a group of it; its numbers are those of `shape`, too large by `excess`.
 ///
 /// # Safety
-/// As for [`single`].
+/// As for [`few`].
 #[inline(always)]
 unsafe fn several<L: Lanes>(
     (w, size): (*const u8, usize),
