@@ -854,6 +854,16 @@ pub struct BenchArgs {
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = kv)]
     pub kv: KvType,
 
+    /// Measure answers to the texts of this file, each with its kind and seed, with guessed tokens
+    /// and without; they must be the same
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "checkpoints",
+        conflicts_with = "read"
+    )]
+    pub texts: Option<PathBuf>,
+
     /// Only measure how fast this many bytes of memory are read
     #[arg(long, value_name = "BYTES", conflicts_with = "checkpoints")]
     pub read: Option<u64>,

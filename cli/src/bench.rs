@@ -21,6 +21,7 @@ use llama2_engine::{
 
 use crate::{
     args::BenchArgs,
+    bench_answers,
     failure::Failure,
     load,
     machine::{self, Machine, nanoseconds},
@@ -45,9 +46,10 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         )));
     }
     let format = args.output.unwrap_or(ReportFormat::Markdown);
-    let text = match args.read {
-        Some(bytes) => read(bytes, &threads, &machine, format)?,
-        None => {
+    let text = match (args.read, &args.texts) {
+        (Some(bytes), _) => read(bytes, &threads, &machine, format)?,
+        (None, Some(texts)) => bench_answers::compare(texts, args, &machine)?,
+        (None, None) => {
             let mut models: Vec<Option<&Path>> = args
                 .checkpoints
                 .iter()

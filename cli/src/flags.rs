@@ -20,13 +20,19 @@ const OTHERS: [Param; 10] = [
     Param::Display,
 ];
 
-const MACHINE: [Param; 4] = [Param::Context, Param::Threads, Param::Kernels, Param::Kv];
+const MACHINE: [Param; 5] = [
+    Param::Context,
+    Param::Speculation,
+    Param::Threads,
+    Param::Kernels,
+    Param::Kv,
+];
 
 fn rows(machine_only: bool) -> impl Iterator<Item = &'static Spec> {
     let rows = TABLE.iter().filter(|spec| !spec.flags.is_empty());
     rows.filter(move |spec| match machine_only {
-        // Only conversations have a context.
-        true => MACHINE[1..].contains(&spec.param),
+        // Only conversations have a context, and tokens to guess.
+        true => MACHINE[2..].contains(&spec.param),
         false => !OTHERS.contains(&spec.param),
     })
 }

@@ -7,7 +7,8 @@ use llama2_engine::{
     context::Context,
     kernels::{self, Features, Kernels},
     session::{KvType, Options},
-    settings::kv_type,
+    settings::{kv_type, speculation},
+    speculation::Speculation,
     thread_tuner,
     units::Quoted,
     workers::Workers,
@@ -74,6 +75,7 @@ pub struct Machine {
     kernels: &'static Kernels,
     count: thread_tuner::Threads,
     pub kv: KvType,
+    speculation: Speculation,
 }
 
 impl Machine {
@@ -98,6 +100,7 @@ impl Machine {
             kernels,
             count,
             kv: kv_type(options),
+            speculation: speculation(options, nanoseconds),
         })
     }
 
@@ -108,6 +111,7 @@ impl Machine {
             kernels,
             count: thread_tuner::Threads::Fixed(threads),
             kv,
+            speculation: Speculation::Off,
         }
     }
 
@@ -122,6 +126,7 @@ impl Machine {
             options: Options {
                 positions: None,
                 sequences: 1,
+                speculation: self.speculation,
                 kernels: self.kernels,
                 workers: &self.threads,
                 threads: self.count,

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod bench_answers;
 mod clock;
 mod failure;
 mod fetch;

@@ -23,8 +23,8 @@ pub const BATCH: usize = 64;
 /// Results that a worker holds before it passes them on: 512 panels of one token, 8 of [`BATCH`].
 const CHUNK: usize = 8 * BATCH * PANEL;
 
-/// Queries that go through a KV head's keys and values together: of several tokens, or of one
-/// token's heads.
+/// Queries that go through a KV head's keys and values together: of several tokens, of the heads
+/// that share it, or of both.
 pub(crate) const TOGETHER: usize = 12;
 
 /// Attention's weights that tokens may have together: what stays in the second cache beside keys
@@ -68,9 +68,9 @@ pub(crate) struct Run {
 
 /// Queries of a run that go through a KV head's keys and values together.
 struct Grouping {
-    /// Heads of one token.
+    /// Heads.
     heads: usize,
-    /// Tokens of one head.
+    /// Tokens.
     together: usize,
     /// Groups of heads for each KV head, and of tokens.
     head_groups: usize,
@@ -420,15 +420,18 @@ impl Pass<'_> {
     fn grouping(&self, run: &Run) -> Grouping {
         let c = self.config;
         // Queries that go through a KV head's keys and values together: of one token, those of the
-        // heads that share it; of several tokens, as many as there is room for weights of.
+        // heads that share it; of several tokens, as many as there is room for weights of, and of
+        // few tokens those of several heads.
         let (heads, together) = if run.len == 1 {
             (heads_together(c), 1)
         } else {
             let reach = (run.pos + run.len).next_multiple_of(PANEL);
             let most = (SCORES / reach)
-                .min(CHUNK / c.head_dim())
+                .min(CHUNK / 2 / c.head_dim())
                 .clamp(1, TOGETHER);
-            (1, most.min(run.len))
+            let tokens = most.min(run.len);
+            let group = c.kv_group();
+            (group.div_ceil(group.div_ceil(most / tokens)), tokens)
         };
         Grouping {
             heads,
@@ -499,29 +502,39 @@ impl Pass<'_> {
         let (part, first) = (item / groups, item % groups * together);
         let (kv_head, offset) = (part / head_groups, part % head_groups * heads);
         let head = kv_head * c.kv_group() + offset;
-        // One of the two is 1.
         let (heads, tokens) = (
             heads.min(c.kv_group() - offset),
             together.min(run.len - first),
         );
-        let (count, stride) = (heads * tokens, if heads > 1 { head_dim } else { stride_q });
-        let place = (run.first + first) * stride_q + head * head_dim;
-        let end = place + (count - 1) * stride + head_dim;
+        let count = heads * tokens;
+        let place = |i: usize| {
+            let token = run.first + first + i / heads;
+            token * stride_q + (head + i % heads) * head_dim
+        };
         // From the first position that the first token sees, in whole panels, to the last token's
         // own.
         let begin = (run.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
         let positions = run.pos + first + tokens - begin;
         let panels = positions.next_multiple_of(PANEL);
         let scores = &mut all_scores[..count * panels];
+        let (results, queries) = results.split_at_mut(count * head_dim);
         // Safety: nobody writes to q or the cache now; the int8 rows are this worker's.
         unsafe {
-            let q = self.q.read(place..end);
             let row = member.index * TOGETHER;
-            for (i, q) in q.chunks(stride).enumerate() {
-                let q = &q[..head_dim];
+            for i in 0..count {
+                let q = self.q.read(place(i)..place(i) + head_dim);
                 self.q_quants
                     .fill(self.kernels, Some(Rounding::Q8_0), row + i, q);
+                // Those of several heads of several tokens do not lie at equal distances.
+                if heads > 1 && tokens > 1 {
+                    queries[i * head_dim..(i + 1) * head_dim].copy_from_slice(q);
+                }
             }
+            let (q, stride) = match (heads, tokens) {
+                (1, _) => (self.q.read(place(0)..place(count - 1) + head_dim), stride_q),
+                (_, 1) => (self.q.read(place(0)..place(count - 1) + head_dim), head_dim),
+                _ => (&queries[..count * head_dim], head_dim),
+            };
             let q = Activations {
                 stride,
                 ..self.q_quants.beside(row, count, head_dim, q)
@@ -555,7 +568,6 @@ impl Pass<'_> {
             rows: positions,
             width: head_dim,
         };
-        let results = &mut results[..count * head_dim];
         // Safety: nobody writes to the cache now.
         unsafe {
             cache.weigh(
@@ -569,9 +581,8 @@ impl Pass<'_> {
             );
         }
         for (i, result) in results.chunks_exact(head_dim).enumerate() {
-            let place = place + i * stride;
             // Safety: the queries were dealt to this worker.
-            let attended = unsafe { self.attended.write(place..place + head_dim) };
+            let attended = unsafe { self.attended.write(place(i)..place(i) + head_dim) };
             attended.copy_from_slice(result);
         }
     }

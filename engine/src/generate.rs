@@ -14,6 +14,7 @@ use crate::{
     run_mode::RunMode,
     sampler::{Sampler, argmax},
     session::{BATCH, Session, Span},
+    speculation::{Lookup, PassTimes},
     text_stream::TextStream,
     tokenizer::{EOS, Tokenizer},
     units::Quoted,
@@ -213,6 +214,11 @@ pub struct Sequence {
     sampler: Sampler,
     logprobs: Option<Logprobs>,
     repetition: Option<Repetition>,
+    lookup: Lookup,
+    /// Tokens at the end of `tokens` that are guesses, while a pass checks them.
+    guessed: usize,
+    /// How many were guessed since the prompt, and how many of them were right.
+    guesses: (usize, usize),
     /// BOS is a token as others, as in llama.cpp: it ends nothing, and leaves the space behind it.
     goes_past_bos: bool,
     stream: TextStream,
@@ -251,6 +257,9 @@ impl Sequence {
             sampler,
             logprobs: None,
             repetition: None,
+            lookup: Lookup::new(),
+            guessed: 0,
+            guesses: (0, 0),
             goes_past_bos: false,
             stream: TextStream::new(at_once * tokenizer.longest_piece()),
             opens_thought: false,
@@ -374,6 +383,8 @@ impl Sequence {
         self.cached = self.cached.min(self.tokens.len().saturating_sub(1));
         self.to_pass = self.tokens.len() - self.cached;
         (self.running, self.end) = (true, None);
+        self.guesses = (0, 0);
+        self.lookup.restart();
         if let Some(repetition) = &mut self.repetition {
             repetition.restart();
         }
@@ -478,19 +489,68 @@ impl Sequence {
         Some(from..last.min(from + batch.min(room)))
     }
 
+    /// Guesses tokens behind the last one, which alone is to be passed, if that pays. Returns how
+    /// many.
+    fn guess(&mut self, times: &PassTimes) -> usize {
+        let positions = self.limits.positions.saturating_sub(self.tokens.len());
+        let tokens = self.limits.tokens.saturating_sub(self.drawn() + 1);
+        let guesses = self
+            .lookup
+            .guess(&self.tokens, positions.min(tokens), times);
+        self.tokens.extend_from_slice(guesses);
+        self.guessed = guesses.len();
+        self.guesses.0 += guesses.len();
+        self.guessed
+    }
+
     /// Its part of a pass.
     fn span(&self, pass: &Range<usize>) -> Span<'_> {
         Span {
             sequence: self.slot,
             pos: pass.start,
             tokens: &self.tokens[pass.clone()],
-            logits: usize::from(self.wants_logits(pass)),
+            logits: self.logits(pass),
         }
     }
 
-    /// Tells whether a token is drawn after this pass.
-    fn wants_logits(&self, pass: &Range<usize>) -> bool {
-        pass.end == self.tokens.len() || pass.len() == 1
+    /// After how many tokens of this pass others are drawn, or might be.
+    fn logits(&self, pass: &Range<usize>) -> usize {
+        match pass.end == self.tokens.len() || pass.len() == 1 {
+            true => 1 + self.guessed,
+            false => 0,
+        }
+    }
+
+    /// The events that follow from a pass, whose first logits have number `first`: of one token
+    /// after another, as long as the next one had been guessed. Returns how many logits the pass
+    /// had.
+    fn take_all(
+        &mut self,
+        pass: Range<usize>,
+        (session, first): (&mut Session<'_>, usize),
+        tokenizer: &Tokenizer,
+        out: &mut dyn FnMut(Event<'_>),
+    ) -> usize {
+        let wanted = self.logits(&pass);
+        let guessed = core::mem::take(&mut self.guessed);
+        self.tokens.truncate(self.tokens.len() - guessed);
+        let (mut from, mut end) = (pass.start, pass.end - guessed);
+        for row in 0..=guessed {
+            let before = self.tokens.len();
+            let logits = (wanted > 0).then(|| session.logits(first + row));
+            self.take(from..end, logits, tokenizer, out);
+            let drawn = self.tokens.get(before);
+            let is_right = drawn.is_some_and(|&drawn| self.lookup.follows(drawn));
+            if row == guessed || !is_right {
+                break;
+            }
+            self.guesses.1 += 1;
+            if !self.running {
+                break;
+            }
+            (from, end) = (end, end + 1);
+        }
+        wanted
     }
 
     /// The events that follow from a pass, and from its logits if it has any.
@@ -661,6 +721,11 @@ impl Sequence {
         self.tokens.len() - self.prompt.end
     }
 
+    /// Tokens of the answer that were guessed, and how many of them were right.
+    pub fn guesses(&self) -> (usize, usize) {
+        self.guesses
+    }
+
     /// Tokens that have been passed over the weights, again and again where the cache was lost.
     pub fn passes(&self) -> usize {
         self.passes
@@ -754,6 +819,18 @@ pub fn step(
             left -= passes[place].as_ref().map_or(0, Range::len);
         }
     }
+    // One alone may take guesses with it.
+    let some = passes.iter_mut().zip(sequences.iter_mut());
+    let mut some = some.filter_map(|(pass, sequence)| Some((pass.as_mut()?, sequence)));
+    if let (Some((pass, sequence)), None) = (some.next(), some.next())
+        && pass.len() == 1
+        && pass.end == sequence.tokens.len()
+        && !session.is_tuning()
+    {
+        let guessed = sequence.guess(session.times());
+        pass.end += guessed;
+        left -= guessed;
+    }
     let mut spans = [Span {
         sequence: 0,
         pos: 0,
@@ -774,9 +851,8 @@ pub fn step(
     let mut number = 0;
     for (place, (sequence, pass)) in sequences.iter_mut().zip(passes).enumerate() {
         if let Some(pass) = pass {
-            let logits = sequence.wants_logits(&pass).then(|| session.logits(number));
-            number += usize::from(logits.is_some());
-            sequence.take(pass, logits, tokenizer, &mut |event| out(place, event));
+            let mut out = |event: Event<'_>| out(place, event);
+            number += sequence.take_all(pass, (session, number), tokenizer, &mut out);
         }
     }
     BATCH - left

@@ -46,6 +46,7 @@ pub mod parallel;
 mod quantized;
 mod rope;
 pub mod session;
+pub mod speculation;
 pub mod thread_tuner;
 pub mod workers;
 

@@ -16,6 +16,7 @@ use crate::{
     parallel::{Pool, Shared},
     quantized::QuantizedActivations,
     rope::RopeTable,
+    speculation::{MOST_GUESSES, PassTimes, Speculation},
     thread_tuner::{ThreadTuner, Threads},
     workers::{Single, Workers},
 };
@@ -38,11 +39,13 @@ pub struct Options<'w> {
     pub positions: Option<usize>,
     /// How many sequences there may be at once, each with a whole context: at most [`BATCH`].
     pub sequences: usize,
+    /// How tokens are guessed where one sequence alone draws.
+    pub speculation: Speculation,
 }
 
 impl Default for Options<'_> {
     /// This core's best kernels, the calling core alone, keys and values in single precision, one
-    /// sequence in the model's own context.
+    /// sequence in the model's own context, no guesses.
     fn default() -> Self {
         Options {
             kernels: kernels::best(Features::of_this_core()),
@@ -51,6 +54,7 @@ impl Default for Options<'_> {
             kv: KvType::F32,
             positions: None,
             sequences: 1,
+            speculation: Speculation::Off,
         }
     }
 }
@@ -85,7 +89,7 @@ pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let angles = 2 * 4 * BATCH as u64 * c.head_dim() as u64;
     let heads = (TOGETHER * 12 * c.head_dim().next_multiple_of(128)) as u64;
     let own = workers as u64 * (4 * (2 * results_len(c) + scores_len(c)) as u64 + heads);
-    let vocabulary = c.vocab_size as u64 * (4 + 8);
+    let vocabulary = c.vocab_size as u64 * (4 * (1 + MOST_GUESSES as u64) + 8);
     rows * (4 * numbers + quantised) + angles + own + vocabulary
 }
 
@@ -103,6 +107,7 @@ pub struct Session<'m> {
     workers: &'m dyn Workers,
     pool: Pool,
     tuner: ThreadTuner,
+    times: PassTimes,
     /// The residual stream: `dim` numbers for each token; likewise below.
     x: Buffer<f32>,
     /// What attention, the feed-forward layer and the classifier read.
@@ -145,6 +150,8 @@ impl<'m> Session<'m> {
         let workers = options.workers.count();
         let sequences = options.sequences.clamp(1, BATCH);
         let rows = rows(workers);
+        let times = PassTimes::new(options.speculation);
+        let all_logits = sequences.max(1 + times.most());
         let head_dim = c.head_dim();
         if options.kv == KvType::Q8_0 && !head_dim.is_multiple_of(BLOCK) {
             return Err(Error::KvType { head_dim });
@@ -169,7 +176,7 @@ impl<'m> Session<'m> {
             2 * staged,
             rows * stride(c.hidden_dim, 4),
             workers * 2 * results_len(c),
-            sequences * stride(c.vocab_size, 4),
+            all_logits * stride(c.vocab_size, 4),
         ];
         let room: usize = lengths.iter().map(|numbers| 4 * numbers + ALIGN).sum();
         let mut arena = Arena::new(room as u64);
@@ -179,6 +186,7 @@ impl<'m> Session<'m> {
             workers: options.workers,
             pool: Pool::new(workers),
             tuner: ThreadTuner::new(options.threads, workers),
+            times,
             x: arena.zeroed(rows * c.dim)?,
             normed: arena.zeroed(rows * stride(c.dim, 4))?,
             normed_quants: QuantizedActivations::new(rows, c.dim, model.group)?,
@@ -193,7 +201,7 @@ impl<'m> Session<'m> {
             own: arena.zeroed(workers * 2 * results_len(c))?,
             scores: Buffer::zeroed(workers * scores_len(c))?,
             angles: RopeTable::new(c, BATCH, &model.rope_factors)?,
-            logits: arena.zeroed(sequences * stride(c.vocab_size, 4))?,
+            logits: arena.zeroed(all_logits * stride(c.vocab_size, 4))?,
             cache: KvCache::new(c, options.kv, sequences)?,
             config,
             rows: Vec::with_capacity(BATCH),
@@ -283,20 +291,30 @@ impl<'m> Session<'m> {
     }
 
     /// One forward pass over tokens of any sequences, at most [`BATCH`] in all, for whose last ones
-    /// logits are made, at most one for each sequence that there is room for. A sequence has one
-    /// span at most. Allocates nothing.
+    /// logits are made, at most one for each sequence that there is room for, or one for each guess
+    /// and the token before them. A sequence has one span at most. Allocates nothing.
     ///
     /// # Panics
     /// If there are more, if a token is outside of the vocabulary, a position outside of the
     /// context, or a sequence beyond [`Session::sequences`].
     pub fn batch(&mut self, spans: &[Span<'_>]) {
         let wanted: usize = spans.iter().map(|span| span.logits).sum();
-        assert!(wanted <= self.sequences(), "logits for each sequence");
-        let timed = self
-            .tuner
-            .begin(spans.iter().map(|span| span.tokens.len()).sum());
+        let most = self.sequences().max(1 + self.times.most());
+        assert!(wanted <= most, "logits for each sequence or guess");
+        let tokens = spans.iter().map(|span| span.tokens.len()).sum();
+        let timed = self.tuner.begin(tokens);
+        let begun = self.times.begin();
         self.run(spans, None);
+        if spans.len() == 1 && wanted == tokens {
+            let threads = self.tuner.threads();
+            self.times.end(begun, tokens, threads);
+        }
         self.tuner.end(timed, self.workers.at_hand());
+    }
+
+    /// Durations of passes, by which guesses are found to pay or not.
+    pub(crate) fn times(&self) -> &PassTimes {
+        &self.times
     }
 
     /// Passes tokens of the first sequence and writes the logits after each of them to `logits`,

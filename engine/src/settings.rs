@@ -16,6 +16,7 @@ use crate::{
     run_mode::RunMode,
     sampler::{Sampler, SamplerOverrides},
     session::KvType,
+    speculation::Speculation,
     tokenizer::Tokenizer,
 };
 
@@ -273,6 +274,14 @@ pub enum Remark {
 pub fn kv_type(overrides: &Overrides) -> KvType {
     let name = overrides.text(Param::Kv);
     name.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// How tokens are guessed, by this clock (nanoseconds), unless that is switched off.
+pub fn speculation(overrides: &Overrides, clock: fn() -> u64) -> Speculation {
+    match overrides.choice(Param::Speculation).unwrap_or_default() {
+        Switch::On => Speculation::Measured(clock),
+        Switch::Off => Speculation::Off,
+    }
 }
 
 /// Most tokens of an answer where nobody says another number: small models go round in circles

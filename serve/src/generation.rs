@@ -117,6 +117,8 @@ pub(crate) struct Generation {
     pub probs: Vec<TokenProbs>,
     /// Tokens that were drawn, one that ended the text included.
     pub drawn: usize,
+    /// Tokens that were guessed, and how many of them were right.
+    pub guesses: (usize, usize),
     /// Tokens that were drawn before the context was shifted last.
     pub forgotten: usize,
     /// Tokens of the prompt that the cache held.
@@ -153,6 +155,7 @@ impl Generation {
             tokens: Vec::new(),
             probs: Vec::new(),
             drawn: 0,
+            guesses: (0, 0),
             forgotten: 0,
             reused,
             read: 0,
@@ -294,7 +297,7 @@ impl Generation {
             0 => 0.0,
             count => ms / count as f64,
         };
-        json!({
+        let mut timings = json!({
             "cache_n": self.reused,
             "prompt_n": self.read,
             "prompt_ms": prompt_ms,
@@ -304,7 +307,12 @@ impl Generation {
             "predicted_ms": made_ms,
             "predicted_per_token_ms": each(steps, made_ms),
             "predicted_per_second": rate(steps, made_ms),
-        })
+        });
+        if let (Value::Object(timings), (guessed @ 1.., right)) = (&mut timings, self.guesses) {
+            timings.insert("draft_n".into(), guessed.into());
+            timings.insert("draft_n_accepted".into(), right.into());
+        }
+        timings
     }
 
     /// llama-server's `prompt_progress`.

@@ -453,6 +453,7 @@ impl Scheduler {
             let before = generation.drawn;
             let forgotten = generation.forgotten;
             generation.count(forgotten + slot.sequence.drawn(), now);
+            generation.guesses = slot.sequence.guesses();
             self.counts.drawn += (generation.drawn - before) as u64;
             let is_full = slot.sequence.end() == Some(EndReason::ContextFull);
             let wants_more = generation

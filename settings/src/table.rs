@@ -580,6 +580,16 @@ table! {
         note: "Default: \"f32\".",
         example: "\"f32\"",
     }
+    Speculation {
+        help: "\"on\" guesses tokens from what a text has said before and checks several in one \
+            pass, where that is faster; \"off\" makes a pass for each. The text is the same.",
+        key: "speculation",
+        flags: &["speculation"],
+        value_name: "on|off",
+        domain: Domain::Word(&SWITCH),
+        note: "Default: \"on\".",
+        example: "\"on\"",
+    }
     Bench {
         help: "true measures the machine's speed with the model instead of telling a story.",
         key: "bench",

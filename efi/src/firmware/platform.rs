@@ -41,7 +41,7 @@ use llama2_engine::{
     model::Model,
     run_mode::RunMode,
     session::Options,
-    settings::{Settings, kv_type},
+    settings::{Settings, kv_type, speculation},
     thread_tuner::Threads,
     units::Bytes,
     workers::{Single, Workers},
@@ -97,6 +97,7 @@ impl UefiPlatform<'_> {
                 kv: kv_type(self.options),
                 positions: None,
                 sequences: 1,
+                speculation: speculation(self.options, clock::nanoseconds),
             },
             bench_workers: match self.pool.mode() {
                 DispatchMode::Elsewhere => &Single,

@@ -27,6 +27,7 @@ use crate::{
     matrix::Matrix,
     model::Model,
     session::{BATCH, KvType, Options, Session, Span},
+    speculation::Speculation,
     thread_tuner::Threads,
     workers::Workers,
 };
@@ -258,6 +259,7 @@ impl Bench<'_> {
             kv: self.kv,
             positions: Some(positions),
             sequences: test.parallel,
+            speculation: Speculation::Off,
         };
         let mut session = Session::new(self.model, options)?;
         let tokens = random_tokens(test.context(), self.model.config.vocab_size);

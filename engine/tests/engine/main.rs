@@ -13,6 +13,7 @@ mod real_weights;
 mod sampler;
 mod sequences;
 mod soundness;
+mod speculation;
 mod text_allocations;
 mod texts;
 mod tokenizer;

@@ -5,6 +5,7 @@ use llama2_engine::{
     config::{Config, Variant},
     kernels::scalar,
     session::{KvType, Options, Session},
+    speculation::Speculation,
     thread_tuner::Threads,
     workers::{Single, Workers},
 };
@@ -33,6 +34,7 @@ fn logits(file: &[u8], workers: &dyn Workers, kv: KvType) -> Vec<Vec<f32>> {
         threads: Threads::Fixed(workers.count()),
         kv,
         positions: None,
+        speculation: Speculation::Off,
     };
     let mut session = Session::new(&model, options).unwrap();
     let mut all = vec![session.prefill(&[1, 5, 9], 0).to_vec()];

@@ -7,6 +7,7 @@ use llama2_engine::{
     run_mode::RunMode,
     sampler::Sampler,
     session::{Options, Session},
+    speculation::Speculation,
     tokenizer::Tokenizer,
 };
 use llama2_testing::{bundled, bundled_int8, gauge::allocations, load, load_file};
@@ -26,7 +27,11 @@ fn no_step_allocates() {
         let config = model.config;
         for (temperature, top_p) in [(0.0, 0.9), (1.0, 0.9), (1000.0, 0.99), (1.0, 1.0)] {
             let sampler = || Sampler::new(config.vocab_size, temperature, top_p, 3);
-            let mut session = Session::new(&model, Options::default()).unwrap();
+            let options = Options {
+                speculation: Speculation::Fixed(5),
+                ..Options::default()
+            };
+            let mut session = Session::new(&model, options).unwrap();
             let mut count = |sequence: &mut Sequence| {
                 let mut out =
                     |_, event: Event<'_>| assert_ne!(event, Event::End(EndReason::NotNumbers));
