@@ -1,5 +1,5 @@
 # The commands: `make run` boots a machine that tells a story, `make chat` one to talk to (`make
-# chat-here` without a machine), `make test` runs every test.
+# chat-here` without a machine), `make test` tests and boots it, `CI=true make test` runs all tests.
 # All else is in xtask: `cargo xtask --help`.
 
 CARGO := $(shell sh xtask/bootstrap.sh --which)

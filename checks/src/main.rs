@@ -24,7 +24,7 @@ use xtask::shell::ended;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
-    /// Build and run every test, boots included.
+    /// Build, test and boot it; with CI=true, run every test there is.
     Test(test::TestArgs),
     /// Feed the parsers and tokenizers mutated inputs (needs cargo-fuzz).
     Fuzz(fuzz::FuzzArgs),

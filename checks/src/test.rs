@@ -27,6 +27,12 @@ use crate::{
     stage::{cargo, results, some_tests, stage},
 };
 
+const LINTS: &str = "lints";
+const DOCUMENTATION: &str = "documentation";
+
+/// `cargo xtask` and the tools behind it.
+const TOOLS: [&str; 4] = ["xtask", "boot-tests", "checks", "bench-compare"];
+
 #[derive(clap::Args)]
 pub struct TestArgs {
     /// Only stages (or boots) whose names contain this; `oracle` builds the reference programs
@@ -94,13 +100,17 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
     if args.only.is_none() {
         build::prepare()?;
     }
-    if wanted("format") || wanted("lints") {
+    if wanted("format") || wanted(LINTS) {
         setup::for_lints()?;
     }
     if wanted("format") {
         stage("format", count, cargo(&["fmt", "--all", "--check"]), &[]);
     }
-    if wanted("lints") {
+    // They say the same of a source on every machine, and compile it twice more to say it.
+    let reads_source = args.only.is_some() || oracle::is_ci();
+    if wanted(LINTS) && !reads_source {
+        count.skip(LINTS, "they take minutes; this runs them: make clippy");
+    } else if wanted(LINTS) {
         stage(
             "lints (host)",
             count,
@@ -123,7 +133,10 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             }
         }
     }
-    if wanted("documentation") {
+    if wanted(DOCUMENTATION) && !reads_source {
+        let why = "it takes half a minute; this builds it: cargo xtask test documentation";
+        count.skip(DOCUMENTATION, why);
+    } else if wanted(DOCUMENTATION) {
         let documentation = cargo(&[
             "doc",
             "--quiet",
@@ -132,7 +145,7 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
             "--document-private-items",
         ]);
         stage(
-            "documentation",
+            DOCUMENTATION,
             count,
             documentation,
             &[("RUSTDOCFLAGS", "-D warnings")],
@@ -142,8 +155,17 @@ fn stages(args: &TestArgs, count: &mut Count) -> Result<()> {
         let start = Instant::now();
         let oracle = oracles(false, count);
         count.took("oracles", start);
-        let all = ["--workspace", "--", "--show-output"];
-        host_tests("host tests", &all, oracle.as_ref(), count)?;
+        // Two runs: the tools with just the features that they have been built with for this stage
+        // to begin, or most of them would be compiled again with the features of all.
+        let tools = TOOLS.map(|tool| ["--package", tool]).concat();
+        let others = TOOLS.map(|tool| ["--exclude", tool]).concat();
+        let others = [&["--workspace"][..], &others].concat();
+        for (name, which) in [("host tests (tools)", tools), ("host tests", others)] {
+            // There are no programs in the documentation: `house.rs` sees to it.
+            let kinds = ["--lib", "--bins", "--tests"];
+            let which = [&which[..], &kinds, &["--", "--show-output"]].concat();
+            host_tests(name, &which, oracle.as_ref(), count)?;
+        }
     }
     if wanted("real weights") {
         real_weights(args.only.is_some(), count);
@@ -197,6 +219,10 @@ fn application(args: &TestArgs, wanted: &dyn Fn(&str) -> bool, count: &mut Count
         let start = Instant::now();
         let name = "inspect, aarch64";
         match build::can_build(&AARCH64) {
+            Ok(()) if args.only.is_none() && !oracle::is_ci() => {
+                let why = "it takes half a minute; this builds it: cargo xtask test inspect";
+                count.skip(name, why);
+            }
             Ok(()) => {
                 let found = build::build(&AARCH64)
                     .and_then(|built| inspect::inspect(&built.efi, &built.map));

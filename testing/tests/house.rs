@@ -119,6 +119,32 @@ fn no_line_is_wider_than_a_hundred() {
 }
 
 #[test]
+fn no_documentation_holds_a_program() {
+    let mut found = Vec::new();
+    files(&root(), &[".rs"], &mut found);
+    let mut programs = Vec::new();
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap();
+        let comments = text.lines().map(str::trim_start).filter_map(|line| {
+            let comment = line.strip_prefix("//!").or(line.strip_prefix("///"))?;
+            comment.trim_start().strip_prefix("```")
+        });
+        // The first of each pair of fences says what is between them.
+        programs.extend(
+            comments
+                .step_by(2)
+                .filter(|language| *language != "text")
+                .map(|language| format!("{}: ```{language}", path.display())),
+        );
+    }
+    assert!(
+        programs.is_empty(),
+        "no test runs:\n{}",
+        programs.join("\n")
+    );
+}
+
+#[test]
 fn only_arch_asks_which_processor_it_is_built_for() {
     let mut found = Vec::new();
     files(&root(), &[".rs"], &mut found);

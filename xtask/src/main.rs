@@ -36,7 +36,7 @@ enum Task {
     Fetch(Words),
     /// Make a zip to unpack onto a stick: llama2.efi, models, the command, licences, checksums.
     Dist(dist::DistArgs),
-    /// Build and run every test, boots included.
+    /// Build, test and boot it; with CI=true, run every test there is.
     #[command(disable_help_flag = true)]
     Test(Words),
     /// Compare our speed with other programs', interleaved round by round.
