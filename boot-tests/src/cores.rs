@@ -1,6 +1,6 @@
 //! The boots about cores and kernels: the same text and logits on any number of them, by both ways
-//! of reaching them, and what happens when one of them fails. They run one at a time: more virtual
-//! processors than real ones are slow enough alone.
+//! of reaching them, and what happens when one of them fails. Those with more processors than the
+//! host may have run one at a time: they are slow enough alone.
 
 use std::{
     fs,
@@ -20,8 +20,8 @@ use crate::{
     dialog::Dialog,
 };
 
-/// All of them, by name.
-pub const BOOTS: [(&str, Check); 19] = [
+/// Those on one or two processors, by name, which others may run beside.
+pub const BOOTS: [(&str, Check); 6] = [
     ("cores: 1, SSE2, float32", |suite, boot| {
         same(suite, boot, (1, Way::Usual, None), "sse2", false)
     }),
@@ -31,6 +31,16 @@ pub const BOOTS: [(&str, Check); 19] = [
     ("cores: 2, scalar, int8", |suite, boot| {
         same(suite, boot, (2, Way::Usual, Some(2)), "scalar", true)
     }),
+    (
+        "cores: 1 of 2 by blocking calls, AVX2, int8",
+        |suite, boot| same(suite, boot, (2, Way::Blocking, None), "avx2", true),
+    ),
+    ("cores: kernels that the machine has not", refused_kernels),
+    ("cores: a benchmark on 1 and 2", benchmark),
+];
+
+/// Those that want the host's cores for themselves, by name.
+pub const ALONE: [(&str, Check); 13] = [
     ("cores: 3, AVX2, int8", |suite, boot| {
         same(suite, boot, (3, Way::Usual, Some(3)), "avx2", true)
     }),
@@ -46,10 +56,6 @@ pub const BOOTS: [(&str, Check); 19] = [
         |suite, boot| same(suite, boot, (4, Way::Disabled, None), "avx2", false),
     ),
     (
-        "cores: 1 of 2 by blocking calls, AVX2, int8",
-        |suite, boot| same(suite, boot, (2, Way::Blocking, None), "avx2", true),
-    ),
-    (
         "cores: 2 of 3 by blocking calls, SSE2, int8",
         |suite, boot| same(suite, boot, (3, Way::Blocking, Some(2)), "sse2", true),
     ),
@@ -57,7 +63,6 @@ pub const BOOTS: [(&str, Check); 19] = [
         "cores: 3 of 4 by blocking calls, scalar, float32",
         |suite, boot| same(suite, boot, (4, Way::Blocking, Some(3)), "scalar", false),
     ),
-    ("cores: kernels that the machine has not", refused_kernels),
     ("cores: a panic on another one", |suite, boot| {
         panics(suite, boot, "panic", "")
     }),
@@ -74,7 +79,6 @@ pub const BOOTS: [(&str, Check); 19] = [
         |suite, boot| panics(suite, boot, "blocking-panic", ""),
     ),
     ("cores: chat, called anew for each answer", chat),
-    ("cores: a benchmark on 1 and 2", benchmark),
     ("cores: Esc stops 2", |suite, boot| {
         stop(suite, boot, "threads = 2", escape)
     }),

@@ -32,27 +32,58 @@ use boot::{Boot, Suite};
 /// A boot: gives a note, or says what is wrong.
 type Check = fn(&Suite, &mut Boot) -> Result<Option<String>>;
 
-/// Most boots share the host's cores; those about cores have them for themselves.
+/// Most boots share the host's cores; those with many processors have them for themselves.
 static CORES: RwLock<()> = RwLock::new(());
 
-/// Beginnings of the names of boots that take long, or show what a shorter one shows, too: only
-/// continuous integration and those who name them run them.
-const LONG: [&str; 15] = [
-    "aarch64: AAVMF, ",
-    "aarch64: U-Boot, ",
+/// Beginnings of the names of boots that take long, show what a shorter one shows, too, or want an
+/// application of their own to be built: only continuous integration and those who name them run
+/// them. The others are what people meet first: a story, a conversation, the console, the full
+/// screen, a page from the network, and a sentence about a file that is wrong.
+const LONG: [&str; 44] = [
+    "aarch64: ",
+    "boot: Esc on the keyboard",
+    "boot: Qwen2's shape in two GGUF files",
+    "boot: a SATA disk that fails",
     "boot: a conversation with SmolLM2",
+    "boot: a folder in place of the model",
+    "boot: a model without its tokenizer",
+    "boot: a prompt longer than the context",
+    "boot: another model's tokenizer",
+    "boot: chat with thoughts",
+    "boot: chat without a template",
+    "boot: not a model",
+    "boot: one processor",
+    "boot: random stories15M",
     "boot: the zip for a stick",
     "boot: three times from the UEFI Shell",
+    "console: a volume that is full",
+    "console: Esc and Ctrl-C stop a slow model",
+    "console: firmware that renames no file",
+    "console: hands type while a token is made",
+    "console: long pastes",
+    "console: the menu of models at boot",
+    "cores: 1 of 2 by blocking calls",
+    "cores: 2 of 3 by blocking calls",
+    "cores: 2, scalar, int8",
     "cores: 3 of 4 by blocking calls",
     "cores: 3, AVX2, int8",
-    "cores: a panic where nobody is there",
+    "cores: 4, ",
+    "cores: Esc stops",
+    "cores: a benchmark",
+    "cores: a panic ",
     "cores: chat, called anew",
     "network: a cable that is pulled out",
+    "network: a card that is shared",
     "network: a driver ",
+    "network: a fixed address",
     "network: a lease that ends",
+    "network: a machine without a disk",
     "network: a server by e1000",
     "network: a web server's model that is not the one",
+    "network: another card is wanted",
+    "network: two cards",
     "pictures: full screen, 1920 x 1080",
+    "pictures: text",
 ];
 
 /// Each boot's name and check, and whether it must have the host's cores for itself. The longest
@@ -65,11 +96,12 @@ fn boots() -> impl Iterator<Item = ((&'static str, Check), bool)> {
         &network::BOOTS,
         &web::BOOTS,
         &application::BOOTS,
+        &cores::BOOTS,
         &aarch64::BOOTS,
     ]
     .concat();
     let several = several.into_iter().map(|boot| (boot, false));
-    let alone = cores::BOOTS.into_iter().chain(aarch64::CORES);
+    let alone = cores::ALONE.into_iter().chain(aarch64::CORES);
     several.chain(alone.map(|boot| (boot, true)))
 }
 
