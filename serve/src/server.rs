@@ -6,7 +6,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{cell::RefCell, net::Ipv4Addr, time::Duration};
+use core::{cell::RefCell, time::Duration};
 
 use llama2_engine::{session::Session, tokenizer::Tokenizer};
 
@@ -14,6 +14,7 @@ use crate::{
     api::{self, Call, Outcome, error_response},
     config::{Config, Origins},
     error::{ApiError, Kind},
+    field::short,
     generation::{Generation, News},
     http::{CONTINUE, MOST_HEAD, Parsed, Reader, Request, Response, write_chunk},
     job::{About, Job},
@@ -445,9 +446,7 @@ impl<'t> Server<'t> {
             let response = error_response(&request.path, &error).with("WWW-Authenticate", "Bearer");
             return respond(client, response);
         }
-        if !self.is_welcome(&request) {
-            let sentence = "a page of another site may not use this server, which has no key: \
-                set one, or allow the page's origin (--cors-origins)";
+        if let Err(sentence) = self.check_site(&request) {
             let error = ApiError::new(Kind::Forbidden, sentence);
             return respond(client, error_response(&request.path, &error));
         }
@@ -496,7 +495,7 @@ impl<'t> Server<'t> {
     /// Tells whether a request may be answered: it is public, or has a key.
     fn may_enter(&self, request: &Request) -> bool {
         let keys = &self.state.config.keys;
-        if keys.is_empty() || matches!(&request.path[..], "/health" | "/v1/health") {
+        if keys.is_empty() || is_public(&request.path) {
             return true;
         }
         let bearer = request.header("authorization");
@@ -510,27 +509,64 @@ impl<'t> Server<'t> {
             .fold(false, |found, key| found | is_same(key, given))
     }
 
-    /// Tells whether no page of another site sends a request to a server without a key: browsers
-    /// send simple ones unasked, though the page cannot read the answer. Other programs send no
-    /// origin, and are never refused.
-    fn is_welcome(&self, request: &Request) -> bool {
-        let Some(origin) = request.header("origin") else {
-            return true;
-        };
-        let reads = matches!(&request.method[..], "GET" | "HEAD");
+    /// Checks that no page of another site sends a request to a server without a key. Browsers send
+    /// simple ones unasked, though the page cannot read the answer; and if its site's name leads
+    /// here (DNS rebinding) it can, because to the browser we are its site.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn check_site(&self, request: &Request) -> Result<(), String> {
+        // Pages cannot write this header, and browsers send it only over TLS, for which a name that
+        // leads here would have no certificate, and to the machine itself.
         let is_own = request.header("sec-fetch-site") == Some("same-origin");
-        if reads || is_own || !self.state.config.keys.is_empty() || self.allows(origin) {
-            return true;
+        if is_own || !self.state.config.keys.is_empty() || is_public(&request.path) {
+            return Ok(());
         }
         let host = request.header("host").unwrap_or_default();
-        match origin.split_once("://") {
-            // A site's name may lead here (DNS rebinding): its pages have the server's origin.
+        let origin = request.header("origin");
+        if matches!(&request.method[..], "GET" | "HEAD") {
+            // Requests to read have no origin where they are the site's own.
+            let is_allowed = origin.is_some_and(|origin| self.allows(origin));
+            return match is_allowed || is_at_home(host) || self.allows_host(host) {
+                true => Ok(()),
+                false => Err(format!(
+                    "this server has no key, and tells what it knows only to those who reach it by \
+                     its address or a local name, not as {}: set an API key (api_key, --api-key), \
+                     or allow http://{} (--cors-origins)",
+                    short(host),
+                    short(host)
+                )),
+            };
+        }
+        // Programs other than browsers send none.
+        let Some(origin) = origin else {
+            return Ok(());
+        };
+        let is_welcome = match origin.split_once("://") {
+            _ if self.allows(origin) => true,
             Some(("http", own)) => own.eq_ignore_ascii_case(host) && is_at_home(host),
-            // Not by TLS, for which it would have no certificate.
+            // Not by TLS, as above.
             Some(("https", own)) => own.eq_ignore_ascii_case(host),
             // No site's, but a program's that shows pages of its own.
             Some(_) => true,
             None => false,
+        };
+        let sentence = "a page of another site may not use this server, which has no key: \
+            set one, or allow the page's origin (--cors-origins)";
+        is_welcome.then_some(()).ok_or_else(|| sentence.into())
+    }
+
+    /// Tells whether the host of an origin that may read answers is this one: the server's own
+    /// name, which somebody has told it.
+    fn allows_host(&self, host: &str) -> bool {
+        let is_own = |origin: &String| {
+            let own = origin.split_once("://").map(|(_, own)| own);
+            own.is_some_and(|own| own.eq_ignore_ascii_case(host))
+        };
+        match &self.state.config.origins {
+            Origins::Any => true,
+            Origins::Listed(origins) => origins.iter().any(is_own),
+            Origins::Keyed | Origins::Local => false,
         }
     }
 
@@ -745,17 +781,23 @@ fn is_same(key: &str, given: &str) -> bool {
     core::hint::black_box(difference) == 0
 }
 
+/// Tells whether an address is for everybody: it says nothing but that the server is there.
+fn is_public(path: &str) -> bool {
+    matches!(path, "/health" | "/v1/health")
+}
+
 /// Tells whether a host (and port) is an address or a name that nobody can have in the public DNS.
 fn is_at_home(host: &str) -> bool {
     if host.starts_with('[') {
         return true;
     }
     let name = host.split(':').next().unwrap_or_default();
-    let name = name.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let ends = [".local", ".localhost", ".lan", ".internal", ".home.arpa"];
-    !name.contains('.')
-        || name.parse::<Ipv4Addr>().is_ok()
-        || ends.iter().any(|end| name.ends_with(end))
+    // No name ends with a number: `127.1` is an address, too.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_address = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    !name.contains('.') || is_address || ends.iter().any(|end| name.ends_with(end))
 }
 
 /// Tells whether an origin is one that a browser sends.

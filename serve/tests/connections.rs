@@ -223,6 +223,74 @@ fn without_a_key_pages_of_other_sites_are_refused() {
 }
 
 #[test]
+fn without_a_key_a_site_whose_name_leads_here_reads_nothing() {
+    let listed = Origins::Listed(vec!["https://api.example".into()]);
+    let own = "Sec-Fetch-Site: same-origin\r\n";
+    for (origins, host, path, headers, status) in [
+        (Origins::Keyed, "a.example", "/slots", "", 403),
+        (Origins::Keyed, "a.example:8080", "/v1/models", "", 403),
+        (Origins::Keyed, "127.0.0.1.a.example", "/props", "", 403),
+        (Origins::Keyed, "1.2.3.4a", "/props", "", 403),
+        (Origins::Local, "local.example", "/props", "", 403),
+        (
+            Origins::Local,
+            "lan",
+            "/props",
+            "Origin: http://a.example\r\n",
+            200,
+        ),
+        (Origins::Keyed, "a.example", "/health", "", 200),
+        (Origins::Keyed, "a.example", "/", "", 200),
+        (Origins::Keyed, "192.168.1.5:8080", "/slots", "", 200),
+        (Origins::Keyed, "127.1", "/slots", "", 200),
+        (Origins::Keyed, "[fe80::1]:8080", "/slots", "", 200),
+        (Origins::Keyed, "LocalHost:8080", "/slots", "", 200),
+        (Origins::Keyed, "rack", "/slots", "", 200),
+        (Origins::Keyed, "llama2.local.", "/slots", "", 200),
+        (Origins::Keyed, "Llama2.Lan:8080", "/slots", "", 200),
+        (Origins::Keyed, "a.home.arpa", "/slots", "", 200),
+        (Origins::Keyed, "a.internal", "/slots", "", 200),
+        (Origins::Keyed, "", "/slots", "", 200),
+        // Names that the server is told, and TLS before it.
+        (listed.clone(), "API.example", "/slots", "", 200),
+        (listed.clone(), "b.example", "/slots", "", 403),
+        (
+            listed,
+            "b.example",
+            "/slots",
+            "Origin: https://api.example\r\n",
+            200,
+        ),
+        (Origins::Any, "a.example", "/slots", "", 200),
+        (Origins::Keyed, "a.example", "/slots", own, 200),
+    ] {
+        for key in [None, Some("k")] {
+            let config = Config {
+                origins: origins.clone(),
+                keys: key.into_iter().map(String::from).collect(),
+                ..Config::default()
+            };
+            let mut bench = Bench::new(config, 1, 64);
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: k\r\n{headers}\r\n");
+            let id = open(&mut bench, request);
+            bench.turn();
+            let answer = answer(&bench, id);
+            let status = if key.is_some() { 200 } else { status };
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{host} {path} {headers}{answer}"
+            );
+            let says_what_to_do = answer.contains("set an API key") && answer.contains(host);
+            assert!(
+                status == 200 || (answer.contains(r#"{"error":{"code":403,"#) && says_what_to_do),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_stream_says_something_while_it_waits_for_a_slot() {
     let mut bench = Bench::new(Config::default(), 1, 64);
     open(&mut bench, post("/completion", "", LONG));
