@@ -14,6 +14,9 @@ pub(crate) const MOST_HEAD: usize = 32 << 10;
 /// Most headers of a request.
 const MOST_HEADERS: usize = 100;
 
+/// Most bytes of a line with a chunk's size.
+const MOST_SIZE_LINE: usize = 1024;
+
 /// A request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Request {
@@ -177,19 +180,22 @@ impl Reader {
         let from = self.searched.saturating_sub(3);
         let end = find(&rest[from..], b"\r\n\r\n").map(|at| from + at + 4);
         let len = end.unwrap_or(rest.len());
+        // A line that ends with LF alone is one to some and none to others: behind a proxy, where a
+        // request ends would be anybody's guess.
+        let is_bare = |at: usize| rest[at] == b'\n' && (at == 0 || rest[at - 1] != b'\r');
+        // Before the length, but only as far as a head may reach: what comes first is told, in
+        // any pieces.
+        let most = MOST_HEAD.saturating_sub(self.blank);
+        if (from..len.min(most)).any(is_bare) {
+            return bad(
+                400,
+                "a line of the request's head does not end with CR and LF",
+            );
+        }
         if self.blank + len > MOST_HEAD {
             return bad(
                 431,
                 format!("the request's head has more than {MOST_HEAD} bytes"),
-            );
-        }
-        // A line that ends with LF alone is one to some and none to others: behind a proxy, where a
-        // request ends would be anybody's guess.
-        let is_bare = |at: usize| rest[at] == b'\n' && (at == 0 || rest[at - 1] != b'\r');
-        if (from..len).any(is_bare) {
-            return bad(
-                400,
-                "a line of the request's head does not end with CR and LF",
             );
         }
         let Some(end) = end else {
@@ -302,12 +308,15 @@ impl Reader {
                     return Ok(request.body.len() == *length);
                 }
                 Framing::Chunks(None) => {
-                    let parsed = httparse::parse_chunk_size(rest);
+                    // No more than what a line may have, or one that is too long would be taken
+                    // if it came in one piece.
+                    let line = &rest[..rest.len().min(MOST_SIZE_LINE)];
+                    let parsed = httparse::parse_chunk_size(line);
                     let Ok(parsed) = parsed else {
                         return bad(400, "a chunk of the body has no valid size");
                     };
                     let Status::Complete((line, size)) = parsed else {
-                        return match rest.len() > 1024 {
+                        return match rest.len() >= MOST_SIZE_LINE {
                             true => bad(400, "the line with a chunk's size is too long"),
                             false => Ok(false),
                         };
@@ -622,6 +631,30 @@ mod tests {
                 reader.next().err()
             });
             assert_eq!(error.map(|error| error.status), Some(431));
+        }
+    }
+
+    #[test]
+    fn lines_that_are_too_long_are_so_in_any_pieces() {
+        let start = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let with = |line: usize| {
+            let extension = "a".repeat(line - "1;\r\n".len());
+            read(format!("{start}1;{extension}\r\nb\r\n0\r\n\r\n").as_bytes())
+        };
+        assert_eq!(with(MOST_SIZE_LINE).unwrap()[0].body, b"b");
+        let error = with(MOST_SIZE_LINE + 1).unwrap_err();
+        assert_eq!(
+            (error.status, error.sentence.contains("too long")),
+            (400, true)
+        );
+        // Which of two faults is told does not depend on it, either.
+        for (place, status) in [(20, 400), (MOST_HEAD + 20, 431)] {
+            let mut head = b"GET / HTTP/1.1\r\nA: ".to_vec();
+            head.resize(MOST_HEAD + 40, b'a');
+            head[place] = b'\n';
+            for size in [1, 1000, head.len()] {
+                assert_eq!(read_in(&head, size).unwrap_err().status, status, "{size}");
+            }
         }
     }
 
