@@ -9,7 +9,7 @@ use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use core::time::Duration;
 
 use llama2_engine::{
-    event::{EndReason, Event},
+    event::{EndReason, Event, Tokens},
     generate::{Sequence, step},
     sampler::Sampler,
     session::Session,
@@ -442,6 +442,21 @@ impl Scheduler {
         }
         self.settle(now());
         passed
+    }
+
+    /// Ends all tasks that run, with this text.
+    pub fn recite(&mut self, text: &str, now: Duration) {
+        for slot in &mut self.slots {
+            let Some(mut generation) = slot.generation.take() else {
+                continue;
+            };
+            slot.sequence.stop();
+            let tokens = Tokens::default();
+            generation.take(Event::Text { text, tokens }, now);
+            generation.take(Event::End(EndReason::EndToken), now);
+            generation.finish();
+            self.ended.push(generation);
+        }
     }
 
     /// Takes stock after a pass: which tasks are over.

@@ -634,6 +634,18 @@ impl<'t> Server<'t> {
         passed
     }
 
+    /// Answers all that waits with a text, without a pass: for fuzzers, which with a model in the
+    /// loop would reach hundreds of requests a second, not thousands.
+    pub fn recite(&mut self, text: &str, session: &mut Session<'_>, machine: &mut dyn Machine) {
+        let now = machine.now();
+        while !self.is_idle() {
+            let scheduler = &mut self.state.scheduler;
+            scheduler.launch(session, self.state.tokenizer, now, &mut || machine.random());
+            scheduler.recite(text, now);
+            self.deliver(now);
+        }
+    }
+
     /// Writes what has happened to the answers that wait.
     fn deliver(&mut self, now: Duration) {
         let about = About {

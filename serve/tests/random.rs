@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 mod bench;
+mod bytes;
 
 use bench::{Bench, act, seeds};
 use llama2_serve::Config;
@@ -169,5 +170,16 @@ fn clients_may_do_what_they_like() {
         let length = random.next() % 300;
         let bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
         act(&bytes);
+    }
+}
+
+#[test]
+fn bytes_may_be_what_they_like() {
+    replay("http", bytes::seeds("http"), bytes::run);
+    let random = &mut Random(10);
+    for _ in 0..2000 {
+        let length = random.next() % 300;
+        let bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+        bytes::run(&bytes);
     }
 }

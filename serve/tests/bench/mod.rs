@@ -210,6 +210,16 @@ impl Bench {
             .poll(Some(session), &mut self.lines, &mut self.machine);
     }
 
+    /// Polls, and answers what waits with a text in place of the model's.
+    pub fn recite(&mut self, text: &str) {
+        let session = &mut self.session;
+        self.server
+            .poll(Some(session), &mut self.lines, &mut self.machine);
+        self.server.recite(text, session, &mut self.machine);
+        self.server
+            .poll(Some(session), &mut self.lines, &mut self.machine);
+    }
+
     /// Goes on until no task runs or waits.
     pub fn finish(&mut self) {
         for _ in 0..100_000 {
