@@ -18,11 +18,14 @@ use llama2_engine::{
 use crate::{
     bench::{self, BenchModel, Computing},
     catalogue, menu,
-    platform::{Console, OpenModel, Platform},
+    platform::{Console, ModelEntry, OpenModel, Platform},
     reply::note,
     service::{Service, ServiceParts},
     session_loop::{Loaded, Next, State, run_session},
 };
+
+/// Seconds until a model that could not be had is asked for again.
+const AGAIN: u64 = 60;
 
 /// The model to begin with, whose weights may be in memory.
 pub struct First {
@@ -58,13 +61,15 @@ pub fn run_models(
         let (model, weights) = match loaded {
             Ok(Some(loaded)) => loaded,
             none => {
+                // Whoever has pressed a key is there.
+                let awaited = none.is_err().then(|| platform.awaited()).flatten();
                 match none {
                     Err(sentence) => complain(console, &sentence),
                     Ok(_) => note(console, "Stopped by a key."),
                 }
                 // What was asked for was asked for that model.
                 state.settings.prompt = None;
-                match other(before.take(), console, platform)? {
+                match other(before.take(), awaited, console, platform)? {
                     Some(model) => next = model.map(First::unread),
                     None => return Ok(()),
                 }
@@ -106,13 +111,14 @@ fn complain(console: &mut dyn Console, sentence: &str) {
     console.show(Style::Error, &format!("{line}\n"));
 }
 
-/// Another model, if one could not be had: the one before, or one that is chosen; `None` if none
-/// is.
+/// Another model, if one could not be had: the one before, or one that is chosen, or, if nobody
+/// presses a key, the one that is awaited; `None` if none is.
 ///
 /// # Errors
 /// There is none that could be run.
 fn other(
     before: Option<OpenModel>,
+    awaited: Option<String>,
     console: &mut dyn Console,
     platform: &mut dyn Platform,
 ) -> Result<Option<Result<OpenModel, String>>, String> {
@@ -123,7 +129,13 @@ fn other(
     let entries = platform.models();
     let usable = entries.iter().position(|entry| entry.trouble.is_none());
     let usable = usable.ok_or("there is no model that this machine could run")?;
-    let chosen = menu::choose(&entries, usable, None, platform.clock(), console);
+    let is_awaited = |entry: &ModelEntry| Some(&entry.id) == awaited.as_ref();
+    let awaited = entries.iter().position(is_awaited);
+    let countdown = awaited.map(|_| AGAIN);
+    let selected = awaited.unwrap_or(usable);
+    let chosen = menu::choose(&entries, selected, countdown, platform.clock(), console);
+    // As the menu says.
+    let chosen = chosen.or(countdown.map(|_| usable));
     Ok(chosen.map(|chosen| platform.open(&entries[chosen].id, 0)))
 }
 

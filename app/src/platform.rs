@@ -177,6 +177,12 @@ pub trait Platform {
         None
     }
 
+    /// Model that is asked for again where it cannot be had, because nobody may be there to choose
+    /// another: its id.
+    fn awaited(&self) -> Option<String> {
+        None
+    }
+
     /// Lets cores rest that work was done on outside of [`Platform::perform`].
     fn rest_cores(&mut self) {}
 

@@ -39,7 +39,7 @@ static CORES: RwLock<()> = RwLock::new(());
 /// application of their own to be built: only continuous integration and those who name them run
 /// them. The others are what people meet first: a story, a conversation, the console, the full
 /// screen, a page from the network, and a sentence about a file that is wrong.
-const LONG: [&str; 44] = [
+const LONG: [&str; 45] = [
     "aarch64: ",
     "boot: Esc on the keyboard",
     "boot: Qwen2's shape in two GGUF files",
@@ -79,6 +79,7 @@ const LONG: [&str; 44] = [
     "network: a lease that ends",
     "network: a machine without a disk",
     "network: a server by e1000",
+    "network: a web server's model that is mended",
     "network: a web server's model that is not the one",
     "network: another card is wanted",
     "network: two cards",

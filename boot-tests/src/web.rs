@@ -19,10 +19,11 @@ use crate::{
 };
 
 /// All of them, by name.
-pub const BOOTS: [(&str, Check); 3] = [
+pub const BOOTS: [(&str, Check); 4] = [
     ("network: a model from a web server", model),
     ("network: a machine without a disk", diskless),
     ("network: a web server's model that is not the one", refused),
+    ("network: a web server's model that is mended", mended),
 ];
 
 const CONFIG: &str = "display = \"text\"\nseed = 5\nsteps = 64\n";
@@ -32,6 +33,7 @@ const BREAKS: usize = 2_000_000;
 /// Web server with one file, at `/m.gguf`.
 struct Web {
     port: u16,
+    file: Arc<Mutex<Vec<u8>>>,
     /// Requests so far.
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -42,15 +44,25 @@ impl Web {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&asked);
+        let file = Arc::new(Mutex::new(file));
+        let (own, kept) = (Arc::clone(&file), Arc::clone(&asked));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let Ok(file) = own.lock().map(|file| file.clone()) else {
+                    return;
+                };
                 // A client that goes away is its own affair.
                 let _ = answer(&stream, &file, &kept);
                 let _ = stream.shutdown(Shutdown::Both);
             }
         });
-        Ok(Web { port, asked })
+        Ok(Web { port, file, asked })
+    }
+
+    /// Puts another file in the place of the one before.
+    fn put(&self, file: Vec<u8>) -> Result<()> {
+        *self.file.lock().ok().context("poisoned")? = file;
+        Ok(())
     }
 
     /// Address of a file, as the guest sees it.
@@ -233,5 +245,37 @@ fn refused(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         dialog.expect("/seed", "seed 5\n")?;
         dialog.leave("/exit")?;
     }
+    Ok(None)
+}
+
+/// A machine that serves, and that nobody sits at: a file that is not the one is asked for again,
+/// until it is.
+fn mended(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
+    let file = fs::read(suite.models("stories7M-Q4_0.gguf"))?;
+    let digits = sha256(&file);
+    let mut damaged = file.clone();
+    *damaged.last_mut().context("it is empty")? ^= 1;
+    let web = Web::start(damaged)?;
+    let url = web.url("m.gguf");
+    let config = format!("{CONFIG}serve = true\nmodel = \"{url}\"\nsha256 = \"{digits}\"\n");
+    let image = boot.image(suite, &config, &[])?;
+    let (nics, port) = nics()?;
+    let machine = Machine {
+        nics,
+        ..Machine::new(&image)
+    };
+    let mut dialog = Dialog::start(boot, &machine)?;
+    dialog.shows("the SHA-256 of all is")?;
+    dialog.shows("; loading this one in ")?;
+    web.put(file)?;
+    dialog.prompt()?;
+    let mut client = TcpStream::connect(("127.0.0.1", port))?;
+    write!(
+        client,
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )?;
+    let models = std::io::read_to_string(client)?;
+    ensure!(models.contains("m.gguf"), "its models are {models:?}");
+    dialog.leave("/exit")?;
     Ok(None)
 }

@@ -199,6 +199,35 @@ fn a_model_that_cannot_be_read_leads_back_or_to_the_menu() {
 }
 
 #[test]
+fn a_model_that_is_awaited_is_asked_for_until_it_comes() {
+    let mut room = models();
+    room.machine.awaited = Some("speaker");
+    room.machine.failures = 2;
+    let start = clock();
+    let (screen, left) = room.run_models(Vec::new());
+    assert_eq!((left, screen.errors().lines().count()), (Ok(()), 2));
+    assert!((120_000_000..130_000_000).contains(&(clock() - start)));
+    let notes: Vec<&str> = screen.menus.iter().map(|menu| &menu.note[..]).collect();
+    assert!(notes[0].ends_with("loading this one in 60 s"), "{notes:?}");
+    assert_eq!(notes.len(), 120, "{notes:?}");
+    assert!(screen.said().contains("speaker is listening"));
+
+    // Who presses a key is there, and chooses; so is who has stopped it.
+    let mut room = models();
+    room.machine.awaited = Some("speaker");
+    room.machine.failures = 1;
+    let (screen, left) = room.run_models(press([Key::Down, Key::Enter]));
+    assert_eq!(left, Ok(()));
+    assert!(screen.said().contains("other is listening"));
+    let mut room = models();
+    room.machine.awaited = Some("speaker");
+    room.machine.stopped = vec!["speaker"];
+    let (screen, left) = room.run_models(press([Key::Escape]));
+    assert_eq!(left, Ok(()));
+    assert!(screen.menus[0].note.ends_with("Esc cancels"));
+}
+
+#[test]
 fn a_benchmark_is_shown_and_the_conversation_goes_on() {
     let (screen, left) = models().run_models(lines(["Who?", "/bench", "/undo"]));
     assert_eq!(left, Ok(()));

@@ -295,6 +295,9 @@ pub struct Machine {
     /// Models whose weights cannot be read, or where a key stops that.
     pub unreadable: Vec<&'static str>,
     pub stopped: Vec<&'static str>,
+    /// Model that is asked for again, and how often no weights can be read before they can.
+    pub awaited: Option<&'static str>,
+    pub failures: usize,
 }
 
 impl Default for Machine {
@@ -312,6 +315,8 @@ impl Default for Machine {
             known: Vec::new(),
             unreadable: Vec::new(),
             stopped: Vec::new(),
+            awaited: None,
+            failures: 0,
         }
     }
 }
@@ -344,6 +349,10 @@ impl Platform for Machine {
         CLOCK.set(CLOCK.get() + 10_000_000);
     }
 
+    fn awaited(&self) -> Option<String> {
+        self.awaited.map(String::from)
+    }
+
     fn open(&mut self, id: &str, _taken: u64) -> Result<OpenModel, String> {
         let known = self.known.iter().find(|known| known.name == id);
         let known = known.ok_or_else(|| format!("{id}: there is no such file"))?;
@@ -365,7 +374,9 @@ impl Platform for Machine {
         model: &mut OpenModel,
         _console: &mut dyn Console,
     ) -> Result<Option<Model>, String> {
-        if self.unreadable.contains(&&model.id[..]) {
+        let fails = self.failures > 0;
+        self.failures = self.failures.saturating_sub(1);
+        if fails || self.unreadable.contains(&&model.id[..]) {
             return Err(format!("{}: cannot be read", model.file));
         }
         if self.stopped.contains(&&model.id[..]) {

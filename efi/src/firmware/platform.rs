@@ -27,6 +27,7 @@ use llama2_console::{commands::Place, config};
 use llama2_efi::{
     arch,
     cores::DispatchMode,
+    network::download::Url,
     ring::{Kind, Ring},
     try_lock::TryLock,
 };
@@ -205,6 +206,16 @@ impl Platform for UefiPlatform<'_> {
 
     fn service(&mut self, model: &OpenModel) -> Option<ServiceParts> {
         serving::parts(model, self.options, self.pool)
+    }
+
+    fn awaited(&self) -> Option<String> {
+        // A file on a volume stays as it is; who serves a web server's model may have no screen.
+        let url = self
+            .options
+            .text(Param::Model)
+            .filter(|url| Url::is_meant(url));
+        url.filter(|_| self.options.truth(Param::Serve))
+            .map(String::from)
     }
 
     fn rest_cores(&mut self) {
