@@ -1,6 +1,7 @@
 //! Clients of the server: their bytes, and how they come and go.
 #![no_main]
 
+#[expect(dead_code, reason = "the fuzzer `http` uses the rest of it")]
 #[path = "../../serve/tests/bench/mod.rs"]
 mod bench;
 
