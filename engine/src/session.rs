@@ -309,7 +309,10 @@ impl<'m> Session<'m> {
             let threads = self.tuner.threads();
             self.times.end(begun, tokens, threads);
         }
-        self.tuner.end(timed, self.workers.at_hand());
+        // Those with guesses come in all sizes, none often enough to compare numbers of workers by.
+        if spans.len() > 1 || wanted < 2 {
+            self.tuner.end(timed, self.workers.at_hand());
+        }
     }
 
     /// Durations of passes, by which guesses are found to pay or not.
