@@ -217,6 +217,8 @@ pub struct Sequence {
     lookup: Lookup,
     /// Tokens at the end of `tokens` that are guesses, while a pass checks them.
     guessed: usize,
+    /// The next pass is to be without guesses.
+    plain: bool,
     /// How many were guessed since the prompt, and how many of them were right.
     guesses: (usize, usize),
     /// BOS is a token as others, as in llama.cpp: it ends nothing, and leaves the space behind it.
@@ -259,6 +261,7 @@ impl Sequence {
             repetition: None,
             lookup: Lookup::new(),
             guessed: 0,
+            plain: false,
             guesses: (0, 0),
             goes_past_bos: false,
             stream: TextStream::new(at_once * tokenizer.longest_piece()),
@@ -492,6 +495,10 @@ impl Sequence {
     /// Guesses tokens behind the last one, which alone is to be passed, if that pays. Returns how
     /// many.
     fn guess(&mut self, times: &PassTimes) -> usize {
+        // The first token is to come soon, and in the time of one.
+        if core::mem::take(&mut self.plain) || self.drawn() == 0 {
+            return 0;
+        }
         let positions = self.limits.positions.saturating_sub(self.tokens.len());
         let tokens = self.limits.tokens.saturating_sub(self.drawn() + 1);
         let guesses = self
@@ -538,6 +545,11 @@ impl Sequence {
         for row in 0..=guessed {
             let before = self.tokens.len();
             let logits = (wanted > 0).then(|| session.logits(first + row));
+            // What a wrong guess leaves behind has no weight, but nothing times infinity is not 0.
+            if guessed > 0 && logits.as_ref().is_some_and(|logits| !are_numbers(logits)) {
+                self.plain = true;
+                break;
+            }
             self.take(from..end, logits, tokenizer, out);
             let drawn = self.tokens.get(before);
             let is_right = drawn.is_some_and(|&drawn| self.lookup.follows(drawn));

@@ -7,8 +7,8 @@
 //! from its guess makes the rest of the pass void. No bit of a text changes, only the number of
 //! passes that it takes.
 //!
-//! Guessing is left off where it does not pay: [`Lookup`] knows how often its guesses are right, of
-//! those that nobody passed as well, and [`PassTimes`] what passes over several tokens cost.
+//! Guessing is left off where it does not pay: `Lookup` knows how often its guesses are right, of
+//! those that nobody passed as well, and `PassTimes` what passes over several tokens cost.
 
 /// Most tokens that are guessed for a pass.
 pub const MOST_GUESSES: usize = 15;
@@ -146,6 +146,10 @@ const RECENT: u32 = 8;
 /// Passes of one sequence after which a mean is old: others may have disturbed what it is made of.
 const OLD: u64 = 512;
 
+/// Passes of one sequence after which one of them goes without guesses, if none did: all others are
+/// compared with such passes.
+const WITHOUT: u64 = 32;
+
 /// Share of a single token's time that another one in its pass takes, until it has been measured.
 const SHARE: f32 = 0.15;
 
@@ -241,6 +245,9 @@ impl PassTimes {
             Speculation::Off => return 0,
             Speculation::Fixed(count) => return count.min(most),
             Speculation::Measured(_) => (),
+        }
+        if self.passes >= self.means[0].last + WITHOUT {
+            return 0;
         }
         // No more than twice the tokens of the longest pass that was measured.
         let Some(known) = (1..=self.means.len()).rev().find(|&n| self.is_known(n)) else {
@@ -356,5 +363,24 @@ mod tests {
             pass(&mut times, 1, 1000);
         }
         assert!(times.worth(15, &|_| 0.9) > 0);
+    }
+
+    #[test]
+    fn a_slow_beginning_is_forgotten_where_guesses_do_not_pay() {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        let mut times = PassTimes::new(Speculation::Measured(|| CLOCK.load(Relaxed)));
+        let mut guessed = 0;
+        for pass in 0..5000 {
+            let tokens = match pass {
+                0..8 => 1,
+                _ => 1 + times.worth(MOST_GUESSES, &|_| 0.1),
+            };
+            let begun = times.begin();
+            // Another program, then none; each token takes as long as the first.
+            CLOCK.fetch_add(tokens as u64 * if pass < 8 { 3000 } else { 1000 }, Relaxed);
+            times.end(begun, tokens, 1);
+            guessed += usize::from(tokens > 1);
+        }
+        assert!(guessed < 1000, "{guessed}");
     }
 }

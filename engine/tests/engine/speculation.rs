@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use llama2_engine::{
     chat::Chat,
-    event::Event,
+    event::{EndReason, Event},
     generate::{Moment, Sequence, step},
     layout::Encoding,
     model::Model,
@@ -14,7 +14,7 @@ use llama2_engine::{
     speculation::{MOST_GUESSES, Speculation},
     tokenizer::Tokenizer,
 };
-use llama2_testing::{bundled, bundled_int8, family, load, load_file};
+use llama2_testing::{bundled, bundled_int8, family, load, load_file, random::Random};
 
 /// A text to be made.
 enum Text {
@@ -185,4 +185,112 @@ fn only_one_alone_guesses() {
     ) > 0
     {}
     assert!(long.guesses().1 > 0);
+}
+
+/// What comes of the lives of two slots: prompts that share beginnings, pages shared with the other
+/// slot, limits, stops, contexts that are shifted, slots saved and restored.
+fn lives(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    options: Options<'_>,
+    seed: u64,
+) -> (Vec<String>, usize) {
+    const WORDS: [&str; 6] = ["the ", "old ", "man ", "and ", "sea ", "dog "];
+    let mut session = Session::new(model, options).unwrap();
+    let (context, vocab_size) = (session.positions(), model.config.vocab_size);
+    let mut random = Random(seed);
+    let mut pick = move |count: usize| (random.next() >> 8) as usize % count;
+    let mut slots = [0, 1].map(|slot| {
+        let mut sequence = Sequence::completion(tokenizer, context);
+        sequence.set_slot(slot);
+        sequence.limit_batch(40);
+        sequence
+    });
+    let (mut said, mut text, mut right) = (Vec::new(), Vec::<u32>::new(), 0);
+    for _ in 0..6 {
+        if pick(3) == 0 {
+            text.truncate(pick(text.len() + 1));
+        }
+        let new: String = (0..1 + pick(12)).map(|_| WORDS[pick(6)]).collect();
+        text.extend(tokenizer.encode(new.as_bytes(), text.is_empty(), false));
+        text.truncate(context - 2);
+        let slot = pick(2);
+        let cached = slots[1 - slot].cached().iter().zip(&text);
+        let same = cached.take_while(|(a, b)| a == b).count();
+        if pick(3) == 0 && same > 0 {
+            session.share_beginning(1 - slot, slot, same);
+            slots[slot].hold(&text[..same]);
+        }
+        let most = [0, 1, 2, 3, 17, 60, 400][pick(7)];
+        let params = SamplerParams::default()
+            .with(Param::Temperature, [0.0, 0.2, 0.8][pick(3)])
+            .with(Param::RepeatPenalty, [1.0, 1.1][pick(2)]);
+        let sampler = Sampler::with(vocab_size, params, pick(1000) as u64);
+        let stops = [vec![], vec!["th".into()], vec!["e ol".into(), "a".into()]];
+        slots[slot].set_stops(&stops[pick(3)]);
+        let reasoning = [None, Some(false), Some(true)][pick(3)];
+        slots[slot].begin_completion(&text, most, reasoning, sampler);
+        if pick(2) == 0 {
+            let moment = [Moment::BeforeSampling, Moment::AfterSampling][pick(2)];
+            slots[slot].set_logprobs(vocab_size, pick(4), moment);
+        }
+        let mut shifts = pick(3);
+        loop {
+            let mut all: Vec<&mut Sequence> = slots.iter_mut().collect();
+            let mut out = |place, event: Event<'_>| said.push(format!("{place} {event:?}"));
+            if step(&mut session, tokenizer, &mut all, &mut out) == 0 {
+                break;
+            }
+            let own = &mut slots[slot];
+            if own.end() == Some(EndReason::ContextFull) && shifts > 0 && own.drawn() < most {
+                shifts -= 1;
+                let all = own.context().len() + 1;
+                let keeps = 5.min(all / 2);
+                own.discard(keeps, ((all - keeps) / 2).clamp(1, all - keeps - 1));
+            }
+        }
+        let own = &slots[slot];
+        right += own.guesses().1;
+        let end = (own.end(), own.stop_string(), own.passes(), own.drawn());
+        said.push(format!("{end:?} {:?} {:?}", own.context(), own.cached()));
+        if pick(2) == 0 {
+            text = own.context().to_vec();
+        }
+        if pick(5) == 0 {
+            let (mut bytes, cached) = (Vec::new(), own.cached().len());
+            session.export(slot, cached, &mut |piece| bytes.extend(piece));
+            assert!(session.import(slot, cached, &bytes));
+        }
+    }
+    (said, right)
+}
+
+#[test]
+fn slots_live_the_same_lives() {
+    let found = family::FAMILIES.iter().find(|f| f.name == "qwen2, yarn");
+    let mut file = found.unwrap().make(7, &|_| Encoding::Q8_0);
+    file.speak();
+    let bytes = file.bytes();
+    let tokenizer = Tokenizer::from_gguf(&mut &bytes[..]).unwrap();
+    let model = load(&bytes).unwrap().0;
+    let mut all = 0;
+    for seed in 0..20 {
+        let options = Options {
+            kv: KvType::ALL[seed % 3],
+            positions: Some([40, 127, 129, 200, 300][seed % 5]),
+            sequences: 2,
+            ..Options::default()
+        };
+        let seed = 31 * seed as u64 + 7;
+        let (want, _) = lives(&model, &tokenizer, options, seed);
+        let options = Options {
+            speculation: Speculation::Fixed([1, 4, MOST_GUESSES][seed as usize % 3]),
+            ..options
+        };
+        let (found, right) = lives(&model, &tokenizer, options, seed);
+        let differs = want.iter().zip(&found).find(|(a, b)| a != b);
+        assert!(want == found, "seed {seed}: {differs:?}");
+        all += right;
+    }
+    assert!(all > 300, "{all}");
 }
