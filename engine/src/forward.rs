@@ -29,7 +29,7 @@ pub(crate) const TOGETHER: usize = 12;
 
 /// Attention's weights that tokens may have together: what stays in the second cache beside keys
 /// and values.
-const SCORES: usize = 16 << 10;
+const SCORES: usize = 64 << 10;
 
 /// A worker's room for results: two times this.
 pub(crate) fn results_len(c: &Config) -> usize {
@@ -492,7 +492,6 @@ impl Pass<'_> {
             None => crate::math::sqrt(head_dim as f32),
         };
         let cache = self.cache.sequence(run.sequence);
-        let in_turn = run.len == 1;
         let Grouping {
             heads,
             together,
@@ -539,16 +538,7 @@ impl Pass<'_> {
                 stride,
                 ..self.q_quants.beside(row, count, head_dim, q)
             };
-            cache.scores(
-                self.kernels,
-                index,
-                kv_head,
-                begin,
-                &q,
-                in_turn,
-                scores,
-                room,
-            );
+            cache.scores(self.kernels, index, kv_head, begin, &q, scores, room);
         }
         // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its
         // window.
@@ -570,15 +560,7 @@ impl Pass<'_> {
         };
         // Safety: nobody writes to the cache now.
         unsafe {
-            cache.weigh(
-                self.kernels,
-                index,
-                kv_head,
-                begin,
-                &weights,
-                in_turn,
-                results,
-            );
+            cache.weigh(self.kernels, index, kv_head, begin, &weights, results);
         }
         for (i, result) in results.chunks_exact(head_dim).enumerate() {
             // Safety: the queries were dealt to this worker.

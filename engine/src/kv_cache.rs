@@ -24,6 +24,9 @@ use crate::{
 /// Positions per page: whole panels, and enough to hide the cost of changing pages.
 pub(crate) const PAGE: usize = 128;
 
+/// Positions that attention takes at a time: a part of a page.
+const PIECE: usize = 32;
+
 /// Positions per page for a context of `seq_len`.
 fn page(seq_len: usize) -> usize {
     seq_len.next_multiple_of(PANEL).min(PAGE)
@@ -244,12 +247,12 @@ impl CacheLayout {
         })
     }
 
-    /// Splits the positions `range` at page borders.
+    /// Splits the positions `range` into pieces of at most [`PIECE`], none of them in two pages.
     fn parts(self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let mut next = range.start;
+        let (mut next, piece) = (range.start, self.page.min(PIECE));
         core::iter::from_fn(move || {
             let from = next;
-            next = ((from / self.page + 1) * self.page).min(range.end);
+            next = ((from / piece + 1) * piece).min(range.end);
             (from < range.end).then_some(from..next)
         })
     }
@@ -614,10 +617,21 @@ impl KvSequence<'_> {
         }
     }
 
+    /// Elements of the keys of positions `range`, whole panels of one page.
+    fn keys_of(&self, layer: usize, head: usize, range: &Range<usize>) -> Range<usize> {
+        let start = self.places.keys(self.table, layer, head, range.start);
+        start..start + range.len() / PANEL * self.places.panel()
+    }
+
+    /// Elements of the values of positions `range` of one page.
+    fn values_of(&self, layer: usize, head: usize, range: &Range<usize>) -> Range<usize> {
+        let start = self.places.values(self.table, layer, head, range.start);
+        start..start + range.len() * self.places.row()
+    }
+
     /// Multiplies each of the vectors `q` with a head's keys from position `begin` (the first of a
     /// panel) on, as many positions as fit into `scores`: whole panels for each vector. `room` must
-    /// hold one page per vector. With `in_turn`, the keys of a page are read once per vector, which
-    /// is fastest for few vectors.
+    /// hold a piece for each vector.
     ///
     /// # Safety
     /// As for the type.
@@ -629,41 +643,29 @@ impl KvSequence<'_> {
         head: usize,
         begin: usize,
         q: &Activations<'_>,
-        in_turn: bool,
         scores: &mut [f32],
         room: &mut [f32],
     ) {
-        let p = &self.places;
         let each = scores.len() / q.tokens;
-        for part in p.parts(begin..begin + each) {
-            let start = p.keys(self.table, layer, head, part.start);
-            let range = start..start + part.len() / PANEL * p.panel();
-            let at = part.start - begin;
-            let multiply = |q: &Activations<'_>, out: &mut [f32]| {
-                let range = range.clone();
-                // Safety: as the caller says.
-                unsafe {
-                    match self.keys {
-                        SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, out),
-                        SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, out),
-                        SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, out),
-                    }
-                }
-            };
-            if in_turn {
-                for (t, scores) in scores.chunks_exact_mut(each).enumerate() {
-                    multiply(&q.only(t), &mut scores[at..at + part.len()]);
-                }
-                continue;
-            }
+        let end = begin + each;
+        for part in self.places.parts(begin..end) {
+            let range = self.keys_of(layer, head, &part);
             // Kernels write the results of several vectors one after another.
             let direct = q.tokens == 1 || part.len() == each;
+            let at = part.start - begin;
             let out = if direct {
                 &mut scores[at..at + part.len() * q.tokens]
             } else {
                 &mut room[..part.len() * q.tokens]
             };
-            multiply(q, out);
+            // Safety: as the caller says.
+            unsafe {
+                match self.keys {
+                    SharedNumbers::F32(keys) => (kernels.f32)(keys.read(range), q, out),
+                    SharedNumbers::F16(keys) => (kernels.f16)(keys.read(range), q, out),
+                    SharedNumbers::Q8_0(keys) => (kernels.q8_0)(keys.read(range), q, out),
+                }
+            }
             if !direct {
                 let of_each = room.chunks_exact(part.len());
                 for (scores, out) in scores.chunks_exact_mut(each).zip(of_each) {
@@ -673,12 +675,10 @@ impl KvSequence<'_> {
         }
     }
 
-    /// Sums a head's values from position `begin` on, weighted, for each token of the weights;
-    /// `in_turn` is as in [`scores`](Self::scores).
+    /// Sums a head's values from position `begin` on, weighted, for each token of the weights.
     ///
     /// # Safety
     /// As for the type.
-    #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn weigh(
         &self,
         kernels: &Kernels,
@@ -686,44 +686,30 @@ impl KvSequence<'_> {
         head: usize,
         begin: usize,
         weights: &AttentionWeights<'_>,
-        in_turn: bool,
         out: &mut [f32],
     ) {
-        let p = &self.places;
+        let (width, end) = (self.places.head_dim, begin + weights.rows);
         out.fill(0.0);
-        for part in p.parts(begin..begin + weights.rows) {
-            let start = p.values(self.table, layer, head, part.start);
-            let range = start..start + part.len() * p.row();
-            // Of `tokens` tokens from token `t` on.
-            let weigh = |t: usize, tokens: usize, out: &mut [f32]| {
-                let weights = &AttentionWeights {
-                    values: &weights.values[t * weights.stride + part.start - begin..],
-                    tokens,
-                    rows: part.len(),
-                    ..*weights
-                };
-                let range = range.clone();
-                // Safety: as the caller says.
-                unsafe {
-                    match self.values {
-                        SharedNumbers::F32(rows) => {
-                            (kernels.weighted_sum_f32)(rows.read(range), weights, out, p.head_dim);
-                        }
-                        SharedNumbers::F16(rows) => {
-                            (kernels.weighted_sum_f16)(rows.read(range), weights, out, p.head_dim);
-                        }
-                        SharedNumbers::Q8_0(rows) => {
-                            (kernels.weighted_sum_q8_0)(rows.read(range), weights, out, p.head_dim);
-                        }
+        for part in self.places.parts(begin..end) {
+            let range = self.values_of(layer, head, &part);
+            let weights = &AttentionWeights {
+                values: &weights.values[part.start - begin..],
+                rows: part.len(),
+                ..*weights
+            };
+            // Safety: as the caller says.
+            unsafe {
+                match self.values {
+                    SharedNumbers::F32(rows) => {
+                        (kernels.weighted_sum_f32)(rows.read(range), weights, out, width);
+                    }
+                    SharedNumbers::F16(rows) => {
+                        (kernels.weighted_sum_f16)(rows.read(range), weights, out, width);
+                    }
+                    SharedNumbers::Q8_0(rows) => {
+                        (kernels.weighted_sum_q8_0)(rows.read(range), weights, out, width);
                     }
                 }
-            };
-            if in_turn {
-                for (t, out) in out.chunks_exact_mut(p.head_dim).enumerate() {
-                    weigh(t, 1, out);
-                }
-            } else {
-                weigh(0, weights.tokens, out);
             }
         }
     }
@@ -779,12 +765,7 @@ mod tests {
 
     /// Attention outputs for `count` queries over positions `begin` to `end`, in all layers and
     /// heads.
-    fn attended(
-        cache: &mut KvCache,
-        (begin, end): (usize, usize),
-        count: usize,
-        in_turn: bool,
-    ) -> Vec<u32> {
+    fn attended(cache: &mut KvCache, (begin, end): (usize, usize), count: usize) -> Vec<u32> {
         let kernels = kernels::best(Features::of_this_core());
         let (mut random, head_dim) = (Random(9), SHAPE.head_dim());
         let mut quants = QuantizedActivations::new(count, head_dim, Some(BLOCK)).unwrap();
@@ -805,16 +786,7 @@ mod tests {
                     stride: head_dim,
                     ..quants.beside(0, count, head_dim, &q)
                 };
-                shared.scores(
-                    kernels,
-                    layer,
-                    head,
-                    begin,
-                    &q,
-                    in_turn,
-                    &mut scores,
-                    &mut room,
-                );
+                shared.scores(kernels, layer, head, begin, &q, &mut scores, &mut room);
                 let weights = AttentionWeights {
                     values: &scores,
                     stride: panels,
@@ -822,7 +794,7 @@ mod tests {
                     rows: end - begin,
                     width: head_dim,
                 };
-                shared.weigh(kernels, layer, head, begin, &weights, in_turn, &mut out);
+                shared.weigh(kernels, layer, head, begin, &weights, &mut out);
             }
             for scores in scores.chunks(panels) {
                 all.extend(scores[..end - begin].iter().map(|x| x.to_bits()));
@@ -864,16 +836,16 @@ mod tests {
             for end in [1, 16, 127, 128, 129, 200, 256, 257, 300] {
                 let mut whole = filled(kv, 304, end);
                 assert_eq!(whole.tables[0].pages, [0]);
-                for page in [16, 48, 128] {
+                for page in [16, 64, 128] {
                     let mut cache = filled(kv, page, end);
                     assert_eq!(cache.tables[0].pages.len(), end.div_ceil(page));
                     for begin in [0, 16, 112, 128, 144, 240].into_iter().filter(|b| *b < end) {
                         let range = (begin, end);
-                        for (count, in_turn) in [(1, false), (2, false), (12, false), (5, true)] {
+                        for count in [1, 2, 5, 12] {
                             assert!(
-                                attended(&mut whole, range, count, false)
-                                    == attended(&mut cache, range, count, in_turn),
-                                "{kv:?}, pages of {page}, {range:?}, {count} queries, {in_turn}"
+                                attended(&mut whole, range, count)
+                                    == attended(&mut cache, range, count),
+                                "{kv:?}, pages of {page}, {range:?}, {count} queries"
                             );
                         }
                     }

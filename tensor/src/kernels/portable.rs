@@ -324,12 +324,7 @@ pub(super) fn add(out: &mut [f32], x: &[f32]) {
 }
 
 #[inline(always)]
-pub(super) fn weighted_sum_q8_0(
-    rows: &[u8],
-    weights: &AttentionWeights<'_>,
-    out: &mut [f32],
-    stride: usize,
-) {
+fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize) {
     let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
@@ -365,21 +360,25 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
+/// The largest number; minus infinity if there is none.
 #[inline(always)]
-pub(super) fn softmax(x: &mut [f32], divisor: f32) {
-    let mut largest = [f32::NEG_INFINITY; 16];
-    let (whole, rest) = x.as_chunks_mut::<16>();
-    for chunk in whole.iter_mut() {
+fn largest(x: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; 64];
+    let (whole, rest) = x.as_chunks::<64>();
+    for chunk in whole {
         for (largest, x) in largest.iter_mut().zip(chunk) {
-            *x /= divisor;
             *largest = larger(*largest, *x);
         }
     }
-    for x in rest.iter_mut() {
-        *x /= divisor;
-        largest[0] = larger(largest[0], *x);
-    }
-    let largest = largest.into_iter().fold(f32::NEG_INFINITY, larger);
+    let all = largest.iter().chain(rest).copied();
+    all.fold(f32::NEG_INFINITY, larger)
+}
+
+#[inline(always)]
+pub(super) fn softmax(x: &mut [f32], divisor: f32) {
+    x.iter_mut().for_each(|x| *x /= divisor);
+    let largest = largest(x);
+    let (whole, rest) = x.as_chunks_mut::<16>();
     // The sum waits for each addition; the next sixteen powers are worked out meanwhile.
     let mut sum = 0.0;
     for chunk in whole.iter_mut() {
@@ -416,18 +415,7 @@ pub(super) fn rope(values: &mut [f32], cos: &[f32], sin: &[f32]) {
 
 #[inline(always)]
 pub(super) fn argmax(x: &[f32]) -> usize {
-    let mut largest = [f32::NEG_INFINITY; 64];
-    let (whole, rest) = x.as_chunks::<64>();
-    for chunk in whole {
-        for (largest, x) in largest.iter_mut().zip(chunk) {
-            *largest = larger(*largest, *x);
-        }
-    }
-    let largest = largest
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::NEG_INFINITY, larger);
+    let largest = largest(x);
     // A first number that is not one stays the best: nothing is larger.
     match x.first() {
         Some(first) if !first.is_nan() => x.iter().position(|x| *x == largest).unwrap_or(0),

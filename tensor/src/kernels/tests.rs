@@ -106,11 +106,13 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                     (k.swiglu)(&mut out, &y);
                     out
                 });
-                same("softmax", &|k| {
-                    let mut out = x.clone();
-                    (k.softmax)(&mut out, 0.7);
-                    out
-                });
+                for divisor in [0.7, 8.0, 0.25, f32::MIN_POSITIVE, f32::INFINITY, 0.0] {
+                    same(&format!("softmax, divided by {divisor:e}"), &|k| {
+                        let mut out = x.clone();
+                        (k.softmax)(&mut out, divisor);
+                        out
+                    });
+                }
                 same("argmax", &|k| vec![(k.argmax)(&x) as f32]);
                 same("to_f16", &|k| {
                     let mut out = vec![0; n];

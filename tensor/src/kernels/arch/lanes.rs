@@ -28,6 +28,8 @@ pub(super) trait Lanes {
 
     unsafe fn zero() -> Self::Floats;
     unsafe fn splat(x: f32) -> Self::Floats;
+    /// Puts a half-precision number into every lane.
+    unsafe fn splat_f16(p: *const u16) -> Self::Floats;
     /// Loads 16 numbers.
     unsafe fn load(p: *const f32) -> Self::Floats;
     /// Loads 16 half-precision numbers.
@@ -300,7 +302,8 @@ macro_rules! kernel_set {
                 out: &mut [f32],
                 stride: usize,
             ) {
-                portable::weighted_sum_q8_0(rows, weights, out, stride);
+                // Safety: as above.
+                unsafe { tiles::weigh_blocks::<$lanes>(rows, weights, out, stride) }
             }
 
             #[target_feature(enable = $features)]

@@ -18,13 +18,16 @@ use crate::{
 /// Prefetch of the next panel while a tile computes: each panel arrives during the one before it,
 /// spread evenly over that one's tiles. The hardware prefetcher starts anew at every page, and
 /// several tokens leave it no time to catch up: without this, f32 panels from memory run at two
-/// thirds of the arithmetic peak, with it at nine tenths. A single token keeps memory busy anyway,
-/// so nothing is prefetched for it.
+/// thirds of the arithmetic peak, with it at nine tenths. A few tokens keep memory busy anyway, and
+/// are slowed down by it.
 #[derive(Clone, Copy)]
 struct Ahead {
     next: *const u8,
     bytes: usize,
 }
+
+/// Tokens for which nothing of floats is prefetched.
+const FEW: usize = 4;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -150,62 +153,74 @@ pub(super) unsafe fn floats<L: Lanes, N: Number>(w: &[N], x: &Activations<'_>, o
             tiles!(L, x.tokens, |token, T| {
                 let x_tile = x.values.as_ptr().add(token * x.stride);
                 let out = out.add(token * panels * PANEL);
-                let ahead = Ahead::of(w, PANEL * x.cols * size_of::<N>(), token, T, x.tokens);
-                let (columns, x_tile) = ((w, PANEL, x.cols), (x_tile, x.stride));
+                let bytes = if x.tokens > FEW {
+                    PANEL * x.cols * size_of::<N>()
+                } else {
+                    0
+                };
+                let ahead = Ahead::of(w, bytes, token, T, x.tokens);
+                let (columns, x_tile) = ((w, x.cols), (x_tile, x.stride));
                 let out = (out, panels * PANEL);
-                float_tile::<L, N, T, false>(columns, x_tile, out, ahead);
+                float_tile::<L, N, T>(columns, x_tile, out, ahead);
             });
         }
     }
 }
 
-/// Sums of `count` columns of 16 numbers, `step` numbers apart, each times its element of a vector,
-/// for `T` vectors. With `MORE` they are added to the sums that are there.
+/// Sums of `count` columns of 16 numbers, each times its element of a vector, for `T` vectors.
 ///
 /// # Safety
 /// The CPU has the vector unit; the columns, the vectors (`stride` apart) and the places for the
 /// sums (`out_stride` apart) are valid.
 #[inline(always)]
-unsafe fn float_tile<L: Lanes, N: Number, const T: usize, const MORE: bool>(
-    (w, step, count): (*const N, usize, usize),
+unsafe fn float_tile<L: Lanes, N: Number, const T: usize>(
+    (w, count): (*const N, usize),
     (x, stride): (*const f32, usize),
     (out, out_stride): (*mut f32, usize),
     ahead: Ahead,
 ) {
-    // Columns for each line that is fetched.
-    let every = (count * LINE).checked_div(ahead.bytes).unwrap_or(count);
-    let every = if T == 1 { count } else { every.max(1) };
+    // Columns at a time: as many as are worth their code.
+    let step = if T <= 4 { 8 } else { 4 };
+    let each = ahead.bytes * step / count.max(1);
     // Safety: as the caller says.
     unsafe {
         let mut sums = [L::zero(); T];
-        for t in 0..if MORE { T } else { 0 } {
-            sums[t] = L::load(out.add(t * out_stride));
-        }
-        let (mut c, mut next) = (0, ahead.next);
-        while c < count {
+        let whole = count / step;
+        for s in 0..whole {
             if T > 1 {
-                L::fetch(next);
-                next = next.wrapping_add(LINE);
+                ahead.fetch::<L>(s, each);
             }
-            let end = (c + every).min(count);
-            while T == 1 && c + 8 <= end {
-                for c in c..c + 8 {
-                    let column = N::load::<L>(w.add(c * step));
-                    sums[0] = L::add(sums[0], L::mul(column, L::splat(*x.add(c))));
-                }
-                c += 8;
+            for c in 0..step {
+                let c = s * step + c;
+                add_column::<L, N, T>(&mut sums, w.add(c * PANEL), x.add(c), stride);
             }
-            while c < end {
-                let column = N::load::<L>(w.add(c * step));
-                for t in 0..T {
-                    let value = L::splat(*x.add(t * stride + c));
-                    sums[t] = L::add(sums[t], L::mul(column, value));
-                }
-                c += 1;
-            }
+        }
+        for c in whole * step..count {
+            add_column::<L, N, T>(&mut sums, w.add(c * PANEL), x.add(c), stride);
         }
         for t in 0..T {
             L::store(out.add(t * out_stride), sums[t]);
+        }
+    }
+}
+
+/// Adds the products of a column with the numbers at `x` and every `stride`.
+///
+/// # Safety
+/// The CPU has the vector unit; column and numbers are valid.
+#[inline(always)]
+unsafe fn add_column<L: Lanes, N: Number, const T: usize>(
+    sums: &mut [L::Floats; T],
+    column: *const N,
+    x: *const f32,
+    stride: usize,
+) {
+    // Safety: as the caller says.
+    unsafe {
+        let column = N::load::<L>(column);
+        for t in 0..T {
+            let value = L::splat(*x.add(t * stride));
+            sums[t] = L::add(sums[t], L::mul(column, value));
         }
     }
 }
@@ -516,17 +531,87 @@ unsafe fn scaled<L: Lanes, const T: usize>(
     }
 }
 
+/// Number of attention's values, or a block of them.
+pub(super) trait Value: Copy {
+    /// Numbers in it.
+    const COUNT: usize;
+
+    /// Loads numbers `col` to `col + 16` of a row.
+    ///
+    /// # Safety
+    /// They are readable, and the CPU has the vector unit.
+    unsafe fn numbers<L: Lanes>(row: *const Self, col: usize) -> L::Floats;
+
+    /// What these numbers are multiplied with, in each lane, for a weight.
+    ///
+    /// # Safety
+    /// As for [`numbers`](Self::numbers).
+    unsafe fn factor<L: Lanes>(row: *const Self, col: usize, weight: f32) -> L::Floats;
+}
+
+impl<N: Number> Value for N {
+    const COUNT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn numbers<L: Lanes>(row: *const Self, col: usize) -> L::Floats {
+        // Safety: as the caller says.
+        unsafe { N::load::<L>(row.add(col)) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor<L: Lanes>(_: *const Self, _: usize, weight: f32) -> L::Floats {
+        // Safety: as the caller says.
+        unsafe { L::splat(weight) }
+    }
+}
+
+/// A block of GGUF's Q8_0.
+type Block = [u8; q8_0::FILE_BLOCK];
+
+impl Value for Block {
+    const COUNT: usize = BLOCK;
+
+    #[inline(always)]
+    unsafe fn numbers<L: Lanes>(row: *const Self, col: usize) -> L::Floats {
+        // Safety: as the caller says; behind the block's scale.
+        unsafe { L::load_i8(row.add(col / BLOCK).cast::<i8>().add(2 + col % BLOCK)) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor<L: Lanes>(row: *const Self, col: usize, weight: f32) -> L::Floats {
+        // Safety: as the caller says; a block begins with its scale.
+        unsafe { L::mul(L::splat(weight), L::splat_f16(row.add(col / BLOCK).cast())) }
+    }
+}
+
+/// [`weigh`] for Q8_0.
+///
+/// # Safety
+/// The CPU has the vector unit.
+#[inline(always)]
+pub(super) unsafe fn weigh_blocks<L: Lanes>(
+    rows: &[u8],
+    weights: &AttentionWeights<'_>,
+    out: &mut [f32],
+    stride: usize,
+) {
+    assert!(weights.width.is_multiple_of(BLOCK));
+    let rows = rows.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
+    // Safety: as the caller says; nothing is left of whole blocks.
+    unsafe { weigh::<L, Block>(rows, weights, out, stride, |_| 0.0) }
+}
+
 /// `out[t] += Σ weights[t][i]·rows[i]`, term by term.
 ///
 /// # Safety
 /// The CPU has the vector unit.
 #[inline(always)]
-pub(super) unsafe fn weigh<L: Lanes, N: Number>(
-    rows: &[N],
+pub(super) unsafe fn weigh<L: Lanes, V: Value>(
+    rows: &[V],
     weights: &AttentionWeights<'_>,
     out: &mut [f32],
     stride: usize,
-    value: impl Fn(N) -> f32,
+    value: impl Fn(V) -> f32,
 ) {
     let AttentionWeights {
         tokens,
@@ -534,39 +619,46 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
         width,
         ..
     } = *weights;
+    let row = width / V::COUNT;
     assert!(tokens > 0 && count <= weights.stride && width <= stride);
-    assert!(rows.len() >= end(count, width, 0));
+    assert!(rows.len() >= end(count, row, 0));
     assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
     assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
-    let mut col = 0;
-    // Safety: all that is pointed to has been looked at.
-    unsafe {
-        if tokens == 1 {
-            // Whole rows, as far as registers suffice: one stream.
-            while width - col >= 4 * PANEL {
-                weigh_columns::<L, N, 4>(w.add(col), width, count, x, to.add(col));
-                col += 4 * PANEL;
+    // Sums that registers hold beside a row: more than of a tile of tokens, whose numbers come one
+    // by one.
+    let most = if L::TILE >= 12 { 16 } else { 4 };
+    tiles!(L, tokens, |token, T| {
+        // Whole rows, as far as registers suffice: one stream, and each weight is loaded once.
+        let mut col = 0;
+        while width - col >= PANEL {
+            let columns = match (width - col) / PANEL {
+                4.. if T == 1 || 4 * T <= most => 4,
+                2.. if T == 1 || 2 * T <= most => 2,
+                _ => 1,
+            };
+            // What follows is fetched by the first tile.
+            let bytes = if token == 0 {
+                count * row * size_of::<V>()
+            } else {
+                0
+            };
+            let ahead = Ahead::of(w, bytes, col, columns * PANEL, width);
+            // Safety: all that is pointed to has been looked at.
+            unsafe {
+                let rows = (w.add(col / V::COUNT), row, count);
+                let inside = col % V::COUNT;
+                let x = (x.add(token * weights.stride), weights.stride);
+                let to = (to.add(token * stride + col), stride);
+                match columns {
+                    4 => weigh_tile::<L, V, T, 4>(rows, inside, x, to, ahead),
+                    2 => weigh_tile::<L, V, T, 2>(rows, inside, x, to, ahead),
+                    _ => weigh_tile::<L, V, T, 1>(rows, inside, x, to, ahead),
+                }
             }
-            match (width - col) / PANEL {
-                1 => weigh_columns::<L, N, 1>(w.add(col), width, count, x, to.add(col)),
-                2 => weigh_columns::<L, N, 2>(w.add(col), width, count, x, to.add(col)),
-                3 => weigh_columns::<L, N, 3>(w.add(col), width, count, x, to.add(col)),
-                _ => (),
-            }
-        } else {
-            while width - col >= PANEL {
-                tiles!(L, tokens, |token, T| {
-                    let x = x.add(token * weights.stride);
-                    let to = to.add(token * stride + col);
-                    let (columns, x) = ((w.add(col), width, count), (x, weights.stride));
-                    let ahead = Ahead::of(w, 0, 0, 0, 1);
-                    float_tile::<L, N, T, true>(columns, x, (to, stride), ahead);
-                });
-                col += PANEL;
-            }
+            col += columns * PANEL;
         }
-    }
+    });
     for t in 0..tokens {
         let weights = &weights.values[t * weights.stride..][..count];
         for col in width / PANEL * PANEL..width {
@@ -579,33 +671,53 @@ pub(super) unsafe fn weigh<L: Lanes, N: Number>(
     }
 }
 
-/// Sums `C` times 16 columns.
+/// Adds `C` times 16 columns of `count` rows, `row` elements apart, to the sums of `T` tokens. The
+/// columns begin `inside` numbers behind the start of an element, if it is one column alone.
 ///
 /// # Safety
-/// The CPU has the vector unit; the columns are valid in `count` rows, and so are the weights.
+/// The CPU has the vector unit; the columns are valid in every row, and so are the tokens' weights
+/// and sums, each their stride apart.
 #[inline(always)]
-unsafe fn weigh_columns<L: Lanes, N: Number, const C: usize>(
-    rows: *const N,
-    width: usize,
-    count: usize,
-    weights: *const f32,
-    out: *mut f32,
+unsafe fn weigh_tile<L: Lanes, V: Value, const T: usize, const C: usize>(
+    (rows, row, count): (*const V, usize, usize),
+    inside: usize,
+    (weights, weights_stride): (*const f32, usize),
+    (out, out_stride): (*mut f32, usize),
+    ahead: Ahead,
 ) {
+    let each = ahead.bytes / count.max(1);
+    // An even number begins with an element, and the factors of two columns are one.
+    let inside = if C > 1 { 0 } else { inside };
     // Safety: as the caller says.
     unsafe {
-        let mut sums = [L::zero(); C];
-        for (c, sum) in sums.iter_mut().enumerate() {
-            *sum = L::load(out.add(c * PANEL));
-        }
-        for i in 0..count {
-            let weight = L::splat(*weights.add(i));
-            for (c, sum) in sums.iter_mut().enumerate() {
-                let x = N::load::<L>(rows.add(i * width + c * PANEL));
-                *sum = L::add(*sum, L::mul(weight, x));
+        let mut sums = [[L::zero(); C]; T];
+        for t in 0..T {
+            for c in 0..C {
+                sums[t][c] = L::load(out.add(t * out_stride + c * PANEL));
             }
         }
-        for (c, sum) in sums.into_iter().enumerate() {
-            L::store(out.add(c * PANEL), sum);
+        let mut at = rows;
+        for i in 0..count {
+            if T > FEW {
+                ahead.fetch::<L>(i, each);
+            }
+            let mut numbers = [L::zero(); C];
+            for c in 0..C {
+                numbers[c] = V::numbers::<L>(at, inside + c * PANEL);
+            }
+            for t in 0..T {
+                let weight = *weights.add(t * weights_stride + i);
+                for c in 0..C {
+                    let factor = V::factor::<L>(at, inside + c * PANEL, weight);
+                    sums[t][c] = L::add(sums[t][c], L::mul(factor, numbers[c]));
+                }
+            }
+            at = at.wrapping_add(row);
+        }
+        for t in 0..T {
+            for c in 0..C {
+                L::store(out.add(t * out_stride + c * PANEL), sums[t][c]);
+            }
         }
     }
 }

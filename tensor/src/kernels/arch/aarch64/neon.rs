@@ -248,6 +248,11 @@ impl<P: Products> Lanes for Neon<P> {
         unsafe { [vdupq_n_f32(x); 4] }
     }
     #[inline(always)]
+    unsafe fn splat_f16(p: *const u16) -> [float32x4_t; 4] {
+        // Safety: as above.
+        unsafe { [wide(vdupq_n_u16(p.read_unaligned()))[0]; 4] }
+    }
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> [float32x4_t; 4] {
         // Safety: as above.
         unsafe { each!(I => vld1q_f32(p.add(4 * I))) }

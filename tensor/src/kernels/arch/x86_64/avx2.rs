@@ -40,6 +40,14 @@ impl Lanes for Avx2 {
         unsafe { [_mm256_set1_ps(x); 2] }
     }
     #[inline(always)]
+    unsafe fn splat_f16(p: *const u16) -> [__m256; 2] {
+        // Safety: as above.
+        unsafe {
+            let bits = _mm_cvtsi32_si128(i32::from(p.read_unaligned()));
+            [_mm256_broadcastss_ps(_mm_cvtph_ps(bits)); 2]
+        }
+    }
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> [__m256; 2] {
         // Safety: as above.
         unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }

@@ -70,6 +70,14 @@ macro_rules! common {
             unsafe { _mm512_set1_ps(x) }
         }
         #[inline(always)]
+        unsafe fn splat_f16(p: *const u16) -> __m512 {
+            // Safety: as above.
+            unsafe {
+                let bits = _mm_cvtsi32_si128(i32::from(p.read_unaligned()));
+                _mm512_broadcastss_ps(_mm_cvtph_ps(bits))
+            }
+        }
+        #[inline(always)]
         unsafe fn load(p: *const f32) -> __m512 {
             // Safety: as above.
             unsafe { _mm512_loadu_ps(p) }
