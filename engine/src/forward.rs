@@ -5,9 +5,11 @@
 //! of the computation that has to be complete before the next. Nothing is allocated, and nothing
 //! outside the engine is called.
 
+mod attention;
+
 use crate::{
     config::Config,
-    kernels::{AttentionWeights, Kernels},
+    kernels::Kernels,
     kv_cache::SharedKvCache,
     layout::{Activations, PANEL, Rounding, stride},
     matrix::{Matrix, rounding},
@@ -17,35 +19,17 @@ use crate::{
     rope::RopeRows,
 };
 
+pub(crate) use attention::{TOGETHER, scores_len};
+
 /// Most tokens of one pass over the weights.
 pub const BATCH: usize = 64;
 
 /// Results that a worker holds before it passes them on: 512 panels of one token, 8 of [`BATCH`].
 const CHUNK: usize = 8 * BATCH * PANEL;
 
-/// Queries that go through a KV head's keys and values together: of several tokens, of the heads
-/// that share it, or of both.
-pub(crate) const TOGETHER: usize = 12;
-
-/// Attention's weights that tokens may have together: what stays in the second cache beside keys
-/// and values.
-const SCORES: usize = 64 << 10;
-
 /// A worker's room for results: two times this.
 pub(crate) fn results_len(c: &Config) -> usize {
     CHUNK.max(c.head_dim())
-}
-
-/// One token's query heads that go through their KV head's keys and values together.
-fn heads_together(c: &Config) -> usize {
-    let most = (CHUNK / c.head_dim()).clamp(1, TOGETHER);
-    // In parts of about the same size.
-    c.kv_group().div_ceil(c.kv_group().div_ceil(most))
-}
-
-/// A worker's room for attention's weights for some tokens of one head, or some heads of one token.
-pub(crate) fn scores_len(c: &Config) -> usize {
-    SCORES.max(heads_together(c) * c.seq_len.next_multiple_of(PANEL))
 }
 
 /// Token of a pass.
@@ -64,17 +48,6 @@ pub(crate) struct Run {
     /// The first one's row.
     pub first: usize,
     pub len: usize,
-}
-
-/// Queries of a run that go through a KV head's keys and values together.
-struct Grouping {
-    /// Heads.
-    heads: usize,
-    /// Tokens.
-    together: usize,
-    /// Groups of heads for each KV head, and of tokens.
-    head_groups: usize,
-    groups: usize,
 }
 
 /// One pass over the weights, as all workers see it.
@@ -414,159 +387,6 @@ impl Pass<'_> {
                 }
             }
         });
-    }
-
-    /// How the queries of a run are put together.
-    fn grouping(&self, run: &Run) -> Grouping {
-        let c = self.config;
-        // Queries that go through a KV head's keys and values together: of one token, those of the
-        // heads that share it; of several tokens, as many as there is room for weights of, and of
-        // few tokens those of several heads.
-        let (heads, together) = if run.len == 1 {
-            (heads_together(c), 1)
-        } else {
-            let reach = (run.pos + run.len).next_multiple_of(PANEL);
-            let most = (SCORES / reach)
-                .min(CHUNK / 2 / c.head_dim())
-                .clamp(1, TOGETHER);
-            let tokens = most.min(run.len);
-            let group = c.kv_group();
-            (group.div_ceil(group.div_ceil(most / tokens)), tokens)
-        };
-        Grouping {
-            heads,
-            together,
-            head_groups: c.kv_group().div_ceil(heads),
-            groups: run.len.div_ceil(together),
-        }
-    }
-
-    /// attended = attention of q over all positions of its sequence up to each token's own, as far
-    /// as the window reaches.
-    fn attend(&self, member: &Worker<'_>, index: usize) {
-        let items = |run: &Run| {
-            let grouping = self.grouping(run);
-            self.config.n_kv_heads * grouping.head_groups * grouping.groups
-        };
-        let count = self.runs.iter().map(items).sum();
-        member.parallel_for(count, 1, |range| {
-            let size = scores_len(self.config);
-            // Safety: the only ones in this step.
-            let ((results, room), scores) = unsafe {
-                let range = member.index * size..(member.index + 1) * size;
-                (self.own(member), self.scores.write(range))
-            };
-            for item in range {
-                let mut item = item;
-                // The run that it is of.
-                for run in self.runs {
-                    let count = items(run);
-                    if item < count {
-                        self.attend_group(member, index, run, item, results, room, scores);
-                        break;
-                    }
-                    item -= count;
-                }
-            }
-        });
-    }
-
-    /// Attention of one group of a run's queries.
-    #[allow(clippy::too_many_arguments)]
-    fn attend_group(
-        &self,
-        member: &Worker<'_>,
-        index: usize,
-        run: &Run,
-        item: usize,
-        results: &mut [f32],
-        room: &mut [f32],
-        all_scores: &mut [f32],
-    ) {
-        let c = self.config;
-        let (head_dim, stride_q) = (c.head_dim(), stride(c.q_dim(), 4));
-        let window = c.variant.window.unwrap_or(usize::MAX);
-        // Scores are divided by it.
-        let divisor = match c.variant.scales.attention {
-            Some(scale) => 1.0 / scale,
-            None => crate::math::sqrt(head_dim as f32),
-        };
-        let cache = self.cache.sequence(run.sequence);
-        let Grouping {
-            heads,
-            together,
-            head_groups,
-            groups,
-        } = self.grouping(run);
-        let (part, first) = (item / groups, item % groups * together);
-        let (kv_head, offset) = (part / head_groups, part % head_groups * heads);
-        let head = kv_head * c.kv_group() + offset;
-        let (heads, tokens) = (
-            heads.min(c.kv_group() - offset),
-            together.min(run.len - first),
-        );
-        let count = heads * tokens;
-        let place = |i: usize| {
-            let token = run.first + first + i / heads;
-            token * stride_q + (head + i % heads) * head_dim
-        };
-        // From the first position that the first token sees, in whole panels, to the last token's
-        // own.
-        let begin = (run.pos + first + 1).saturating_sub(window) / PANEL * PANEL;
-        let positions = run.pos + first + tokens - begin;
-        let panels = positions.next_multiple_of(PANEL);
-        let scores = &mut all_scores[..count * panels];
-        let (results, queries) = results.split_at_mut(count * head_dim);
-        // Safety: nobody writes to q or the cache now; the int8 rows are this worker's.
-        unsafe {
-            let row = member.index * TOGETHER;
-            for i in 0..count {
-                let q = self.q.read(place(i)..place(i) + head_dim);
-                self.q_quants
-                    .fill(self.kernels, Some(Rounding::Q8_0), row + i, q);
-                // Those of several heads of several tokens do not lie at equal distances.
-                if heads > 1 && tokens > 1 {
-                    queries[i * head_dim..(i + 1) * head_dim].copy_from_slice(q);
-                }
-            }
-            let (q, stride) = match (heads, tokens) {
-                (1, _) => (self.q.read(place(0)..place(count - 1) + head_dim), stride_q),
-                (_, 1) => (self.q.read(place(0)..place(count - 1) + head_dim), head_dim),
-                _ => (&queries[..count * head_dim], head_dim),
-            };
-            let q = Activations {
-                stride,
-                ..self.q_quants.beside(row, count, head_dim, q)
-            };
-            cache.scores(self.kernels, index, kv_head, begin, &q, scores, room);
-        }
-        // softmax(q·k / √head_dim); nothing of what comes after the token itself, or before its
-        // window.
-        for (i, scores) in scores.chunks_exact_mut(panels).enumerate() {
-            let end = run.pos + first + i / heads + 1;
-            let (seen, after) = scores.split_at_mut(end - begin);
-            let (before, seen) = seen.split_at_mut(end.saturating_sub(window).max(begin) - begin);
-            (self.kernels.softmax)(seen, divisor);
-            before.fill(0.0);
-            after.fill(0.0);
-        }
-        // The values, so weighed.
-        let weights = AttentionWeights {
-            values: scores,
-            stride: panels,
-            tokens: count,
-            rows: positions,
-            width: head_dim,
-        };
-        // Safety: nobody writes to the cache now.
-        unsafe {
-            cache.weigh(self.kernels, index, kv_head, begin, &weights, results);
-        }
-        for (i, result) in results.chunks_exact(head_dim).enumerate() {
-            // Safety: the queries were dealt to this worker.
-            let attended = unsafe { self.attended.write(place(i)..place(i) + head_dim) };
-            attended.copy_from_slice(result);
-        }
     }
 
     /// gate = silu(w1 · input) ⊙ (w3 · input).

@@ -623,10 +623,21 @@ impl KvSequence<'_> {
         start..start + range.len() / PANEL * self.places.panel()
     }
 
-    /// Elements of the values of positions `range` of one page.
-    fn values_of(&self, layer: usize, head: usize, range: &Range<usize>) -> Range<usize> {
-        let start = self.places.values(self.table, layer, head, range.start);
-        start..start + range.len() * self.places.row()
+    /// Elements of the values of positions `range` of one page, from the first of `columns` (whole
+    /// blocks) to the last.
+    fn values_of(
+        &self,
+        layer: usize,
+        head: usize,
+        range: &Range<usize>,
+        columns: Range<usize>,
+    ) -> Range<usize> {
+        let p = &self.places;
+        let start = p.values(self.table, layer, head, range.start);
+        let last = start + (range.len() - 1) * p.row();
+        // Of a row.
+        let elements = |columns| columns * p.row() / p.head_dim;
+        start + elements(columns.start)..last + elements(columns.end)
     }
 
     /// Multiplies each of the vectors `q` with a head's keys from position `begin` (the first of a
@@ -675,23 +686,26 @@ impl KvSequence<'_> {
         }
     }
 
-    /// Sums a head's values from position `begin` on, weighted, for each token of the weights.
+    /// Sums a head's values from position `begin` on, weighted, for each token of the weights, from
+    /// column `column` on, the first of a block.
     ///
     /// # Safety
     /// As for the type.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn weigh(
         &self,
         kernels: &Kernels,
         layer: usize,
         head: usize,
         begin: usize,
+        column: usize,
         weights: &AttentionWeights<'_>,
         out: &mut [f32],
     ) {
-        let (width, end) = (self.places.head_dim, begin + weights.rows);
+        let (width, end) = (weights.width, begin + weights.rows);
         out.fill(0.0);
         for part in self.places.parts(begin..end) {
-            let range = self.values_of(layer, head, &part);
+            let range = self.values_of(layer, head, &part, column..column + width);
             let weights = &AttentionWeights {
                 values: &weights.values[part.start - begin..],
                 rows: part.len(),
@@ -792,9 +806,10 @@ mod tests {
                     stride: panels,
                     tokens: count,
                     rows: end - begin,
+                    row: head_dim,
                     width: head_dim,
                 };
-                shared.weigh(kernels, layer, head, begin, &weights, &mut out);
+                shared.weigh(kernels, layer, head, begin, 0, &weights, &mut out);
             }
             for scores in scores.chunks(panels) {
                 all.extend(scores[..end - begin].iter().map(|x| x.to_bits()));

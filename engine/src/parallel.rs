@@ -162,6 +162,12 @@ impl<'a, T: Plain> Shared<'a, T> {
         }
     }
 
+    /// Number of elements.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Returns the elements `range` for writing.
     ///
     /// # Safety

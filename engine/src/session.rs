@@ -88,7 +88,8 @@ pub(crate) fn activation_bytes(c: &Config, workers: usize) -> u64 {
     let quantised = 16 * (dim + q_dim + c.hidden_dim as u64) + 3 * 128;
     let angles = 2 * 4 * BATCH as u64 * c.head_dim() as u64;
     let heads = (TOGETHER * 12 * c.head_dim().next_multiple_of(128)) as u64;
-    let own = workers as u64 * (4 * (2 * results_len(c) + scores_len(c)) as u64 + heads);
+    let own = workers as u64 * (4 * 2 * results_len(c) as u64 + heads)
+        + 4 * scores_len(c, workers) as u64;
     let vocabulary = c.vocab_size as u64 * (4 * (1 + MOST_GUESSES as u64) + 8);
     rows * (4 * numbers + quantised) + angles + own + vocabulary
 }
@@ -199,7 +200,7 @@ impl<'m> Session<'m> {
             gate: arena.zeroed(rows * stride(c.hidden_dim, 4))?,
             gate_quants: QuantizedActivations::new(rows, c.hidden_dim, model.group)?,
             own: arena.zeroed(workers * 2 * results_len(c))?,
-            scores: Buffer::zeroed(workers * scores_len(c))?,
+            scores: Buffer::zeroed(scores_len(c, workers))?,
             angles: RopeTable::new(c, BATCH, &model.rope_factors)?,
             logits: arena.zeroed(all_logits * stride(c.vocab_size, 4))?,
             cache: KvCache::new(c, options.kv, sequences)?,

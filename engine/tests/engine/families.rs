@@ -12,12 +12,14 @@ use llama2_engine::{
     model::Model,
     session::{KvType, Options, Session},
     source::Joined,
+    thread_tuner::Threads,
     tokenizer::Tokenizer,
     units::Grouped,
 };
 use llama2_testing::{
     family::{self, FAMILIES, Family},
     load,
+    scoped::Scoped,
 };
 
 /// Tokens that are passed, at positions 0 and following.
@@ -74,6 +76,43 @@ fn batches_and_kernels_give_the_same_bits() {
                     let found = session.prefill(&tokens[9..], 9);
                     assert_eq!(found, &want[69], "{}, {encoding}, {name}", family.name);
                 }
+            }
+        }
+    }
+}
+
+/// Far from the beginning KV heads are divided among workers that they do not go round for.
+#[test]
+fn heads_divided_among_workers_give_the_same_bits() {
+    const END: usize = 640;
+    let tokens = tokens(END);
+    for family in &FAMILIES {
+        let mut file = family.make(5, &|_| Encoding::F32);
+        file.u32(
+            &format!("{}.context_length", family.architecture),
+            END as u32,
+        );
+        let model = load(&file.bytes()).unwrap().0;
+        for kv in KvType::ALL {
+            let run = |count: usize| {
+                let workers = &Scoped(count);
+                let options = Options {
+                    kv,
+                    workers,
+                    threads: Threads::Fixed(count),
+                    ..Options::default()
+                };
+                let mut session = Session::new(&model, options).unwrap();
+                session.prefill(&tokens[..END - 6], 0);
+                let mut all = session.forward(tokens[END - 6], END - 6).to_vec();
+                // A few tokens, as guesses are passed.
+                all.extend_from_slice(session.prefill(&tokens[END - 5..END - 1], END - 5));
+                all.extend_from_slice(session.forward(tokens[END - 1], END - 1));
+                all
+            };
+            let alone = run(1);
+            for count in [3, 5] {
+                assert!(run(count) == alone, "{}, {kv:?}, {count}", family.name);
             }
         }
     }

@@ -92,7 +92,9 @@ pub struct AttentionWeights<'a> {
     pub tokens: usize,
     /// Number of rows, which is the number of weights per token.
     pub rows: usize,
-    /// Length of a row.
+    /// Numbers from one row to the next.
+    pub row: usize,
+    /// Numbers of a row that are summed.
     pub width: usize,
 }
 

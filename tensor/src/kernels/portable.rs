@@ -325,11 +325,11 @@ pub(super) fn add(out: &mut [f32], x: &[f32]) {
 
 #[inline(always)]
 fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize) {
-    let row_bytes = weights.width / BLOCK * q8_0::FILE_BLOCK;
+    let row_bytes = weights.row / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
         let weights = &weights.values[t * weights.stride..][..weights.rows];
-        for (row, weight) in rows.chunks_exact(row_bytes).zip(weights) {
+        for (row, weight) in rows.chunks(row_bytes).zip(weights) {
             let blocks = row.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
             let out = out.as_chunks_mut::<BLOCK>().0;
             for (block, out) in blocks.iter().zip(out) {

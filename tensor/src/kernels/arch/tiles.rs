@@ -595,7 +595,7 @@ pub(super) unsafe fn weigh_blocks<L: Lanes>(
     out: &mut [f32],
     stride: usize,
 ) {
-    assert!(weights.width.is_multiple_of(BLOCK));
+    assert!((weights.width | weights.row).is_multiple_of(BLOCK));
     let rows = rows.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
     // Safety: as the caller says; nothing is left of whole blocks.
     unsafe { weigh::<L, Block>(rows, weights, out, stride, |_| 0.0) }
@@ -619,9 +619,12 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
         width,
         ..
     } = *weights;
-    let row = width / V::COUNT;
+    if count == 0 {
+        return;
+    }
+    let row = weights.row / V::COUNT;
     assert!(tokens > 0 && count <= weights.stride && width <= stride);
-    assert!(rows.len() >= end(count, row, 0));
+    assert!(width <= weights.row && rows.len() >= end(count - 1, row, width / V::COUNT));
     assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
     assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
@@ -662,7 +665,7 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
     for t in 0..tokens {
         let weights = &weights.values[t * weights.stride..][..count];
         for col in width / PANEL * PANEL..width {
-            let column = rows.iter().skip(col).step_by(width);
+            let column = rows.iter().skip(col).step_by(row);
             let sum = &mut out[t * stride + col];
             for (x, weight) in column.zip(weights) {
                 *sum += weight * value(*x);
