@@ -289,7 +289,7 @@ fn too_little_memory(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
             ..Machine::new(&image)
         },
         // With a context of 256, the shortest that it would be run with.
-        "needs 445 MiB, ",
+        "needs 444 MiB, ",
     )?;
     ensure!(
         !boot.serial.contains("Loading"),
