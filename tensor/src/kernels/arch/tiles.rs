@@ -628,8 +628,7 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
     assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
     assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
-    // Sums that registers hold beside a row: more than of a tile of tokens, whose numbers come one
-    // by one.
+    // Sums that fit into registers beside a row's numbers.
     let most = if L::TILE >= 12 { 16 } else { 4 };
     tiles!(L, tokens, |token, T| {
         // Whole rows, as far as registers suffice: one stream, and each weight is loaded once.
