@@ -53,8 +53,8 @@ pub(crate) struct Run {
 /// One pass over the weights, as all workers see it.
 ///
 /// Between two barriers (the ends of `parallel_for`s) each row of a buffer, or each part of it that
-/// belongs to a panel or to a head, is written by the one worker that it was dealt to, and read by
-/// nobody else: that is what the `Safety` lines rely on.
+/// a step deals (of a panel, a head, or a head's positions or columns), is written by the one
+/// worker that it was dealt to, and read by nobody else: that is what the `Safety` lines rely on.
 pub(crate) struct Pass<'a> {
     pub model: &'a Model,
     pub config: &'a Config,

@@ -249,10 +249,13 @@ impl CacheLayout {
 
     /// Splits the positions `range` into pieces of at most [`PIECE`], none of them in two pages.
     fn parts(self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let (mut next, piece) = (range.start, self.page.min(PIECE));
+        let mut next = range.start;
+        let behind = |from: usize, size: usize| (from / size + 1) * size;
         core::iter::from_fn(move || {
             let from = next;
-            next = ((from / piece + 1) * piece).min(range.end);
+            next = behind(from, PIECE)
+                .min(behind(from, self.page))
+                .min(range.end);
             (from < range.end).then_some(from..next)
         })
     }
@@ -806,7 +809,7 @@ mod tests {
                     stride: panels,
                     tokens: count,
                     rows: end - begin,
-                    row: head_dim,
+                    row_stride: head_dim,
                     width: head_dim,
                 };
                 shared.weigh(kernels, layer, head, begin, 0, &weights, &mut out);
@@ -851,7 +854,7 @@ mod tests {
             for end in [1, 16, 127, 128, 129, 200, 256, 257, 300] {
                 let mut whole = filled(kv, 304, end);
                 assert_eq!(whole.tables[0].pages, [0]);
-                for page in [16, 64, 128] {
+                for page in [16, 48, 128] {
                     let mut cache = filled(kv, page, end);
                     assert_eq!(cache.tables[0].pages.len(), end.div_ceil(page));
                     for begin in [0, 16, 112, 128, 144, 240].into_iter().filter(|b| *b < end) {

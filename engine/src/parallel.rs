@@ -163,8 +163,7 @@ impl<'a, T: Plain> Shared<'a, T> {
     }
 
     /// Number of elements.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 

@@ -130,7 +130,7 @@ pub struct Session<'m> {
     gate_quants: QuantizedActivations,
     /// For each worker: two times [`results_len`] results.
     own: Buffer<f32>,
-    /// For each worker: attention's weights for one head.
+    /// Attention's weights: each worker's share, or those of all heads of a token.
     scores: Buffer<f32>,
     angles: RopeTable,
     logits: Buffer<f32>,

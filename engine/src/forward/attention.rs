@@ -1,8 +1,8 @@
 //! Attention of a pass's tokens over the positions of their sequences, up to their own.
 //!
-//! Queries that read the same keys and values go through them together ([`Group`]). Where there are
-//! more groups than workers, each has some; a single token of a model with few KV heads is divided
-//! among all by positions and columns, so that no sum changes its order.
+//! Queries that read the same keys and values go through them together ([`Group`]), and each worker
+//! has some of the groups. KV heads of a single token that do not go round are divided among all
+//! workers by positions and columns, so that no sum changes its order.
 
 use core::ops::Range;
 
@@ -22,8 +22,9 @@ pub(crate) const TOGETHER: usize = 12;
 /// and values.
 const SCORES: usize = 64 << 10;
 
-/// Positions from which on two more barriers are sooner passed than a KV head waited for.
-const FAR: usize = 512;
+/// Positions from which on two more barriers are sooner passed than a KV head waited for. (Miri
+/// does not get that far.)
+const FAR: usize = if cfg!(miri) { 1 } else { 512 };
 
 /// Positions whose scores a worker makes at a time, if a KV head is divided.
 const PART: usize = 128;
@@ -39,8 +40,15 @@ fn heads_together(c: &Config) -> usize {
 pub(crate) fn scores_len(c: &Config, workers: usize) -> usize {
     let each = c.seq_len.next_multiple_of(PANEL);
     let own = (TOGETHER * each).min(SCORES).max(heads_together(c) * each);
-    let divided = if workers > 1 { c.n_heads * each } else { 0 };
-    (workers * own).max(divided)
+    let divided = (2..=workers).any(|workers| are_divided(c, workers, c.seq_len.max(FAR)));
+    (workers * own).max(if divided { c.n_heads * each } else { 0 })
+}
+
+/// Tells whether a token's KV heads are divided among so many workers: some would wait for more
+/// than an eighth of the time, and the way through the positions is far.
+fn are_divided(c: &Config, workers: usize, positions: usize) -> bool {
+    let waiting = c.n_kv_heads.next_multiple_of(workers) - c.n_kv_heads;
+    8 * waiting > c.n_kv_heads && heads_together(c) == c.kv_group() && positions >= FAR
 }
 
 /// How the queries of a run are put together.
@@ -144,14 +152,15 @@ impl Pass<'_> {
     /// attended = attention of q over all positions of its sequence up to each token's own, as far
     /// as the window reaches.
     pub(super) fn attend(&self, member: &Worker<'_>, index: usize) {
-        if let [run] = self.runs
-            && self.is_divided(member, run)
-        {
-            return self.attend_divided(member, index, run);
+        if let [run @ Run { len: 1, .. }] = self.runs {
+            let positions = self.group(run, 0).positions.len();
+            if are_divided(self.config, member.parts, positions) {
+                return self.attend_divided(member, index, run);
+            }
         }
         let count = self.runs.iter().map(|run| self.groups(run)).sum();
         member.parallel_for(count, 1, |range| {
-            let size = self.scores.len() / member.parts;
+            let size = self.scores.len() / member.parts / PANEL * PANEL;
             // Safety: the only ones in this step.
             let ((results, room), scores) = unsafe {
                 let range = member.index * size..(member.index + 1) * size;
@@ -166,8 +175,8 @@ impl Pass<'_> {
                         let group = self.group(run, item);
                         let panels = group.panels();
                         let scores = &mut scores[..group.count() * panels];
-                        let part = group.positions.start..group.positions.start + panels;
-                        self.score(member, index, run, &group, part, scores, (results, room));
+                        let begin = group.positions.start;
+                        self.score(member, index, run, &group, begin, scores, (results, room));
                         for (i, scores) in scores.chunks_exact_mut(panels).enumerate() {
                             self.soften(&group, i, scores);
                         }
@@ -181,49 +190,29 @@ impl Pass<'_> {
         });
     }
 
-    /// Tells whether KV heads are divided among workers: there are too few of them, and the way to
-    /// the last position is far.
-    fn is_divided(&self, member: &Worker<'_>, run: &Run) -> bool {
-        let (c, grouping) = (self.config, self.grouping(run));
-        let group = self.group(run, 0);
-        !c.n_kv_heads.is_multiple_of(member.parts)
-            && grouping.head_groups * grouping.groups == 1
-            && group.positions.len() >= FAR
-            && c.n_kv_heads * group.count() * group.panels() <= self.scores.len()
-    }
-
     /// [`attend`](Self::attend) with a step for scores, by positions; one for weights, by queries;
     /// and one for sums, by columns.
     fn attend_divided(&self, member: &Worker<'_>, index: usize, run: &Run) {
         let c = self.config;
         let first = self.group(run, 0);
         let (count, panels) = (first.count(), first.panels());
-        let parts = panels.div_ceil(PART);
+        let pieces = panels.div_ceil(PART);
         // Scores.
-        member.parallel_for(c.n_kv_heads * parts, 1, |items| {
+        member.parallel_for(c.n_kv_heads * pieces, 1, |items| {
             // Safety: the only one in this step.
             let (results, room) = unsafe { self.own(member) };
             let (scores, queries) = results.split_at_mut(TOGETHER * PART);
             for item in items {
-                let group = self.group(run, item / parts);
-                let from = item % parts * PART;
-                let part = from..panels.min(from + PART);
-                let scores = &mut scores[..count * part.len()];
-                let start = group.positions.start;
-                let positions = start + part.start..start + part.end;
-                self.score(
-                    member,
-                    index,
-                    run,
-                    &group,
-                    positions,
-                    scores,
-                    (queries, room),
-                );
-                for (i, scores) in scores.chunks_exact(part.len()).enumerate() {
+                let group = self.group(run, item / pieces);
+                let from = item % pieces * PART;
+                let len = PART.min(panels - from);
+                let scores = &mut scores[..count * len];
+                let begin = group.positions.start + from;
+                self.score(member, index, run, &group, begin, scores, (queries, room));
+                for (i, scores) in scores.chunks_exact(len).enumerate() {
                     let place = (group.kv_head * count + i) * panels + from;
-                    // Safety: the part was dealt to this worker.
-                    let out = unsafe { self.scores.write(place..place + part.len()) };
+                    // Safety: the piece was dealt to this worker.
+                    let out = unsafe { self.scores.write(place..place + len) };
                     out.copy_from_slice(scores);
                 }
             }
@@ -235,7 +224,7 @@ impl Pass<'_> {
                 self.soften(&first, query % count, scores);
             }
         });
-        // As few pieces of columns, whole blocks, as go evenly to the workers.
+        // Columns are halved until their pieces go round, or would no longer be whole blocks.
         let mut pieces = 1;
         while !(c.n_kv_heads * pieces).is_multiple_of(member.parts)
             && c.head_dim().is_multiple_of(2 * pieces * BLOCK)
@@ -262,8 +251,9 @@ impl Pass<'_> {
         });
     }
 
-    /// scores = q · k for a group's queries at `positions` (from the first of a panel on, whole
-    /// panels): as many for each query. The `room` is for queries, and for a piece of scores.
+    /// scores = q · k for a group's queries from position `begin` on, the first of a panel: as many
+    /// for each query as there is place for, whole panels. The room is for queries, and for a piece
+    /// of scores.
     #[allow(clippy::too_many_arguments)]
     fn score(
         &self,
@@ -271,7 +261,7 @@ impl Pass<'_> {
         index: usize,
         run: &Run,
         group: &Group,
-        positions: Range<usize>,
+        begin: usize,
         scores: &mut [f32],
         (queries, room): (&mut [f32], &mut [f32]),
     ) {
@@ -290,33 +280,21 @@ impl Pass<'_> {
                     queries[i * head_dim..(i + 1) * head_dim].copy_from_slice(q);
                 }
             }
-            let (q, stride) = if several {
-                (&queries[..count * head_dim], head_dim)
+            let q = if several {
+                &queries[..count * head_dim]
             } else {
-                let all = self.q.read(place(0)..place(count - 1) + head_dim);
-                (
-                    all,
-                    if count > 1 {
-                        place(1) - place(0)
-                    } else {
-                        head_dim
-                    },
-                )
+                self.q.read(place(0)..place(count - 1) + head_dim)
             };
             let q = Activations {
-                stride,
+                stride: if group.heads.len() > 1 {
+                    head_dim
+                } else {
+                    stride(c.q_dim(), 4)
+                },
                 ..self.q_quants.beside(row, count, head_dim, q)
             };
             let cache = self.cache.sequence(run.sequence);
-            cache.scores(
-                self.kernels,
-                index,
-                group.kv_head,
-                positions.start,
-                &q,
-                scores,
-                room,
-            );
+            cache.scores(self.kernels, index, group.kv_head, begin, &q, scores, room);
         }
     }
 
@@ -355,7 +333,7 @@ impl Pass<'_> {
             stride: group.panels(),
             tokens: group.count(),
             rows: group.positions.len(),
-            row: self.config.head_dim(),
+            row_stride: self.config.head_dim(),
             width,
         };
         let results = &mut results[..group.count() * width];
@@ -377,6 +355,46 @@ impl Pass<'_> {
             // Safety: the queries' columns were dealt to this worker.
             let attended = unsafe { self.attended.write(place..place + width) };
             attended.copy_from_slice(result);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Variant;
+
+    #[test]
+    fn heads_are_divided_where_workers_would_wait() {
+        let with = |n_heads: usize, n_kv_heads: usize| Config {
+            dim: 64 * n_heads,
+            hidden_dim: 64,
+            n_layers: 1,
+            n_heads,
+            n_kv_heads,
+            vocab_size: 64,
+            seq_len: 2048,
+            shared_classifier: true,
+            variant: Variant::LLAMA2C,
+        };
+        for (heads, kv_heads, workers, positions, want) in [
+            (9, 3, 2, FAR, true),
+            (9, 3, 2, FAR - 1, false),
+            (9, 3, 3, 2048, false),
+            (9, 3, 1, 2048, false),
+            (14, 2, 8, 2048, true),
+            (32, 8, 4, 2048, false),
+            // A thirty-second of the time is not worth two barriers.
+            (32, 32, 3, 2048, false),
+            // In two groups, of 7 each.
+            (14, 1, 2, 2048, false),
+        ] {
+            let c = with(heads, kv_heads);
+            let found = are_divided(&c, workers, positions);
+            assert_eq!(found, want, "{heads}, {kv_heads}, {workers}, {positions}");
+            let room = scores_len(&c, workers);
+            assert!(room >= workers * heads_together(&c) * 2048);
+            assert!(!found || room >= heads * 2048);
         }
     }
 }

@@ -86,12 +86,16 @@ fn batches_and_kernels_give_the_same_bits() {
 fn heads_divided_among_workers_give_the_same_bits() {
     const END: usize = 640;
     let tokens = tokens(END);
-    for family in &FAMILIES {
+    for (index, family) in FAMILIES.iter().enumerate() {
         let mut file = family.make(5, &|_| Encoding::F32);
         file.u32(
             &format!("{}.context_length", family.architecture),
             END as u32,
         );
+        if index % 2 == 1 {
+            let window = format!("{}.attention.sliding_window", family.architecture);
+            file.u32(&window, 570);
+        }
         let model = load(&file.bytes()).unwrap().0;
         for kv in KvType::ALL {
             let run = |count: usize| {
@@ -110,10 +114,8 @@ fn heads_divided_among_workers_give_the_same_bits() {
                 all.extend_from_slice(session.forward(tokens[END - 1], END - 1));
                 all
             };
-            let alone = run(1);
-            for count in [3, 5] {
-                assert!(run(count) == alone, "{}, {kv:?}, {count}", family.name);
-            }
+            let count = if kv == KvType::F16 { 5 } else { 3 };
+            assert!(run(count) == run(1), "{}, {kv:?}, {count}", family.name);
         }
     }
 }

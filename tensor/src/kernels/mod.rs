@@ -92,8 +92,8 @@ pub struct AttentionWeights<'a> {
     pub tokens: usize,
     /// Number of rows, which is the number of weights per token.
     pub rows: usize,
-    /// Numbers from one row to the next.
-    pub row: usize,
+    /// Numbers from the start of one row to the next; nothing need follow the last one's `width`.
+    pub row_stride: usize,
     /// Numbers of a row that are summed.
     pub width: usize,
 }

@@ -325,7 +325,7 @@ pub(super) fn add(out: &mut [f32], x: &[f32]) {
 
 #[inline(always)]
 fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize) {
-    let row_bytes = weights.row / BLOCK * q8_0::FILE_BLOCK;
+    let row_bytes = weights.row_stride / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
         let weights = &weights.values[t * weights.stride..][..weights.rows];

@@ -208,7 +208,7 @@ fn weigh<T: Copy>(
     for t in 0..weights.tokens {
         let out = &mut out[t * stride..][..weights.width];
         let weights_of = &weights.values[t * weights.stride..][..weights.rows];
-        for (row, weight) in rows.chunks(weights.row).zip(weights_of) {
+        for (row, weight) in rows.chunks(weights.row_stride).zip(weights_of) {
             for (out, x) in out.iter_mut().zip(row) {
                 *out += weight * value(*x);
             }
@@ -217,7 +217,7 @@ fn weigh<T: Copy>(
 }
 
 fn weighted_sum_q8_0(rows: &[u8], weights: &AttentionWeights<'_>, out: &mut [f32], stride: usize) {
-    let row_bytes = weights.row / BLOCK * q8_0::FILE_BLOCK;
+    let row_bytes = weights.row_stride / BLOCK * q8_0::FILE_BLOCK;
     for t in 0..weights.tokens {
         for c in 0..weights.width {
             let (block, place) = (c / BLOCK * q8_0::FILE_BLOCK, 2 + c % BLOCK);

@@ -129,18 +129,11 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         out
                     });
                 }
-                for (rows, tokens) in [
-                    (0, 1),
-                    (1, 1),
-                    (5, 1),
-                    (40, 1),
-                    (5, 2),
-                    (40, 7),
-                    (40, 4),
-                    (9, 13),
-                ] {
+                let few = [0, 1, 5].map(|rows| (rows, 1));
+                let tiles = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13].map(|tokens| (40, tokens));
+                for (rows, tokens) in few.into_iter().chain(tiles) {
                     // Some columns of longer rows, or all; nothing behind the last one.
-                    let row = if tokens % 2 == 0 { n + BLOCK } else { n };
+                    let row = n + BLOCK * (random.next() as usize % 2);
                     let len = (rows * row).saturating_sub(row - n);
                     let rows_of = random.floats(len);
                     let values = random.floats(tokens * (rows + 3));
@@ -149,7 +142,7 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         stride: rows + 3,
                         tokens,
                         rows,
-                        row,
+                        row_stride: row,
                         width: n,
                     };
                     same("weighted_sum_f32", &|k| {
@@ -173,7 +166,7 @@ fn elementwise_and_sums_equal_the_scalar_set_bit_for_bit() {
                         let mut blocks: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
                         for block in blocks.chunks_exact_mut(q8_0::FILE_BLOCK) {
                             // A scale that is a number.
-                            block[1] &= 0x3b;
+                            block[1] &= 0xbb;
                         }
                         same("weighted_sum_q8_0", &|k| {
                             let mut out = vec![1.0; tokens * (n + 2)];
@@ -663,7 +656,7 @@ fn numbers_whose_product_is_no_number_are_refused() {
                 stride: 16,
                 tokens,
                 rows: 1,
-                row: 16,
+                row_stride: 16,
                 width: 16,
             };
             (set.weighted_sum_f32)(&ones, &weights, &mut [0.0; 16], 16);

@@ -264,22 +264,6 @@ pub struct Activations<'a> {
 }
 
 impl Activations<'_> {
-    /// View of vector `t` alone.
-    pub fn only(&self, t: usize) -> Activations<'_> {
-        let groups = self.scales.len() / self.tokens;
-        let groups = t * groups..(t + 1) * groups;
-        Activations {
-            tokens: 1,
-            values: &self.values[t * self.stride..],
-            // There may be none.
-            quants: self.quants.get(t * self.quant_stride..).unwrap_or(&[]),
-            scales: &self.scales[groups.clone()],
-            sums: &self.sums[groups.clone()],
-            lower: &self.lower[groups],
-            ..*self
-        }
-    }
-
     /// Numbers of vector `t`.
     pub fn vector(&self, t: usize) -> &[f32] {
         &self.values[t * self.stride..][..self.cols]

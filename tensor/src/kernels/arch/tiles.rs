@@ -18,15 +18,15 @@ use crate::{
 /// Prefetch of the next panel while a tile computes: each panel arrives during the one before it,
 /// spread evenly over that one's tiles. The hardware prefetcher starts anew at every page, and
 /// several tokens leave it no time to catch up: without this, f32 panels from memory run at two
-/// thirds of the arithmetic peak, with it at nine tenths. A few tokens keep memory busy anyway, and
-/// are slowed down by it.
+/// thirds of the arithmetic peak, with it at nine tenths. A single token keeps memory busy anyway,
+/// and so do a few with floats ([`FEW`]), which it slows down.
 #[derive(Clone, Copy)]
 struct Ahead {
     next: *const u8,
     bytes: usize,
 }
 
-/// Tokens for which nothing of floats is prefetched.
+/// Number of tokens for which no floats are prefetched, nor attention's values.
 const FEW: usize = 4;
 
 /// Bytes of a cache line.
@@ -595,7 +595,7 @@ pub(super) unsafe fn weigh_blocks<L: Lanes>(
     out: &mut [f32],
     stride: usize,
 ) {
-    assert!((weights.width | weights.row).is_multiple_of(BLOCK));
+    assert!((weights.width | weights.row_stride).is_multiple_of(BLOCK));
     let rows = rows.as_chunks::<{ q8_0::FILE_BLOCK }>().0;
     // Safety: as the caller says; nothing is left of whole blocks.
     unsafe { weigh::<L, Block>(rows, weights, out, stride, |_| 0.0) }
@@ -622,9 +622,9 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
     if count == 0 {
         return;
     }
-    let row = weights.row / V::COUNT;
+    let row = weights.row_stride / V::COUNT;
     assert!(tokens > 0 && count <= weights.stride && width <= stride);
-    assert!(width <= weights.row && rows.len() >= end(count - 1, row, width / V::COUNT));
+    assert!(width <= weights.row_stride && rows.len() >= end(count - 1, row, width / V::COUNT));
     assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
     assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
@@ -634,14 +634,15 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
         // Whole rows, as far as registers suffice: one stream, and each weight is loaded once.
         let mut col = 0;
         while width - col >= PANEL {
+            let inside = col % V::COUNT;
             let columns = match (width - col) / PANEL {
-                4.. if T == 1 || 4 * T <= most => 4,
-                2.. if T == 1 || 2 * T <= most => 2,
+                4.. if inside == 0 && (T == 1 || 4 * T <= most) => 4,
+                2.. if inside == 0 && (T == 1 || 2 * T <= most) => 2,
                 _ => 1,
             };
-            // What follows is fetched by the first tile.
-            let bytes = if token == 0 {
-                count * row * size_of::<V>()
+            // What follows whole rows is fetched by the first tile.
+            let bytes = if tokens > FEW && token == 0 && width == weights.row_stride {
+                size_of_val(rows)
             } else {
                 0
             };
@@ -649,12 +650,11 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
             // Safety: all that is pointed to has been looked at.
             unsafe {
                 let rows = (w.add(col / V::COUNT), row, count);
-                let inside = col % V::COUNT;
                 let x = (x.add(token * weights.stride), weights.stride);
                 let to = (to.add(token * stride + col), stride);
                 match columns {
-                    4 => weigh_tile::<L, V, T, 4>(rows, inside, x, to, ahead),
-                    2 => weigh_tile::<L, V, T, 2>(rows, inside, x, to, ahead),
+                    4 => weigh_tile::<L, V, T, 4>(rows, 0, x, to, ahead),
+                    2 => weigh_tile::<L, V, T, 2>(rows, 0, x, to, ahead),
                     _ => weigh_tile::<L, V, T, 1>(rows, inside, x, to, ahead),
                 }
             }
@@ -674,11 +674,11 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
 }
 
 /// Adds `C` times 16 columns of `count` rows, `row` elements apart, to the sums of `T` tokens. The
-/// columns begin `inside` numbers behind the start of an element, if it is one column alone.
+/// columns begin `inside` numbers behind the start of an element.
 ///
 /// # Safety
 /// The CPU has the vector unit; the columns are valid in every row, and so are the tokens' weights
-/// and sums, each their stride apart.
+/// and sums, each their stride apart; there is a row.
 #[inline(always)]
 unsafe fn weigh_tile<L: Lanes, V: Value, const T: usize, const C: usize>(
     (rows, row, count): (*const V, usize, usize),
@@ -687,9 +687,7 @@ unsafe fn weigh_tile<L: Lanes, V: Value, const T: usize, const C: usize>(
     (out, out_stride): (*mut f32, usize),
     ahead: Ahead,
 ) {
-    let each = ahead.bytes / count.max(1);
-    // An even number begins with an element, and the factors of two columns are one.
-    let inside = if C > 1 { 0 } else { inside };
+    let each = ahead.bytes / count;
     // Safety: as the caller says.
     unsafe {
         let mut sums = [[L::zero(); C]; T];
@@ -700,7 +698,7 @@ unsafe fn weigh_tile<L: Lanes, V: Value, const T: usize, const C: usize>(
         }
         let mut at = rows;
         for i in 0..count {
-            if T > FEW {
+            if T > 1 {
                 ahead.fetch::<L>(i, each);
             }
             let mut numbers = [L::zero(); C];
