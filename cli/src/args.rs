@@ -845,8 +845,8 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "FORMAT", value_parser = format)]
     pub output: Option<ReportFormat>,
 
-    /// Vector unit to use: scalar; on x86-64 sse2, avx2 or avx512; on AArch64 neon, dotprod or i8mm
-    /// [default: the best of this machine]
+    /// Vector unit to use: scalar; on x86-64 sse2, ssse3, avx2 or avx512; on AArch64 neon, dotprod
+    /// or i8mm [default: the best of this machine]
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
 

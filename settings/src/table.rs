@@ -559,13 +559,13 @@ table! {
         example: "1024",
     }
     Kernels {
-        help: "Vector unit to use: \"scalar\"; on x86-64 \"sse2\", \"avx2\" or \"avx512\"; on \
+        help: "Vector unit to use: \"scalar\"; on x86-64 \"sse2\", \"ssse3\", \"avx2\" or \"avx512\"; on \
             AArch64 \"neon\", \"dotprod\" or \"i8mm\".",
         key: "kernels",
         flags: &["kernels"],
         value_name: "NAME",
         domain: Domain::Word(&[
-            "scalar", "sse2", "avx2", "avx512", "neon", "dotprod", "i8mm",
+            "scalar", "sse2", "ssse3", "avx2", "avx512", "neon", "dotprod", "i8mm",
         ]),
         note: "Default: the best that all cores have.",
         example: "\"avx2\"",

@@ -46,7 +46,7 @@ pub fn pow(base: f32, exponent: f32) -> f32 {
     libm::pow(f64::from(base), f64::from(exponent)) as f32
 }
 
-/// Sine and cosine of `angle`, in radians.
+/// Natural logarithm of `x`.
 pub fn ln(x: f32) -> f32 {
     libm::log(f64::from(x)) as f32
 }

@@ -29,8 +29,8 @@ pub fn reference(name: &str) -> Option<PathBuf> {
 }
 
 /// Kernel sets of all architectures; an architecture does not know another's.
-pub const KERNELS: [&str; 7] = [
-    "scalar", "sse2", "avx2", "avx512", "neon", "dotprod", "i8mm",
+pub const KERNELS: [&str; 8] = [
+    "scalar", "sse2", "ssse3", "avx2", "avx512", "neon", "dotprod", "i8mm",
 ];
 
 /// The command that was built, or the one that `LLAMA2_COMMAND` names, in words: with an emulator

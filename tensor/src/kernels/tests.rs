@@ -250,6 +250,33 @@ fn softmax_sums_to_one_and_survives_large_logits() {
     }
 }
 
+#[test]
+fn every_half_has_the_value_of_its_bits() {
+    // As rows of one column, in an order that mixes kinds within a panel, then without.
+    let mixed = (0..=u16::MAX).map(|i| i.rotate_left(6));
+    let halves: Vec<u16> = mixed.chain(0..=u16::MAX).collect();
+    let want: Vec<f32> = halves
+        .iter()
+        .map(|&bits| 0.0 + F16::from_bits(bits).to_f32() * 0.5)
+        .collect();
+    let x = Activations {
+        values: &[0.5],
+        stride: 1,
+        tokens: 1,
+        cols: 1,
+        quants: &[],
+        quant_stride: 0,
+        scales: &[],
+        sums: &[],
+        lower: &[],
+    };
+    for set in sets() {
+        let mut out = vec![0.0; halves.len()];
+        (set.f16)(&halves, &x, &mut out);
+        same_bits(&out, &want, set.title);
+    }
+}
+
 /// A tensor's bytes in the file, and the values that it must decode to, by definition.
 fn tensor(
     random: &mut Random,

@@ -59,6 +59,16 @@ const fn most<L: Lanes>() -> usize {
     if L::TILE >= 12 { 4 } else { 2 }
 }
 
+/// Bytes from what is multiplied to what is prefetched; there may be no memory any more.
+const AHEAD: usize = 4096;
+
+/// Returns true if weights are prefetched for few tokens: where codes lie in several planes, which
+/// are not read in order, units that read half a cache line at a time otherwise wait for memory
+/// (Zen 4 with AVX2: Q5_1 takes three times as long). Whole lines suffer from the prefetch.
+const fn ahead<L: Lanes>(shape: &Shape) -> bool {
+    L::TILE < 12 && shape.four as u8 + shape.two as u8 + shape.one as u8 > 1
+}
+
 /// Multiplies one panel with few tokens, whose sums are `stride` apart.
 ///
 /// # Safety
@@ -104,15 +114,21 @@ unsafe fn direct<L: Lanes, K: Kind, const T: usize>(
         let mut sums = [L::zero(); T];
         for b in 0..x.cols / shape.block {
             let block = w.add(b * shape.packed_block());
+            let halves = block_factors::<L>(&shape, block);
             // All of them, which the compiler does not know: unrolled, they would be slow to
             // compile and no faster.
             let parts = shape.parts().min(x.cols / BLOCK - b * shape.parts());
             for p in 0..parts {
                 let g = b * shape.parts() + p;
                 let part = block.add(shape.head() + p * shape.part());
-                half::<L, K, 0, T>(&mut sums, (block, part), p, x, token, g);
+                if const { ahead::<L>(&K::CODED.shape()) } {
+                    for line in (0..shape.packed_block() / shape.parts()).step_by(LINE) {
+                        L::fetch(part.wrapping_add(AHEAD + line));
+                    }
+                }
+                half::<L, K, 0, T>(&mut sums, (block, halves, part), p, x, token, g);
                 if shape.factors == 2 {
-                    half::<L, K, 1, T>(&mut sums, (block, part), p, x, token, g);
+                    half::<L, K, 1, T>(&mut sums, (block, halves, part), p, x, token, g);
                 }
             }
         }
@@ -130,7 +146,7 @@ unsafe fn direct<L: Lanes, K: Kind, const T: usize>(
 #[inline(always)]
 unsafe fn half<L: Lanes, K: Kind, const HALF: usize, const T: usize>(
     sums: &mut [L::Floats; T],
-    (block, part): (*const u8, *const u8),
+    (block, halves, part): (*const u8, (L::Floats, L::Floats), *const u8),
     p: usize,
     x: &Activations<'_>,
     token: usize,
@@ -163,7 +179,7 @@ unsafe fn half<L: Lanes, K: Kind, const HALF: usize, const T: usize>(
             quad!(1, 2);
             quad!(1, 3);
         }
-        let (scale, minimum) = factors::<L>(&shape, block, p, HALF);
+        let (scale, minimum) = factors::<L>(&shape, (block, halves), p, HALF);
         let minimum = if shape.minima { Some(minimum) } else { None };
         scaled::<L, T>(
             sums,
@@ -307,8 +323,9 @@ unsafe fn unpack<L: Lanes, K: Kind>(w: *const u8, g: usize, to: *mut Group) {
         quad!(1, 1);
         quad!(1, 2);
         quad!(1, 3);
+        let halves = block_factors::<L>(&shape, block);
         for half in 0..shape.factors.max(1) {
-            let (scale, minimum) = factors::<L>(&shape, block, p, half);
+            let (scale, minimum) = factors::<L>(&shape, (block, halves), p, half);
             L::store((&raw mut (*to).scales[half]).cast(), scale);
             if shape.minima {
                 L::store((&raw mut (*to).minima[half]).cast(), minimum);
@@ -434,21 +451,37 @@ impl Shape {
     }
 }
 
-/// Returns the scales and minima of part `p` of a block, or of half of it.
+/// Returns the scales and minima of a block.
+///
+/// # Safety
+/// The block exists.
+#[inline(always)]
+unsafe fn block_factors<L: Lanes>(shape: &Shape, block: *const u8) -> (L::Floats, L::Floats) {
+    // Safety: as the caller says.
+    unsafe {
+        let scales = L::load_f16(block.cast());
+        let minima = if shape.minima {
+            L::load_f16(block.add(2 * PANEL).cast())
+        } else {
+            scales
+        };
+        (scales, minima)
+    }
+}
+
+/// Returns the scales and minima of part `p` of a block that has these itself, or of half of it.
 ///
 /// # Safety
 /// The block and the part exist.
 #[inline(always)]
 unsafe fn factors<L: Lanes>(
     shape: &Shape,
-    block: *const u8,
+    (block, (mut scale, mut minimum)): (*const u8, (L::Floats, L::Floats)),
     p: usize,
     half: usize,
 ) -> (L::Floats, L::Floats) {
     // Safety: as the caller says.
     unsafe {
-        let mut scale = L::load_f16(block.cast());
-        let mut minimum = L::load_f16(block.add(2 * PANEL).cast());
         if shape.factors > 0 {
             let i = (p * shape.factors + half) * PANEL;
             scale = L::mul(scale, L::load_i8(block.add(LINE + i).cast()));

@@ -1,7 +1,7 @@
 //! Processors that nothing was written for.
 
 use super::Needs;
-use crate::kernels::{Kernels, portable};
+use crate::kernels::Kernels;
 
 /// Vector units that kernels exist for: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,8 @@ impl Features {
     }
 }
 
-/// Sets of this architecture: only the portable one.
-pub const SETS: &[(&Kernels, Needs)] = &[(&portable::KERNELS, |_| None)];
+/// Sets of this architecture: none beside the scalar one.
+pub const SETS: &[(&Kernels, Needs)] = &[];
 
 /// Additions that wait for each other: the compiler would leave them out.
 pub fn add_64(_sum: u64, _one: u64) -> Option<u64> {

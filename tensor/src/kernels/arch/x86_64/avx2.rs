@@ -27,7 +27,7 @@ impl Lanes for Avx2 {
     type Integers = [__m256i; 2];
     type Quads = [__m256i; 2];
     type BlockSums = [__m256i; 2];
-    const TILE: usize = 6;
+    const TILE: usize = 5;
 
     #[inline(always)]
     unsafe fn zero() -> [__m256; 2] {

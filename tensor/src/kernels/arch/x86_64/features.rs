@@ -5,6 +5,8 @@
 /// answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
+    /// SSSE3.
+    pub(in crate::kernels) ssse3: bool,
     /// AVX2 with FMA and F16C (x86-64-v3).
     pub(in crate::kernels) avx2: bool,
     /// AVX-512 F, BW, DQ and VL with what `avx2` says (x86-64-v4).
@@ -16,6 +18,7 @@ pub struct Features {
 impl Features {
     /// The build's baseline: SSE2.
     pub const BASE: Features = Features {
+        ssse3: false,
         avx2: false,
         avx512: false,
         vnni: false,
@@ -28,9 +31,14 @@ impl Features {
         let bit = |register: u32, bit: u32| register & (1 << bit) != 0;
         let most = __cpuid(0).eax;
         let leaf1 = __cpuid(1);
+        // Its state is SSE2's, which is always on.
+        let ssse3 = bit(leaf1.ecx, 9);
         // OSXSAVE: without it XGETBV is no instruction.
         if most < 7 || !bit(leaf1.ecx, 27) {
-            return Features::BASE;
+            return Features {
+                ssse3,
+                ..Features::BASE
+            };
         }
         // Safety: OSXSAVE is set.
         let state = unsafe { xcr0() };
@@ -43,6 +51,7 @@ impl Features {
         let avx512 =
             avx2 && state & 0xe0 == 0xe0 && [16, 17, 30, 31].iter().all(|&b| bit(leaf7.ebx, b));
         Features {
+            ssse3,
             avx2,
             avx512,
             vnni: avx512 && bit(leaf7.ecx, 11),
@@ -62,6 +71,7 @@ impl Features {
     /// Features that both have.
     pub fn intersect(self, other: Features) -> Features {
         Features {
+            ssse3: self.ssse3 && other.ssse3,
             avx2: self.avx2 && other.avx2,
             avx512: self.avx512 && other.avx512,
             vnni: self.vnni && other.vnni,

@@ -1,26 +1,21 @@
-//! x86-64: SSE2 as the compiler uses it, AVX2 and AVX-512.
+//! x86-64: SSE2, SSSE3, AVX2 and AVX-512.
 
 use core::arch::asm;
 
 use super::Needs;
-use crate::kernels::{Kernels, portable};
+use crate::kernels::Kernels;
 
 mod avx2;
 mod avx512;
 mod features;
+mod sse;
 
 pub use features::Features;
 
-/// The set that every processor of this architecture has.
-static SSE2: Kernels = Kernels {
-    name: "sse2",
-    title: "SSE2",
-    ..portable::KERNELS
-};
-
 /// Sets of this architecture's vector units, the plainest first.
 pub const SETS: &[(&Kernels, Needs)] = &[
-    (&SSE2, |_| None),
+    (&sse::KERNELS, |_| None),
+    (&sse::SSSE3_KERNELS, |f| (!f.ssse3).then_some("SSSE3")),
     (&avx2::KERNELS, |f| {
         (!f.avx2).then_some("AVX2, FMA and F16C")
     }),
@@ -56,6 +51,7 @@ mod tests {
     #[test]
     fn sets_are_chosen_by_what_there_is_and_by_name() {
         let all = Features {
+            ssse3: true,
             avx2: true,
             avx512: true,
             vnni: true,
@@ -64,6 +60,11 @@ mod tests {
         assert_eq!(best(all).title, "AVX-512 VNNI");
         let without = Features { vnni: false, ..all };
         assert_eq!(named("avx512", without).map(|set| set.title), Ok("AVX-512"));
+        let old = Features {
+            ssse3: true,
+            ..Features::BASE
+        };
+        assert_eq!(best(old).title, "SSSE3");
         assert_eq!(named("avx2", all).map(|set| set.title), Ok("AVX2"));
         assert_eq!(
             named("sse2", Features::BASE).map(|set| set.title),
@@ -88,7 +89,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             error,
-            "there are no kernels of that name; known are sse2, avx2, avx512, scalar"
+            "there are no kernels of that name; known are sse2, ssse3, avx2, avx512, scalar"
         );
         let half = Features {
             avx512: false,
@@ -101,6 +102,7 @@ mod tests {
             here.avx2,
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
         );
+        assert_eq!(here.ssse3, is_x86_feature_detected!("ssse3"));
         assert_eq!(here.vnni, is_x86_feature_detected!("avx512vnni"));
     }
 }
