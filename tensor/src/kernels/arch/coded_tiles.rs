@@ -56,7 +56,11 @@ pub(super) unsafe fn panels<L: Lanes, K: Kind>(
 /// Most tokens of a tile that decodes as it multiplies: as many as there are registers for beside
 /// what decoding takes.
 const fn most<L: Lanes>() -> usize {
-    if L::TILE >= 12 { 4 } else { 2 }
+    match L::TILE {
+        12.. => 4,
+        4.. => 2,
+        _ => 1,
+    }
 }
 
 /// Bytes from what is multiplied to what is prefetched; there may be no memory any more.
@@ -90,8 +94,8 @@ unsafe fn few<L: Lanes, K: Kind>(
         }
         // Few sizes, because each is compiled for every type and unit.
         match x.tokens - token {
-            4.. if most::<L>() >= 4 => tile!(4),
-            2.. => tile!(2),
+            4.. if const { most::<L>() >= 4 } => tile!(4),
+            2.. if const { most::<L>() >= 2 } => tile!(2),
             _ => tile!(1),
         }
     }

@@ -125,12 +125,12 @@ macro_rules! tiles {
             match size {
                 1 => tile!(1),
                 2 => tile!(2),
-                3 => tile!(3),
-                4 => tile!(4),
-                5 => tile!(5),
-                6 => tile!(6),
-                _ if <$lanes>::TILE >= 12 => tile!(12),
-                // Not reached, which the compiler does not see.
+                // Constants, so that what is not reached is not compiled.
+                3 if const { <$lanes>::TILE >= 3 } => tile!(3),
+                4 if const { <$lanes>::TILE >= 4 } => tile!(4),
+                5 if const { <$lanes>::TILE >= 5 } => tile!(5),
+                6 if const { <$lanes>::TILE >= 6 } => tile!(6),
+                _ if const { <$lanes>::TILE >= 12 } => tile!(12),
                 _ => break,
             }
         }

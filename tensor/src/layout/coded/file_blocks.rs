@@ -36,6 +36,7 @@ fn nibbles(bytes: &[u8], codes: &mut [u8]) {
 }
 
 /// Decodes a block. `bytes` must have the length [`file_block`](super::Shape::file_block).
+#[inline(always)]
 pub fn read(coded: Coded, bytes: &[u8]) -> Block {
     let mut block = Block::new(&coded.shape());
     match coded {
@@ -55,8 +56,12 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
                 at = 4;
             }
             nibbles(&bytes[at + 4..], &mut block.codes[..BLOCK]);
-            for (i, code) in block.codes[..BLOCK].iter_mut().enumerate() {
-                *code |= (bytes[at + i / 8] >> (i % 8) & 1) << 4;
+            let upper = &bytes[at..at + 4];
+            for (codes, byte) in block.codes.as_chunks_mut::<8>().0.iter_mut().zip(upper) {
+                // In byte i the bit i alone; then the carry tells whether it is set.
+                let bits = u64::from(*byte) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+                let fifth = (bits + 0x7f7f_7f7f_7f7f_7f7f >> 7 & 0x0101_0101_0101_0101) << 4;
+                *codes = (u64::from_le_bytes(*codes) | fifth).to_le_bytes();
             }
         }
         Coded::Q2K => {
@@ -75,9 +80,7 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
                 *factor = (lower | upper << 4) as i8 - 32;
             }
             two_bits(&bytes[32..96], &mut block.codes);
-            for (i, code) in block.codes.iter_mut().enumerate() {
-                *code |= (bytes[i % 32] >> (i / 32) & 1) << 2;
-            }
+            add_plane(&bytes[..32], 1, 2, &mut block.codes);
         }
         Coded::Q4K | Coded::Q5K => {
             (block.scale, block.minimum) = (half(bytes, 0), -half(bytes, 2));
@@ -93,11 +96,7 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
             for (codes, bytes) in block.codes.chunks_exact_mut(64).zip(codes.chunks_exact(32)) {
                 nibbles(bytes, codes);
             }
-            if !upper.is_empty() {
-                for (i, code) in block.codes.iter_mut().enumerate() {
-                    *code |= (upper[i % 32] >> (i / 32) & 1) << 4;
-                }
-            }
+            add_plane(upper, 1, 4, &mut block.codes);
         }
         Coded::Q6K => {
             block.scale = half(bytes, 208);
@@ -106,10 +105,7 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
             }
             for (h, codes) in block.codes.chunks_exact_mut(SUPER / 2).enumerate() {
                 nibbles(&bytes[64 * h..][..64], codes);
-                let upper = &bytes[128 + 32 * h..][..32];
-                for (i, code) in codes.iter_mut().enumerate() {
-                    *code |= (upper[i % 32] >> (i / 32 * 2) & 3) << 4;
-                }
+                add_plane(&bytes[128 + 32 * h..][..32], 2, 4, codes);
             }
         }
         Coded::Iq4Xs => {
@@ -131,8 +127,18 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
 
 /// Unpacks two-bit codes: the lowest two bits of each 32 bytes are the first 32 codes, and so on.
 fn two_bits(bytes: &[u8], codes: &mut [u8; SUPER]) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code = bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+    for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
+        add_plane(bytes, 2, 0, codes);
+    }
+}
+
+/// Puts bits into codes, from bit `to` on: of each of 32 bytes, the lowest `bits` bits belong to
+/// the first 32 codes, the next ones to the next 32, and so on.
+fn add_plane(bytes: &[u8], bits: usize, to: usize, codes: &mut [u8]) {
+    for (i, codes) in codes.chunks_exact_mut(32).enumerate() {
+        for (code, byte) in codes.iter_mut().zip(bytes) {
+            *code |= (byte >> (i * bits) & ((1 << bits) - 1)) << to;
+        }
     }
 }
 
