@@ -12,7 +12,7 @@ use llama2_console::{
     complete::help,
     config::{line, merge, quoted, sets},
     front::Style,
-    width,
+    status, width,
 };
 use llama2_engine::{
     run_mode::RunMode,
@@ -299,6 +299,9 @@ impl SessionLoop<'_, '_, '_> {
         row("seed", seed);
         row("kernels", self.loaded.session.kernels().title.to_string());
         row("cores in use", self.loaded.session.threads().to_string());
+        if let Some((took, until)) = self.state.start {
+            row("start", format!("{} {until}", status::seconds(took)));
+        }
         rows.extend(self.platform.about());
         let wide = rows
             .iter()

@@ -14,6 +14,7 @@ use llama2_console::{
     editor::Editor,
     front::{Gauge, Style},
     history::History,
+    status,
     terminal::one_line,
 };
 use llama2_engine::{
@@ -106,6 +107,8 @@ pub struct State {
     pub(crate) is_sampling: bool,
     /// The seed that was taken last, and where it came from.
     pub(crate) seed: Option<(u64, &'static str)>,
+    /// Microseconds that the start took, and until when.
+    pub(crate) start: Option<(u64, &'static str)>,
     /// The last thing that was said to the model, and whether an answer to it is in the
     /// conversation.
     pub(crate) question: Option<String>,
@@ -350,13 +353,17 @@ impl SessionLoop<'_, '_, '_> {
     /// The first words: a story, or that somebody listens.
     fn greet(&mut self) {
         self.gauge();
+        let ready = (self.platform.clock())();
         let given = self.state.settings.prompt.take();
         if self.tells() {
             let opening = given.map(|prompt| String::from_utf8_lossy(&prompt).into_owned());
-            self.tell_from(&opening.unwrap_or_default());
+            if let Some(first) = self.tell_from(&opening.unwrap_or_default()) {
+                self.started(ready + first, "to the first word");
+            }
             self.say("Type how the next story begins, or press Return for any story. /help lists what else there is.");
             return;
         }
+        self.started(ready, "until the model listened");
         let name = self.loaded.name.to_string();
         self.say(&format!(
             "{name} is listening. Esc stops an answer, /help lists the commands."
@@ -365,6 +372,15 @@ impl SessionLoop<'_, '_, '_> {
             let prompt = String::from_utf8_lossy(&prompt).into_owned();
             self.console.show(Style::User, &format!("> {prompt}\n"));
             self.ask(&prompt);
+        }
+    }
+
+    /// Keeps how long the start took, if it was the first.
+    fn started(&mut self, microseconds: u64, until: &'static str) {
+        if self.state.start.is_none() {
+            self.state.start = Some((microseconds, until));
+            let took = status::seconds(microseconds);
+            self.console.record(&format!("start: {took} {until}"));
         }
     }
 
@@ -429,13 +445,14 @@ impl SessionLoop<'_, '_, '_> {
     }
 
     /// Tells a story that begins like this, shows it, and keeps it as part of the conversation.
-    pub fn tell_from(&mut self, opening: &str) {
+    /// Returns the microseconds to the first token, if one came.
+    pub fn tell_from(&mut self, opening: &str) -> Option<u64> {
         self.state.question = Some(opening.to_string());
         self.state.answered = false;
-        if let Some((stats, said)) = self.tell_story(opening) {
-            self.keep(opening, &said);
-            self.summarise(&stats);
-        }
+        let (stats, said) = self.tell_story(opening)?;
+        self.keep(opening, &said);
+        self.summarise(&stats);
+        stats.first
     }
 
     /// `/story` in a chat: it is not part of the conversation.

@@ -274,6 +274,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         "1330460 bytes",
         "temperature 0.7, top-p 0.9",
         "8 (given)",
+        " to the first word\n",
         "firmware",
     ] {
         ensure!(

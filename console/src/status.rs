@@ -177,7 +177,8 @@ fn rate(tokens: usize, microseconds: u64) -> String {
     }
 }
 
-fn seconds(microseconds: u64) -> String {
+/// A time in words.
+pub fn seconds(microseconds: u64) -> String {
     match microseconds {
         ..1_000_000 => format!("{} ms", microseconds / 1000),
         1_000_000..100_000_000 => format!("{:.1} s", microseconds as f64 / 1e6),

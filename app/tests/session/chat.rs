@@ -311,6 +311,11 @@ fn a_shorter_context_is_told_as_it_is() {
         "{}",
         screen.said()
     );
+    assert!(
+        screen.said().contains(" until the model listened\n"),
+        "{}",
+        screen.said()
+    );
 }
 
 /// A bias for a token that is not there is refused, and takes nothing else away; a token has one.

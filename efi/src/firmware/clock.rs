@@ -92,6 +92,7 @@ fn timer() -> Option<PmTimer> {
 
 /// Starts the clock.
 pub fn start() {
+    let begun = ticks();
     const SHORT: Duration = Duration::from_millis(2);
     // A timer that does not run is useless.
     let beside = timer().and_then(|timer| {
@@ -106,7 +107,7 @@ pub fn start() {
     // application going.
     let plausible = (1_000..=100_000_000).contains(&rate);
     RATE.store(if plausible { rate } else { 1_000_000 }, Relaxed);
-    START.store(ticks(), Relaxed);
+    START.store(begun, Relaxed);
     BESIDE.with(|place| *place = beside.map(|(timer, first, _)| (timer, first)));
 }
 

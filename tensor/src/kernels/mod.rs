@@ -163,8 +163,8 @@ pub fn best(features: Features) -> &'static Kernels {
     usable.map_or(&scalar::KERNELS, |(set, _)| set)
 }
 
-/// Best set of this name (`scalar`, or one of the processor's: `sse2`, `ssse3`, `avx2`, `avx512`, or
-/// `neon`, `dotprod`, `i8mm`) for these features.
+/// Best set of this name (`scalar`, or one of the processor's: `sse2`, `ssse3`, `avx2`, `avx512`,
+/// or `neon`, `dotprod`, `i8mm`) for these features.
 ///
 /// # Errors
 /// [`Unavailable`], which displays as a sentence.

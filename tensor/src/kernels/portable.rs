@@ -1,6 +1,6 @@
-//! Operations over plain vectors, in Rust shaped so that the compiler vectorises it: sixteen numbers
-//! side by side in an array stay in vector registers, which a single sum would not, because its
-//! order must not change. Every set recompiles them for its vector unit.
+//! Operations over plain vectors, in Rust shaped so that the compiler vectorises it: sixteen
+//! numbers side by side in an array stay in vector registers, which a single sum would not, because
+//! its order must not change. Every set recompiles them for its vector unit.
 
 use super::Quantized;
 use crate::{

@@ -59,9 +59,10 @@ pub fn read(coded: Coded, bytes: &[u8]) -> Block {
             let upper = &bytes[at..at + 4];
             for (codes, byte) in block.codes.as_chunks_mut::<8>().0.iter_mut().zip(upper) {
                 // In byte i the bit i alone; then the carry tells whether it is set.
-                let bits = u64::from(*byte) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
-                let fifth = (bits + 0x7f7f_7f7f_7f7f_7f7f >> 7 & 0x0101_0101_0101_0101) << 4;
-                *codes = (u64::from_le_bytes(*codes) | fifth).to_le_bytes();
+                let spread = u64::from(*byte) * 0x0101_0101_0101_0101;
+                let bits = spread & 0x8040_2010_0804_0201;
+                let is_set = ((bits + 0x7f7f_7f7f_7f7f_7f7f) >> 7) & 0x0101_0101_0101_0101;
+                *codes = (u64::from_le_bytes(*codes) | is_set << 4).to_le_bytes();
             }
         }
         Coded::Q2K => {
