@@ -69,6 +69,7 @@ pub fn run_models(
                 }
                 // What was asked for was asked for that model.
                 state.settings.prompt = None;
+                state.is_timed = false;
                 match other(before.take(), awaited, console, platform)? {
                     Some(model) => next = model.map(First::unread),
                     None => return Ok(()),

@@ -107,6 +107,9 @@ pub struct State {
     pub(crate) is_sampling: bool,
     /// The seed that was taken last, and where it came from.
     pub(crate) seed: Option<(u64, &'static str)>,
+    /// True until the first model speaks, unless somebody was waited for before: then the start is
+    /// timed.
+    pub is_timed: bool,
     /// Microseconds that the start took, and until when.
     pub(crate) start: Option<(u64, &'static str)>,
     /// The last thing that was said to the model, and whether an answer to it is in the
@@ -128,6 +131,7 @@ impl State {
     pub fn new(settings: Settings) -> State {
         State {
             settings,
+            is_timed: true,
             ..State::default()
         }
     }
@@ -354,16 +358,20 @@ impl SessionLoop<'_, '_, '_> {
     fn greet(&mut self) {
         self.gauge();
         let ready = (self.platform.clock())();
+        let is_timed = core::mem::take(&mut self.state.is_timed);
         let given = self.state.settings.prompt.take();
         if self.tells() {
             let opening = given.map(|prompt| String::from_utf8_lossy(&prompt).into_owned());
-            if let Some(first) = self.tell_from(&opening.unwrap_or_default()) {
+            let first = self.tell_from(&opening.unwrap_or_default());
+            if let Some(first) = first.filter(|_| is_timed) {
                 self.started(ready + first, "to the first word");
             }
             self.say("Type how the next story begins, or press Return for any story. /help lists what else there is.");
             return;
         }
-        self.started(ready, "until the model listened");
+        if is_timed {
+            self.started(ready, "until the model listened");
+        }
         let name = self.loaded.name.to_string();
         self.say(&format!(
             "{name} is listening. Esc stops an answer, /help lists the commands."
@@ -375,13 +383,11 @@ impl SessionLoop<'_, '_, '_> {
         }
     }
 
-    /// Keeps how long the start took, if it was the first.
+    /// Keeps how long the start took.
     fn started(&mut self, microseconds: u64, until: &'static str) {
-        if self.state.start.is_none() {
-            self.state.start = Some((microseconds, until));
-            let took = status::seconds(microseconds);
-            self.console.record(&format!("start: {took} {until}"));
-        }
+        self.state.start = Some((microseconds, until));
+        let took = status::seconds(microseconds);
+        self.console.record(&format!("start: {took} {until}"));
     }
 
     /// What the status bar tells between replies.

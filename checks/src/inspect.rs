@@ -82,6 +82,10 @@ impl Found {
         let on_x86_64 = [
             (self.of(&floats, "xmm"), "of floats in SSE2 registers (xmm)"),
             (self.of(&bytes, "xmm"), "of int8 in SSE2 registers (xmm)"),
+            (
+                self.of(&["pmaddubsw"], "xmm"),
+                "by SSSE3's pmaddubsw in SSE registers (xmm)",
+            ),
             (self.of(&floats, "ymm"), "of floats in AVX2 registers (ymm)"),
             (self.of(&bytes, "ymm"), "of int8 in AVX2 registers (ymm)"),
             (
@@ -197,6 +201,7 @@ fn count(bytes: &[u8]) -> Result<Found> {
                     | Mnemonic::Vmulpd
                     | Mnemonic::Pmaddwd
                     | Mnemonic::Vpmaddwd
+                    | Mnemonic::Pmaddubsw
                     | Mnemonic::Vpmaddubsw
                     | Mnemonic::Vpdpbusd
                     | Mnemonic::Vfmadd132ps
@@ -254,6 +259,7 @@ mod tests {
         let all = [
             ("mulps xmm", "floats in SSE2"),
             ("pmaddwd xmm", "int8 in SSE2"),
+            ("pmaddubsw xmm", "SSSE3's pmaddubsw"),
             ("vmulps ymm", "floats in AVX2"),
             ("vpmaddubsw ymm", "int8 in AVX2"),
             ("vfmadd231ps zmm", "floats in AVX-512"),

@@ -24,7 +24,7 @@ use crate::{
 /// Largest number of threads.
 pub const MOST_THREADS: usize = 255;
 
-/// Nanoseconds since the first call, which is the first thing that `main` does.
+/// Nanoseconds since the first call.
 pub fn nanoseconds() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64

@@ -37,8 +37,6 @@ use args::{Action, Args};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    // The clock starts with the program.
-    machine::nanoseconds();
     let done = match Args::read().command {
         Action::Run(args) => run::run(&args),
         Action::Chat(args) => fetch::with_model(args).and_then(|args| match shell::is_wanted() {

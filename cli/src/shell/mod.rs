@@ -78,6 +78,8 @@ fn path_of(name: &str) -> Option<PathBuf> {
 }
 
 pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    // The clock starts here: a model may have been downloaded before.
+    crate::machine::nanoseconds();
     let options = args.options().over(configuration());
     let mut settings = Settings::from(&options);
     if let Some(question) = run::question(args)? {

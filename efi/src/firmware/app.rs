@@ -119,10 +119,10 @@ pub fn run() -> Result<(), String> {
         return tell(&settings, &mut platform, &computing);
     }
     display::begin(&options)?;
-    let first = first(&mut platform, &settings).map(First::unread);
+    let mut state = State::new(settings);
+    let first = first(&mut platform, &mut state).map(First::unread);
     platform.thorough = true;
     let console = &mut FirmwareTerminal;
-    let mut state = State::new(settings);
     run_models(first, &mut state, console, &mut platform, &computing)?;
     // Who leaves has pressed a key.
     terminal::end_with(options.choice(Param::Exit).unwrap_or(Exit::Return));
@@ -198,7 +198,7 @@ fn tell(
 
 /// The model to begin with: the one that was named; where there are several, the one that is chosen
 /// from a menu.
-fn first(platform: &mut UefiPlatform<'_>, settings: &Settings) -> Result<OpenModel, String> {
+fn first(platform: &mut UefiPlatform<'_>, state: &mut State) -> Result<OpenModel, String> {
     let options = platform.options;
     let nothing_named =
         options.text(Param::Model).is_none() && options.text(Param::Tokenizer).is_none();
@@ -214,11 +214,12 @@ fn first(platform: &mut UefiPlatform<'_>, settings: &Settings) -> Result<OpenMod
             clock,
             console,
         );
+        state.is_timed = false;
         chosen = row.or(usable).map(|row| entries[row].id.clone());
     }
     let pair = match chosen {
         Some(id) => models::open(platform.volumes, &id, options)?,
         None => models::choose(platform.volumes, options)?,
     };
-    platform.prepare(pair, Some(settings), 0)
+    platform.prepare(pair, Some(&state.settings), 0)
 }

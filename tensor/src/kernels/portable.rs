@@ -1,6 +1,6 @@
 //! Operations over plain vectors, in Rust shaped so that the compiler vectorises it: sixteen
-//! numbers side by side in an array stay in vector registers, which a single sum would not, because
-//! its order must not change. Every set recompiles them for its vector unit.
+//! numbers stand side by side in an array and stay in vector registers. (A single sum cannot be
+//! vectorised, because its order must not change.) Every set recompiles them for its vector unit.
 
 use super::Quantized;
 use crate::{

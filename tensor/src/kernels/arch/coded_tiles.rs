@@ -68,9 +68,10 @@ const AHEAD: usize = 4096;
 
 /// Returns true if weights are prefetched for few tokens: where codes lie in several planes, which
 /// are not read in order, units that read half a cache line at a time otherwise wait for memory
-/// (Zen 4 with AVX2: Q5_1 takes three times as long). Whole lines suffer from the prefetch.
+/// (Zen 4 with AVX2: Q5_1 takes three times as long). Units that read whole lines are slowed down
+/// by it.
 const fn ahead<L: Lanes>(shape: &Shape) -> bool {
-    L::TILE < 12 && shape.four as u8 + shape.two as u8 + shape.one as u8 > 1
+    L::HALF_LINES && shape.four as u8 + shape.two as u8 + shape.one as u8 > 1
 }
 
 /// Multiplies one panel with few tokens, whose sums are `stride` apart.
@@ -125,9 +126,10 @@ unsafe fn direct<L: Lanes, K: Kind, const T: usize>(
             for p in 0..parts {
                 let g = b * shape.parts() + p;
                 let part = block.add(shape.head() + p * shape.part());
-                if const { ahead::<L>(&K::CODED.shape()) } {
-                    for line in (0..shape.packed_block() / shape.parts()).step_by(LINE) {
-                        L::fetch(part.wrapping_add(AHEAD + line));
+                if const { ahead::<L>(&K::CODED.shape()) } && token == 0 {
+                    let each = shape.packed_block() / shape.parts();
+                    for line in (0..each).step_by(LINE) {
+                        L::fetch(block.wrapping_add(AHEAD + p * each + line));
                     }
                 }
                 half::<L, K, 0, T>(&mut sums, (block, halves, part), p, x, token, g);
@@ -473,7 +475,8 @@ unsafe fn block_factors<L: Lanes>(shape: &Shape, block: *const u8) -> (L::Floats
     }
 }
 
-/// Returns the scales and minima of part `p` of a block that has these itself, or of half of it.
+/// Returns the scales and minima of part `p` of a block, or of half of it. `scale` and `minimum`
+/// are the block's own.
 ///
 /// # Safety
 /// The block and the part exist.

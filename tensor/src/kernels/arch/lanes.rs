@@ -25,6 +25,9 @@ pub(super) trait Lanes {
     type BlockSums: Copy;
     /// Largest number of tokens in a tile.
     const TILE: usize;
+    /// Is true for units that read half a cache line or less at a time, and were measured to wait
+    /// for memory if lines are not read in order.
+    const HALF_LINES: bool = false;
 
     unsafe fn zero() -> Self::Floats;
     unsafe fn splat(x: f32) -> Self::Floats;

@@ -354,11 +354,12 @@ impl PackedRows {
     /// [`pack`](Self::pack) for one type: compiled for it, which is twice as fast.
     fn pack_one<K: Kind>(&mut self, cols: usize, offset: usize, bytes: &[u8]) {
         let shape = const { K::CODED.shape() };
-        let per_row = cols / shape.block;
+        let per_row = (cols / shape.block).max(1);
         let first = offset / shape.file_block;
+        let panel = per_row * shape.packed_block();
         let (mut row, mut block) = (first / per_row, first % per_row);
         for bytes in bytes.chunks_exact(shape.file_block) {
-            let at = self.at(cols, row / PANEL) + block * shape.packed_block();
+            let at = row / PANEL * panel + block * shape.packed_block();
             let packed = &mut self.data[at..][..shape.packed_block()];
             let decoded = file_blocks::read(K::CODED, bytes);
             put(&shape, &decoded, row % PANEL, packed);

@@ -63,8 +63,8 @@ trait Products {
     unsafe fn signed(sum: __m128i, w: __m128i, x: __m128i) -> __m128i;
     /// [`signed`](Self::signed) for weights from 0 to 63.
     unsafe fn unsigned(sum: __m128i, w: __m128i, x: __m128i) -> __m128i;
-    /// Adds each lane's four products with weights from 0 to 15 to sums that [`sum`](Self::sum)
-    /// widens after eight times.
+    /// Adds each lane's four products with weights from 0 to 15 to sums that hold eight of them,
+    /// until [`sum`](Self::sum) widens them.
     unsafe fn four_bits(sums: __m128i, w: __m128i, x: __m128i) -> __m128i;
     /// Adds each lane's sums of [`four_bits`](Self::four_bits).
     unsafe fn sum(start: __m128i, sums: __m128i) -> __m128i;
@@ -153,7 +153,7 @@ unsafe fn add_pairs(sum: __m128i, pairs: __m128i) -> __m128i {
 impl Products for Bytes {
     #[inline(always)]
     unsafe fn lookup(x: __m128i, table: &[i8; 16]) -> __m128i {
-        // Safety: as above.
+        // Safety: the CPU has SSSE3, as the caller says; so below.
         unsafe { _mm_shuffle_epi8(_mm_loadu_si128(table.as_ptr().cast()), x) }
     }
     /// The weights' magnitudes times activations with the weights' signs. The sum of two products,
@@ -197,6 +197,7 @@ impl<P: Products> Lanes for Sse<P> {
     type Quads = [__m128i; 4];
     type BlockSums = [__m128i; 4];
     const TILE: usize = 2;
+    const HALF_LINES: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> [__m128; 4] {
@@ -218,8 +219,8 @@ impl<P: Products> Lanes for Sse<P> {
         // Safety: as above.
         unsafe { load(p) }
     }
-    /// Adds the difference of the exponents' biases to normal numbers. Others (zeros, too) are
-    /// rarer, and take a way of their own.
+    /// Adds the difference of the exponents' biases to normal numbers. Others take a way of
+    /// their own: zeros, and scales of some K types.
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> [__m128; 4] {
         // Safety: as above.
@@ -478,7 +479,7 @@ unsafe fn words(x: [__m128i; 2]) -> [__m128i; 4] {
     }
 }
 
-/// Converts 16 half-precision numbers of any kind. Subnormal ones are made normal by a difference,
+/// Converts 16 half-precision numbers of any kind. Subnormal ones are made normal by a subtraction,
 /// because multiplying them takes many processors hundreds of cycles.
 ///
 /// # Safety
