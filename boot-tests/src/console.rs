@@ -274,7 +274,6 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
         "1330460 bytes",
         "temperature 0.7, top-p 0.9",
         "8 (given)",
-        " to the first word\n",
         "firmware",
     ] {
         ensure!(
@@ -282,6 +281,10 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
             "/info does not tell {words:?}: {info}"
         );
     }
+    ensure!(
+        !info.contains(" to the first word"),
+        "somebody was waited for: {info}"
+    );
     dialog.expect("/help seed", "/seed [number | random]\n")?;
     dialog.expect(
         "/config",
@@ -298,6 +301,7 @@ fn session(suite: &Suite, boot: &mut Boot) -> Result<Option<String>> {
     ensure!(!begun.contains("loading this one"), "there is a menu");
     first_story(&begun)?.is(&host("8", "0.7", "")?)?;
     for (command, said) in [
+        ("/info", " to the first word\n"),
         ("/seed", "seed 8\n"),
         ("/temp", "temperature 0.7\n"),
         ("/max", "a reply has at most 32 tokens\n"),

@@ -628,8 +628,8 @@ pub(super) unsafe fn weigh<L: Lanes, V: Value>(
     assert!(weights.values.len() >= end(tokens - 1, weights.stride, count));
     assert!(out.len() >= end(tokens - 1, stride, width));
     let (w, x, to) = (rows.as_ptr(), weights.values.as_ptr(), out.as_mut_ptr());
-    // Sums that fit into registers beside a row's numbers. (With SSE some do not, which is as fast as
-    // fewer columns at a time.)
+    // Sums that fit into registers beside a row's numbers. (With SSE some do not, which is as fast
+    // as fewer columns at a time.)
     let most = if L::TILE >= 12 { 16 } else { 4 };
     tiles!(L, tokens, |token, T| {
         // Whole rows, as far as registers suffice: one stream, and each weight is loaded once.
