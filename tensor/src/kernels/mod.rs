@@ -15,7 +15,7 @@ use core::fmt;
 use crate::half::F16;
 pub use arch::Features;
 
-use crate::layout::{Activations, PANEL, Rounding, coded::Coded};
+use crate::layout::{Activations, Rounding, coded::Coded};
 
 /// One implementation of every operation.
 ///
@@ -198,22 +198,6 @@ fn read(bytes: &[u8]) -> u64 {
         }
     }
     sums.into_iter().fold(0, |all, sum| all ^ sum)
-}
-
-/// Calls `f(panel, token, results)` for each panel of `w` (`size` elements) and each token.
-fn panels<T>(
-    w: &[T],
-    size: usize,
-    tokens: usize,
-    out: &mut [f32],
-    f: impl Fn(&[T], usize, &mut [f32]),
-) {
-    let stride = out.len() / tokens;
-    for (t, out) in out.chunks_exact_mut(stride).enumerate() {
-        for (panel, out) in w.chunks_exact(size).zip(out.chunks_exact_mut(PANEL)) {
-            f(panel, t, out);
-        }
-    }
 }
 
 /// Factor that values are multiplied with, and the resulting scale, by llama.cpp's rules.

@@ -3,7 +3,7 @@
 
 use crate::half::{Bf16, F16};
 
-use super::{AttentionWeights, Kernels, Quantized, panels, read};
+use super::{AttentionWeights, Kernels, Quantized, read};
 use crate::{
     layout::{
         Activations, BLOCK, PANEL, QUAD, Rounding,
@@ -39,6 +39,22 @@ pub static KERNELS: Kernels = Kernels {
     argmax,
     read,
 };
+
+/// Calls `f(panel, token, results)` for each panel of `w` (`size` elements) and each token.
+fn panels<T>(
+    w: &[T],
+    size: usize,
+    tokens: usize,
+    out: &mut [f32],
+    f: impl Fn(&[T], usize, &mut [f32]),
+) {
+    let stride = out.len() / tokens;
+    for (t, out) in out.chunks_exact_mut(stride).enumerate() {
+        for (panel, out) in w.chunks_exact(size).zip(out.chunks_exact_mut(PANEL)) {
+            f(panel, t, out);
+        }
+    }
+}
 
 fn floats<T: Copy>(w: &[T], x: &Activations<'_>, out: &mut [f32], value: impl Fn(T) -> f32) {
     panels(w, PANEL * x.cols, x.tokens, out, |panel, t, out| {

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     buffer::Arena,
     layout::{
-        BLOCK, Encoding, Rounding,
+        BLOCK, Encoding, PANEL, Rounding,
         coded::{Coded, file_blocks},
         padded, q8_0,
     },

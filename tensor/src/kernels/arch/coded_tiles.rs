@@ -71,7 +71,7 @@ const AHEAD: usize = 4096;
 /// (Zen 4 with AVX2: Q5_1 takes three times as long). Units that read whole lines are slowed down
 /// by it.
 const fn ahead<L: Lanes>(shape: &Shape) -> bool {
-    L::HALF_LINES && shape.four as u8 + shape.two as u8 + shape.one as u8 > 1
+    L::PREFETCHES && shape.four as u8 + shape.two as u8 + shape.one as u8 > 1
 }
 
 /// Multiplies one panel with few tokens, whose sums are `stride` apart.

@@ -25,9 +25,9 @@ pub(super) trait Lanes {
     type BlockSums: Copy;
     /// Largest number of tokens in a tile.
     const TILE: usize;
-    /// Is true for units that read half a cache line or less at a time, and were measured to wait
-    /// for memory if lines are not read in order.
-    const HALF_LINES: bool = false;
+    /// Is true for units that were measured to wait for memory where a single token's cache lines
+    /// are not read in order: they are prefetched.
+    const PREFETCHES: bool = false;
 
     unsafe fn zero() -> Self::Floats;
     unsafe fn splat(x: f32) -> Self::Floats;
@@ -348,6 +348,38 @@ macro_rules! kernel_set {
     };
 }
 pub(super) use kernel_set;
+
+/// Defines a set that multiplies integers in another way than the set `KERNELS` beside it, with the
+/// functions in a module.
+macro_rules! whole_number_set {
+    (
+        $set:ident, $module:ident, $name:literal, $title:literal, $lanes:ty, $features:literal
+    ) => {
+        #[doc = concat!("The set for ", $title, ".")]
+        pub static $set: crate::kernels::Kernels = crate::kernels::Kernels {
+            name: $name,
+            title: $title,
+            // Safety: a set is chosen only if its features are present; likewise below.
+            q8: |w, group, x, out| unsafe { $module::q8(w, group, x, out) },
+            // Safety: as above.
+            q8_0: |w, x, out| unsafe { $module::q8_0(w, x, out) },
+            // Safety: as above.
+            q4_0: |w, x, out| unsafe { $module::q4_0(w, x, out) },
+            // Safety: as above.
+            coded: |coded, w, x, out| unsafe { $module::coded(coded, w, x, out) },
+            ..KERNELS
+        };
+
+        /// Functions of the set; they may only be called if the CPU has these features.
+        mod $module {
+            use super::*;
+            use crate::{kernels::arch::tiles, layout::Activations};
+
+            crate::kernels::arch::lanes::whole_number_kernels!($lanes, $features);
+        }
+    };
+}
+pub(super) use whole_number_set;
 
 /// Defines the functions that multiply integers. They are apart because some units have better
 /// instructions for these alone.

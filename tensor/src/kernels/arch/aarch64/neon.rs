@@ -13,8 +13,7 @@ use core::{
 
 use crate::{
     kernels::{
-        Kernels,
-        arch::lanes::{Lanes, kernel_set, whole_number_kernels},
+        arch::lanes::{Lanes, kernel_set, whole_number_set},
         scalar,
     },
     layout::coded::LINE,
@@ -31,49 +30,20 @@ kernel_set!(
     read
 );
 
-/// Defines the set for other products than the plain set's, in a module of its own.
-macro_rules! products {
-    ($set:ident, $module:ident, $name:literal, $title:literal, $products:ty, $features:literal) => {
-        #[doc = concat!("The set for ", $title, ".")]
-        pub static $set: Kernels = Kernels {
-            name: $name,
-            title: $title,
-            // Safety: a set is chosen only if its features are present; likewise below.
-            q8: |w, group, x, out| unsafe { $module::q8(w, group, x, out) },
-            // Safety: as above.
-            q8_0: |w, x, out| unsafe { $module::q8_0(w, x, out) },
-            // Safety: as above.
-            q4_0: |w, x, out| unsafe { $module::q4_0(w, x, out) },
-            // Safety: as above.
-            coded: |coded, w, x, out| unsafe { $module::coded(coded, w, x, out) },
-            ..KERNELS
-        };
-
-        /// Functions that may only be called if the CPU has the features that they are compiled
-        /// for.
-        mod $module {
-            use super::*;
-            use crate::{kernels::arch::tiles, layout::Activations};
-
-            whole_number_kernels!(Neon<$products>, $features);
-        }
-    };
-}
-
-products!(
+whole_number_set!(
     DOTPROD_KERNELS,
     dotprod,
     "dotprod",
     "NEON with dot products",
-    Dot,
+    Neon<Dot>,
     "neon,dotprod"
 );
-products!(
+whole_number_set!(
     I8MM_KERNELS,
     i8mm,
     "i8mm",
     "NEON with int8 matrix products",
-    Matrices,
+    Neon<Matrices>,
     "neon,dotprod,i8mm"
 );
 

@@ -28,7 +28,7 @@ impl Lanes for Avx2 {
     type Quads = [__m256i; 2];
     type BlockSums = [__m256i; 2];
     const TILE: usize = 5;
-    const HALF_LINES: bool = true;
+    const PREFETCHES: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> [__m256; 2] {

@@ -3,8 +3,8 @@
 use core::arch::x86_64::*;
 
 use crate::kernels::{
-    Kernels, READ_STEP,
-    arch::lanes::{Lanes, kernel_set, whole_number_kernels},
+    READ_STEP,
+    arch::lanes::{Lanes, kernel_set, whole_number_set},
     scalar,
 };
 
@@ -18,31 +18,15 @@ kernel_set!(
     to_f16,
     read
 );
-/// The set for AVX-512 VNNI.
-pub static VNNI_KERNELS: Kernels = Kernels {
-    title: "AVX-512 VNNI",
-    // Safety: a set is chosen only if its features are present; likewise below.
-    q8: |w, group, x, out| unsafe { vnni::q8(w, group, x, out) },
-    // Safety: as above.
-    q8_0: |w, x, out| unsafe { vnni::q8_0(w, x, out) },
-    // Safety: as above.
-    q4_0: |w, x, out| unsafe { vnni::q4_0(w, x, out) },
-    // Safety: as above.
-    coded: |coded, w, x, out| unsafe { vnni::coded(coded, w, x, out) },
-    ..KERNELS
-};
 
-/// Functions that VNNI has better instructions for. They may only be called if the CPU has the
-/// features that they are compiled for.
-mod vnni {
-    use super::*;
-    use crate::{kernels::arch::tiles, layout::Activations};
-
-    whole_number_kernels!(
-        Vnni,
-        "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
-    );
-}
+whole_number_set!(
+    VNNI_KERNELS,
+    vnni,
+    "avx512",
+    "AVX-512 VNNI",
+    Vnni,
+    "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+);
 
 /// AVX-512 F and BW, without VNNI.
 struct Avx512;

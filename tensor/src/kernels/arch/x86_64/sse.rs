@@ -9,8 +9,8 @@ use core::{arch::x86_64::*, array, marker::PhantomData};
 use crate::{
     half::F16,
     kernels::{
-        self, Kernels,
-        arch::lanes::{Lanes, kernel_set, whole_number_kernels},
+        self,
+        arch::lanes::{Lanes, kernel_set, whole_number_set},
         scalar,
     },
 };
@@ -26,28 +26,7 @@ kernel_set!(
     read
 );
 
-/// The set for SSSE3.
-pub static SSSE3_KERNELS: Kernels = Kernels {
-    name: "ssse3",
-    title: "SSSE3",
-    // Safety: a set is chosen only if its features are present; likewise below.
-    q8: |w, group, x, out| unsafe { ssse3::q8(w, group, x, out) },
-    // Safety: as above.
-    q8_0: |w, x, out| unsafe { ssse3::q8_0(w, x, out) },
-    // Safety: as above.
-    q4_0: |w, x, out| unsafe { ssse3::q4_0(w, x, out) },
-    // Safety: as above.
-    coded: |coded, w, x, out| unsafe { ssse3::coded(coded, w, x, out) },
-    ..KERNELS
-};
-
-/// Functions that SSSE3 has better instructions for. They may only be called if the CPU has it.
-mod ssse3 {
-    use super::*;
-    use crate::{kernels::arch::tiles, layout::Activations};
-
-    whole_number_kernels!(Sse<Bytes>, "ssse3");
-}
+whole_number_set!(SSSE3_KERNELS, ssse3, "ssse3", "SSSE3", Sse<Bytes>, "ssse3");
 
 /// The implementation of [`Lanes`] with four vectors.
 struct Sse<P>(PhantomData<P>);
@@ -197,7 +176,7 @@ impl<P: Products> Lanes for Sse<P> {
     type Quads = [__m128i; 4];
     type BlockSums = [__m128i; 4];
     const TILE: usize = 2;
-    const HALF_LINES: bool = true;
+    const PREFETCHES: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> [__m128; 4] {
